@@ -1,0 +1,47 @@
+# make demo   a first look: everything is made here, scored and drawn, no download beyond the packages
+# make test   the tests (fast ones; `make test-all` adds the slow ones)
+# make check  lint and types
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+EXTRAS := track,vlm,train,cluster,report,view,excel
+PYTEST ?= $(BIN)/python -m pytest
+
+.PHONY: help demo test test-all check wheel clean
+help:
+	@grep '^# make' Makefile | cut -c3-
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --disable-pip-version-check install -q -U pip
+
+# Two stages, because the demo needs no language model, trainer or linter.
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e ".[track,report]"
+	@touch $@
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -U "pip>=25.1"
+	$(PIP) -e ".[$(EXTRAS)]" --group dev
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m tnllt.demo demo
+
+test: $(VENV)/.dev
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.dev
+	$(PYTEST) $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(VENV)/.dev
+	$(PIP) build
+	$(BIN)/python -m build
+
+clean:
+	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,75 @@
+"""What the four commands share: locations as flags, errors as one line, exit codes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from tnllt import __version__
+from tnllt.config import locate
+from tnllt.errors import EXIT_USAGE, TnlltError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_LOCATIONS = (
+    click.option("--dataset", "-d", help="Benchmark's name, or a folder of sequences.  [env: TNLLT_DATASET]"),
+    click.option("--root", type=click.Path(path_type=Path), help="Folder of the benchmark.  [env: TNLLT_ROOT]"),
+    click.option("--annos", type=click.Path(path_type=Path), help="Folder of annotations alone.  [env: TNLLT_ANNOS]"),
+    click.option("--results", type=click.Path(path_type=Path), help="Folder of results.  [env: TNLLT_RESULTS]"),
+    click.option("--config", type=click.Path(path_type=Path), help="TOML file with these places.  [env: TNLLT_CONFIG]"),
+)
+
+
+def location_options(function: F) -> F:
+    """Adds --dataset, --root, --annos, --results, --config; the command gets one argument `where: Locations`."""
+
+    @functools.wraps(function)
+    def wrapper(
+        *args: Any,
+        dataset: str | None,
+        root: Path | None,
+        annos: Path | None,
+        results: Path | None,
+        config: Path | None,
+        **kwargs: Any,
+    ) -> Any:
+        return function(*args, where=locate(dataset, root, annos, results, config), **kwargs)
+
+    decorated: Any = wrapper
+    for option in reversed(_LOCATIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def run_command(command: click.Command, prog: str) -> None:
+    """Runs a click command; a `TnlltError` becomes its one line on stderr and its exit code. Never returns."""
+    try:
+        code = command.main(prog_name=prog, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except TnlltError as error:
+        click.echo(f"Error: {printable(str(error))}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output is gone (`| head`): nothing is left to say, and Python must not try at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def printable(text: str) -> str:
+    """The text with control and bidirectional marks escaped: names from files must not steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+version_option = click.version_option(__version__, prog_name="tnllt", message="%(prog)s %(version)s")

@@ -1,0 +1,54 @@
+"""Errors that a user sees: one or two lines that name the place and the remedy, and the exit code they end with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+#: Exit codes of every command (README, "Exit codes").
+EXIT_OK, EXIT_GATE, EXIT_USAGE, EXIT_INCOMPLETE = 0, 1, 2, 3
+
+
+class TnlltError(Exception):
+    """Something the user can mend. The text is printed as it is, without a traceback."""
+
+    exit_code = EXIT_USAGE
+
+
+class UsageError(TnlltError):
+    """A flag, option or argument that cannot be meant."""
+
+
+class DataError(TnlltError):
+    """A file that cannot be read as what it should be.
+
+    Args:
+        message: what is wrong, and the remedy.
+        path: the file or folder at fault.
+        row: its row, counted from 1.
+    """
+
+    def __init__(self, message: str, path: str | Path | None = None, row: int | None = None) -> None:
+        self.path = Path(path) if path is not None else None
+        self.row = row
+        place = "" if path is None else f"{path}: " if row is None else f"{path}, row {row}: "
+        super().__init__(place + message)
+
+
+class IncompleteError(TnlltError):
+    """A sequence or rows are missing, or a sequence failed to run."""
+
+    exit_code = EXIT_INCOMPLETE
+
+
+class GateError(TnlltError):
+    """A score fell below what the user demanded."""
+
+    exit_code = EXIT_GATE
+
+
+class MissingExtraError(TnlltError):
+    """A command needs packages that an extra installs."""
+
+    def __init__(self, what: str, extra: str, cause: ImportError | None = None) -> None:
+        detail = f" ({cause})" if cause is not None else ""
+        super().__init__(f'{what} needs the extra "{extra}": pip install "tnllt[{extra}]"{detail}')

@@ -1,0 +1,153 @@
+"""Sequence and Trajectory: the two nouns that every other room of the package speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.errors import DataError
+
+Boxes = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Image = NDArray[np.uint8]
+
+
+@runtime_checkable
+class Frames(Protocol):
+    """The pictures of one sequence, decoded when asked for: `frames[i]` is RGB uint8 (H, W, 3)."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Image: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """What people wrote down about one sequence of T frames.
+
+    Attributes:
+        groundtruth: (T, 4) float64, x, y, w, h in pixels, top-left corner; NaN where not annotated.
+        present: (T,) bool, True = the target is in view; None where the benchmark does not say.
+        language: the sentence that names the target, or None.
+        attributes: {name: bool} in the benchmark's order, or None.
+        descriptions: per frame, the sentence that is true at that moment, or None.
+    """
+
+    groundtruth: Boxes
+    present: Flags | None = None
+    language: str | None = None
+    attributes: Mapping[str, bool] | None = None
+    descriptions: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        boxes = np.asarray(self.groundtruth, dtype=np.float64)
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise ValueError(f"groundtruth must have shape (T, 4), not {boxes.shape}")
+        object.__setattr__(self, "groundtruth", boxes)
+        if self.present is not None:
+            present = np.asarray(self.present, dtype=bool)
+            if present.shape != (len(boxes),):
+                raise ValueError(f"present must have shape ({len(boxes)},), not {present.shape}")
+            object.__setattr__(self, "present", present)
+        if self.descriptions is not None and len(self.descriptions) != len(boxes):
+            raise ValueError(f"{len(self.descriptions)} descriptions for {len(boxes)} frames")
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """One video with its annotation, which is parsed on first use.
+
+    Args:
+        name: as the benchmark spells it; also the name of its result file.
+        source: an `Annotation`, or a function that reads it.
+        frames: the pictures, or None where only annotations are there.
+        dataset: name of the benchmark.
+    """
+
+    name: str
+    source: Annotation | Callable[[], Annotation] = field(repr=False)
+    _frames: Frames | None = field(default=None, repr=False)
+    dataset: str = ""
+
+    @cached_property
+    def annotation(self) -> Annotation:
+        return self.source if isinstance(self.source, Annotation) else self.source()
+
+    @property
+    def groundtruth(self) -> Boxes:
+        return self.annotation.groundtruth
+
+    @property
+    def present(self) -> Flags | None:
+        return self.annotation.present
+
+    @property
+    def language(self) -> str | None:
+        return self.annotation.language
+
+    @property
+    def attributes(self) -> Mapping[str, bool] | None:
+        return self.annotation.attributes
+
+    @property
+    def descriptions(self) -> tuple[str, ...] | None:
+        return self.annotation.descriptions
+
+    @property
+    def has_frames(self) -> bool:
+        return self._frames is not None
+
+    @property
+    def frames(self) -> Frames:
+        """The pictures. Raises DataError where the dataset was opened from annotations alone."""
+        if self._frames is None:
+            raise DataError(f"sequence {self.name!r} has annotations but no frames here; give the dataset's --root")
+        return self._frames
+
+    def __len__(self) -> int:
+        """Number of annotated frames T."""
+        return len(self.groundtruth)
+
+    def __iter__(self) -> Iterator[Image]:
+        frames = self.frames
+        return (frames[i] for i in range(len(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What one tracker answered on one sequence.
+
+    Attributes:
+        boxes: (T, 4) float64, x, y, w, h in pixels; a frame called absent keeps the last box.
+        confidence: (T,) float64, higher is surer, or None where the tracker gives none.
+        absent: (T,) bool, True where the tracker says the target is out of view, or None.
+        seconds: (T,) float64, tracking time per frame, or None.
+        record: the run's record (versions, device, options, description changes); empty where unknown.
+    """
+
+    boxes: Boxes
+    confidence: NDArray[np.float64] | None = None
+    absent: Flags | None = None
+    seconds: NDArray[np.float64] | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        boxes = np.asarray(self.boxes, dtype=np.float64)
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise ValueError(f"boxes must have shape (T, 4), not {boxes.shape}")
+        object.__setattr__(self, "boxes", boxes)
+        for name, kind in (("confidence", np.float64), ("absent", np.bool_), ("seconds", np.float64)):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            value = np.asarray(value, dtype=kind)
+            if value.shape != (len(boxes),):
+                raise ValueError(f"{name} must have shape ({len(boxes)},), not {value.shape}")
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.boxes)

@@ -1,0 +1,107 @@
+"""What a tracker is: two methods, and what it may add to them.
+
+The least a tracker needs::
+
+    from tnllt.tracking import Prediction, Tracker
+
+    class Still(Tracker):
+        def initialize(self, image, box=None, language=None):
+            self.box = box
+
+        def track(self, image):
+            return Prediction(self.box)
+
+Its constructor's keyword arguments are its options (`--set key=value`), checked against their annotations.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from numpy.typing import ArrayLike
+
+from tnllt.sequence import Image
+
+#: Called with one JSON-able event (a description refresh, say); the runner writes it to `<sequence>.trace.jsonl`.
+Emit = Callable[[Mapping[str, Any]], None]
+
+
+class Mode(str, enum.Enum):
+    """Which inputs a tracker is started with: the first box, the sentence, or both."""
+
+    BB = "BB"
+    NL = "NL"
+    NL_BB = "NL+BB"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A tracker's answer for one frame.
+
+    Attributes:
+        box: x, y, w, h in pixels of the image it was given.
+        confidence: higher is surer; None where the tracker has no score.
+        absent: True where the tracker says that the target is not in view.
+    """
+
+    box: ArrayLike
+    confidence: float | None = None
+    absent: bool = False
+
+
+class Tracker(abc.ABC):
+    """A single-object tracker. One instance follows many sequences, one after the other.
+
+    Attributes:
+        modes: what it can be started with, the most informative last.
+        emit: set by the runner before `initialize`; takes events for the trace. None outside a run.
+    """
+
+    modes: ClassVar[tuple[Mode, ...]] = (Mode.BB,)
+    emit: Emit | None = None
+
+    @abc.abstractmethod
+    def initialize(self, image: Image, box: Sequence[float] | None = None, language: str | None = None) -> None:
+        """Start on a sequence's first frame.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            box: x, y, w, h in pixels; None in mode NL.
+            language: the sequence's sentence; None in mode BB.
+        """
+
+    @abc.abstractmethod
+    def track(self, image: Image) -> Prediction | Sequence[float]:
+        """The target's box in the next frame, RGB uint8 (H, W, 3)."""
+
+    def finish(self) -> None:
+        """The sequence is over, however it ended: let go of what was kept for it. Called once per `initialize`."""
+
+    def close(self) -> None:
+        """The tracker is not needed any more. Called once."""
+
+    def info(self) -> Mapping[str, Any]:
+        """JSON-able facts for the run's record (weights' hash, device, a description that was cut)."""
+        return {}
+
+
+@runtime_checkable
+class SupportsBatch(Protocol):
+    """A tracker that can follow several sequences in one forward pass (`tnllt-run --batch B`).
+
+    A state belongs to one sequence; `step` advances any number of them and must answer as if each were alone.
+    """
+
+    def start(
+        self, image: Image, box: Sequence[float] | None, language: str | None, emit: Emit | None = None
+    ) -> Any: ...
+
+    def step(self, states: Sequence[Any], images: Sequence[Image]) -> list[Prediction]: ...
+
+    def end(self, state: Any) -> Mapping[str, Any]:
+        """Let go of the state; JSON-able facts about its sequence."""
+        ...
