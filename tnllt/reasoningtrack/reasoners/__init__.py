@@ -1,0 +1,25 @@
+"""Reasoners: models that revise a target's description while it is tracked."""
+
+from tnllt.reasoningtrack.reasoners.base import Reasoner, ReasonerError, Reasoning, StaticReasoner
+from tnllt.reasoningtrack.reasoners.consult import Outcome, Question, ask, consult
+from tnllt.reasoningtrack.reasoners.factory import KINDS, make_reasoner
+from tnllt.reasoningtrack.reasoners.parsing import Parsed, parse_answer
+from tnllt.reasoningtrack.reasoners.prompt import load_prompt
+from tnllt.reasoningtrack.reasoners.replay import ReplayReasoner
+
+__all__ = [
+    "KINDS",
+    "Outcome",
+    "Parsed",
+    "Question",
+    "Reasoner",
+    "ReasonerError",
+    "Reasoning",
+    "ReplayReasoner",
+    "StaticReasoner",
+    "ask",
+    "consult",
+    "load_prompt",
+    "make_reasoner",
+    "parse_answer",
+]

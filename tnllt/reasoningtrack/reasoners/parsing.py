@@ -1,0 +1,69 @@
+"""Reading `<think>...</think><d>yes|no</d><answer>...</answer>` out of what a model wrote."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Compat = Literal["ours", "released"]
+
+_TAGS = ("think", "d", "answer")
+_PATTERNS = {tag: re.compile(rf"<{tag}>(.*?)</{tag}>", re.DOTALL) for tag in _TAGS}
+_CLOSE = "</think>"
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The parts of one answer.
+
+    Attributes:
+        think: the thought, or None.
+        decision: the text in `<d>`, stripped, or None.
+        answer: the text in `<answer>`, stripped, or None.
+        missing: the tags that are not there, or not closed.
+    """
+
+    think: str | None
+    decision: str | None
+    answer: str | None
+    missing: tuple[str, ...]
+
+    @property
+    def update(self) -> bool:
+        """True for exactly "yes" with a text to change to; a missing decision is "no"."""
+        return self.decision == "yes" and bool(self.answer)
+
+
+def parse_answer(raw: str, compat: Compat = "ours") -> Parsed:
+    """Split an answer into thought, decision and new description.
+
+    `released` takes the first match of each tag anywhere. `ours` reads decision and answer behind the thought only,
+    because models quote the tags while they think; a thought whose opening tag the server swallowed is still one.
+    """
+    if compat == "released":
+        return _collect(_first("think", raw), raw)
+    head, tail = _split_thought(raw)
+    return _collect(head, tail)
+
+
+def _collect(think: str | None, rest: str) -> Parsed:
+    parts = {"think": think, "d": _first("d", rest), "answer": _first("answer", rest)}
+    missing = tuple(tag for tag in _TAGS if parts[tag] is None)
+    return Parsed(parts["think"], parts["d"], parts["answer"], missing)
+
+
+def _first(tag: str, text: str) -> str | None:
+    match = _PATTERNS[tag].search(text)
+    return match.group(1).strip() if match else None
+
+
+def _split_thought(raw: str) -> tuple[str | None, str]:
+    """The thought and what follows the last `</think>` that still has an answer behind it."""
+    answer = max(raw.rfind("<d>"), raw.rfind("<answer>"))
+    cut = raw.rfind(_CLOSE, 0, answer) if answer >= 0 else -1
+    cut = cut if cut >= 0 else raw.rfind(_CLOSE)
+    if cut < 0:
+        return None, raw
+    thought = raw[:cut].strip()
+    return thought.removeprefix("<think>").strip(), raw[cut + len(_CLOSE) :]

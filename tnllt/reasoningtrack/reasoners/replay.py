@@ -1,0 +1,64 @@
+"""Exact re-runs without a model: answers come from a recorded trace, found by what was asked."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tnllt.errors import UsageError
+from tnllt.reasoningtrack.reasoners.base import ReasonerError, Reasoning
+from tnllt.reasoningtrack.reasoners.trace import image_hash, read_refreshes
+from tnllt.sequence import Image
+
+_Key = tuple[str, str, str]
+
+
+class ReplayReasoner:
+    """Answers as recorded, failures and seconds included.
+
+    Args:
+        path: a trace (`<sequence>.trace.jsonl`), or a folder that has some, at any depth.
+
+    A question is known by the two pictures' pixels and the sentence. Asked the same more than once, the recorded
+    answers come in their order, and then from the start again.
+
+    Raises:
+        UsageError: no trace there. DataError: a row that is no event.
+    """
+
+    concurrency = 1
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        files = sorted(self.path.rglob("*.trace.jsonl")) if self.path.is_dir() else [self.path]
+        if not files or not files[0].is_file():
+            raise UsageError(f"{path}: no trace to replay; give a *.trace.jsonl file or a folder of them")
+        self._answers: dict[_Key, list[Mapping[str, Any]]] = defaultdict(list)
+        for file in files:
+            for _, event in read_refreshes(file):
+                self._answers[event["first"]["sha256"], event["second"]["sha256"], event["own"]].append(event)
+        if not self._answers:
+            raise UsageError(f"{path}: the trace has no refresh to replay")
+        self._used: dict[_Key, int] = defaultdict(int)
+        self._lock = threading.Lock()
+
+    def describe(self, first: Image, second: Image, description: str) -> Reasoning:
+        key = (image_hash(first), image_hash(second), description)
+        events = self._answers.get(key)
+        if events is None:
+            raise ReasonerError("not_recorded", f"{self.path} has no answer for these two frames and this sentence")
+        with self._lock:
+            event = events[self._used[key] % len(events)]
+            self._used[key] += 1
+        detail = {**event.get("detail", {}), "replayed": True}
+        if event.get("error"):
+            raise ReasonerError(event["error"].get("kind", "failed"), event["error"].get("message", ""), detail)
+        answer = event.get("answer")
+        seconds = float(event.get("seconds") or 0.0)
+        return Reasoning(event.get("think"), bool(event.get("update")), answer, event["raw"], seconds, detail)
+
+    def info(self) -> Mapping[str, Any]:
+        return {"reasoner": "replay", "trace": str(self.path)}
