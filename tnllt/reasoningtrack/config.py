@@ -1,0 +1,137 @@
+"""Sizes of the tracking network, and how its crops are cut: `256`, `384`, `tiny`, or your own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from tnllt.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Config:
+    """What fixes the network's tensors and the tracker's crops.
+
+    Attributes:
+        template_size, search_size: sides of the square crops, pixels; multiples of 16.
+        template_factor, search_factor: crop side / sqrt(w * h) of the box.
+        depths: convolution blocks at stride 4, at stride 8, transformer blocks at stride 16.
+        dims: their channels.
+        heads: attention heads of the transformer blocks.
+        mlp_ratio: hidden / outer channels of every MLP.
+        head_channels: channels of the four 3 x 3 convolutions of each branch of the centre head.
+        templates: templates drawn from the memory besides the first (DUTrack: TEMPLATE_NUMBER).
+        text_length: word pieces that the network reads, [CLS] and [SEP] among them.
+        text_positions, description_rows, pos_rows: rows of the three tables that the published checkpoints keep
+            longer than they use (position embedding, description embedding, the unused `pos_embed`).
+        word_rank: None, or the width of a factorised word table (30,522 x rank, then a linear layer to dims[2]).
+    """
+
+    template_size: int = 128
+    search_size: int = 256
+    template_factor: float = 2.0
+    search_factor: float = 4.0
+    depths: tuple[int, int, int] = (3, 3, 24)
+    dims: tuple[int, int, int] = (128, 256, 512)
+    heads: int = 8
+    mlp_ratio: float = 3.0
+    head_channels: tuple[int, int, int, int] = (256, 128, 64, 32)
+    templates: int = 3
+    text_length: int = 16
+    text_positions: int = 40
+    description_rows: int = 512
+    pos_rows: int = 196
+    word_rank: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("template_size", "search_size"):
+            if getattr(self, name) < 16 or getattr(self, name) % 16:
+                raise UsageError(f"network config: {name} must be a multiple of 16, not {getattr(self, name)}")
+        for name, length in (("depths", 3), ("dims", 3), ("head_channels", 4)):
+            value = getattr(self, name)
+            if len(value) != length or any(type(v) is not int or v < 0 for v in value):
+                raise UsageError(f"network config: {name} must be {length} whole numbers, not {value!r}")
+        if self.depths[2] < 1 or min(self.dims) < 1 or min(self.head_channels) < 1:
+            raise UsageError("network config: at least one transformer block, and channels above 0")
+        if self.heads < 1 or self.dims[2] % self.heads:
+            raise UsageError(f"network config: dims[2] = {self.dims[2]} cannot be split into {self.heads} heads")
+        if min(self.text_positions, self.description_rows) < self.text_length or self.text_length < 3:
+            raise UsageError("network config: text_length must be at least 3 and fit the position tables")
+        if self.template_factor <= 0 or self.search_factor <= 0 or self.templates < 1 or self.mlp_ratio <= 0:
+            raise UsageError("network config: factors, templates and mlp_ratio must be above 0")
+
+    @property
+    def side(self) -> int:
+        """Side of the score map: search_size / 16."""
+        return self.search_size // 16
+
+    @property
+    def template_tokens(self) -> int:
+        return (self.template_size // 16) ** 2
+
+    @property
+    def search_tokens(self) -> int:
+        return self.side**2
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; `make` reads it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def make(cls, spec: ConfigLike) -> Config:
+        """A config from a preset's name ("256", "384", "tiny"), a mapping, its JSON text, or a config.
+
+        A mapping may name a preset as "size" and override any field: ``{"size": 256, "depths": (1, 1, 2)}``.
+
+        Raises:
+            UsageError: an unknown preset or field, or values that make no network.
+        """
+        if isinstance(spec, cls):
+            return spec
+        if isinstance(spec, str) and spec.lstrip().startswith("{"):
+            try:
+                spec = json.loads(spec)
+            except json.JSONDecodeError as error:
+                raise UsageError(f"network config: not valid JSON: {error}") from error
+        if not isinstance(spec, Mapping):
+            return _preset(spec)
+        fields = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(map(str, spec)) - fields - {"size"})
+        if unknown:
+            raise UsageError(f"network config: unknown {', '.join(unknown)}; known: size, {', '.join(sorted(fields))}")
+        changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k != "size"}
+        try:
+            return dataclasses.replace(_preset(spec.get("size", 256)), **changes)
+        except TypeError as error:
+            raise UsageError(f"network config: a value of the wrong type: {error}") from error
+
+
+ConfigLike: TypeAlias = Config | str | int | Mapping[str, Any]
+
+PRESETS: dict[str, Config] = {
+    "256": Config(),
+    "384": Config(template_size=192, search_size=384, search_factor=5.0),
+    # For two CPU cores: 3 M parameters, a third of them the factorised word table.
+    "tiny": Config(
+        template_size=80,
+        search_size=160,
+        depths=(1, 1, 4),
+        dims=(48, 96, 192),
+        heads=3,
+        head_channels=(96, 64, 48, 32),
+        text_positions=16,
+        description_rows=16,
+        pos_rows=1,
+        word_rank=32,
+    ),
+}
+
+
+def _preset(name: object) -> Config:
+    try:
+        return PRESETS[str(name)]
+    except KeyError:
+        raise UsageError(f"no network config {name!r}; there are: {', '.join(PRESETS)}, or a mapping") from None
