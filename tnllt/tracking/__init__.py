@@ -1,5 +1,15 @@
 """What a tracker is, running one, scheduling many."""
 
+from tnllt.tracking.follow import Follower, TrackerFailure, run_sequence
 from tnllt.tracking.tracker import Emit, Mode, Prediction, SupportsBatch, Tracker
 
-__all__ = ["Emit", "Mode", "Prediction", "SupportsBatch", "Tracker"]
+__all__ = [
+    "Emit",
+    "Follower",
+    "Mode",
+    "Prediction",
+    "SupportsBatch",
+    "Tracker",
+    "TrackerFailure",
+    "run_sequence",
+]

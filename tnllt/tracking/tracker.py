@@ -2,14 +2,14 @@
 
 The least a tracker needs::
 
-    from tnllt.tracking import Prediction, Tracker
+    from tnllt.tracking import Tracker
 
-    class Still(Tracker):
+    class Stay(Tracker):
         def initialize(self, image, box=None, language=None):
             self.box = box
 
         def track(self, image):
-            return Prediction(self.box)
+            return self.box
 
 Its constructor's keyword arguments are its options (`--set key=value`), checked against their annotations.
 """
@@ -59,19 +59,27 @@ class Tracker(abc.ABC):
     Attributes:
         modes: what it can be started with, the most informative last.
         emit: set by the runner before `initialize`; takes events for the trace. None outside a run.
+        oracle: True where the tracker looks at the annotation; its run records say so.
     """
 
     modes: ClassVar[tuple[Mode, ...]] = (Mode.BB,)
     emit: Emit | None = None
+    oracle: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def initialize(self, image: Image, box: Sequence[float] | None = None, language: str | None = None) -> None:
+    def initialize(
+        self, image: Image, box: Sequence[float] | None = None, language: str | None = None
+    ) -> Prediction | None:
         """Start on a sequence's first frame.
 
         Args:
             image: RGB uint8 (H, W, 3).
             box: x, y, w, h in pixels; None in mode NL.
             language: the sequence's sentence; None in mode BB.
+
+        Returns:
+            In mode NL, where the target is in this frame. None there makes the runner ask `track` with the same image.
+            Where a box was given the answer is not read.
         """
 
     @abc.abstractmethod
@@ -93,7 +101,8 @@ class Tracker(abc.ABC):
 class SupportsBatch(Protocol):
     """A tracker that can follow several sequences in one forward pass (`tnllt-run --batch B`).
 
-    A state belongs to one sequence; `step` advances any number of them and must answer as if each were alone.
+    A state belongs to one sequence; `step` advances any number of them and must answer as if each were alone. In mode
+    NL the first `step` of a state is given the first frame again, and answers where the target is in it.
     """
 
     def start(

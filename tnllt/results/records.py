@@ -1,0 +1,130 @@
+"""The run record: what a run knows beside its boxes. One JSON file per sequence, `<sequence>.run.json`.
+
+Schema `tnllt.run/1`. Lists are per frame and as long as the result has rows; `null` in them is "not given"::
+
+    schema            "tnllt.run/1"
+    status            "done" or "failed"
+    tracker           the name its results go under
+    implementation    "package.module:Class" that ran, or the baseline's name
+    options           {name: value} as given by --set
+    mode              "BB", "NL" or "NL+BB"
+    oracle            true where the tracker was shown the annotation (`groundtruth`)
+    sequence, dataset, frames
+    seed              what every random number generator was seeded with before this sequence
+    device            "cpu", "cuda:0", ...
+    decoder           what decoded the frames
+    versions          {"tnllt": ..., "python": ..., "numpy": ..., "opencv": ..., "torch": ...}
+    machine           {"host", "system", "processor", "cores"}
+    concurrency       {"workers", "threads", "batch", "read_ahead", "exclusive"}
+    started           UTC, ISO 8601
+    seconds           {"load", "total", "read": [per frame], "track": [per frame]}
+    confidence        [per frame] or null
+    absent            [per frame] or null
+    description_changes  [{"frame": i, "description": text}], frames counted from 0
+    sha256            {"result": of the text file, "read": of what was read, see `tnllt.tracking.readahead`}
+    memory_mb         {"start", "end", "peak"}: resident memory of the process
+    info              facts the tracker gives of itself
+    output            the end of what the tracker printed, or ""
+    attempts          1, or more where a worker was lost
+    failure           null, or {"kind", "frame", "message", "traceback"}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tnllt.errors import DataError
+
+SCHEMA = "tnllt.run/1"
+
+
+@dataclass
+class RunRecord:
+    """A run record in memory; see the module for what each field holds."""
+
+    tracker: str
+    sequence: str
+    status: str = "done"
+    implementation: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    mode: str = "BB"
+    oracle: bool = False
+    dataset: str = ""
+    frames: int = 0
+    seed: int = 0
+    device: str = "cpu"
+    decoder: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    concurrency: dict[str, Any] = field(default_factory=dict)
+    started: str = ""
+    seconds: dict[str, Any] = field(default_factory=dict)
+    confidence: list[float | None] | None = None
+    absent: list[bool] | None = None
+    description_changes: list[dict[str, Any]] = field(default_factory=list)
+    sha256: dict[str, str] = field(default_factory=dict)
+    memory_mb: dict[str, float] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    output: str = ""
+    attempts: int = 1
+    failure: dict[str, Any] | None = None
+    schema: str = SCHEMA
+
+    @property
+    def failed(self) -> bool:
+        return self.status == "failed"
+
+    def fps(self) -> float | None:
+        """Frames per second of tracking alone (accelerator synchronised), without the first frame; None if unknown."""
+        track = self.seconds.get("track") or []
+        total = sum(track[1:])
+        return (len(track) - 1) / total if total > 0 else None
+
+    def to_json(self) -> bytes:
+        """UTF-8 JSON, one field a line; NaN becomes null."""
+        table = {"schema": self.schema, **asdict(self)}
+        lines = [f"{json.dumps(k)}: {json.dumps(plain(v), allow_nan=False)}" for k, v in table.items()]
+        return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def read_record(path: Path) -> RunRecord:
+    """Reads a run record. Raises DataError where the file is not one, naming it; unknown fields are passed over."""
+    try:
+        table = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path) from error
+    except ValueError as error:
+        raise DataError(f"not a run record: {error}; delete it to run the sequence again", path) from error
+    schema = table.get("schema") if isinstance(table, dict) else None
+    if not isinstance(schema, str) or not schema.startswith("tnllt.run/"):
+        raise DataError("not a run record: it has no `schema` that begins with tnllt.run/", path)
+    if schema != SCHEMA:
+        raise DataError(f"written by another version of tnllt ({schema}; this one reads {SCHEMA})", path)
+    known = {f.name for f in fields(RunRecord)}
+    if not {"tracker", "sequence"} <= table.keys():
+        raise DataError("not a run record: `tracker` or `sequence` is missing", path)
+    return RunRecord(**{k: v for k, v in table.items() if k in known})
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can say it: NumPy numbers and arrays, paths and tuples made plain; NaN and infinity None."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in value]
+    return str(value)

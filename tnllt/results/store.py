@@ -1,0 +1,191 @@
+"""The result store: official layout and names, written so that a file that is there is whole.
+
+For tracker NAME and sequence SEQ, below the results folder::
+
+    NAME_tracking_result/SEQ.txt           x,y,w,h per frame, comma, four decimals (the official toolkit reads it)
+    NAME_tracking_result/SEQ.run.json      the run record (`tnllt.results.records`)
+    NAME_tracking_result/SEQ.trace.jsonl   events, one JSON object a line; only where there were any
+
+The text file is written last: where it is, the rest is there too. A failed sequence has a record and no text file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tnllt.errors import DataError
+from tnllt.results.atomic import sweep, write_atomic
+from tnllt.results.records import RunRecord, plain, read_record
+from tnllt.sequence import Boxes, Trajectory
+
+SUFFIX = "_tracking_result"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the store holds of one tracker on one sequence.
+
+    Attributes:
+        status: "done", "failed" or "missing".
+        record: the run record, or None (missing, or a result that another tool wrote).
+        reason: why a result that is there does not count, else "".
+    """
+
+    status: str
+    record: RunRecord | None = None
+    reason: str = ""
+
+
+class ResultStore:
+    """Results of any number of trackers below one folder.
+
+    Args:
+        folder: the results folder; made when the first result is written.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+
+    def tracker_folder(self, tracker: str) -> Path:
+        return self.folder / f"{_file_name(tracker, 'tracker')}{SUFFIX}"
+
+    def path(self, tracker: str, sequence: str, suffix: str = ".txt") -> Path:
+        """Path of the result (`.txt`), the record (`.run.json`), the trace (`.trace.jsonl`) or a video (`.mp4`)."""
+        return self.tracker_folder(tracker) / f"{_file_name(sequence, 'sequence')}{suffix}"
+
+    def trackers(self) -> list[str]:
+        """Names of the trackers with a folder here, sorted."""
+        return sorted(p.name.removesuffix(SUFFIX) for p in self.folder.glob(f"*{SUFFIX}") if p.is_dir())
+
+    def write(
+        self, tracker: str, sequence: str, trajectory: Trajectory, trace: Iterable[Mapping[str, Any]] = ()
+    ) -> RunRecord:
+        """Writes one finished sequence and returns its record, with the text file's hash.
+
+        `trajectory.record` holds the record's fields (`run_sequence` fills it); what is missing gets defaults.
+        Raises DataError where the disk is full or the folder cannot be written: then no text file is there.
+        """
+        data = format_boxes(trajectory.boxes)
+        record = _record_of(tracker, sequence, trajectory)
+        record.sha256 = {**record.sha256, "result": hashlib.sha256(data).hexdigest()}
+        self.forget(tracker, sequence)
+        self._write_trace(tracker, sequence, trace)
+        write_atomic(self.path(tracker, sequence, ".run.json"), record.to_json())
+        write_atomic(self.path(tracker, sequence), data)
+        return record
+
+    def write_failure(self, record: RunRecord, trace: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Writes the record of a failed sequence; an older result of it is removed."""
+        self.forget(record.tracker, record.sequence)
+        self._write_trace(record.tracker, record.sequence, trace)
+        write_atomic(self.path(record.tracker, record.sequence, ".run.json"), record.to_json())
+
+    def forget(self, tracker: str, sequence: str) -> None:
+        """Removes result, then record and trace of one sequence: in this order, so that no result stands alone."""
+        for suffix in (".txt", ".run.json", ".trace.jsonl"):
+            with suppress(FileNotFoundError):
+                self.path(tracker, sequence, suffix).unlink()
+
+    def entry(self, tracker: str, sequence: str) -> Entry:
+        """What is here of one sequence. Never raises for a broken file: it counts as missing, with the reason."""
+        try:
+            record = self.record(tracker, sequence)
+        except DataError as error:
+            return Entry("missing", None, str(error))
+        try:
+            data = self.path(tracker, sequence).read_bytes()
+        except OSError:
+            if record is not None and record.failed:
+                return Entry("failed", record)
+            return Entry("missing", None)
+        if record is None:
+            return Entry("done", None, "no run record: another tool wrote it")
+        if record.failed or record.sha256.get("result") != hashlib.sha256(data).hexdigest():
+            return Entry("missing", None, f"{self.path(tracker, sequence)} is not the result its run record tells of")
+        return Entry("done", record)
+
+    def record(self, tracker: str, sequence: str) -> RunRecord | None:
+        """The run record, or None where there is none. Raises DataError where it cannot be read."""
+        path = self.path(tracker, sequence, ".run.json")
+        return read_record(path) if path.is_file() else None
+
+    def read(self, tracker: str, sequence: str) -> Trajectory:
+        """A finished sequence as this store wrote it. Raises DataError where it is missing or not four numbers a row.
+
+        Other tools' files are read by the tolerant reader of `tnllt.results`, not here.
+        """
+        path = self.path(tracker, sequence)
+        try:
+            boxes = np.loadtxt(path, delimiter=",", ndmin=2, dtype=np.float64)
+        except OSError as error:
+            raise DataError("no such result", path) from error
+        except ValueError as error:
+            raise DataError(f"not rows of x,y,w,h: {error}", path) from error
+        record = self.record(tracker, sequence)
+        if record is None:
+            return Trajectory(boxes)
+        return trajectory_of(boxes, record)
+
+    def trace(self, tracker: str, sequence: str) -> list[dict[str, Any]]:
+        """The events of one sequence, oldest first; empty where there were none."""
+        path = self.path(tracker, sequence, ".trace.jsonl")
+        if not path.is_file():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def sweep(self, tracker: str) -> None:
+        """Removes temporary files that killed runs left behind more than an hour ago."""
+        sweep(self.tracker_folder(tracker))
+
+    def _write_trace(self, tracker: str, sequence: str, trace: Iterable[Mapping[str, Any]]) -> None:
+        lines = [json.dumps(plain(event), ensure_ascii=False, allow_nan=False) + "\n" for event in trace]
+        if lines:
+            write_atomic(self.path(tracker, sequence, ".trace.jsonl"), "".join(lines).encode())
+
+
+def format_boxes(boxes: Boxes) -> bytes:
+    """Boxes (T, 4) as the official text: `x,y,w,h`, four decimals, a newline after every row."""
+    rows = (",".join(f"{v:.4f}" for v in row) for row in np.asarray(boxes, np.float64).tolist())
+    return "".join(f"{row}\n" for row in rows).encode("ascii")
+
+
+def trajectory_of(boxes: Boxes, record: RunRecord) -> Trajectory:
+    """Boxes (T, 4) with the confidence, absence and times that their record holds. Raises DataError on lengths."""
+    track = record.seconds.get("track")
+    columns = {"confidence": record.confidence, "absent": record.absent, "seconds": track}
+    for name, column in columns.items():
+        if column is not None and len(column) != len(boxes):
+            where = f"run record of {record.tracker} on {record.sequence}"
+            raise DataError(f"{where}: {len(column)} values of {name} for {len(boxes)} rows")
+    confidence = None if record.confidence is None else np.array(record.confidence, np.float64)
+    absent = None if record.absent is None else np.array(record.absent, np.bool_)
+    seconds = None if track is None else np.array(track, np.float64)
+    return Trajectory(boxes, confidence, absent, seconds, dict(vars(record))
+
+
+def _record_of(tracker: str, sequence: str, trajectory: Trajectory) -> RunRecord:
+    known = {k: v for k, v in trajectory.record.items() if k in RunRecord.__dataclass_fields__}
+    record = RunRecord(**{**known, "tracker": tracker, "sequence": sequence, "status": "done", "failure": None})
+    record.frames = len(trajectory)
+    if trajectory.confidence is not None:
+        record.confidence = [plain(v) for v in trajectory.confidence.tolist()]
+    if trajectory.absent is not None:
+        record.absent = trajectory.absent.tolist()
+    if trajectory.seconds is not None:
+        record.seconds = {**record.seconds, "track": [round(v, 6) for v in trajectory.seconds.tolist()]}
+    return record
+
+
+def _file_name(name: str, what: str) -> str:
+    """The name, if it can be a file's: no name may lead out of the results folder."""
+    if not name or name in (".", "..") or any(c in name for c in "/\\\0") or name.startswith("."):
+        raise DataError(f"{name!r} cannot be the name of a {what}: it would not be a plain file name")
+    return name

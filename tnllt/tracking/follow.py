@@ -1,0 +1,390 @@
+"""Following sequences with a tracker: the loop, its clocks, and what it refuses to take from a tracker."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from tnllt.errors import EXIT_INCOMPLETE, DataError, TnlltError, UsageError
+from tnllt.sequence import Image, Sequence, Trajectory
+from tnllt.tracking import machine
+from tnllt.tracking.readahead import ReadAhead
+from tnllt.tracking.tracker import Emit, Mode, Prediction, SupportsBatch, Tracker
+
+
+class TrackerFailure(TnlltError):
+    """A tracker did not get through a sequence.
+
+    Args:
+        kind: "exception", "answer" (not a box), "data", "timeout", "memory" or "lost" (its process died).
+        message: one or two lines.
+        frame: the frame at fault, counted from 0, or None.
+        trace: the traceback, or "".
+    """
+
+    exit_code = EXIT_INCOMPLETE
+
+    def __init__(self, kind: str, message: str, frame: int | None = None, trace: str = "") -> None:
+        super().__init__(message)
+        self.kind, self.message, self.frame, self.trace = kind, message, frame, trace
+
+    def as_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "frame": self.frame, "message": self.message, "traceback": self.trace}
+
+
+@dataclass
+class Follow:
+    """One sequence while it is being followed."""
+
+    sequence: Sequence
+    mode: Mode
+    seed: int = 0
+    read_ahead: int = 4
+    index: int = 0
+    events: list[Mapping[str, Any]] = field(default_factory=list)
+    state: Any = None
+    begun: bool = False
+
+    def __post_init__(self) -> None:
+        self.count = frame_count(self.sequence)
+        self.boxes = np.zeros((self.count, 4))
+        self.confidence = np.full(self.count, np.nan)
+        self.absent = np.zeros(self.count, bool)
+        self.read = np.zeros(self.count)
+        self.track = np.zeros(self.count)
+        self.info: Mapping[str, Any] = {}
+        self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.clock = time.perf_counter()
+        self.memory = machine.resident_mb()
+        self.reader = ReadAhead(self.sequence.frames, self.count, self.read_ahead, f"sequence {self.sequence.name!r}")
+
+    def next_image(self) -> Image:
+        image, self.read[self.index] = self.reader.read()
+        return image
+
+    def inputs(self) -> tuple[list[float] | None, str | None]:
+        """Box and sentence that the tracker is started with."""
+        box = None if self.mode is Mode.NL else self.sequence.groundtruth[0].tolist()
+        return box, None if self.mode is Mode.BB else self.sequence.language
+
+    def take(self, prediction: Any, seconds: float) -> None:
+        """Writes the answer for the frame in hand. Raises TrackerFailure where it is no box."""
+        box, confidence, absent = checked(prediction, self.index)
+        if absent and self.index > 0:
+            box = self.boxes[self.index - 1]
+        self.boxes[self.index] = box
+        self.confidence[self.index] = np.nan if confidence is None else confidence
+        self.absent[self.index] = absent
+        self.track[self.index] = seconds
+        self.index += 1
+
+    def trajectory(self) -> Trajectory:
+        """What was followed so far, with the record's fields that belong to one sequence."""
+        n = self.index
+        confidence = self.confidence[:n] if np.isfinite(self.confidence[:n]).any() else None
+        absent = self.absent[:n] if self.absent[:n].any() or confidence is not None else None
+        return Trajectory(self.boxes[:n], confidence, absent, self.track[:n], self.record_fields())
+
+    def record_fields(self) -> dict[str, Any]:
+        memory = {"start": self.memory, "end": machine.resident_mb(), "peak": machine.peak_mb()}
+        return {
+            "mode": self.mode.value,
+            "dataset": self.sequence.dataset,
+            "frames": self.count,
+            "seed": self.seed,
+            "decoder": getattr(self.sequence.frames, "decoder", type(self.sequence.frames).__name__),
+            "started": self.started,
+            "seconds": {
+                "total": round(time.perf_counter() - self.clock, 6),
+                "read": np.round(self.read[: self.index], 6).tolist(),
+                "track": np.round(self.track[: self.index], 6).tolist(),
+            },
+            "description_changes": description_changes(self.events),
+            "sha256": {"read": self.reader.digest()},
+            "memory_mb": {k: round(v, 1) for k, v in memory.items() if v is not None},
+            "info": dict(self.info),
+        }
+
+
+class Follower:
+    """A tracker at work on one sequence, or on several at once where it can (`SupportsBatch`).
+
+    Args:
+        tracker: the tracker, loaded once.
+        batch: how many sequences at once; above 1 the tracker must be a `SupportsBatch`.
+        on_frame: called with a `Follow` after each of its frames.
+    """
+
+    def __init__(self, tracker: Tracker, batch: int = 1, on_frame: Callable[[Follow], None] | None = None) -> None:
+        if batch > 1 and not isinstance(tracker, SupportsBatch):
+            raise UsageError(f"{type(tracker).__name__} follows one sequence at a time: leave --batch out")
+        self.tracker, self.batch, self._on_frame = tracker, batch, on_frame
+        self.active: list[Follow] = []
+
+    def start(self, follow: Follow) -> TrackerFailure | None:
+        """Starts a tracker on the sequence's first frame; a failure is returned, and the sequence is then over."""
+        try:
+            machine.seed_everything(follow.seed)
+            image = follow.next_image()
+            if hasattr(self.tracker, "receive"):
+                self.tracker.receive(follow.sequence)
+            first, seconds = self._begin(follow, image)
+            follow.take(first, seconds)
+        except Exception as error:
+            self._end(follow)
+            return failure_of(error, follow.index)
+        if self._on_frame is not None:
+            self._on_frame(follow)
+        self.active.append(follow)
+        return None
+
+    def step(self) -> list[tuple[Follow, Trajectory | TrackerFailure]]:
+        """One frame further in every sequence in hand; returns those that are over, and how they ended."""
+        over: list[tuple[Follow, Trajectory | TrackerFailure]] = []
+        ready, images = [], []
+        for follow in list(self.active):
+            if follow.index == follow.count:
+                over.append((follow, self._finish(follow)))
+                continue
+            try:
+                images.append(follow.next_image())
+                ready.append(follow)
+            except Exception as error:
+                over.append((follow, self._abandon(follow, failure_of(error, follow.index))))
+        if ready:
+            over.extend(self._advance(ready, images))
+        return over
+
+    def _advance(self, ready: list[Follow], images: list[Image]) -> list[tuple[Follow, Trajectory | TrackerFailure]]:
+        try:
+            begin = time.perf_counter()
+            answers = self._answers(ready, images)
+            machine.synchronize()
+            seconds = (time.perf_counter() - begin) / len(ready)
+        except Exception as error:
+            failure = failure_of(error, max(f.index for f in ready))
+            if len(ready) > 1:
+                failure.kind = "batch"
+            return [(follow, self._abandon(follow, failure)) for follow in ready]
+        over: list[tuple[Follow, Trajectory | TrackerFailure]] = []
+        for follow, answer in zip(ready, answers, strict=True):
+            try:
+                follow.take(answer, seconds)
+            except Exception as error:
+                over.append((follow, self._abandon(follow, failure_of(error, follow.index))))
+                continue
+            if self._on_frame is not None:
+                self._on_frame(follow)
+        return over
+
+    def _answers(self, ready: list[Follow], images: list[Image]) -> list[Any]:
+        if self.batch == 1:
+            return [self.tracker.track(images[0])]
+        assert isinstance(self.tracker, SupportsBatch)
+        answers = self.tracker.step([f.state for f in ready], images)
+        if len(answers) != len(ready):
+            raise TrackerFailure("answer", f"step gave {len(answers)} predictions for {len(ready)} sequences")
+        return list(answers)
+
+    def _begin(self, follow: Follow, image: Image) -> tuple[Any, float]:
+        """Starts the tracker; returns its answer for the first frame (the box it was given, where there is one)."""
+        box, language = follow.inputs()
+        given = None if box is None else Prediction(list(box))
+        begin = time.perf_counter()
+        if self.batch == 1:
+            self.tracker.emit = _emitter(follow)
+            follow.begun = True
+            first: Any = self.tracker.initialize(image, box, language)
+            if given is None and first is None:
+                first = self.tracker.track(image)
+        else:
+            assert isinstance(self.tracker, SupportsBatch)
+            follow.state = self.tracker.start(image, box, language, _emitter(follow))
+            follow.begun = True
+            first = self.tracker.step([follow.state], [image])[0] if given is None else None
+        machine.synchronize()
+        return given or first, time.perf_counter() - begin
+
+    def _finish(self, follow: Follow) -> Trajectory | TrackerFailure:
+        try:
+            self._end(follow, quietly=False)
+        except Exception as error:
+            return failure_of(error, follow.index)
+        return follow.trajectory()
+
+    def _abandon(self, follow: Follow, failure: TrackerFailure) -> TrackerFailure:
+        self._end(follow)
+        return failure
+
+    def _end(self, follow: Follow, quietly: bool = True) -> None:
+        """Lets go of the sequence. With `quietly` a fault of the tracker here does not hide the one before."""
+        if follow in self.active:
+            self.active.remove(follow)
+        follow.reader.close()
+        if not follow.begun:
+            return
+        follow.begun = False
+        try:
+            if self.batch == 1:
+                follow.info = self.tracker.info()
+                self.tracker.finish()
+            else:
+                assert isinstance(self.tracker, SupportsBatch)
+                follow.info = {**self.tracker.info(), **(self.tracker.end(follow.state) or {})}
+        except Exception:
+            if not quietly:
+                raise
+        finally:
+            self.tracker.emit = None
+
+
+def run_sequence(
+    tracker: Tracker,
+    sequence: Sequence,
+    mode: Mode | str | None = None,
+    *,
+    seed: int = 0,
+    read_ahead: int = 4,
+    emit: Emit | None = None,
+    on_frame: Callable[[Follow], None] | None = None,
+) -> Trajectory:
+    """Follows one sequence in this process.
+
+    Args:
+        tracker: any `Tracker`.
+        sequence: with frames.
+        mode: inputs to start with; None takes the most that tracker and sequence have.
+        seed: seeds every random number generator before the sequence.
+        read_ahead: frames decoded ahead on a thread; 0 for none.
+        emit: takes the tracker's events, as they come.
+        on_frame: called after every frame.
+
+    Returns:
+        The trajectory; its `record` holds the fields of a run record that belong to the sequence.
+
+    Raises:
+        TrackerFailure: the tracker raised, or did not answer with a box. UsageError: the mode cannot be had.
+    """
+    follow = Follow(sequence, choose_mode(tracker, sequence, mode), seed, read_ahead)
+    if emit is not None:
+        follow.events = _Forward(emit)
+    follower = Follower(tracker, 1, on_frame)
+    try:
+        failure = follower.start(follow)
+        while failure is None:
+            for _, end in follower.step():
+                if isinstance(end, Trajectory):
+                    return end
+                failure = end
+    finally:
+        if follow.begun:  # interrupted from outside (KeyboardInterrupt)
+            follower._end(follow)
+    raise failure
+
+
+def choose_mode(tracker: Any, sequence: Sequence, wanted: Mode | str | None = None) -> Mode:
+    """The inputs to start with: `wanted`, else the most informative that tracker and sequence both have.
+
+    Raises:
+        UsageError: the tracker cannot be started so. DataError: the sequence lacks the box or the sentence.
+    """
+    name = getattr(tracker, "name", None) or type(tracker).__name__
+    modes = tuple(tracker.modes)
+    if wanted is not None:
+        wanted = Mode(wanted)
+        if wanted not in modes:
+            raise UsageError(f"{name} cannot start from {wanted.value}; it takes {', '.join(m.value for m in modes)}")
+    lacking = ""
+    for mode in reversed(modes) if wanted is None else (wanted,):
+        if mode is not Mode.BB and not (sequence.language or "").strip():
+            lacking = "has no sentence"
+        elif mode is not Mode.NL and not _is_box(sequence):
+            lacking = "has no box in its first frame"
+        else:
+            return mode
+    raise DataError(
+        f"sequence {sequence.name!r} {lacking}, and {name} starts from {' or '.join(m.value for m in modes)}"
+    )
+
+
+def frame_count(sequence: Sequence) -> int:
+    """Frames to follow: the annotated ones, or all of them where only the first is annotated (hidden test sets)."""
+    frames, rows = len(sequence.frames), len(sequence)
+    if rows == 0 or frames == 0:
+        raise DataError(f"sequence {sequence.name!r} has {rows} boxes and {frames} frames: nothing to follow")
+    if rows == 1:
+        return frames
+    if frames < rows:
+        raise DataError(f"sequence {sequence.name!r} has {rows} boxes but {frames} frames; see `tnllt-data check`")
+    return rows
+
+
+def checked(prediction: Any, frame: int) -> tuple[list[float], float | None, bool]:
+    """Box, confidence and absence of an answer. Raises TrackerFailure that says what is wrong with it."""
+    box, confidence, absent = prediction, None, False
+    if isinstance(prediction, Prediction):
+        box, confidence, absent = prediction.box, prediction.confidence, bool(prediction.absent)
+    try:
+        numbers = [float(v) for v in np.asarray(box, dtype=np.float64).reshape(-1)]
+    except (TypeError, ValueError):
+        raise TrackerFailure("answer", _wrong(frame, f"{box!r:.80}", "four numbers x, y, w, h"), frame) from None
+    if len(numbers) != 4:
+        raise TrackerFailure("answer", _wrong(frame, f"{len(numbers)} numbers {numbers!r:.80}", "four"), frame)
+    if not np.isfinite(numbers).all():
+        raise TrackerFailure("answer", _wrong(frame, f"{numbers}", "finite numbers"), frame)
+    if confidence is not None:
+        confidence = float(confidence)
+        if np.isnan(confidence):
+            raise TrackerFailure("answer", _wrong(frame, "a confidence of NaN", "a number or None"), frame)
+    return numbers, confidence, absent
+
+
+def description_changes(events: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """From events with `before` and `after` that differ: where the description changed, and to what."""
+    return [
+        {"frame": event.get("frame"), "description": event["after"]}
+        for event in events
+        if isinstance(event.get("after"), str) and event.get("after") != event.get("before")
+    ]
+
+
+def failure_of(error: Exception, frame: int) -> TrackerFailure:
+    """The error as a `TrackerFailure` with its traceback."""
+    if isinstance(error, TrackerFailure):
+        return error
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, DataError):
+        return TrackerFailure("data", str(error), frame, trace)
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return TrackerFailure("exception", f"frame {frame + 1}: {said[:500]}", frame, trace)
+
+
+class _Forward(list[Mapping[str, Any]]):
+    """A list that also hands each event on."""
+
+    def __init__(self, emit: Emit) -> None:
+        super().__init__()
+        self._emit = emit
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        super().append(event)
+        self._emit(event)
+
+
+def _emitter(follow: Follow) -> Emit:
+    return follow.events.append
+
+
+def _wrong(frame: int, got: str, wanted: str) -> str:
+    return f"frame {frame + 1}: the tracker answered {got} instead of {wanted}"
+
+
+def _is_box(sequence: Sequence) -> bool:
+    box = sequence.groundtruth[0]
+    return bool(np.isfinite(box).all() and box[2] > 0 and box[3] > 0)

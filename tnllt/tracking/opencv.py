@@ -1,0 +1,191 @@
+"""OpenCV's own trackers, which run from `pip install tnllt` alone: MIL without weights, NanoTrack and ViT with.
+
+They are started from a box and take BGR, as OpenCV reads pictures; OpenCV 4 and 5 both have them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+
+from tnllt.errors import DataError, UsageError
+from tnllt.sequence import Image
+from tnllt.tracking.tracker import Prediction, Tracker
+
+NANOTRACK_SOURCE = "https://github.com/HonglinChu/SiamTrackers/tree/master/NanoTrack/models/nanotrackv2"
+VIT_SOURCE = "https://github.com/opencv/opencv_zoo/tree/main/models/object_tracking_vittrack"
+
+
+class _OpenCVTracker(Tracker):
+    """A `cv2.Tracker` behind our interface: one made anew for every sequence, so that nothing is carried over."""
+
+    _scored: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self._tracker: Any = None
+
+    @abstractmethod
+    def _make(self) -> Any: ...
+
+    def initialize(self, image: Image, box: Sequence[float] | None = None, language: str | None = None) -> None:
+        if box is None:
+            raise UsageError(f"{type(self).__name__} starts from a box")
+        x, y, w, h = (round(float(v)) for v in box)
+        self._box: tuple[float, ...] = (x, y, max(1, w), max(1, h))
+        self._tracker = self._make()
+        self._tracker.init(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), self._box)
+
+    def track(self, image: Image) -> Prediction:
+        found, box = self._tracker.update(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if found and box[2] > 0 and box[3] > 0:
+            self._box = tuple(map(float, box))
+        confidence = float(self._tracker.getTrackingScore()) if self._scored else None
+        return Prediction(self._box, confidence, not found)
+
+    def finish(self) -> None:
+        self._tracker = None
+
+
+class MIL(_OpenCVTracker):
+    """Multiple-instance learning on Haar features (Babenko et al., CVPR 2009), without any weights.
+
+    It draws its features at random: the runner seeds C's and OpenCV's random numbers before every sequence.
+    """
+
+    name: ClassVar[str] = "MIL"
+
+    def _make(self) -> Any:
+        return _factory("TrackerMIL")()
+
+
+class NanoTrack(_OpenCVTracker):
+    """NanoTrack v2 (ONNX) by OpenCV's DNN module.
+
+    Args:
+        weights: folder with `nanotrack_backbone_sim.onnx` and `nanotrack_head_sim.onnx`.
+            [env: TNLLT_NANOTRACK]
+    """
+
+    name: ClassVar[str] = "NanoTrack"
+    _scored = True
+
+    def __init__(self, weights: Path | None = None) -> None:
+        super().__init__()
+        folder = _place(weights, "TNLLT_NANOTRACK", "NanoTrack", NANOTRACK_SOURCE)
+        self._backbone = _one_file(folder, "*backbone*.onnx")
+        self._head = _one_file(folder, "*head*.onnx")
+        self._make()
+
+    @staticmethod
+    def missing(weights: Path | None = None) -> str:
+        """What keeps the tracker from running here, or ""."""
+        return _missing(weights, "TNLLT_NANOTRACK", "*.onnx")
+
+    def _make(self) -> Any:
+        parameters = _factory("TrackerNano", "_Params")()
+        parameters.backbone, parameters.neckhead = str(self._backbone), str(self._head)
+        return _load(_factory("TrackerNano"), parameters, self._backbone.parent)
+
+    def info(self) -> Mapping[str, Any]:
+        return {"weights": {p.name: _sha256(p) for p in (self._backbone, self._head)}}
+
+
+class ViT(_OpenCVTracker):
+    """OpenCV zoo's VitTrack (ONNX) by OpenCV's DNN module.
+
+    Args:
+        weights: `object_tracking_vittrack_*.onnx`, or the folder it is in.  [env: TNLLT_VITTRACK]
+        threshold: below this score the target is called absent.
+    """
+
+    name: ClassVar[str] = "ViT"
+    _scored = True
+
+    def __init__(self, weights: Path | None = None, threshold: float = 0.2) -> None:
+        super().__init__()
+        place = _place(weights, "TNLLT_VITTRACK", "ViT", VIT_SOURCE)
+        self._file = place if place.is_file() else _one_file(place, "*vit*.onnx")
+        self._threshold = threshold
+        self._make()
+
+    @staticmethod
+    def missing(weights: Path | None = None) -> str:
+        """What keeps the tracker from running here, or ""."""
+        return _missing(weights, "TNLLT_VITTRACK", "*vit*.onnx")
+
+    def _make(self) -> Any:
+        parameters = _factory("TrackerVit", "_Params")()
+        parameters.net, parameters.tracking_score_threshold = str(self._file), self._threshold
+        return _load(_factory("TrackerVit"), parameters, self._file)
+
+    def info(self) -> Mapping[str, Any]:
+        return {"weights": {self._file.name: _sha256(self._file)}}
+
+
+def _factory(name: str, suffix: str = "_create") -> Any:
+    """`cv2.TrackerNano_create`, or the class of the same name where a build binds it otherwise."""
+    if not hasattr(cv2, name):
+        raise UsageError(f"this OpenCV ({cv2.__version__}) has no {name}: pip install -U opencv-python-headless")
+    flat = getattr(cv2, f"{name}{suffix}", None)
+    return flat if flat is not None else getattr(getattr(cv2, name), suffix.lstrip("_"))
+
+
+def _load(create: Any, parameters: Any, place: Path) -> Any:
+    level = _log_level(2)  # OpenCV 5 warns at every load that its new engine takes no target
+    try:
+        return create(parameters)
+    except cv2.error as error:
+        raise DataError(f"OpenCV {cv2.__version__} cannot load these weights: {_first_line(error)}", place) from error
+    finally:
+        _log_level(level)
+
+
+def _log_level(level: int) -> int:
+    logging = getattr(getattr(cv2, "utils", None), "logging", None)
+    if logging is None:
+        return level
+    before: int = logging.getLogLevel()
+    logging.setLogLevel(level)
+    return before
+
+
+def _place(weights: Path | None, variable: str, name: str, source: str) -> Path:
+    given = weights or (Path(os.environ[variable]) if os.environ.get(variable) else None)
+    if given is None:
+        raise UsageError(f"{name} needs weights: --set weights=PATH or {variable}=PATH; they are at {source}")
+    given = given.expanduser()
+    if not given.exists():
+        raise UsageError(f"{given}: no weights of {name} there; they are at {source}")
+    return given
+
+
+def _one_file(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern)) if folder.is_dir() else []
+    if len(found) != 1:
+        names = ", ".join(p.name for p in found) or "none"
+        raise UsageError(f"{folder}: one file {pattern} is needed, found {names}")
+    return found[0]
+
+
+def _missing(weights: Path | None, variable: str, pattern: str) -> str:
+    text = str(weights) if weights else os.environ.get(variable)
+    if not text:
+        return f"weights: --set weights=PATH, or {variable}"
+    place = Path(text).expanduser()
+    if place.is_file() or (place.is_dir() and any(place.glob(pattern))):
+        return ""
+    return f"{place} holds no {pattern}"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
