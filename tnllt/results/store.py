@@ -168,7 +168,7 @@ def trajectory_of(boxes: Boxes, record: RunRecord) -> Trajectory:
     confidence = None if record.confidence is None else np.array(record.confidence, np.float64)
     absent = None if record.absent is None else np.array(record.absent, np.bool_)
     seconds = None if track is None else np.array(track, np.float64)
-    return Trajectory(boxes, confidence, absent, seconds, dict(vars(record))
+    return Trajectory(boxes, confidence, absent, seconds, dict(vars(record)))
 
 
 def _record_of(tracker: str, sequence: str, trajectory: Trajectory) -> RunRecord:
