@@ -34,6 +34,10 @@ class DataError(TnlltError):
         super().__init__(place + message)
 
 
+class DataWarning(UserWarning):
+    """Data that can be used although something about it is wrong; says what was done."""
+
+
 class IncompleteError(TnlltError):
     """A sequence or rows are missing, or a sequence failed to run."""
 

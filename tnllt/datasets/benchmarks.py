@@ -1,0 +1,193 @@
+"""The benchmarks' layouts, as data. `tnllt.datasets.reader` follows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tnllt.datasets.clips import OTB_CLIPS, UAV123_CLIPS
+from tnllt.datasets.layout import FlagFile, Layout
+
+TNLLT_ATTRIBUTES = ("CM", "ROT", "DEF", "FOC", "IV", "OV", "POC", "VC", "SV", "BC", "MB", "ARC", "LR", "FM", "AS")
+LASOT_ATTRIBUTES = ("IV", "POC", "DEF", "MB", "CM", "ROT", "BC", "VC", "SV", "FOC", "FM", "OV", "LR", "ARC")
+OTB_ATTRIBUTES = ("IV", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OPR", "OV", "BC", "LR")
+UAV_ATTRIBUTES = ("SV", "ARC", "LR", "FM", "FOC", "POC", "OV", "BC", "IV", "VC", "CM", "SO")
+NFS_ATTRIBUTES = ("IV", "SV", "OCC", "DEF", "FM", "VC", "OV", "BC", "LR")
+
+#: What the abbreviations stand for, over all benchmarks.
+ATTRIBUTE_TITLES: Mapping[str, str] = {
+    "ARC": "aspect ratio change",
+    "AS": "adversarial sample",
+    "BC": "background clutter",
+    "CM": "camera motion",
+    "DEF": "deformation",
+    "FM": "fast motion",
+    "FOC": "full occlusion",
+    "IPR": "in-plane rotation",
+    "IV": "illumination variation",
+    "LR": "low resolution",
+    "MB": "motion blur",
+    "MS": "modality switch",
+    "OCC": "occlusion",
+    "OPR": "out-of-plane rotation",
+    "OV": "out-of-view",
+    "POC": "partial occlusion",
+    "ROT": "rotation",
+    "SO": "similar object",
+    "SV": "scale variation",
+    "TC": "thermal crossover",
+    "VC": "viewpoint change",
+}
+
+# The evaluation toolkits of TNLLT and LaSOT keep annotations in one folder; theirs are the files that scores rest on,
+# so that they come before the ones beside the pictures.
+_TOOLKIT_BOXES = "{annos}/{name}.txt"
+_TOOLKIT_ABSENT = "{annos}/absent/{name}.txt"
+_TOOLKIT_ATTRIBUTES = "{annos}/att/{name}.txt"
+
+_LASOT = Layout(
+    name="lasot",
+    title="LaSOT",
+    sequences=("*/*", "*"),
+    images=("img",),
+    boxes=(_TOOLKIT_BOXES, "{folder}/groundtruth.txt"),
+    absent=(
+        (FlagFile(_TOOLKIT_ABSENT, present=0),),
+        (FlagFile("{folder}/full_occlusion.txt", present=0), FlagFile("{folder}/out_of_view.txt", present=0)),
+    ),
+    language=("{folder}/nlp.txt", "{annos}/nlp/{name}.txt"),
+    attributes=(_TOOLKIT_ATTRIBUTES,),
+    attribute_names=LASOT_ATTRIBUTES,
+    split_lists={"train": ("training_set.txt",), "test": ("testing_set.txt",)},
+    signature=("img", "full_occlusion.txt"),
+)
+
+_RECORDS = (
+    Layout(
+        name="tnllt",
+        title="TNLLT",
+        sequences=("*", "{split}/*"),
+        images=("imgs", "img"),
+        boxes=(_TOOLKIT_BOXES, "{folder}/groundtruth.txt"),
+        absent=((FlagFile(_TOOLKIT_ABSENT, present=1),), (FlagFile("{folder}/absent_label.txt", present=1),)),
+        language=("{folder}/language.txt", "{annos}/language/{name}.txt"),
+        attributes=(_TOOLKIT_ATTRIBUTES, "{folder}/attributes.txt"),
+        attribute_names=TNLLT_ATTRIBUTES,
+        descriptions=("{folder}/descriptions.txt",),
+        split_folders={"train": ("train", "TNLLT_train*"), "test": ("test", "TNLLT_test*")},
+        signature=("imgs", "absent_label.txt"),
+    ),
+    Layout(
+        name="tnl2k",
+        title="TNL2K",
+        sequences=("{split}/*", "{split}/*/*", "*"),
+        images=("imgs", "img"),
+        boxes=("{annos}/gt_rect/{name}.txt", "{folder}/groundtruth.txt"),
+        absent=((FlagFile(_TOOLKIT_ABSENT, present=0),),),
+        language=("{folder}/language.txt",),
+        attributes=("{annos}/att/{name}_attribute.txt",),
+        attribute_names=(*TNLLT_ATTRIBUTES, "TC", "MS"),
+        split_folders={"train": ("train", "TNL2K_train*"), "test": ("test", "TNL2K_test*")},
+        signature=("imgs", "language.txt"),
+    ),
+    _LASOT,
+    Layout(
+        name="lasot_ext",
+        title="LaSOT_ext",
+        sequences=_LASOT.sequences,
+        images=_LASOT.images,
+        boxes=_LASOT.boxes,
+        absent=_LASOT.absent,
+        language=_LASOT.language,
+        attributes=_LASOT.attributes,
+        attribute_names=LASOT_ATTRIBUTES,
+    ),
+    Layout(
+        name="otb99_lang",
+        title="OTB99-Lang",
+        sequences=("OTB_videos/*", "OTB_video/*", "*"),
+        boxes=("{folder}/groundtruth_rect.txt", "{annos}/{name}.txt"),
+        language=("{root}/OTB_query_test/{name}.txt", "{root}/OTB_query_train/{name}.txt"),
+        split_lists={"train": ("OTB_query_train/*.txt",), "test": ("OTB_query_test/*.txt",)},
+        targets="groundtruth_rect.*.txt",
+        clips=OTB_CLIPS,
+    ),
+    Layout(
+        name="otb100",
+        title="OTB100",
+        images=("img",),
+        boxes=("{folder}/groundtruth_rect.txt", "{annos}/{name}.txt"),
+        attributes=("{folder}/attrs.txt",),
+        attribute_names=OTB_ATTRIBUTES,
+        targets="groundtruth_rect.*.txt",
+        clips=OTB_CLIPS,
+        signature=("img", "groundtruth_rect*.txt"),
+    ),
+    Layout(
+        name="uav123",
+        title="UAV123",
+        sequences=("data_seq/UAV123/*", "UAV123/data_seq/UAV123/*"),
+        images=(".",),
+        boxes=("{root}/anno/UAV123/{name}.txt", "{root}/UAV123/anno/UAV123/{name}.txt", "{annos}/{name}.txt"),
+        attributes=("{root}/anno/UAV123/att/{name}.txt", "{annos}/att/{name}.txt"),
+        attribute_names=UAV_ATTRIBUTES,
+        clips=UAV123_CLIPS,
+    ),
+    Layout(
+        name="nfs",
+        title="NfS (30 frames a second)",
+        images=("30/{video}", "."),
+        boxes=("{folder}/30/{video}.txt", "{annos}/{name}.txt", "{root}/anno/nfs_{name}.txt"),
+        box_format="vatic",
+        box_stride=8,
+        attribute_names=NFS_ATTRIBUTES,
+        signature=("30",),
+    ),
+    Layout(
+        name="trackingnet",
+        title="TrackingNet",
+        sequences=("{split}/frames/*",),
+        images=(".",),
+        boxes=("{root}/{split}/anno/{name}.txt", "{annos}/{name}.txt"),
+        split_folders={"train": ("TRAIN_*",), "test": ("TEST",)},
+        first_box_only=("test",),
+    ),
+    Layout(
+        name="got10k",
+        title="GOT-10k",
+        sequences=("{split}/*", "{split}_data/*", "full_data/{split}/*", "full_data/{split}_data/*"),
+        images=(".",),
+        absent=((FlagFile("{folder}/absence.label", present=0),),),
+        split_folders={"train": ("train",), "val": ("val",), "test": ("test",)},
+        first_box_only=("test",),
+        metadata=("{folder}/meta_info.ini",),
+        signature=("meta_info.ini",),
+    ),
+    Layout(
+        name="mgit",
+        title="MGIT",
+        sequences=("data/{split}/*",),
+        images=("frame_{name}",),
+        boxes=("{root}/attribute/groundtruth/{name}.txt",),
+        absent=((FlagFile("{root}/attribute/absent/{name}.txt", present=0),),),
+        language=("{root}/mgit_nlp/{name}.xlsx", "{root}/attribute/nlp/{name}.xlsx"),
+        language_reader="tnllt.datasets.mgit:read_sentence",
+        split_folders={"train": ("train",), "val": ("val",), "test": ("test",)},
+        signature=("frame_*",),
+    ),
+)
+
+LAYOUTS: Mapping[str, Layout] = {record.name: record for record in _RECORDS}
+_SPELLINGS = {
+    "lasotext": "lasot_ext",
+    "otb": "otb100",
+    "otb2015": "otb100",
+    "otb99": "otb99_lang",
+    "otblang": "otb99_lang",
+}
+
+
+def find_layout(name: str) -> Layout | None:
+    """The record of a benchmark, however it is spelled (`LaSOT`, `got-10k`, `OTB99-Lang`), or None."""
+    plain = "".join(c for c in name.lower() if c.isalnum())
+    plain = _SPELLINGS.get(plain, plain)
+    return LAYOUTS.get(plain) or next((v for k, v in LAYOUTS.items() if k.replace("_", "") == plain), None)

@@ -1,0 +1,320 @@
+"""Datasets: sequences in order, found by number, name, slice or glob; and how one is opened."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Sequence as SequenceABC
+from fnmatch import fnmatchcase
+from importlib import import_module
+from pathlib import Path
+from typing import overload
+
+from tnllt.datasets import splits
+from tnllt.datasets.benchmarks import LAYOUTS, find_layout
+from tnllt.datasets.frames import VIDEO_SUFFIXES
+from tnllt.datasets.layout import Layout, from_toml
+from tnllt.datasets.places import Place, find_places
+from tnllt.datasets.reader import make_sequence, read_attributes, read_metadata
+from tnllt.errors import DataError, DataWarning, UsageError
+from tnllt.sequence import Sequence
+
+#: Datasets that are made rather than found: functions that give the folder of one in TNLLT's layout.
+_MADE = {"demo": "tnllt.datasets.synth:demo_folder"}
+
+Names = str | Path | Iterable[str]
+
+
+class Dataset(SequenceABC[Sequence]):
+    """Sequences of one benchmark, in order. Nothing is read before a sequence is asked for it.
+
+    `dataset[3]` and `dataset["JE_Ship_video_X02"]` are sequences; `dataset[:5]`, `dataset["JE_Ship*"]` and
+    `dataset[["a", "b"]]` are datasets.
+    """
+
+    def __init__(self, places: Iterable[Place], layout: Layout) -> None:
+        self.places = tuple(places)
+        self.layout = layout
+        self._by_name = {place.name: place for place in self.places}
+        self._made: dict[str, Sequence] = {}
+
+    @property
+    def name(self) -> str:
+        """The benchmark's short name, such as `tnllt`."""
+        return self.layout.name
+
+    @property
+    def names(self) -> list[str]:
+        """The sequences' names, in order."""
+        return list(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[Sequence]:
+        return (self._sequence(place) for place in self.places)
+
+    def __contains__(self, item: object) -> bool:
+        return (item.name if isinstance(item, Sequence) else item) in self._by_name
+
+    @overload
+    def __getitem__(self, index: int) -> Sequence: ...
+    @overload
+    def __getitem__(self, index: slice | list[str]) -> Dataset: ...
+    @overload
+    def __getitem__(self, index: str) -> Sequence: ...
+    def __getitem__(self, index: int | str | slice | list[str]) -> Sequence | Dataset:
+        if isinstance(index, slice):
+            return Dataset(self.places[index], self.layout)
+        if isinstance(index, list):
+            return self.select(index)
+        if isinstance(index, str):
+            if index not in self._by_name and _is_glob(index):
+                return self.select([index])
+            return self._sequence(self._by_name[match_names([index], self.names)[0]])
+        return self._sequence(self.places[index])
+
+    def select(self, names: Names | None = None, attributes: str | Iterable[str] | None = None) -> Dataset:
+        """A part of the dataset.
+
+        Args:
+            names: a name, a glob, a file with names, or several of them.
+            attributes: names of attributes (`"OV"`, `"OV,FOC"`) that all must hold. Reads the attribute files.
+
+        Raises:
+            DataError: a name or attribute that is not there, with the nearest that is.
+        """
+        places: Iterable[Place] = self.places
+        if names is not None:
+            places = [self._by_name[name] for name in match_names(names, self.names)]
+        if attributes is not None:
+            wanted = attributes.replace(",", " ").split() if isinstance(attributes, str) else list(attributes)
+            places = [place for place in places if self._holds(place, wanted)]
+        return Dataset(places, self.layout)
+
+    def _holds(self, place: Place, wanted: list[str]) -> bool:
+        flags = read_attributes(place)
+        if flags is None:
+            raise DataError(f"sequence {place.name!r} has no attribute file; it cannot be chosen by attribute")
+        for name in wanted:
+            if name not in flags:
+                raise DataError(f"{name!r} is no attribute of {self.name}; known are {' '.join(flags)}")
+        return all(flags[name] for name in wanted)
+
+    def metadata(self, name: str) -> Mapping[str, str]:
+        """What the release notes about a sequence beside its annotation (GOT-10k's classes); empty where nothing."""
+        return read_metadata(self._by_name[match_names([name], self.names)[0]])
+
+    def _sequence(self, place: Place) -> Sequence:
+        if place.name not in self._made:
+            self._made[place.name] = make_sequence(place)
+        return self._made[place.name]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_made": {}}
+
+    def __repr__(self) -> str:
+        return f"<{self.layout.title or self.name}: {len(self)} sequences>"
+
+
+class TNLLTDataset(Dataset):
+    """The TNLLT benchmark: `TNLLTDataset(root)` is its test split.
+
+    Args:
+        root: folder of the release, or of the toolkit (`annos/` alone: sequences have no frames then).
+        split: "test", "train", "all", or None for all that is there.
+        annos: folder of annotation files, where it is not `root/annos`.
+        names: names, globs, or a file of names.
+        attributes: only sequences with these attributes.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        split: str | None = "test",
+        *,
+        annos: str | Path | None = None,
+        names: Names | None = None,
+        attributes: str | Iterable[str] | None = None,
+    ) -> None:
+        found = open_dataset("tnllt", root, annos, split=split, names=names, attributes=attributes)
+        super().__init__(found.places, found.layout)
+
+
+def open_dataset(
+    name_or_folder: str | Path,
+    root: str | Path | None = None,
+    annos: str | Path | None = None,
+    split: str | None = "test",
+    names: Names | None = None,
+    attributes: str | Iterable[str] | None = None,
+) -> Dataset:
+    """Opens a benchmark by name, or a folder, a TOML file that describes one, or a video file with boxes.
+
+    Args:
+        name_or_folder: `tnllt`, `lasot`, ... (see `tnllt.datasets.BENCHMARKS`), `demo`, or a path.
+        root: the benchmark's folder.
+        annos: its folder of annotations alone; for a video file, its box file.
+        split: which sequences: the split's list where all its names are annotated, else every annotated one (a
+            warning says so where some are there). A `splits/` folder in the root beats the packaged lists. None: all.
+        names: of those, only these names or globs; a name in full is found outside the split too.
+        attributes: of those, only sequences with all these attributes.
+
+    Raises:
+        UsageError: an unknown name.
+        DataError: a folder that is not there, or nothing annotated in it.
+    """
+    layout, places = _find(str(name_or_folder), _path(root), _path(annos))
+    annotated = [place for place in places if place.box_file is not None]
+    if not annotated:
+        raise DataError(_nothing(layout, places), _path(root) or _path(annos) or Path(name_or_folder))
+    chosen = _choose(layout, annotated, split)
+    if names is not None:
+        by_name = {place.name: place for place in annotated}
+        chosen = [by_name[name] for name in match_names(names, [p.name for p in chosen], list(by_name))]
+    dataset = Dataset(chosen, layout)
+    return dataset if attributes is None else dataset.select(attributes=attributes)
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value).expanduser()
+
+
+def _find(name: str, root: Path | None, annos: Path | None) -> tuple[Layout, list[Place]]:
+    """The layout that a name, folder or file stands for, and every place in it."""
+    for folder in (root, annos):
+        if folder is not None and not folder.exists():
+            raise DataError("no such folder", folder)
+    if name in _MADE and root is None:
+        module, _, function = _MADE[name].partition(":")
+        root = getattr(import_module(module), function)()
+        layout: Layout | None = LAYOUTS["tnllt"]
+    else:
+        layout = find_layout(name)
+    if layout is None:
+        path = Path(name).expanduser()
+        if not path.exists():
+            near = difflib.get_close_matches(name.lower(), LAYOUTS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"{name!r} is neither a benchmark ({', '.join(LAYOUTS)}) nor a folder here{hint}")
+        return _find_path(path, annos)
+    if root is None and annos is None:
+        raise UsageError(f"where is {layout.title}? Give --root DIR or --annos DIR, set TNLLT_ROOT, or use tnllt.toml")
+    return layout, find_places(layout, root, annos)
+
+
+def _find_path(path: Path, annos: Path | None) -> tuple[Layout, list[Place]]:
+    from tnllt.datasets.looking import look, video_place
+
+    if path.suffix.lower() == ".toml":
+        layout, root = from_toml(path, LAYOUTS)
+        return layout, find_places(layout, root, annos)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        place = video_place(path, annos)
+        return place.layout, [place]
+    if not path.is_dir():
+        raise DataError("is neither a folder, a .toml file nor a video", path)
+    if (path / "dataset.toml").is_file():
+        layout, root = from_toml(path / "dataset.toml", LAYOUTS)
+        return layout, find_places(layout, root, annos)
+    return look(path, annos)
+
+
+def _nothing(layout: Layout, places: list[Place]) -> str:
+    wanted = " or ".join(layout.boxes)
+    if places:
+        return f"{len(places)} sequences are here but none has its box file ({wanted})"
+    return f"no {layout.title or layout.name} sequence is here; a sequence is a folder with {wanted}"
+
+
+def _choose(layout: Layout, places: list[Place], split: str | None) -> list[Place]:
+    """The places of a split, in its list's order."""
+    if split is None:
+        return places
+    own, listed = split_names(layout, places, split)
+    if listed is None:
+        inside = [place for place in places if place.split == split]
+        if inside or split == "test":
+            return inside or places
+        if split == "all":
+            return places
+        raise DataError(f"{layout.title or layout.name} has no split {split!r} here; use split=None for all there is")
+    by_name, folded = {p.name: p for p in places}, {p.name.casefold(): p for p in places}
+    found = [by_name.get(name) or folded.get(name.casefold()) for name in listed]
+    there = [place for place in found if place is not None]
+    missing = [name for name, place in zip(listed, found, strict=True) if place is None]
+    if not missing:
+        return there
+    if not own and split == "test":
+        if there:
+            _warn_partial(layout, split, listed, missing, f"all {len(places)} annotated sequences are used")
+        return places
+    if not there:
+        raise DataError(f"none of the {len(listed)} sequences of split {split!r} is annotated here ({listed[0]}, ...)")
+    _warn_partial(layout, split, listed, missing, f"the {len(there)} that are there are used")
+    return there
+
+
+def _warn_partial(layout: Layout, split: str, listed: tuple[str, ...], missing: list[str], done: str) -> None:
+    names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+    note = f"{layout.title}: {len(missing)} of the {len(listed)} sequences of split {split!r} are not annotated here"
+    warnings.warn(f"{note} ({names}); {done}", DataWarning, stacklevel=4)
+
+
+def split_names(layout: Layout, places: Iterable[Place], split: str) -> tuple[bool, tuple[str, ...] | None]:
+    """(whether it is the root's own list, the names of a split), the names None where nobody lists them."""
+    root = next((place.root for place in places if place.root is not None), None)
+    if root is not None:
+        own = root / "splits" / f"{split}.txt"
+        if own.is_file():
+            return True, splits.read(own)
+        for pattern in layout.split_lists.get(split, ()):
+            files = sorted(root.glob(pattern))
+            if files:
+                return True, tuple(f.stem for f in files) if "*" in pattern else splits.read(files[0])
+    return False, splits.packaged(layout.name, split)
+
+
+def match_names(wanted: Names, among: list[str], everywhere: list[str] | None = None) -> list[str]:
+    """The names that names, globs and files of names stand for, in their order, each once.
+
+    Args:
+        wanted: one or several; text with `*`, `?` or `[` is a glob, a path of a file stands for the names in it.
+        among: the names that globs choose from.
+        everywhere: the names that a full name may be found in; None: `among`.
+
+    Raises:
+        DataError: a name that is not there, or a glob that matches nothing.
+    """
+    everywhere = among if everywhere is None else everywhere
+    folded = {name.casefold(): name for name in everywhere}
+    known, found = set(everywhere), {}
+    for word in _words(wanted, known):
+        if word in known:
+            found[word] = None
+        elif _is_glob(word):
+            hits = [name for name in among if fnmatchcase(name, word)]
+            if not hits:
+                raise DataError(f"no sequence matches {word!r}")
+            found.update(dict.fromkeys(hits))
+        elif word.casefold() in folded:
+            found[folded[word.casefold()]] = None
+        else:
+            near = difflib.get_close_matches(word, everywhere, 1)
+            raise DataError(f"no sequence {word!r} here" + (f"; did you mean {near[0]!r}?" if near else ""))
+    return list(found)
+
+
+def _words(wanted: Names, known: set[str]) -> Iterator[str]:
+    words = [wanted] if isinstance(wanted, str | Path) else wanted
+    for word in words:
+        word = str(word)
+        if word not in known and not _is_glob(word) and Path(word).is_file():
+            yield from splits.read(Path(word))
+        else:
+            yield word
+
+
+def _is_glob(text: str) -> bool:
+    return any(c in text for c in "*?[")

@@ -1,0 +1,280 @@
+"""Pictures of a sequence, decoded when asked for and never before: image folders, video files, arrays."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tnllt.errors import DataError, DataWarning
+from tnllt.sequence import Frames, Image, Sequence
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"})
+#: Pictures with the box drawn into them, which some releases put beside the frames: never a tracker's input.
+PREVIEWS = ("firstframe_bbox*", "*_bbox.*", "*preview*", "*thumb*")
+_DIGITS = re.compile(r"(\d+)")
+
+
+def read_image(path: str | Path) -> Image:
+    """Decodes one image file as RGB uint8 (H, W, 3); any path works, non-ASCII ones too.
+
+    Raises DataError that names the file where it is not there, empty, or no image.
+    """
+    import cv2
+
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise DataError(f"frame cannot be read ({error.strerror})", path) from error
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+    if image is None:
+        raise DataError("frame cannot be decoded; `tnllt-data check --decode` lists all such files", path)
+    return np.asarray(image, np.uint8)
+
+
+def is_frame(name: str) -> bool:
+    """Whether a file of this name is a frame: an image, neither hidden nor a preview."""
+    lower = name.lower()
+    return (
+        os.path.splitext(lower)[1] in IMAGE_SUFFIXES  # noqa: PTH122  # called once per frame of a release
+        and not lower.startswith(".")
+        and not any(fnmatch(lower, pattern) for pattern in PREVIEWS)
+    )
+
+
+def frame_order(name: str) -> tuple[Any, ...]:
+    """Sort key that puts `10.jpg` behind `2.jpg`; padded numbers stay in the order of their names."""
+    return tuple(int(part) if part.isdigit() else part for part in _DIGITS.split(name.lower()))
+
+
+def frame_number(name: str) -> int | None:
+    """The last number in a frame's file name: 247 for `0247.jpg`."""
+    numbers = re.findall(r"\d+", Path(name).stem)
+    return int(numbers[-1]) if numbers else None
+
+
+def list_frames(folder: Path) -> list[str]:
+    """Names of the frames in a folder, in order. Raises DataError where the folder cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if is_frame(entry.name)]
+    except OSError as error:
+        raise DataError(f"folder of frames cannot be listed ({error.strerror})", folder) from error
+    return sorted(names, key=frame_order)
+
+
+class FrameIndexError(DataError, IndexError):
+    """A frame that a sequence does not have; an IndexError too, so that plain iteration ends there."""
+
+
+class ImageFrames:
+    """The image files of a folder, listed on first use.
+
+    Args:
+        folder: where they are.
+        annotated: gives the number of annotated frames; frames behind it are left out, and a DataWarning says so.
+        first, last: numbers in the file names of the first and last frame, where a sequence is a part of a video.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        annotated: Callable[[], int] | None = None,
+        first: int = 0,
+        last: int | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self._annotated = annotated
+        self._first, self._last = first, last
+        self._names: list[str] | None = None
+
+    def found(self) -> list[str]:
+        """Names of all frames of the sequence on disk, those behind the last box too."""
+        names = list_frames(self.folder)
+        if self._first or self._last is not None:
+            last = float("inf") if self._last is None else self._last
+            numbers = [(name, frame_number(name)) for name in names]
+            names = [name for name, number in numbers if number is not None and self._first <= number <= last]
+        return names
+
+    @property
+    def names(self) -> list[str]:
+        """File names of the annotated frames, in order."""
+        if self._names is None:
+            names = self.found()
+            self._names = names[: _usable(len(names), self._annotated, self.folder)]
+        return self._names
+
+    def path(self, index: int) -> Path:
+        return self.folder / self.names[_checked(index, len(self), self.folder)]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Image:
+        return read_image(self.path(index))
+
+    def __repr__(self) -> str:
+        return f"ImageFrames({str(self.folder)!r})"
+
+
+class VideoFrames:
+    """Frames of a video file. Reading in order is fast; going back decodes from the start again, to stay exact.
+
+    Args:
+        path: the video.
+        annotated: as for `ImageFrames`.
+    """
+
+    def __init__(self, path: str | Path, annotated: Callable[[], int] | None = None) -> None:
+        self.file = Path(path)
+        self._annotated = annotated
+        self._forget()
+
+    def _forget(self) -> None:
+        self._capture: Any = None
+        self._next = 0
+        self._length: int | None = None
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"file": self.file, "_annotated": self._annotated}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def _open(self) -> Any:
+        import cv2
+
+        capture = cv2.VideoCapture(str(self.file))
+        if not capture.isOpened():
+            raise DataError("video cannot be opened; is it there, and a format that OpenCV reads?", self.file)
+        return capture
+
+    def found(self) -> int:
+        """Number of frames as the file's header has it."""
+        import cv2
+
+        capture = self._open()
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        capture.release()
+        if count <= 0:
+            raise DataError("video does not say how many frames it has; convert it to images", self.file)
+        return count
+
+    def __len__(self) -> int:
+        if self._length is None:
+            self._length = _usable(self.found(), self._annotated, self.file)
+        return self._length
+
+    def __getitem__(self, index: int) -> Image:
+        import cv2
+
+        index = _checked(index, len(self), self.file)
+        with self._lock:
+            if self._capture is None or index < self._next:
+                if self._capture is not None:
+                    self._capture.release()
+                self._capture, self._next = self._open(), 0
+            while self._next < index and self._capture.grab():
+                self._next += 1
+            ok, image = self._capture.read()
+            self._next += 1
+        if not ok:
+            raise DataError(f"frame {index + 1} cannot be decoded", self.file)
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def __repr__(self) -> str:
+        return f"VideoFrames({str(self.file)!r})"
+
+
+class ArrayFrames:
+    """Frames that are in memory: (T, H, W, 3) uint8 RGB, or a list of such pictures."""
+
+    def __init__(self, images: np.ndarray[Any, Any] | list[Image]) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> Image:
+        return np.asarray(self._images[index], np.uint8)
+
+
+def prefetch(
+    sequence: Sequence | Frames,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    ahead: int = 8,
+    workers: int = 1,
+) -> Iterator[Image]:
+    """Frames in order, decoded ahead on threads while the caller works on the one in hand.
+
+    At no time are more than `ahead` frames held (decoded, being decoded, or in the caller's hand until it asks for the
+    next). An error is raised at the frame it belongs to; closing the iterator stops the reading.
+
+    Args:
+        sequence: a `Sequence` (its annotated frames) or `Frames`.
+        start, stop: range of frames, from 0.
+        ahead: the bound, at least 1; 1 reads nothing ahead.
+        workers: decoding threads; one for a video file.
+    """
+    frames = sequence.frames if isinstance(sequence, Sequence) else sequence
+    length = len(sequence)
+    stop = length if stop is None else min(stop, length)
+    if ahead < 1 or workers < 1:
+        raise ValueError("ahead and workers must be at least 1")
+    return _read_ahead(frames, range(start, stop), ahead, 1 if isinstance(frames, VideoFrames) else workers)
+
+
+def _read_ahead(frames: Frames, indices: range, ahead: int, workers: int) -> Iterator[Image]:
+    if ahead == 1:
+        yield from (frames[i] for i in indices)
+        return
+    waiting: deque[Future[Image]] = deque()
+    todo = iter(indices)
+    pool = ThreadPoolExecutor(min(workers, ahead), thread_name_prefix="tnllt-frames")
+    try:
+        # The frame in the caller's hand counts, hence one less may be under way.
+        for _ in range(ahead - 1):
+            if (index := next(todo, None)) is not None:
+                waiting.append(pool.submit(frames.__getitem__, index))
+        while waiting:
+            yield waiting.popleft().result()
+            if (index := next(todo, None)) is not None:
+                waiting.append(pool.submit(frames.__getitem__, index))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _usable(found: int, annotated: Callable[[], int] | None, place: Path) -> int:
+    """How many frames a sequence has: its annotated ones, of which a warning says so where the pictures go on."""
+    if annotated is None:
+        return found
+    expected = annotated()
+    if found > expected:
+        text = f"{place}: {found} frames but {expected} boxes; the sequence is its {expected} annotated frames"
+        warnings.warn(text, DataWarning, stacklevel=4)
+    elif found < expected:
+        text = f"{place}: {expected} boxes but only {found} frames; the boxes behind frame {found} have no picture"
+        warnings.warn(text, DataWarning, stacklevel=4)
+    return min(found, expected)
+
+
+def _checked(index: int, length: int, place: Path) -> int:
+    position = index + length if index < 0 else index
+    if not 0 <= position < length:
+        raise FrameIndexError(f"has {length} frames; there is no frame {index} (counted from 0)", place)
+    return position

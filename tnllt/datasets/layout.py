@@ -1,0 +1,173 @@
+"""Where a benchmark keeps what: a record that one reader follows, so that no benchmark needs a reader of its own.
+
+Paths are templates. `{root}` and `{annos}` are the two places a user may give, `{folder}` is the sequence's own folder,
+`{parent}` the folder that lies in, `{name}` the sequence's name, `{video}` the name of its folder (they differ where a
+video has two targets), `{split}` the folder of its split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from tnllt.config import read_toml
+from tnllt.datasets.text import BOX_FORMATS
+from tnllt.errors import UsageError
+
+
+@dataclass(frozen=True)
+class FlagFile:
+    """A file of integers, one per frame.
+
+    Attributes:
+        path: its template.
+        present: the value that means "in view"; None where nobody says, and zero-area boxes must tell.
+    """
+
+    path: str
+    present: int | None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A sequence that is a part of a video: frames numbered `first` to `last` of the folder `video`.
+
+    Attributes:
+        video: name of the folder of the pictures.
+        first: number in the file name of the first frame.
+        last: number of the last frame, or None for all that follow.
+        skip: rows at the head of the box file that belong to earlier frames.
+    """
+
+    video: str
+    first: int = 0
+    last: int | None = None
+    skip: int = 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a benchmark lies on disk.
+
+    Attributes:
+        name: the benchmark's short name; also the prefix of packaged split lists.
+        title: as its authors write it.
+        sequences: patterns of sequence folders below the root, all of which are searched; `{split}` is a folder of
+            `split_folders`, `*` any folder.
+        images: folders of the pictures, the first that is there; relative to the sequence's folder.
+        boxes: candidates for the box file, the first that is there.
+        box_format: one of `tnllt.datasets.text.BOX_FORMATS`.
+        absent: flag files of which the first group that is there counts; within a group a target is absent where any
+            says so.
+        language: candidates for the sentence.
+        attributes: candidates for the attribute flags.
+        attribute_names: names of the flags, in the file's order.
+        split_folders: patterns of folder names per split.
+        split_lists: per split, a file of names, or a glob whose file stems are the names.
+        targets: pattern of box files, in a folder with several targets; `*` becomes the suffix of the name.
+        clips: sequences that are parts of videos.
+        first_box_only: splits that publish the first box alone; the other frames' boxes are NaN.
+        signature: what must be in a sequence's folder for the layout to be recognised.
+        descriptions: candidates for a file of sentences, one per frame: what is true at that moment.
+        metadata: candidates for a file of `key: value` lines.
+        language_reader: `module:function` where the language file is no plain sentence.
+        box_stride: boxes per frame that a box file may hold because it was drawn on a faster video.
+    """
+
+    name: str
+    title: str = ""
+    sequences: tuple[str, ...] = ("*",)
+    images: tuple[str, ...] = ("img", "imgs")
+    boxes: tuple[str, ...] = ("{folder}/groundtruth.txt",)
+    box_format: str = "xywh"
+    absent: tuple[tuple[FlagFile, ...], ...] = ()
+    language: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    attribute_names: tuple[str, ...] = ()
+    split_folders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    split_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    targets: str | None = None
+    clips: Mapping[str, Clip] = field(default_factory=dict)
+    first_box_only: tuple[str, ...] = ()
+    signature: tuple[str, ...] = ()
+    descriptions: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
+    language_reader: str | None = None
+    box_stride: int = 1
+
+
+#: What a template may hold.
+VARIABLES = ("root", "annos", "folder", "parent", "name", "video", "split")
+_TUPLES = ("sequences", "images", "boxes", "language", "attributes", "attribute_names", "descriptions", "metadata")
+
+
+def from_toml(path: Path, known: Mapping[str, Layout]) -> tuple[Layout, Path]:
+    """A layout and its root from a few lines of TOML.
+
+    Keys are those of `Layout`, a single string standing for a list of one; `base = "lasot"` starts from a known
+    benchmark, `root` is relative to the file, `absent = "{folder}/absent.txt"` with `present = 1` names the flags'
+    sense, `[splits]` gives files of names. Raises UsageError that names a key that means nothing.
+    """
+    table = read_toml(path)
+    base_name = table.pop("base", None)
+    if base_name is not None and base_name not in known:
+        raise UsageError(f"{path}: base = {base_name!r} is no benchmark; known are {', '.join(known)}")
+    root = path.parent / Path(_string(path, "root", table.pop("root", "."))).expanduser()
+    name = _string(path, "name", table.pop("name", path.parent.name or "custom"))
+    base = known[base_name] if base_name is not None else Layout(name)
+    changes: dict[str, Any] = {"name": name, "title": table.pop("title", name)}
+    present, absent, form = table.pop("present", None), table.pop("absent", None), table.pop("format", None)
+    if absent is not None:
+        if present is not None and present not in (0, 1):
+            raise UsageError(f"{path}: present = {present!r}: the flag that means 'in view' is 0 or 1")
+        changes["absent"] = tuple((FlagFile(t, present),) for t in _strings(path, "absent", absent))
+    elif present is not None:
+        raise UsageError(f'{path}: `present` says what a flag means; name the flag file: absent = "{{folder}}/..."')
+    if form is not None:
+        if form not in BOX_FORMATS:
+            raise UsageError(f"{path}: format = {form!r}; known are {', '.join(BOX_FORMATS)}")
+        changes["box_format"] = form
+    splits = table.pop("splits", {})
+    if not isinstance(splits, dict):
+        raise UsageError(f"{path}: [splits] must be a table of files")
+    if splits:
+        changes["split_lists"] = {key: _strings(path, f"splits.{key}", value) for key, value in splits.items()}
+    for key, value in table.items():
+        if key not in _TUPLES:
+            keys = (*_TUPLES, "absent", "base", "format", "name", "present", "root", "splits", "title")
+            raise UsageError(f"{path}: unknown key {key!r}; known are {', '.join(sorted(keys))}")
+        changes[key] = _strings(path, key, value)
+    _check_templates(path, changes)
+    return replace(base, **changes), root
+
+
+def _string(path: Path, key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{path}: `{key}` must be a string, not {value!r}")
+    return value
+
+
+def _strings(path: Path, key: str, value: object) -> tuple[str, ...]:
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+        raise UsageError(f"{path}: `{key}` must be a string or a list of strings, not {value!r}")
+    return tuple(values)
+
+
+def _check_templates(path: Path, changes: Mapping[str, Any]) -> None:
+    flags = [file.path for group in changes.get("absent", ()) for file in group]
+    for template in [
+        *flags,
+        *(t for key in ("boxes", "language", "attributes", "descriptions") for t in changes.get(key, ())),
+    ]:
+        try:
+            template.format(**dict.fromkeys(VARIABLES, ""))
+        except (KeyError, IndexError, ValueError):
+            raise UsageError(
+                f"{path}: {template!r} is no template; known are {', '.join(f'{{{v}}}' for v in VARIABLES)}"
+            ) from None
+
+
+assert {f.name for f in fields(Layout)} >= set(_TUPLES)

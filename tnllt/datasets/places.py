@@ -1,0 +1,225 @@
+"""Where sequences lie: follows a `Layout` through folders and names what is there, reading no file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path
+
+from tnllt.datasets.frames import VIDEO_SUFFIXES, is_frame
+from tnllt.datasets.layout import Clip, FlagFile, Layout
+
+#: Folders below a root that are no sequences, whatever a pattern says.
+_NOT_SEQUENCES = frozenset({"annos", "anno", "attribute", "splits", "tracking_results", "__macosx"})
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one sequence lies; knows its files, has read none of them.
+
+    Attributes:
+        name: the sequence's name.
+        layout: the rules of its benchmark.
+        root, annos: folders as the user gave them, or None.
+        folder: the sequence's own folder, a video file, or None where only annotations are there.
+        split: the split that its folder lies in, or "".
+        boxes: the box file, where discovery has settled it (several targets in one folder).
+        clip: the part of the video that it is.
+    """
+
+    name: str
+    layout: Layout
+    root: Path | None = None
+    annos: Path | None = None
+    folder: Path | None = None
+    split: str = ""
+    boxes: Path | None = None
+    clip: Clip | None = None
+
+    @cached_property
+    def _values(self) -> dict[str, str]:
+        values: dict[str, Path | str | None] = {"root": self.root, "annos": self.annos, "name": self.name}
+        if self.folder is not None:
+            values |= {"folder": self.folder, "parent": self.folder.parent, "video": self.folder.stem}
+            if not self.is_video:
+                values["video"] = self.folder.name
+            if self.root is not None and self.folder != self.root and self.folder.is_relative_to(self.root):
+                values["split"] = self.folder.relative_to(self.root).parts[0]
+        return {key: str(value) for key, value in values.items() if value is not None}
+
+    def files(self, templates: tuple[str, ...]) -> Iterator[Path]:
+        """The paths that templates stand for, leaving out those whose folder is not known here."""
+        for template in templates:
+            try:
+                yield Path(template.format_map(self._values))
+            except KeyError:
+                continue
+
+    def first(self, templates: tuple[str, ...]) -> Path | None:
+        """The first of the templates' files that is there."""
+        return next((path for path in self.files(templates) if path.is_file()), None)
+
+    @property
+    def is_video(self) -> bool:
+        return self.folder is not None and self.folder.suffix.lower() in VIDEO_SUFFIXES
+
+    @property
+    def first_box_only(self) -> bool:
+        return self.split in self.layout.first_box_only
+
+    @cached_property
+    def box_file(self) -> Path | None:
+        return self.boxes or self.first(self.layout.boxes)
+
+    @cached_property
+    def image_folder(self) -> Path | None:
+        """The folder of the pictures, or None."""
+        if self.folder is None or self.is_video:
+            return None
+        for pattern in self.layout.images:
+            folder = self.folder / pattern.format_map(self._values)
+            if _holds_frames(folder):
+                return folder
+        return None
+
+    @cached_property
+    def flag_files(self) -> tuple[tuple[Path, FlagFile], ...]:
+        """The flag files that count, with their records; empty where there are none."""
+        for group in self.layout.absent:
+            found = [(path, flag) for flag in group for path in self.files((flag.path,)) if path.is_file()]
+            if found:
+                return tuple(found)
+        return ()
+
+    @property
+    def language_file(self) -> Path | None:
+        return self.first(self.layout.language)
+
+    @property
+    def attribute_file(self) -> Path | None:
+        return self.first(self.layout.attributes)
+
+
+def find_places(layout: Layout, root: Path | None, annos: Path | None) -> list[Place]:
+    """Every sequence that lies below the two folders, by name; no file is opened.
+
+    A folder counts that has pictures or a box file, an annotation file where no folder has its name.
+    """
+    annos = find_annos(layout, root, annos)
+    folders = {p.name: p for p in _folders(layout, root, annos)} if root is not None else {}
+    parts = {clip.video for name, clip in layout.clips.items() if clip.video != name}
+    places = {p.name: p for folder in folders.values() for p in _targets(folder) if p.name not in parts}
+    spelled = {name.casefold(): name for name in folders}
+    for name in _annotated_names(layout, root, annos):
+        clip = layout.clips.get(name)
+        key = clip.video if clip is not None else spelled.get(name.casefold(), name)
+        base = folders.get(key, Place(name, layout, root, annos))
+        if key != name:
+            # Case differs: the annotation's spelling is the one that result files bear.
+            places.pop(key, None)
+        places.setdefault(name, replace(base, name=name, clip=clip))
+    return [places[name] for name in sorted(places)]
+
+
+def find_annos(layout: Layout, root: Path | None, annos: Path | None) -> Path | None:
+    """The folder of annotation files: the one given, else `annos` of the root; one nested level is seen through."""
+    candidates = [annos] if annos is not None else [root / "annos"] if root is not None else []
+    candidates += [folder / "annos" for folder in candidates]
+    return next((c for c in candidates if any(True for _ in _annotated_names(layout, None, c))), None)
+
+
+def _annotated_names(layout: Layout, root: Path | None, annos: Path | None) -> Iterator[str]:
+    """Names for which a box file lies outside the sequences' folders."""
+    values = {key: str(value) for key, value in (("root", root), ("annos", annos)) if value is not None}
+    for template in layout.boxes:
+        head, _, tail = template.rpartition("/")
+        try:
+            folder = Path(head.format_map(values))
+        except KeyError:
+            continue
+        prefix, _, suffix = tail.partition("{name}")
+        for name in _names(folder):
+            if name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix + suffix):
+                yield name[len(prefix) : len(name) - len(suffix)]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _folders(layout: Layout, root: Path, annos: Path | None) -> Iterator[Place]:
+    """The folders (and video files) that the layout's patterns name and that hold a sequence."""
+    seen: set[Path] = set()
+    for pattern in layout.sequences:
+        for folder, split in _match(root, pattern.split("/"), "", layout):
+            if folder in seen:
+                continue
+            seen.add(folder)
+            name = folder.stem if folder.suffix.lower() in VIDEO_SUFFIXES else folder.name
+            place = Place(name, layout, root, annos, folder, split, clip=layout.clips.get(name))
+            is_part = any(clip.video == name for clip in layout.clips.values())
+            if place.is_video or place.box_file or _target_files(place) or is_part or place.image_folder:
+                yield place
+
+
+def _match(folder: Path, pattern: list[str], split: str, layout: Layout) -> Iterator[tuple[Path, str]]:
+    if not pattern:
+        yield folder, split
+        return
+    head, rest = pattern[0], pattern[1:]
+    videos = not rest and any(head.lower().endswith(suffix) for suffix in VIDEO_SUFFIXES)
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(e.name for e in entries if _fits(e, videos))
+    except OSError:
+        return
+    for name in found:
+        inside = _split_of(name, head, layout) if "{split}" in head else split
+        if (inside is None) if "{split}" in head else not fnmatch(name, head):
+            continue
+        yield from _match(folder / name, rest, inside or "", layout)
+
+
+def _fits(entry: os.DirEntry[str], videos: bool) -> bool:
+    if entry.name.startswith(".") or entry.name.lower() in _NOT_SEQUENCES:
+        return False
+    return entry.is_file() if videos else entry.is_dir()
+
+
+def _split_of(name: str, head: str, layout: Layout) -> str | None:
+    """Which split a folder's name stands for, or None."""
+    for split, patterns in layout.split_folders.items():
+        if any(fnmatch(name, head.replace("{split}", pattern)) for pattern in patterns):
+            return split
+    return None
+
+
+def _target_files(place: Place) -> list[Path]:
+    if place.layout.targets is None or place.folder is None or place.is_video:
+        return []
+    return sorted(place.folder.glob(place.layout.targets))
+
+
+def _targets(place: Place) -> Iterator[Place]:
+    """One place per target of a folder: `Jogging` with two box files is `Jogging-1` and `Jogging-2`."""
+    files = _target_files(place) if place.layout.targets else []
+    head = (place.layout.targets or "").partition("*")[0]
+    for file in files:
+        suffix = file.stem[len(head) :]
+        yield replace(place, name=f"{place.name}-{suffix}", boxes=file, clip=None)
+    if not files or place.box_file is not None:
+        yield place
+
+
+def _holds_frames(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(is_frame(entry.name) for entry in entries)
+    except OSError:
+        return False

@@ -1,0 +1,181 @@
+"""The one reader: makes a `Sequence` of a `Place`, with presence, language and attributes in one meaning everywhere."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.datasets import text
+from tnllt.datasets.frames import ImageFrames, VideoFrames
+from tnllt.datasets.places import Place
+from tnllt.errors import DataError, DataWarning
+from tnllt.sequence import Annotation, Boxes, Flags, Frames, Sequence
+
+
+def make_sequence(place: Place) -> Sequence:
+    """The sequence that lies at a place; nothing is parsed or decoded yet."""
+    return Sequence(place.name, Source(place), make_frames(place), place.layout.name)
+
+
+def make_frames(place: Place) -> Frames | None:
+    """The pictures of a place, cut to its annotated frames; None where there are none."""
+    count = Count(place) if place.box_file is not None and not place.first_box_only else None
+    if place.is_video and place.folder is not None:
+        return VideoFrames(place.folder, count)
+    if place.image_folder is None:
+        return None
+    if place.clip is None:
+        return ImageFrames(place.image_folder, count)
+    return ImageFrames(place.image_folder, count, place.clip.first, place.clip.last)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Reads a place's annotation when called; travels to other processes."""
+
+    place: Place
+
+    def __call__(self) -> Annotation:
+        return read_annotation(self.place)
+
+
+@dataclass(frozen=True)
+class Count:
+    """Counts a place's annotated frames when called."""
+
+    place: Place
+
+    def __call__(self) -> int:
+        return len(read_groundtruth(self.place))
+
+
+def read_annotation(place: Place) -> Annotation:
+    """What the files say of one sequence. Raises DataError where there is no box file, or files contradict it."""
+    boxes = read_groundtruth(place)
+    return Annotation(
+        groundtruth=boxes,
+        present=read_presence(place, boxes),
+        language=read_language(place),
+        attributes=read_attributes(place),
+        descriptions=read_descriptions(place, len(boxes)),
+    )
+
+
+def read_groundtruth(place: Place) -> Boxes:
+    """Boxes (T, 4). Where a split publishes the first box alone, T is the number of frames and the rest is NaN."""
+    if place.box_file is None:
+        looked = ", ".join(str(path) for path in place.files(place.layout.boxes)) or "no annotation folder is known"
+        raise DataError(f"sequence {place.name!r} has no box file (looked for: {looked})", place.folder or place.annos)
+    boxes = text.read_boxes(place.box_file, place.layout.box_format)
+    if not len(boxes):
+        raise DataError("is empty; a box file has a row for every frame", place.box_file)
+    if place.clip is not None:
+        boxes = boxes[place.clip.skip :]
+    stride = place.layout.box_stride
+    if stride > 1 and place.image_folder is not None:
+        total = len(ImageFrames(place.image_folder).found())
+        return boxes[::stride] if round(len(boxes) / total) == stride else boxes
+    if place.first_box_only and len(boxes) == 1 and place.image_folder is not None:
+        total = len(ImageFrames(place.image_folder).found())
+        return np.concatenate([boxes, np.full((total - 1, 4), np.nan)])
+    return boxes
+
+
+def read_presence(place: Place, boxes: Boxes) -> Flags | None:
+    """True where the target is in view (T,), or None where no file says so."""
+    present: Flags | None = None
+    for path, flag in place.flag_files:
+        values = text.read_flags(path)
+        meaning = flag.present if flag.present is not None else present_value([(boxes, values)])
+        if meaning is None:
+            raise DataError(
+                "nobody says whether 1 means present or absent, and no box of zero area tells; "
+                "state `present = 0` or `present = 1` in dataset.toml",
+                path,
+            )
+        here = _fit(values, len(boxes), path) == meaning if flag.present != 0 else _fit(values, len(boxes), path) == 0
+        present = here if present is None else present & here
+    return present
+
+
+def _fit(values: NDArray[np.int64], length: int, path: Path) -> NDArray[np.int64]:
+    """Flags for `length` frames. Raises DataError where there are too few."""
+    if len(values) < length:
+        raise DataError(f"has {len(values)} flags for {length} boxes; every frame needs one", path)
+    if len(values) > length:
+        note = f"{path}: {len(values)} flags for {length} boxes; the flags behind the last box are not used"
+        warnings.warn(note, DataWarning, stacklevel=2)
+    return values[:length]
+
+
+def present_value(pairs: Iterable[tuple[Boxes, NDArray[np.int64]]]) -> int | None:
+    """Which flag means "in view", told by the boxes of zero area (or NaN): they belong to absent targets.
+
+    Returns 0 or 1, or None where there is no such box, or less than 9 in 10 of them agree.
+    """
+    count = np.zeros(2)
+    for boxes, flags in pairs:
+        n = min(len(boxes), len(flags))
+        empty = ~((boxes[:n, 2] > 0) & (boxes[:n, 3] > 0))
+        count += [(flags[:n][empty] == 0).sum(), (flags[:n][empty] != 0).sum()]
+    total = count.sum()
+    if total == 0 or count.max() < 0.9 * total:
+        return None
+    return 1 if count[0] > count[1] else 0
+
+
+def read_language(place: Place) -> str | None:
+    path = place.language_file
+    if path is None:
+        return None
+    if place.layout.language_reader is None:
+        return text.read_sentence(path)
+    module, _, function = place.layout.language_reader.partition(":")
+    sentence: str | None = getattr(import_module(module), function)(path)
+    return sentence
+
+
+def read_attributes(place: Place) -> dict[str, bool] | None:
+    """{name: flag} in the benchmark's order; a file may hold the flags, or the names of those that hold."""
+    path = place.attribute_file
+    names = place.layout.attribute_names
+    if path is None:
+        return None
+    words = text.read_text(path).replace(",", " ").split()
+    if words and all(word.isalpha() for word in words):
+        strange = [word for word in words if names and word not in names]
+        if strange:
+            raise DataError(f"{strange[0]!r} is no attribute; known are {' '.join(names)}", path)
+        return {name: name in words for name in names or words}
+    flags = text.read_flags(path)
+    names = names or tuple(f"attribute{i}" for i in range(1, len(flags) + 1))
+    if len(flags) != len(names):
+        hint = f"{place.layout.title or place.layout.name} has {len(names)}: {' '.join(names)}"
+        raise DataError(f"has {len(flags)} attribute flags; {hint}. Is this another benchmark's file?", path)
+    return {name: bool(flag) for name, flag in zip(names, flags, strict=True)}
+
+
+def read_descriptions(place: Place, length: int) -> tuple[str, ...] | None:
+    """The sentence that is true at each frame, or None. Raises DataError where their number is wrong."""
+    path = place.first(place.layout.descriptions)
+    if path is None:
+        return None
+    lines = text.read_text(path).rstrip("\n").split("\n")
+    if len(lines) != length:
+        raise DataError(f"has {len(lines)} sentences for {length} frames; it needs one per frame", path)
+    return tuple(line.strip() for line in lines)
+
+
+def read_metadata(place: Place) -> dict[str, str]:
+    """`key: value` lines that a release keeps about a sequence (GOT-10k's `meta_info.ini`); empty where none."""
+    path = place.first(place.layout.metadata)
+    if path is None:
+        return {}
+    pairs = (line.partition(":") for line in text.read_text(path).splitlines() if ":" in line)
+    return {key.strip(): value.strip() for key, _, value in pairs}

@@ -1,0 +1,26 @@
+"""The split lists of the releases, one name a line: TNLLT (200 = 150 train + 50 test) and LaSOT's 280 test sequences."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from tnllt.datasets.text import read_text
+
+
+@cache
+def packaged(benchmark: str, split: str) -> tuple[str, ...] | None:
+    """Names of a split in the release's order, or None where the package holds no such list."""
+    file = files(__name__) / f"{benchmark}_{split}.txt"
+    return parse(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def parse(text: str) -> tuple[str, ...]:
+    """Names, one a line; blank lines, a missing final newline and Windows line ends are of no matter."""
+    return tuple(line.strip() for line in text.lstrip("\ufeff").splitlines() if line.strip())
+
+
+def read(path: Path) -> tuple[str, ...]:
+    """The names in a user's own list."""
+    return parse(read_text(path))
