@@ -1,0 +1,188 @@
+"""`evaluate`: sequences and trajectories under a protocol give `Scores`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Sequence as Seq
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tnllt.errors import DataError, IncompleteError
+from tnllt.eval.measure import FrameErrors, RefusedError
+from tnllt.eval.protocol import Protocol
+from tnllt.eval.protocols import TNLLT, get_protocol
+from tnllt.eval.rows import Row, add_longterm, fill, fit, measure_sequence
+from tnllt.eval.scores import Scores
+from tnllt.sequence import Boxes, Sequence, Trajectory
+
+#: Results of one tracker: a trajectory, or boxes (T, 4), per sequence name.
+Results = Mapping[str, "Trajectory | ArrayLike"]
+Rounding = Callable[[Boxes], Boxes]
+#: What saving integers does to a result: `--round`.
+ROUNDINGS: dict[str, Rounding | None] = {"none": None, "nearest": np.round, "trunc": np.trunc}
+CEILING, FLOOR = "ceiling", "floor"
+
+
+def evaluate(
+    sequences: Iterable[Sequence],
+    trajectories: Mapping[str, Results],
+    protocol: str | Protocol = TNLLT,
+    *,
+    allow_missing: bool = False,
+    allow_short: bool = False,
+    round: str = "none",
+) -> Scores:
+    """Scores trackers.
+
+    Args:
+        sequences: annotated sequences, each name once.
+        trajectories: {tracker: {sequence name: Trajectory or boxes (T, 4)}}.
+        protocol: a `Protocol` or a name (`tnllt-eval protocols` lists them).
+        allow_missing: score a tracker on the sequences it has, and say so.
+        allow_short: pad short results with their last box, and say so.
+        round: "nearest" or "trunc" scores the boxes as if they had been saved as integers.
+
+    Raises:
+        IncompleteError: a result is missing, or shorter than its sequence where the protocol refuses that.
+        DataError: no sequence, no tracker, or two sequences of one name.
+    """
+    listed = list(sequences)
+    results = {name: {s: _trajectory(t) for s, t in own.items()} for name, own in trajectories.items()}
+    rules = get_protocol(protocol)
+    names = [s.name for s in listed]
+    if not listed or not results:
+        raise DataError("no sequence to score" if not listed else "no tracker to score")
+    if len(set(names)) != len(names):
+        raise DataError(f"two sequences have the name {next(n for n in names if names.count(n) > 1)!r}")
+    rows = make_rows(listed, results, rules, allow_short=allow_short, round=round)
+    return assemble(listed, rows, make_references(listed, rules), rules, results, allow_missing, allow_short, round)
+
+
+def make_rows(
+    sequences: Seq[Sequence],
+    results: Mapping[str, Mapping[str, Trajectory]],
+    protocol: Protocol,
+    *,
+    allow_short: bool = False,
+    round: str = "none",
+) -> list[Row]:
+    """One `Row` per tracker, measured sequence by sequence, all trackers at once."""
+    rows = [Row.empty(name, len(sequences), protocol) for name in results]
+    rounding = ROUNDINGS[round]
+
+    def work(index: int) -> None:
+        sequence = sequences[index]
+        found = {name: own[sequence.name].boxes for name, own in results.items() if sequence.name in own}
+        if rounding is not None:
+            found = {name: rounding(boxes) for name, boxes in found.items()}
+        fill(rows, index, sequence, found, protocol, allow_short)
+
+    with ThreadPoolExecutor(2) as pool:  # NumPy lets go of the interpreter's lock; more threads gain little
+        list(pool.map(work, range(len(sequences))))
+    order = {s.name: i for i, s in enumerate(sequences)}
+    for row in rows:
+        row.notes.sort(key=lambda note: order[note.sequence])
+        add_longterm(row, sequences, results[row.tracker])
+    return rows
+
+
+def make_references(sequences: Seq[Sequence], protocol: Protocol) -> list[Row]:
+    """Ceiling (ground truth as result) and floor (the first box forever) under the protocol."""
+    rows = [Row.empty(CEILING, len(sequences), protocol), Row.empty(FLOOR, len(sequences), protocol)]
+    for index, sequence in enumerate(sequences):
+        truth = sequence.groundtruth
+        # A frame without annotation has no ground truth to repeat; the box before it stands in.
+        best = Trajectory(_filled(truth))
+        still = np.repeat(best.boxes[:1], len(truth), axis=0)
+        fill(rows, index, sequence, {CEILING: best.boxes, FLOOR: still}, protocol, False)
+    for row in rows:
+        row.notes.clear()
+    return rows
+
+
+def assemble(
+    sequences: Seq[Sequence],
+    rows: Seq[Row],
+    references: Seq[Row],
+    protocol: Protocol,
+    results: Mapping[str, Mapping[str, Trajectory]],
+    allow_missing: bool = False,
+    allow_short: bool = False,
+    round: str = "none",
+) -> Scores:
+    """`Scores` from rows. Raises IncompleteError where rows are missing or short and that is not allowed."""
+    complain(rows, protocol, allow_missing, allow_short)
+    rounding = ROUNDINGS[round]
+
+    def frames(name: str) -> dict[str, FrameErrors]:
+        sequence = next((s for s in sequences if s.name == name), None)
+        if sequence is None:
+            raise DataError(f"no sequence {name!r} among those scored")
+        found = {}
+        for tracker, own in results.items():
+            if name not in own:
+                continue
+            boxes = own[name].boxes if rounding is None else rounding(own[name].boxes)
+            boxes, count, _ = fit(boxes, len(sequence), protocol, allow_short)
+            if count:
+                try:
+                    found[tracker] = measure_sequence(sequence, [boxes], protocol)
+                except RefusedError:
+                    continue
+        return found
+
+    return Scores(
+        protocol,
+        tuple(row.tracker for row in rows),
+        tuple(s.name for s in sequences),
+        np.array([len(s) for s in sequences], dtype=np.int64),
+        attribute_table(sequences),
+        tuple(rows),
+        tuple(references),
+        next((s.dataset for s in sequences if s.dataset), ""),
+        frames,
+    )
+
+
+def complain(rows: Seq[Row], protocol: Protocol, allow_missing: bool, allow_short: bool) -> None:
+    """Raises IncompleteError that names what is missing or short, unless that is allowed."""
+    faults = []
+    for row in rows:
+        gone = [n.sequence for n in row.notes if n.kind == "missing"]
+        if gone and not allow_missing:
+            faults.append(f"{row.tracker}: no result for {len(gone)} of {len(row.missing)} sequences ({listed(gone)})")
+        if len(gone) == len(row.missing):
+            raise IncompleteError(f"{row.tracker}: no result for any of the {len(gone)} sequences ({listed(gone)})")
+        if protocol.short_result == "refused" and not allow_short:
+            short = [n for n in row.notes if n.kind == "refused" and " rows for " in n.text]
+            faults += [f"{row.tracker}/{n.sequence}: {n.text}" for n in short]
+    if faults:
+        hints = ["--allow-missing scores what is there"] if any("no result" in f for f in faults) else []
+        hints += ["--allow-short pads with the last box"] if any(" rows for " in f for f in faults) else []
+        raise IncompleteError(f"{listed(faults, 8, '; ')}\n{'; '.join(hints)}, and says so")
+
+
+def listed(names: Seq[str], most: int = 5, glue: str = ", ") -> str:
+    """The first names, and how many more."""
+    more = f"{glue}and {len(names) - most} more" if len(names) > most else ""
+    return glue.join(names[:most]) + more
+
+
+def attribute_table(sequences: Seq[Sequence]) -> dict[str, np.ndarray]:
+    """{attribute: (S,) bool} in the order of first appearance; a sequence without attributes has none of them."""
+    names: dict[str, None] = {}
+    for sequence in sequences:
+        names.update(dict.fromkeys(sequence.attributes or ()))
+    return {n: np.array([bool((s.attributes or {}).get(n, False)) for s in sequences]) for n in names}
+
+
+def _trajectory(result: Trajectory | ArrayLike) -> Trajectory:
+    return result if isinstance(result, Trajectory) else Trajectory(np.asarray(result, np.float64))
+
+
+def _filled(truth: Boxes) -> Boxes:
+    known = ~np.isnan(truth).any(1)
+    source = np.maximum.accumulate(np.where(known, np.arange(len(truth)), 0))
+    return truth[source]

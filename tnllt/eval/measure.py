@@ -1,0 +1,186 @@
+"""Per frame: overlap and centre errors of results against one ground truth, under a protocol's rules.
+
+Pure functions on arrays. Results of several trackers are measured at once: boxes (K, T, 4). The order of floating-point
+operations is that of the toolkits, because curves must equal theirs bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.eval.protocol import Protocol, Validity
+from tnllt.sequence import Boxes, Flags
+
+Array = NDArray[np.float64]
+
+
+class RefusedError(ValueError):
+    """A protocol's own toolkit stops at this sequence. The text says why."""
+
+
+@dataclass(frozen=True)
+class FrameErrors:
+    """What K results do on each of T frames.
+
+    Attributes:
+        overlap: (K, T) float64; -1 where the ground truth is invalid, NaN where the frame is out of the count.
+        center_error: (K, T) float64 in pixels, NaN where the frame is out of the count.
+        normalized_error: (K, T) float64, in sizes of the ground truth.
+        counted: (T,) bool, frames whose overlap is measured.
+        frames: number of frames that counts are divided by.
+    """
+
+    overlap: Array
+    center_error: Array
+    normalized_error: Array
+    counted: Flags
+    frames: int
+
+
+def measure(groundtruth: Boxes, present: Flags | None, boxes: Boxes, protocol: Protocol) -> FrameErrors:
+    """Overlaps and centre errors of results (K, T, 4), already as long as the ground truth (T, 4).
+
+    Args:
+        groundtruth: (T, 4) x, y, w, h in pixels, NaN where not annotated.
+        present: (T,) True where the target is in view, None where that is unknown (every frame counts as present).
+        boxes: (K, T, 4) results; not changed.
+        protocol: the rules.
+
+    Raises:
+        RefusedError: the protocol refuses the annotation (see `refusals` for results).
+    """
+    if protocol.refuse_nan_annotation and np.isnan(groundtruth).any():
+        row = int(np.flatnonzero(np.isnan(groundtruth).any(1))[0]) + 1
+        raise RefusedError(f"NaN in the annotation (row {row})")
+    if protocol.round_boxes:
+        groundtruth, boxes = np.round(groundtruth), np.round(boxes)
+    broken = broken_boxes(boxes) if protocol.invalid_result == "miss" else None
+    boxes = repair(boxes, groundtruth, protocol)
+    gt_x, gt_y, gt_w, gt_h = (np.ascontiguousarray(column) for column in groundtruth.T)
+    x, y, w, h = (np.ascontiguousarray(boxes[..., i]) for i in range(4))
+    seen = np.ones(len(groundtruth), bool) if present is None else np.asarray(present, bool)
+    with np.errstate(all="ignore"):
+        if protocol.stores_corners:
+            w, h, gt_w, gt_h = (x + w) - x, (y + h) - y, (gt_x + gt_w) - gt_x, (gt_y + gt_h) - gt_y
+        overlap = _overlap((x, y, w, h), (gt_x, gt_y, gt_w, gt_h), protocol)
+        center, gt_center = _center(x, y, w, h, protocol), _center(gt_x, gt_y, gt_w, gt_h, protocol)
+        error = np.sqrt((center[0] - gt_center[0]) ** 2 + (center[1] - gt_center[1]) ** 2)
+        normalized, gt_normal = _normalized(center, gt_center, gt_w, gt_h, protocol)
+    overlap_valid = valid_frames(groundtruth, gt_center, protocol.overlap_valid)
+    error_valid = valid_frames(groundtruth, gt_center, protocol.error_valid)
+    normal_valid = valid_frames(groundtruth, gt_normal, protocol.error_valid)
+    if protocol.absent == "invalid":
+        overlap_valid, error_valid, normal_valid = overlap_valid & seen, error_valid & seen, normal_valid & seen
+    if broken is not None:
+        overlap[broken] = -1.0
+        error[broken] = normalized[broken] = np.inf
+    overlap[:, ~overlap_valid] = -1.0
+    if protocol.invalid_error is not None:
+        error[:, ~error_valid] = protocol.invalid_error
+    if protocol.invalid_normalized_error is not None:
+        normalized[:, ~normal_valid] = protocol.invalid_normalized_error
+    if protocol.absent_error is not None:
+        error[:, ~seen] = normalized[:, ~seen] = protocol.absent_error
+    if protocol.zero_overlap_misses:
+        overlap[overlap == 0] = -1.0
+    out = np.zeros(len(groundtruth), bool) if protocol.absent in ("ignored", "invalid") else ~seen
+    gone = out.copy() if protocol.absent == "excluded" else np.zeros_like(out)
+    if not protocol.count_invalid:
+        gone |= ~overlap_valid
+    if protocol.first_frame == "excluded":
+        gone[:1] = True
+    out = out | gone
+    if out.any():
+        overlap[:, out] = error[:, out] = normalized[:, out] = np.nan
+    return FrameErrors(overlap, error, normalized, overlap_valid & ~out, len(groundtruth) - int(gone.sum()))
+
+
+def valid_frames(groundtruth: Boxes, center: tuple[Array, Array], rule: Validity) -> Flags:
+    """(T,) True where the ground truth can be measured against. `center` is what "positive_center" looks at."""
+    if rule == "positive_box":
+        return np.asarray((groundtruth > 0).all(1))
+    if rule == "positive_size":
+        return np.asarray((groundtruth[:, 2:] > 0).all(1))
+    if rule == "positive_center":
+        return np.asarray((center[0] > 0) & (center[1] > 0))
+    if rule == "not_nan":
+        return np.asarray(~np.isnan(groundtruth).any(1))
+    return np.ones(len(groundtruth), bool)
+
+
+def broken_boxes(boxes: Boxes) -> Flags:
+    """(...) True where a box has NaN, or a width or height that is not positive."""
+    sized = (boxes[..., 2] > 0) & (boxes[..., 3] > 0)
+    placed = ~np.isnan(boxes[..., 0]) & ~np.isnan(boxes[..., 1])
+    return np.asarray(~(sized & placed))
+
+
+def repair(boxes: Boxes, groundtruth: Boxes, protocol: Protocol) -> Boxes:
+    """Results (K, T, 4) with invalid boxes and the first box put right as the protocol says; a copy if changed."""
+    broken = None
+    if protocol.invalid_result == "previous":
+        broken = broken_boxes(boxes)
+    elif protocol.invalid_result == "zero_to_previous":
+        broken = np.asarray((boxes[..., 2] == 0) | (boxes[..., 3] == 0))
+    if broken is not None:
+        broken &= ~np.isnan(groundtruth).any(1)
+        broken[:, 0] = False
+        if broken.any():
+            source = np.where(broken, 0, np.arange(boxes.shape[1]))
+            np.maximum.accumulate(source, axis=1, out=source)
+            boxes = np.take_along_axis(boxes, source[..., None], axis=1)
+    if protocol.first_frame == "groundtruth":
+        boxes = boxes.copy()
+        boxes[:, 0] = groundtruth[0]
+    return boxes
+
+
+def refusal(boxes: Boxes, length: int, protocol: Protocol) -> str | None:
+    """Why the protocol's own toolkit stops at one result (T', 4) for `length` frames; None where it does not."""
+    if protocol.invalid_result == "zero_to_previous":
+        bad = np.isnan(boxes).any(1) | (boxes[:, 2:] < 0).any(1)
+        if bad.any():
+            return f"NaN or a negative size in the result (row {int(np.argmax(bad)) + 1})"
+    if protocol.short_result == "refused" and len(boxes) < length:
+        return f"{len(boxes)} rows for {length} frames"
+    return None
+
+
+def _overlap(a: tuple[Array, ...], b: tuple[Array, ...], protocol: Protocol) -> Array:
+    minimum, maximum = (np.fmin, np.fmax) if protocol.ignore_nan_corner else (np.minimum, np.maximum)
+    if protocol.inclusive_corners:
+        right, bottom = minimum(a[0] + a[2] - 1, b[0] + b[2] - 1), minimum(a[1] + a[3] - 1, b[1] + b[3] - 1)
+        width = maximum(0, right - maximum(a[0], b[0]) + 1)
+        height = maximum(0, bottom - maximum(a[1], b[1]) + 1)
+    else:
+        width = maximum(0, minimum(a[0] + a[2], b[0] + b[2]) - maximum(a[0], b[0]))
+        height = maximum(0, minimum(a[1] + a[3], b[1] + b[3]) - maximum(a[1], b[1]))
+    shared = width * height
+    union = a[2] * a[3] + b[2] * b[3] - shared
+    ratio = shared / (union + protocol.overlap_epsilon if protocol.overlap_epsilon else union)
+    return np.clip(ratio, 0.0, 1.0) if protocol.clip_overlap else np.asarray(ratio)
+
+
+def _center(x: Array, y: Array, w: Array, h: Array, protocol: Protocol) -> tuple[Array, Array]:
+    if protocol.stores_corners:
+        return (x + (x + w)) / 2, (y + (y + h)) / 2
+    return x + (w - 1) / 2, y + (h - 1) / 2
+
+
+def _normalized(
+    center: tuple[Array, Array], gt_center: tuple[Array, Array], width: Array, height: Array, protocol: Protocol
+) -> tuple[Array, tuple[Array, Array]]:
+    """The normalised error (K, T), and the ground truth's normalised centre."""
+    if protocol.size_epsilon:
+        width, height = width + protocol.size_epsilon, height + protocol.size_epsilon
+    if protocol.size_floor:
+        width, height = np.maximum(protocol.size_floor, width), np.maximum(protocol.size_floor, height)
+    gt_normal = (gt_center[0] / width, gt_center[1] / height)
+    if protocol.divide_centers:
+        across, down = center[0] / width - gt_normal[0], center[1] / height - gt_normal[1]
+    else:
+        across, down = (center[0] - gt_center[0]) / width, (center[1] - gt_center[1]) / height
+    return np.sqrt(across**2 + down**2), gt_normal
