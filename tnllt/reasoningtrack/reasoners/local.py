@@ -1,0 +1,150 @@
+"""A reasoner in this process: Qwen2.5-VL, Qwen3-VL or another image-text model through transformers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tnllt.errors import DataError, MissingExtraError, UsageError
+from tnllt.reasoningtrack.reasoners.base import ReasonerError, Reasoning
+from tnllt.reasoningtrack.reasoners.cache import AnswerCache
+from tnllt.reasoningtrack.reasoners.images import MAX_PIXELS, bounded
+from tnllt.reasoningtrack.reasoners.parsing import Compat, parse_answer
+from tnllt.reasoningtrack.reasoners.processor import load_processor
+from tnllt.reasoningtrack.reasoners.prompt import load_prompt
+from tnllt.reasoningtrack.reasoners.trace import image_hash, text_hash
+from tnllt.sequence import Image
+
+
+class LocalReasoner:
+    """Runs the model itself; one question at a time.
+
+    Args:
+        path: a model's folder, or its name on the hub. No code from it is ever run.
+        prompt: file of the system prompt; None for the one that ships here.
+        compat: "released" reads answers as the released tracker does.
+        device: "auto", "cpu", "cuda:0", ...; dtype: "auto" (as saved), "float32", "bfloat16", "float16".
+        cache: "on", "off" or a folder: answers kept by content.
+        max_pixels: bound on the size of each picture.
+        max_tokens: tokens of an answer.
+        temperature: 0 takes the likeliest token; top_p, top_k as usual.
+
+    Raises:
+        MissingExtraError: without the extra `vlm`. DataError: no such model.
+    """
+
+    concurrency = 1
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        prompt: str | Path | None = None,
+        compat: Compat = "ours",
+        device: str = "auto",
+        dtype: str = "auto",
+        cache: str | Path = "on",
+        max_pixels: int = MAX_PIXELS,
+        max_tokens: int = 2048,
+        temperature: float = 0.0,
+        top_p: float | None = None,
+        top_k: int | None = None,
+    ) -> None:
+        self.path, self.prompt, self.compat = str(path), load_prompt(prompt), compat
+        self.max_pixels = max_pixels
+        self._sampling: dict[str, Any] = {"max_new_tokens": max_tokens, "do_sample": temperature > 0}
+        if temperature > 0:
+            chosen = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
+            self._sampling.update({name: value for name, value in chosen.items() if value is not None})
+        self._cache = AnswerCache(cache)
+        self._weights = _fingerprint(Path(path))
+        self._lock = threading.Lock()
+        self._processor = load_processor(path)
+        self._model = _load_model(path, device, dtype)
+
+    def describe(self, first: Image, second: Image, description: str) -> Reasoning:
+        """Asks the model (see `Reasoner.describe`). Raises ReasonerError when it writes nothing or fails."""
+        started = time.perf_counter()
+        detail: dict[str, Any] = {"model": self.path, "prompt_sha256": text_hash(self.prompt), "cached": False}
+        identity = {
+            "weights": self._weights,
+            "prompt": text_hash(self.prompt),
+            "images": [image_hash(first), image_hash(second), self.max_pixels],
+            "text": description,
+            "sampling": self._sampling,
+        }
+        key = self._cache.key(identity)
+        raw = self._cache.get(key)
+        detail["cached"] = raw is not None
+        if raw is None:
+            try:
+                with self._lock:
+                    raw = self._generate(first, second, description)
+            except Exception as error:
+                # Out of memory, say: the tracker goes on with the description it has.
+                raise ReasonerError("generate", f"{type(error).__name__}: {error}", detail) from error
+            if not raw.strip():
+                raise ReasonerError("empty", "the model wrote nothing", detail)
+        parsed = parse_answer(raw, self.compat)
+        if parsed.missing:
+            detail["missing"] = list(parsed.missing)
+        elif not detail["cached"]:
+            self._cache.put(key, raw)
+        return Reasoning(parsed.think, parsed.update, parsed.answer, raw, time.perf_counter() - started, detail)
+
+    def info(self) -> Mapping[str, Any]:
+        """What the run's record says of the reasoner."""
+        return {
+            "reasoner": "transformers",
+            "model": self.path,
+            "device": str(self._model.device),
+            "dtype": str(self._model.dtype),
+            "prompt_sha256": text_hash(self.prompt),
+            "sampling": dict(self._sampling),
+        }
+
+    def _generate(self, first: Image, second: Image, description: str) -> str:
+        import torch
+        from PIL import Image as Pictures
+
+        images = [Pictures.fromarray(bounded(image, self.max_pixels)) for image in (first, second)]
+        content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": description}]
+        messages = [
+            {"role": "system", "content": [{"type": "text", "text": self.prompt}]},
+            {"role": "user", "content": content},
+        ]
+        text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        inputs = self._processor(text=[text], images=images, return_tensors="pt").to(self._model.device)
+        with torch.inference_mode():
+            output = self._model.generate(**inputs, **self._sampling)
+        written = output[0, inputs["input_ids"].shape[1] :]
+        return str(self._processor.tokenizer.decode(written, skip_special_tokens=True))
+
+
+def _load_model(path: str | Path, device: str, dtype: str) -> Any:
+    try:
+        import torch
+        from transformers import AutoModelForImageTextToText
+    except ImportError as error:
+        raise MissingExtraError("a local vision-language model", "vlm", error) from error
+    if dtype not in ("auto", "float32", "bfloat16", "float16"):
+        raise UsageError(f"dtype {dtype!r}: must be auto, float32, bfloat16 or float16")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            path, dtype=dtype if dtype == "auto" else getattr(torch, dtype), use_safetensors=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(f"no usable vision-language model: {reason}", path) from error
+    return model.to(device).eval()
+
+
+def _fingerprint(path: Path) -> list[Any]:
+    """What changes when the weights do, without reading gigabytes: the files' names, sizes and times."""
+    files = sorted(file for file in path.glob("*") if file.is_file()) if path.is_dir() else []
+    return [str(path), *([f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files)]

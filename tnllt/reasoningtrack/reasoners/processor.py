@@ -1,0 +1,80 @@
+"""Processors of Qwen vision-language models, also where torchvision is missing.
+
+`AutoProcessor` refuses to load without torchvision because of the video half, which two pictures do not need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tnllt.errors import DataError, MissingExtraError
+
+#: model_type in config.json -> (module of its processor, class).
+_PROCESSORS = {
+    "qwen2_vl": ("transformers.models.qwen2_vl.processing_qwen2_vl", "Qwen2VLProcessor"),
+    "qwen2_5_vl": ("transformers.models.qwen2_5_vl.processing_qwen2_5_vl", "Qwen2_5_VLProcessor"),
+    "qwen3_vl": ("transformers.models.qwen3_vl.processing_qwen3_vl", "Qwen3VLProcessor"),
+    "qwen3_vl_moe": ("transformers.models.qwen3_vl.processing_qwen3_vl", "Qwen3VLProcessor"),
+}
+_TOKENS = {
+    "image_token": "<|image_pad|>",
+    "video_token": "<|video_pad|>",
+    "vision_start_token": "<|vision_start|>",
+    "vision_end_token": "<|vision_end|>",
+}
+
+
+def load_processor(path: str | Path) -> Any:
+    """The processor of the model at `path` (a folder, or a name on the hub).
+
+    Raises:
+        MissingExtraError: without transformers. DataError: no such model, or one that needs torchvision after all.
+    """
+    try:
+        from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
+    except ImportError as error:
+        raise MissingExtraError("a local vision-language model", "vlm", error) from error
+    try:
+        if find_spec("torchvision") is not None:
+            return AutoProcessor.from_pretrained(path)
+        model_type = AutoConfig.from_pretrained(path).model_type
+        if model_type not in _PROCESSORS:
+            return AutoProcessor.from_pretrained(path)
+        module, name = _PROCESSORS[model_type]
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        make = image_only(getattr(import_module(module), name))
+        return make(AutoImageProcessor.from_pretrained(path), tokenizer, chat_template=_template(path, tokenizer))
+    except (ImportError, OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(f"no usable vision-language model: {reason}", path) from error
+
+
+def image_only(base: Any) -> Any:
+    """The processor class without its video half, under the same name so that what it saves loads anywhere."""
+    from transformers.processing_utils import ProcessorMixin
+
+    class ImageOnly(base):  # type: ignore[misc]
+        def __init__(
+            self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None, **_: Any
+        ) -> None:
+            for name, default in _TOKENS.items():
+                token = getattr(tokenizer, name, None) or default
+                setattr(self, name, token)
+                setattr(self, f"{name}_id", tokenizer.convert_tokens_to_ids(token))
+            ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+    ImageOnly.__name__ = ImageOnly.__qualname__ = base.__name__
+    return ImageOnly
+
+
+def _template(path: str | Path, tokenizer: Any) -> Any:
+    """The chat template: the tokenizer's, else the file older checkpoints keep for the processor."""
+    if getattr(tokenizer, "chat_template", None):
+        return tokenizer.chat_template
+    from transformers.processing_utils import ProcessorMixin
+
+    settings, _ = ProcessorMixin.get_processor_dict(path)
+    return settings.get("chat_template")

@@ -1,0 +1,235 @@
+"""A reasoner behind any OpenAI-compatible server (vLLM, SGLang, llama.cpp, `transformers serve`, a hosted one)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from tnllt.errors import MissingExtraError, UsageError
+from tnllt.reasoningtrack.reasoners.base import ReasonerError, Reasoning
+from tnllt.reasoningtrack.reasoners.cache import AnswerCache
+from tnllt.reasoningtrack.reasoners.images import MAX_PIXELS, ImageFormat, data_url
+from tnllt.reasoningtrack.reasoners.parsing import Compat, parse_answer
+from tnllt.reasoningtrack.reasoners.prompt import load_prompt
+from tnllt.reasoningtrack.reasoners.reply import read_reply
+from tnllt.reasoningtrack.reasoners.resilience import CircuitBreaker, backoff
+from tnllt.reasoningtrack.reasoners.trace import image_hash, text_hash
+from tnllt.sequence import Image
+
+log = logging.getLogger(__name__)
+
+#: Sent when no model was named and the server names none; servers of one model take any name.
+_ANY_MODEL = "default"
+
+
+class ServerReasoner:
+    """Asks a server; every failure is a ReasonerError that says what happened.
+
+    Args:
+        url: the API's address, such as http://127.0.0.1:8000/v1 (`/v1` is added to a bare host).
+        prompt: file of the system prompt; None for the one that ships here.
+        compat: "released" reads answers as the released tracker does.
+        model: the model's name at the server; None asks `/v1/models` and takes the first.
+        api_key_env: the environment variable that holds the key, which is never written anywhere.
+        timeout: seconds for one request.
+        patience: seconds for one question, tries and pauses together.
+        retries: tries after the first.
+        pause: seconds before the second try; doubles, and `Retry-After` is honoured.
+        concurrency: requests at a time.
+        breaker, cooldown: after so many failed questions in a row, none for so many seconds.
+        cache: "on", "off" or a folder: answers kept by content.
+        image_format: "jpeg" or "png"; max_pixels: bound on the size of each picture.
+        max_response: bytes of a reply; a longer one is a failure.
+        max_tokens: tokens of an answer.
+        temperature, top_p, top_k, repetition_penalty, seed, n: sampling; None leaves it to the server. One that the
+            server refuses is left out from then on.
+
+    Raises:
+        UsageError: not an http(s) URL. MissingExtraError: without the extra `vlm`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prompt: str | Path | None = None,
+        compat: Compat = "ours",
+        model: str | None = None,
+        api_key_env: str = "OPENAI_API_KEY",
+        timeout: float = 60.0,
+        patience: float = 180.0,
+        retries: int = 3,
+        pause: float = 0.5,
+        concurrency: int = 8,
+        breaker: int = 5,
+        cooldown: float = 30.0,
+        cache: str | Path = "on",
+        image_format: ImageFormat = "jpeg",
+        max_pixels: int = MAX_PIXELS,
+        max_response: int = 1_000_000,
+        max_tokens: int = 2048,
+        temperature: float | None = 0.0,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
+        seed: int | None = None,
+        n: int = 1,
+    ) -> None:
+        from tnllt.reasoningtrack.reasoners.transport import Transport
+
+        self.url = _api_url(url)
+        self.prompt, self.compat, self.model = load_prompt(prompt), compat, model
+        self.patience, self.retries, self.pause = patience, retries, pause
+        self.concurrency = max(1, concurrency)
+        self.image_format, self.max_pixels = image_format, max_pixels
+        wanted = {
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "top_k": top_k,
+            "repetition_penalty": repetition_penalty,
+            "seed": seed,
+            "n": n if n > 1 else None,
+        }
+        self._sampling = {name: value for name, value in wanted.items() if value is not None}
+        self._asked_for = dict(self._sampling)
+        try:
+            key = os.environ.get(api_key_env) or "none"
+            self._transport = Transport(self.url, key, timeout, max_response, self.concurrency)
+        except ImportError as error:
+            raise MissingExtraError("a reasoner behind a server", "vlm", error) from error
+        self._cache = AnswerCache(cache)
+        self._breaker = CircuitBreaker(breaker, cooldown)
+        self._slots = threading.BoundedSemaphore(self.concurrency)
+        self._found_model: str | None = None
+        self._lock = threading.Lock()
+
+    def describe(self, first: Image, second: Image, description: str) -> Reasoning:
+        """Asks the model (see `Reasoner.describe`). Raises ReasonerError when there is no usable answer."""
+        started = time.perf_counter()
+        detail: dict[str, Any] = {"prompt_sha256": text_hash(self.prompt), "attempts": 0, "cached": False}
+        key = self._cache.key(self._identity(first, second, description))
+        raw = self._cache.get(key)
+        if raw is not None:
+            detail["cached"] = True
+        else:
+            self._breaker.check()
+            try:
+                with self._slots:
+                    raw = self._persist(self._messages(first, second, description), detail)
+            except ReasonerError as error:
+                self._breaker.failed()
+                raise ReasonerError(error.kind, str(error), {**detail, **error.detail}) from error
+            except BaseException:
+                self._breaker.failed()
+                raise
+            self._breaker.succeeded()
+        parsed = parse_answer(raw, self.compat)
+        if parsed.missing:
+            detail["missing"] = list(parsed.missing)
+        elif not detail["cached"]:
+            self._cache.put(key, raw)
+        return Reasoning(parsed.think, parsed.update, parsed.answer, raw, time.perf_counter() - started, detail)
+
+    def info(self) -> Mapping[str, Any]:
+        """What the run's record says of the reasoner."""
+        return {
+            "reasoner": "openai",
+            "url": self.url,
+            "model": self.model or self._found_model,
+            "prompt_sha256": text_hash(self.prompt),
+            "sampling": dict(self._sampling),
+            "refused": sorted(set(self._asked_for) - set(self._sampling)),
+            "image": {"format": self.image_format, "max_pixels": self.max_pixels},
+        }
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _identity(self, first: Image, second: Image, description: str) -> dict[str, Any]:
+        return {
+            "url": self.url,
+            "model": self.model,
+            "prompt": text_hash(self.prompt),
+            "images": [image_hash(first), image_hash(second), self.image_format, self.max_pixels],
+            "text": description,
+            "sampling": self._asked_for,
+        }
+
+    def _messages(self, first: Image, second: Image, description: str) -> list[dict[str, Any]]:
+        urls = [data_url(image, self.image_format, self.max_pixels) for image in (first, second)]
+        parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+        parts.append({"type": "text", "text": description})
+        return [{"role": "system", "content": self.prompt}, {"role": "user", "content": parts}]
+
+    def _persist(self, messages: list[dict[str, Any]], detail: dict[str, Any]) -> str:
+        """Tries until there is text, tries are used up, the failure is no passing one, or patience ends."""
+        deadline = time.monotonic() + self.patience
+        failures = 0
+        while True:
+            detail["attempts"] += 1
+            detail["model"] = self._model_name()
+            sampling = dict(self._sampling)
+            try:
+                body, content_type = self._transport.complete(
+                    {"model": detail["model"], "messages": messages, **sampling}, deadline - time.monotonic()
+                )
+                text, facts = read_reply(body, content_type, self.compat)
+            except ReasonerError as error:
+                detail.setdefault("failures", []).append(f"{error.kind}: {error}"[:200])
+                if error.detail.get("status") in (400, 422) and self._leave_out(str(error), sampling):
+                    continue
+                failures += 1
+                asked = error.detail.get("retry_after")
+                wait = backoff(failures, self.pause) if asked is None else float(asked)
+                late = time.monotonic() + wait >= deadline
+                if failures > self.retries or late or not error.detail.get("passing", True):
+                    raise
+                time.sleep(wait)
+                continue
+            detail.update(facts)
+            return text
+
+    def _model_name(self) -> str:
+        """The model's name: as given, as the server lists it, or one that single-model servers accept."""
+        with self._lock:
+            if self.model is None and self._found_model is None:
+                self._found_model = self._transport.first_model()
+        return self.model or self._found_model or _ANY_MODEL
+
+    def _leave_out(self, complaint: str, sent: Mapping[str, Any]) -> bool:
+        """Drops the sampling parameters that the server complains about (all of them where it names none).
+
+        Returns whether anything was dropped, so that trying again can end differently.
+        """
+        with self._lock:
+            if dict(sent) != self._sampling:
+                return True  # another thread has learnt already
+            named = [name for name in sent if re.search(rf"\b{name}\b", complaint)]
+            rare = [name for name in sent if name in ("top_k", "repetition_penalty", "seed", "n")]
+            dropped = named or rare or list(sent)
+            for name in dropped:
+                del self._sampling[name]
+            if "max_tokens" in dropped and "max_completion_tokens" in complaint:
+                self._sampling["max_completion_tokens"] = self._asked_for["max_tokens"]
+        if dropped:
+            log.warning("%s refuses %s; left out from now on", self.url, ", ".join(dropped))
+        return bool(dropped)
+
+
+def _api_url(url: str) -> str:
+    """The address with `/v1` added to a bare host, without a name and password. Raises UsageError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"reasoner openai:{url}: not an http(s) address such as openai:http://127.0.0.1:8000/v1")
+    if parts.username or parts.password:
+        raise UsageError("reasoner openai: put the key into an environment variable (api_key_env), not into the URL")
+    path = parts.path.rstrip("/") or "/v1"
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
