@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,6 +50,7 @@ def location_options(function: F) -> F:
 
 def run_command(command: click.Command, prog: str) -> None:
     """Runs a click command; a `TnlltError` becomes its one line on stderr and its exit code. Never returns."""
+    warnings.showwarning = _show_warning
     try:
         code = command.main(prog_name=prog, standalone_mode=False)
     except click.ClickException as error:
@@ -65,6 +67,11 @@ def run_command(command: click.Command, prog: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    """A warning as one line: where in the code it arose is of no use to a user."""
+    click.echo(f"Warning: {printable(str(message))}", err=True)
 
 
 def printable(text: str) -> str:

@@ -170,20 +170,14 @@ _RECORDS = (
         boxes=("{root}/attribute/groundtruth/{name}.txt",),
         absent=((FlagFile("{root}/attribute/absent/{name}.txt", present=0),),),
         language=("{root}/mgit_nlp/{name}.xlsx", "{root}/attribute/nlp/{name}.xlsx"),
-        language_reader="tnllt.datasets.mgit:read_sentence",
+        descriptions=("{root}/mgit_nlp/{name}.xlsx", "{root}/attribute/nlp/{name}.xlsx"),
         split_folders={"train": ("train",), "val": ("val",), "test": ("test",)},
         signature=("frame_*",),
     ),
 )
 
 LAYOUTS: Mapping[str, Layout] = {record.name: record for record in _RECORDS}
-_SPELLINGS = {
-    "lasotext": "lasot_ext",
-    "otb": "otb100",
-    "otb2015": "otb100",
-    "otb99": "otb99_lang",
-    "otblang": "otb99_lang",
-}
+_SPELLINGS = {"otb": "otb100", "otb2015": "otb100", "otb99": "otb99_lang", "otblang": "otb99_lang", "nfs30": "nfs"}
 
 
 def find_layout(name: str) -> Layout | None:

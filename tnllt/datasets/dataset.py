@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceABC
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, Any, overload
 
 from tnllt.datasets import splits
 from tnllt.datasets.benchmarks import LAYOUTS, find_layout
@@ -19,6 +19,9 @@ from tnllt.datasets.places import Place, find_places
 from tnllt.datasets.reader import make_sequence, read_attributes, read_metadata
 from tnllt.errors import DataError, DataWarning, UsageError
 from tnllt.sequence import Sequence
+
+if TYPE_CHECKING:
+    from tnllt.datasets.torch_view import TorchView
 
 #: Datasets that are made rather than found: functions that give the folder of one in TNLLT's layout.
 _MADE = {"demo": "tnllt.datasets.synth:demo_folder"}
@@ -105,6 +108,12 @@ class Dataset(SequenceABC[Sequence]):
     def metadata(self, name: str) -> Mapping[str, str]:
         """What the release notes about a sequence beside its annotation (GOT-10k's classes); empty where nothing."""
         return read_metadata(self._by_name[match_names([name], self.names)[0]])
+
+    def torch(self, transform: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> TorchView:
+        """The dataset for torch's `DataLoader` and training samplers (needs the extra "track")."""
+        from tnllt.datasets.torch_view import TorchView
+
+        return TorchView(self, transform)
 
     def _sequence(self, place: Place) -> Sequence:
         if place.name not in self._made:
@@ -289,7 +298,8 @@ def match_names(wanted: Names, among: list[str], everywhere: list[str] | None = 
     """
     everywhere = among if everywhere is None else everywhere
     folded = {name.casefold(): name for name in everywhere}
-    known, found = set(everywhere), {}
+    known = set(everywhere)
+    found: dict[str, None] = {}
     for word in _words(wanted, known):
         if word in known:
             found[word] = None

@@ -47,7 +47,7 @@ class Clip:
     skip: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """How a benchmark lies on disk.
 
@@ -72,7 +72,7 @@ class Layout:
         signature: what must be in a sequence's folder for the layout to be recognised.
         descriptions: candidates for a file of sentences, one per frame: what is true at that moment.
         metadata: candidates for a file of `key: value` lines.
-        language_reader: `module:function` where the language file is no plain sentence.
+        path_names: name sequences of the same folder name by their path (`a/1` and `b/1` are `a-1` and `b-1`).
         box_stride: boxes per frame that a box file may hold because it was drawn on a faster video.
     """
 
@@ -94,7 +94,7 @@ class Layout:
     signature: tuple[str, ...] = ()
     descriptions: tuple[str, ...] = ()
     metadata: tuple[str, ...] = ()
-    language_reader: str | None = None
+    path_names: bool = False
     box_stride: int = 1
 
 

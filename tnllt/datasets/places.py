@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from tnllt.datasets.frames import VIDEO_SUFFIXES, is_frame
 from tnllt.datasets.layout import Clip, FlagFile, Layout
+from tnllt.errors import DataWarning
 
 #: Folders below a root that are no sequences, whatever a pattern says.
 _NOT_SEQUENCES = frozenset({"annos", "anno", "attribute", "splits", "tracking_results", "__macosx"})
@@ -81,7 +85,8 @@ class Place:
             return None
         for pattern in self.layout.images:
             folder = self.folder / pattern.format_map(self._values)
-            if _holds_frames(folder):
+            # One picture beside the box file is a preview with the box drawn in, as TNL2K has them.
+            if count_frames(folder, 2) > (pattern == "."):
                 return folder
         return None
 
@@ -109,7 +114,10 @@ def find_places(layout: Layout, root: Path | None, annos: Path | None) -> list[P
     A folder counts that has pictures or a box file, an annotation file where no folder has its name.
     """
     annos = find_annos(layout, root, annos)
-    folders = {p.name: p for p in _folders(layout, root, annos)} if root is not None else {}
+    folders = _by_name(list(_folders(layout, root, annos)), layout) if root is not None else {}
+    if not folders and root is not None and (inner := _only_folder(root)) is not None:
+        # An archive unpacked into a folder of its own name.
+        return find_places(layout, inner, annos)
     parts = {clip.video for name, clip in layout.clips.items() if clip.video != name}
     places = {p.name: p for folder in folders.values() for p in _targets(folder) if p.name not in parts}
     spelled = {name.casefold(): name for name in folders}
@@ -122,6 +130,30 @@ def find_places(layout: Layout, root: Path | None, annos: Path | None) -> list[P
             places.pop(key, None)
         places.setdefault(name, replace(base, name=name, clip=clip))
     return [places[name] for name in sorted(places)]
+
+
+def _by_name(places: list[Place], layout: Layout) -> dict[str, Place]:
+    """Folders by their names, which must differ because result files bear them."""
+    count = Counter(place.name for place in places)
+    found: dict[str, Place] = {}
+    for place in places:
+        name = place.name
+        if count[name] > 1 and layout.path_names and place.folder and place.root:
+            name = "-".join(place.folder.relative_to(place.root).with_suffix("").parts)
+            place = replace(place, name=name)
+        if name in found:
+            note = f"{place.folder}: a second sequence named {name!r}; the one in {found[name].folder} is used"
+            warnings.warn(note, DataWarning, stacklevel=4)
+        else:
+            found[name] = place
+    return found
+
+
+def _only_folder(root: Path) -> Path | None:
+    """The one folder in a root, beside those that hold no sequences; None where there are several."""
+    inner = [root / name for name in _names(root) if name.lower() not in _NOT_SEQUENCES and not name.startswith(".")]
+    folders = [path for path in inner if path.is_dir()]
+    return folders[0] if len(folders) == 1 else None
 
 
 def find_annos(layout: Layout, root: Path | None, annos: Path | None) -> Path | None:
@@ -148,7 +180,8 @@ def _annotated_names(layout: Layout, root: Path | None, annos: Path | None) -> I
 
 def _names(folder: Path) -> list[str]:
     try:
-        return os.listdir(folder)
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
     except OSError:
         return []
 
@@ -217,9 +250,10 @@ def _targets(place: Place) -> Iterator[Place]:
         yield place
 
 
-def _holds_frames(folder: Path) -> bool:
+def count_frames(folder: Path, enough: int) -> int:
+    """Number of frames in a folder, counted up to `enough`; 0 where there is no such folder."""
     try:
         with os.scandir(folder) as entries:
-            return any(is_frame(entry.name) for entry in entries)
+            return sum(1 for _ in islice((e for e in entries if is_frame(e.name)), enough))
     except OSError:
-        return False
+        return 0

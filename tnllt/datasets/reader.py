@@ -5,13 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.datasets import text
+from tnllt.datasets import mgit, text
 from tnllt.datasets.frames import ImageFrames, VideoFrames
 from tnllt.datasets.places import Place
 from tnllt.errors import DataError, DataWarning
@@ -99,7 +98,8 @@ def read_presence(place: Place, boxes: Boxes) -> Flags | None:
                 "state `present = 0` or `present = 1` in dataset.toml",
                 path,
             )
-        here = _fit(values, len(boxes), path) == meaning if flag.present != 0 else _fit(values, len(boxes), path) == 0
+        # Levels above 1 (none are known) would say as 1 does: only 0 is "no".
+        here = (_fit(values, len(boxes), path) != 0) == bool(meaning)
         present = here if present is None else present & here
     return present
 
@@ -134,11 +134,7 @@ def read_language(place: Place) -> str | None:
     path = place.language_file
     if path is None:
         return None
-    if place.layout.language_reader is None:
-        return text.read_sentence(path)
-    module, _, function = place.layout.language_reader.partition(":")
-    sentence: str | None = getattr(import_module(module), function)(path)
-    return sentence
+    return mgit.read_sentence(path) if path.suffix == ".xlsx" else text.read_sentence(path)
 
 
 def read_attributes(place: Place) -> dict[str, bool] | None:
@@ -166,6 +162,8 @@ def read_descriptions(place: Place, length: int) -> tuple[str, ...] | None:
     path = place.first(place.layout.descriptions)
     if path is None:
         return None
+    if path.suffix == ".xlsx":
+        return mgit.read_descriptions(path, length)
     lines = text.read_text(path).rstrip("\n").split("\n")
     if len(lines) != length:
         raise DataError(f"has {len(lines)} sentences for {length} frames; it needs one per frame", path)

@@ -1,4 +1,4 @@
-"""The split lists of the releases, one name a line: TNLLT (200 = 150 train + 50 test) and LaSOT's 280 test sequences."""
+"""The split lists of the releases, a name a line: TNLLT (200 = 150 train + 50 test), LaSOT (280 test sequences)."""
 
 from __future__ import annotations
 

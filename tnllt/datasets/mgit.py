@@ -1,0 +1,62 @@
+"""MGIT's text tables: an xlsx per sequence whose rows describe a span of frames as action, activity or story."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tnllt.errors import DataError, MissingExtraError
+
+
+@dataclass(frozen=True)
+class Span:
+    """One row: a sentence that is true from frame `start` to frame `end`, both counted from 0 and inside."""
+
+    level: str
+    start: int
+    end: int
+    description: str
+
+
+def read_spans(path: Path) -> list[Span]:
+    """The rows of a table. Raises DataError where it is no such table, MissingExtraError without openpyxl."""
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise MissingExtraError("reading MGIT's language", "excel", error) from error
+    try:
+        rows = list(openpyxl.load_workbook(path, read_only=True).active.iter_rows(values_only=True))
+    except Exception as error:  # openpyxl raises whatever zip and XML raise
+        raise DataError(f"is no xlsx table ({error})", path) from error
+    columns = [str(cell).strip() for cell in rows[0]] if rows else []
+    try:
+        level, start, end, sentence = (columns.index(c) for c in ("level", "start_frame", "end_frame", "description"))
+    except ValueError:
+        raise DataError("needs the columns level, start_frame, end_frame, description", path, 1) from None
+    spans = []
+    for number, row in enumerate(rows[1:], start=2):
+        if row[sentence] is None:
+            continue
+        try:
+            spans.append(Span(str(row[level]), int(row[start]), int(row[end]), " ".join(str(row[sentence]).split())))
+        except (TypeError, ValueError):
+            raise DataError("start_frame and end_frame must be whole numbers", path, number) from None
+    return spans
+
+
+def read_sentence(path: Path) -> str | None:
+    """The sentence of the whole video: the story, which MGIT's toolkit gives its trackers."""
+    spans = read_spans(path)
+    return next((span.description for span in reversed(spans) if span.level == "story"), None) or (
+        spans[-1].description if spans else None
+    )
+
+
+def read_descriptions(path: Path, length: int) -> tuple[str, ...]:
+    """Per frame, the sentence of the action that goes on; empty where the table has none."""
+    sentences = [""] * length
+    for span in read_spans(path):
+        if span.level == "action":
+            for frame in range(max(span.start, 0), min(span.end + 1, length)):
+                sentences[frame] = span.description
+    return tuple(sentences)
