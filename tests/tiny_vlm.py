@@ -68,6 +68,7 @@ def make(folder: Path, seed: int = 0, texts: Iterable[str] = ()) -> Path:
         "num_attention_heads": 4,
         "num_key_value_heads": 4,
         "max_position_embeddings": 8192,
+        "initializer_range": 0.1,  # random weights that still look at what they are shown
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]},
         **marks,
     }
@@ -78,6 +79,7 @@ def make(folder: Path, seed: int = 0, texts: Iterable[str] = ()) -> Path:
         "intermediate_size": 48,
         "out_hidden_size": 64,
         "window_size": 112,
+        "initializer_range": 0.1,
         "fullatt_block_indexes": [0],
     }
     config = Qwen2_5_VLConfig(

@@ -291,7 +291,27 @@ def test_a_list_of_models_that_is_no_help(models):
     with serving(models=models) as server:
         assert outcome(client(server)).error is None
         assert outcome(client(server, model="mine")).error is None
-    assert [body["model"] for body in server.posts] == ["default", "mine"]
+    assert [body.get("model") for body in server.posts] == [None, "mine"]
+
+
+def test_a_server_that_wants_a_name_gets_one():
+    def named(handler) -> None:
+        if "model" not in server.posts[-1]:
+            return handler.send({"detail": "field required: model"}, 422)
+        handler.send(chat())
+
+    with serving(named, models=lambda h: h.send({"data": []})) as server:
+        reasoner = client(server)
+        assert outcome(reasoner).error is None and outcome(reasoner).error is None
+    assert [body.get("model") for body in server.posts] == [None, "default", "default"]
+    assert all(body["temperature"] == 0.0 for body in server.posts)
+
+
+def test_what_was_dropped_in_vain_is_asked_for_again():
+    with serving(lambda h: h.send({"error": {"message": "too long"}}, 400)) as server:
+        reasoner = client(server)
+        assert [outcome(reasoner).event["error"]["kind"] for _ in range(2)] == ["status", "status"]
+    assert "temperature" in server.posts[2] and reasoner.info()["refused"] == []
 
 
 def test_n_choices_take_the_whole_one_and_cope_with_fewer():

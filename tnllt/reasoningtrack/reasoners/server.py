@@ -25,8 +25,11 @@ from tnllt.sequence import Image
 
 log = logging.getLogger(__name__)
 
-#: Sent when no model was named and the server names none; servers of one model take any name.
+#: Sent when no model was named, the server names none, and it will not do without.
 _ANY_MODEL = "default"
+
+#: Sampling parameters that are not part of the API's core, or that small servers lack.
+_UNUSUAL = ("top_k", "repetition_penalty", "seed", "n")
 
 
 class ServerReasoner:
@@ -99,7 +102,7 @@ class ServerReasoner:
             "n": n if n > 1 else None,
         }
         self._sampling = {name: value for name, value in wanted.items() if value is not None}
-        self._asked_for = dict(self._sampling)
+        self._wanted = dict(self._sampling)
         try:
             key = os.environ.get(api_key_env) or "none"
             self._transport = Transport(self.url, key, timeout, max_response, self.concurrency)
@@ -146,7 +149,7 @@ class ServerReasoner:
             "model": self.model or self._found_model,
             "prompt_sha256": text_hash(self.prompt),
             "sampling": dict(self._sampling),
-            "refused": sorted(set(self._asked_for) - set(self._sampling)),
+            "refused": sorted(set(self._wanted) - set(self._sampling)),
             "image": {"format": self.image_format, "max_pixels": self.max_pixels},
         }
 
@@ -160,7 +163,7 @@ class ServerReasoner:
             "prompt": text_hash(self.prompt),
             "images": [image_hash(first), image_hash(second), self.image_format, self.max_pixels],
             "text": description,
-            "sampling": self._asked_for,
+            "sampling": self._wanted,
         }
 
     def _messages(self, first: Image, second: Image, description: str) -> list[dict[str, Any]]:
@@ -172,19 +175,17 @@ class ServerReasoner:
     def _persist(self, messages: list[dict[str, Any]], detail: dict[str, Any]) -> str:
         """Tries until there is text, tries are used up, the failure is no passing one, or patience ends."""
         deadline = time.monotonic() + self.patience
+        body = {"messages": messages, **self._model_field(), **self._sampling}
         failures = 0
         while True:
             detail["attempts"] += 1
-            detail["model"] = self._model_name()
-            sampling = dict(self._sampling)
+            detail["model"] = body.get("model")
             try:
-                body, content_type = self._transport.complete(
-                    {"model": detail["model"], "messages": messages, **sampling}, deadline - time.monotonic()
-                )
-                text, facts = read_reply(body, content_type, self.compat)
+                reply, content_type = self._transport.complete(body, deadline - time.monotonic())
+                text, facts = read_reply(reply, content_type, self.compat)
             except ReasonerError as error:
                 detail.setdefault("failures", []).append(f"{error.kind}: {error}"[:200])
-                if error.detail.get("status") in (400, 422) and self._leave_out(str(error), sampling):
+                if error.detail.get("status") in (400, 422) and self._leave_out(str(error), body):
                     continue
                 failures += 1
                 asked = error.detail.get("retry_after")
@@ -194,34 +195,43 @@ class ServerReasoner:
                     raise
                 time.sleep(wait)
                 continue
+            self._learn(body)
             detail.update(facts)
             return text
 
-    def _model_name(self) -> str:
-        """The model's name: as given, as the server lists it, or one that single-model servers accept."""
+    def _model_field(self) -> dict[str, str]:
+        """The model as given, else as the server lists it, else none: servers of one model need no name."""
         with self._lock:
             if self.model is None and self._found_model is None:
                 self._found_model = self._transport.first_model()
-        return self.model or self._found_model or _ANY_MODEL
+            name = self.model or self._found_model
+        return {} if name is None else {"model": name}
 
-    def _leave_out(self, complaint: str, sent: Mapping[str, Any]) -> bool:
-        """Drops the sampling parameters that the server complains about (all of them where it names none).
-
-        Returns whether anything was dropped, so that trying again can end differently.
-        """
-        with self._lock:
-            if dict(sent) != self._sampling:
-                return True  # another thread has learnt already
-            named = [name for name in sent if re.search(rf"\b{name}\b", complaint)]
-            rare = [name for name in sent if name in ("top_k", "repetition_penalty", "seed", "n")]
-            dropped = named or rare or list(sent)
-            for name in dropped:
-                del self._sampling[name]
-            if "max_tokens" in dropped and "max_completion_tokens" in complaint:
-                self._sampling["max_completion_tokens"] = self._asked_for["max_tokens"]
-        if dropped:
-            log.warning("%s refuses %s; left out from now on", self.url, ", ".join(dropped))
+    def _leave_out(self, complaint: str, body: dict[str, Any]) -> bool:
+        """Changes what a server refuses to take: drops the sampling parameters that it names, else the unusual ones,
+        else all, and names a model where it misses one. Returns whether trying again can end differently."""
+        sent = [name for name in body if name not in ("model", "messages")]
+        named = [name for name in sent if re.search(rf"\b{name}\b", complaint)]
+        if not named and "model" not in body:
+            body["model"] = _ANY_MODEL
+            return True
+        dropped = named or [name for name in sent if name in _UNUSUAL] or sent
+        for name in dropped:
+            del body[name]
+        if "max_tokens" in dropped and "max_completion_tokens" in complaint:
+            body["max_completion_tokens"] = self._wanted["max_tokens"]
         return bool(dropped)
+
+    def _learn(self, body: Mapping[str, Any]) -> None:
+        """Keeps what the server turned out to take, now that it has answered."""
+        accepted = {name: value for name, value in body.items() if name not in ("model", "messages")}
+        with self._lock:
+            refused = sorted(set(self._sampling) - set(accepted))
+            if refused:
+                log.warning("%s refuses %s; left out from now on", self.url, ", ".join(refused))
+                self._sampling = accepted
+            if self.model is None and self._found_model is None:
+                self._found_model = body.get("model")
 
 
 def _api_url(url: str) -> str:

@@ -16,9 +16,6 @@ from tnllt.reasoningtrack.reasoners.resilience import retry_after
 #: Statuses that may pass: time-out, conflict, too early, too many requests, and the server's own faults.
 _PASSING = {408, 409, 425, 429}
 
-#: What the client knows by name; everything else goes into the body as it is.
-_NAMED = {"model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "n"}
-
 
 def _http() -> Any:
     """The HTTP library that the installed `openai` is built on (httpx2 of late, httpx before)."""
@@ -43,7 +40,7 @@ class Transport:
     def __init__(self, url: str, key: str, timeout: float, max_bytes: int, connections: int) -> None:
         http = _http()
         self.timeout, self.max_bytes = timeout, max_bytes
-        self._bound = _bounded_stream(http)
+        self._bound, self._reply = _bounded_stream(http), http.Response
         self._client = openai.OpenAI(
             base_url=url,
             api_key=key,
@@ -63,13 +60,13 @@ class Transport:
             ReasonerError: kind connection, timeout, too_large, compressed or status; its detail says `passing`
             (trying again may help), `status` and `retry_after` where there are such.
         """
-        extra = {name: value for name, value in body.items() if name not in _NAMED}
-        named = {name: value for name, value in body.items() if name in _NAMED}
+        timeout = max(0.1, min(self.timeout, seconds))
         try:
-            reply = self._client.chat.completions.with_raw_response.create(
-                **named, extra_body=extra or None, timeout=max(0.1, min(self.timeout, seconds))
+            # Not `chat.completions.create`: it wants a model's name, knows some fields only, and parses.
+            reply = self._client.post(
+                "/chat/completions", body=dict(body), cast_to=self._reply, options={"timeout": timeout}
             )
-            return reply.http_response.content, reply.http_response.headers.get("content-type", "")
+            return reply.content, reply.headers.get("content-type", "")
         except ReasonerError:
             raise
         except openai.APIStatusError as error:
