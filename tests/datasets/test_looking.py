@@ -1,0 +1,127 @@
+"""Folders whose layout nobody stated, and those where a few lines of TOML do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from trees import number_of, rows, tnllt_sequence, write, write_images
+
+from tnllt import open_dataset
+from tnllt.datasets.reader import present_value
+from tnllt.errors import DataError, UsageError
+
+
+def test_a_benchmark_is_recognised(tmp_path: Path):
+    tnllt_sequence(tmp_path / "a")
+    assert open_dataset(tmp_path).name == "tnllt"
+
+
+@pytest.mark.parametrize("images", ["img", "frames", "color", "."])
+@pytest.mark.parametrize("boxes", ["{name}/gt.txt", "{name}/groundtruth.txt", "{name}.txt", "anno/{name}.txt"])
+def test_any_folder(tmp_path: Path, images: str, boxes: str):
+    write_images(tmp_path / "one" / images, range(1, 4), "%d.jpg")
+    write(tmp_path / boxes.format(name="one"), *rows(3, "; "))
+    dataset = open_dataset(tmp_path)
+    assert dataset.names == ["one"] and dataset.name == tmp_path.name
+    assert [number_of(image) for image in dataset[0]] == [1, 2, 3] and dataset[0].present is None
+
+
+def test_sequences_of_one_name_are_told_apart_by_their_path(tmp_path: Path):
+    for side in ("day", "night"):
+        write_images(tmp_path / side / "1", range(1, 4))
+        write(tmp_path / side / "1" / "groundtruth.txt", *rows(3))
+    assert open_dataset(tmp_path).names == ["day-1", "night-1"]
+
+
+@pytest.mark.parametrize("absent", [0, 1])
+def test_the_sense_of_flags_is_told_by_boxes_of_zero_area(tmp_path: Path, absent: int):
+    for name, zero in (("a", "3,2,5,6"), ("b", "0,0,0,0")):
+        write_images(tmp_path / name, range(1, 4))
+        write(tmp_path / name / "groundtruth.txt", *rows(2), zero)
+        write(tmp_path / name / "visible.txt", 1 - absent, 1 - absent, absent)
+    a, b = open_dataset(tmp_path)
+    assert a.present.tolist() == b.present.tolist() == [True, True, False]
+
+
+def test_flags_whose_sense_nothing_tells_are_refused(tmp_path: Path):
+    write_images(tmp_path / "a", range(1, 4))
+    write(tmp_path / "a" / "groundtruth.txt", *rows(3))
+    write(tmp_path / "a" / "absent.txt", 0, 0, 1)
+    with pytest.raises(DataError, match=r"absent\.txt: nobody says whether 1 means present"):
+        _ = open_dataset(tmp_path)[0].present
+    write(tmp_path / "dataset.toml", 'sequences = "*"', 'images = "."', 'absent = "{folder}/absent.txt"', "present = 0")
+    assert open_dataset(tmp_path)[0].present.tolist() == [True, True, False]
+
+
+def test_real_flags_tell_their_sense(shared: Path):
+    from tnllt.datasets.text import read_boxes, read_flags
+
+    for folder, boxes, expected in (
+        ("data/lasot/annos", "", 0),
+        ("data/tnl2k/annos", "gt_rect", 0),
+        ("golden/eval/small/annos", "", 1),
+    ):
+        files = sorted((shared / folder / "absent").glob("*.txt"))
+        pairs = ((read_boxes(shared / folder / boxes / file.name), read_flags(file)) for file in files)
+        assert present_value(pairs) == expected
+
+
+def test_toml_layout(tmp_path: Path):
+    write_images(tmp_path / "data" / "x" / "rgb", range(1, 4))
+    write(tmp_path / "labels" / "x.csv", *("10 20 14 26",) * 3)
+    write(tmp_path / "labels" / "x.words", "a bird")
+    write(tmp_path / "data" / "x" / "flags.txt", 1, 0, 1)
+    write(tmp_path / "data" / "x" / "tags.txt", "1 0")
+    toml = write(
+        tmp_path / "mine.toml",
+        'name = "birds"',
+        'root = "data"',
+        'sequences = "*"',
+        'images = "rgb"',
+        'boxes = "{root}/../labels/{name}.csv"',
+        'format = "xyxy"',
+        'absent = "{folder}/flags.txt"',
+        "present = 1",
+        'language = "{root}/../labels/{name}.words"',
+        'attributes = "{folder}/tags.txt"',
+        'attribute_names = ["day", "night"]',
+        "[splits]",
+        'test = "../mine.txt"',
+    )
+    (sequence,) = open_dataset(toml)
+    assert sequence.dataset == "birds" and sequence.groundtruth[0].tolist() == [10, 20, 4, 6]
+    assert sequence.present.tolist() == [True, False, True] and sequence.language == "a bird"
+    assert sequence.attributes == {"day": True, "night": False} and number_of(sequence.frames[2]) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("bokses = 'x'", "unknown key 'bokses'"),
+        ("format = 'xywz'", "format = 'xywz'; known are xywh"),
+        ("base = 'lasott'", "base = 'lasott' is no benchmark"),
+        ("boxes = '{sequence}.txt'", "is no template; known are {root}"),
+        ("boxes = 3", "`boxes` must be a string or a list of strings"),
+        ("present = 1", "name the flag file"),
+        ("= 3", "not valid TOML"),
+    ],
+)
+def test_toml_faults_are_named(tmp_path: Path, line: str, message: str):
+    with pytest.raises(UsageError) as caught:
+        open_dataset(write(tmp_path / "d.toml", line))
+    assert message in str(caught.value) and "d.toml" in str(caught.value)
+
+
+def test_polygons_need_to_be_stated(tmp_path: Path):
+    write_images(tmp_path / "a", range(1, 3))
+    write(tmp_path / "a" / "groundtruth.txt", "1,1,5,1,5,4,1,4", "1,1,5,1,5,4,1,4")
+    with pytest.raises(DataError, match=r'four corners\? state format = "polygon"'):
+        _ = open_dataset(tmp_path)[0].groundtruth
+    write(tmp_path / "dataset.toml", 'images = "."', 'format = "polygon"')
+    assert open_dataset(tmp_path)[0].groundtruth[0].tolist() == [1, 1, 4, 3]
+
+
+def test_a_folder_without_sequences_says_what_one_is(tmp_path: Path):
+    with pytest.raises(DataError, match=r"no sequence is here: one is a folder of images .* dataset\.toml"):
+        open_dataset(tmp_path)
