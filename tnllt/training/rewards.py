@@ -1,0 +1,134 @@
+"""Rewards for reinforcement learning of a reasoner, as pure functions of a text and of measured overlaps.
+
+| name | worth 1 when |
+|---|---|
+| format | `<think>`, `<d>` and `<answer>` are there, each closed |
+| strict | they come in this order and the decision is yes or no |
+| iou | the frozen tracker, given the new description, finds the target in the second frame |
+| decision | the decision agrees with whether the new description helps that tracker |
+
+Source: the published GRPO recipe of ReasoningTrack. It gives two failed runs of the tracker the overlap 0 each, by
+which every "no" is rewarded; here a failed run has no overlap (None), and what depends on it has no reward (None).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from tnllt.reasoningtrack.reasoners.parsing import Compat, parse_answer
+
+#: Overlap up to which the published rewards hold something back.
+GOOD_OVERLAP = 0.61
+
+#: What the frozen tracker is told where the answer has no description.
+NO_DESCRIPTION = "tracking the object"
+
+IouVariant = Literal["halved", "threshold"]
+
+_MARKS = re.compile(r"\s*([<>/])\s*")
+_CLOSED = tuple(re.compile(rf"<{tag}>.*?</{tag}>", re.DOTALL) for tag in ("think", "d", "answer"))
+_ORDER = re.compile(r"<think>.*?</think>.*?<d>(?i:yes|no)</d>.*?<answer>.*?</answer>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What each reward counts. `RELEASED` are the released ones, an ablation without overlap."""
+
+    format: float = 0.1
+    strict: float = 0.1
+    iou: float = 0.5
+    decision: float = 0.3
+
+    @classmethod
+    def parse(cls, text: str) -> Weights:
+        """From a name in `NAMED`, or four numbers "format,strict,iou,decision". Raises ValueError."""
+        if text in NAMED:
+            return NAMED[text]
+        try:
+            values = [float(part) for part in text.split(",")]
+        except ValueError:
+            values = []
+        if len(values) != 4 or not all(0 <= value < float("inf") for value in values):
+            raise ValueError(f"{text!r}: give one of {', '.join(NAMED)}, or four numbers format,strict,iou,decision")
+        return cls(*values)
+
+    @property
+    def needs_tracker(self) -> bool:
+        return self.iou > 0 or self.decision > 0
+
+
+RELEASED = Weights(0.1, 0.1, 0.0, 0.15)
+WITH_IOU = Weights(0.1, 0.1, 0.5, 0.3)
+NAMED: Mapping[str, Weights] = {"released": RELEASED, "with-iou": WITH_IOU}
+
+
+def squeeze(text: str) -> str:
+    """The text without white space around `<`, `>` and `/`, which the two format rewards do not mind."""
+    return _MARKS.sub(r"\1", text)
+
+
+def format_reward(text: str) -> float:
+    """1 where all three tags are there and closed, anywhere and in any order, else 0."""
+    squeezed = squeeze(text)
+    return float(all(tag.search(squeezed) for tag in _CLOSED))
+
+
+def strict_reward(text: str) -> float:
+    """1 where thought, decision and answer follow each other and the decision is yes or no (case and space ignored).
+
+    Tags that the thought quotes do not count: decision and answer are looked for behind it.
+    """
+    return float(_ORDER.search(squeeze(text)) is not None)
+
+
+def iou_reward(overlap: float | None, variant: IouVariant = "halved") -> float | None:
+    """The overlap with the truth, halved up to 0.61; `threshold`: 1 above 0.61, else 0. None without an overlap."""
+    if overlap is None or overlap != overlap:
+        return None
+    if variant == "threshold":
+        return float(overlap > GOOD_OVERLAP)
+    return overlap if overlap > GOOD_OVERLAP else overlap / 2
+
+
+def decision_reward(text: str, before: float | None, after: float | None, compat: Compat = "ours") -> float | None:
+    """1 where "yes" raised the tracker's overlap, or anything else ("no") did not lose by keeping the description.
+
+    Args:
+        text: the model's answer; its decision counts as written, in lower case.
+        before: overlap with the old description; after: with the new one; None where the tracker failed.
+    """
+    if before is None or after is None or before != before or after != after:
+        return None
+    yes = parse_answer(text, compat).decision == "yes"
+    return float(before < after if yes else before >= after)
+
+
+def new_description(text: str, compat: Compat = "ours") -> str:
+    """What the frozen tracker is told: the text in `<answer>`, also where the decision is "no"."""
+    return parse_answer(text, compat).answer or NO_DESCRIPTION
+
+
+def score(
+    text: str,
+    before: float | None = None,
+    after: float | None = None,
+    weights: Weights = WITH_IOU,
+    variant: IouVariant = "halved",
+) -> tuple[float | None, dict[str, float | None]]:
+    """Weighted sum, and the parts. The sum is None where a part that counts has none."""
+    parts: dict[str, float | None] = {
+        "format": format_reward(text),
+        "strict": strict_reward(text),
+        "iou": iou_reward(after, variant),
+        "decision": decision_reward(text, before, after),
+    }
+    total = 0.0
+    for name, weight in asdict(weights).items():
+        part = parts[name]
+        if weight and part is None:
+            return None, parts
+        total += weight * (part or 0.0)
+    return total, parts
