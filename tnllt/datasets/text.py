@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import DataError
+from tnllt.numbers import parse_table
 from tnllt.sequence import Boxes
 
 #: How the columns of a box file are to be read, by name.
 BOX_FORMATS = ("xywh", "xyxy", "cxcywh", "polygon", "vatic")
-_SEPARATORS = re.compile(r"[\s,;]+")
 # Chinese releases carry GB18030 files; Latin-1 decodes anything and comes last.
 _ENCODINGS = ("utf-8-sig", "gb18030", "latin-1")
 
 
 def read_text(path: Path) -> str:
     """A text file in whatever encoding the releases use. Raises DataError that names a file that cannot be read."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", path) from error
+    raw = _bytes(path)
     for encoding in _ENCODINGS:
         try:
             return raw.decode(encoding)
@@ -32,27 +28,11 @@ def read_text(path: Path) -> str:
     raise AssertionError("latin-1 decodes every byte")
 
 
-def read_table(path: Path, columns: int | None = None) -> NDArray[np.float64]:
-    """Numbers of a text file, (rows, columns) float64; comma, tab, space and semicolon all separate.
-
-    Blank lines at the end are of no matter. Raises DataError with the row where a line is empty, has another number
-    of columns than `columns` (or than the first line), or holds something that is not a number.
-    """
-    lines = read_text(path).rstrip().splitlines()
-    if not lines:
-        return np.empty((0, columns or 0))
-    rows = [_SEPARATORS.split(line.strip().rstrip(",;")) for line in lines]
-    width = columns or len(rows[0])
-    for number, row in enumerate(rows, start=1):
-        if row == [""]:
-            raise DataError("is empty; every frame needs its row (NaN where nothing is annotated)", path, number)
-        if len(row) != width:
-            raise DataError(f"has {len(row)} values instead of {width}: {lines[number - 1][:60]!r}", path, number)
+def _bytes(path: Path) -> bytes:
     try:
-        return np.array(rows, dtype=np.float64)
-    except ValueError:
-        number, value = next((n, v) for n, row in enumerate(rows, 1) for v in row if not _is_number(v))
-        raise DataError(f"{value!r} is not a number", path, number) from None
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", path) from error
 
 
 def read_boxes(path: Path, form: str = "xywh") -> Boxes:
@@ -63,10 +43,10 @@ def read_boxes(path: Path, form: str = "xywh") -> Boxes:
         form: `xywh`, `xyxy` (corners), `cxcywh` (centre), `polygon` (8 numbers: the upright box around four corners)
             or `vatic` (`id x1 y1 x2 y2 frame ... "label"`, as in NfS; a file of four columns is read as x, y, w, h).
     """
-    if form == "vatic" and len(_SEPARATORS.split(read_text(path).lstrip().partition("\n")[0].strip())) > 4:
+    if form == "vatic" and len(read_text(path).lstrip().partition("\n")[0].replace(",", " ").split()) > 4:
         return _read_vatic(path)
     form = "xywh" if form == "vatic" else form
-    table = read_table(path)
+    table = parse_table(_bytes(path), path=path)
     if not len(table):
         return np.empty((0, 4))
     expected = 8 if form == "polygon" else 4
@@ -106,27 +86,14 @@ def _read_vatic(path: Path) -> Boxes:
 
 def read_flags(path: Path) -> NDArray[np.int64]:
     """Integers of a flag file (N,), whether one a row or all in one row; whatever they mean."""
-    cells = _SEPARATORS.split(read_text(path).strip().rstrip(",;"))
-    if cells == [""]:
-        return np.empty(0, np.int64)
-    try:
-        values = np.array(cells, dtype=np.float64)
-        if not (values == np.floor(values)).all():
-            raise ValueError
-    except ValueError:
-        bad = next(c for c in cells if not _is_number(c) or not float(c).is_integer())
-        raise DataError(f"{bad!r} is not a flag (an integer is expected)", path) from None
-    return values.astype(np.int64)
+    values = parse_table(_bytes(path), path=path)
+    bad = np.argwhere(values != np.floor(values))
+    if len(bad):
+        row, column = (int(i) for i in bad[0])
+        raise DataError(f"{values[row, column]:g} is no flag; an integer is expected", path, row + 1)
+    return values.astype(np.int64).ravel()
 
 
 def read_sentence(path: Path) -> str | None:
     """The first line of a language file without the white space around it; None where the file says nothing."""
     return next((line.strip() for line in read_text(path).splitlines() if line.strip()), None)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
