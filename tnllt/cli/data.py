@@ -1,0 +1,54 @@
+"""`tnllt-data`: check, describe, make, prepare and convert datasets."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from tnllt.cli.common import run_command, version_option
+
+#: Subcommand -> (where it is, what it does); a module is imported when its subcommand is called.
+_SUBCOMMANDS = {
+    "check": ("tnllt.cli.data_check:check", "Find what is wrong with a dataset, before a tracker does."),
+    "info": ("tnllt.cli.data_info:info", "A dataset's card: counts, lengths, attributes, a contact sheet."),
+    "synth": ("tnllt.cli.data_synth:synth", "Make synthetic sequences to order, in TNLLT's layout."),
+    "prepare": ("tnllt.cli.data_prepare:prepare", "Join, verify and unpack a download."),
+    "convert": ("tnllt.cli.data_convert:convert", "Write a dataset in TNLLT's layout, or PNG as JPEG."),
+}
+
+
+class _Lazy(click.Group):
+    """A group that imports a subcommand's module when it is called, so that help is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _SUBCOMMANDS:
+            return None
+        module, _, attribute = _SUBCOMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _SUBCOMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@version_option
+def cli() -> None:
+    """Read, check, make and prepare tracking datasets.
+
+    A dataset is a benchmark's name with --root (tnllt, tnl2k, lasot, lasot_ext, otb99_lang, otb100, uav123, nfs,
+    trackingnet, got10k, mgit), any folder of sequences, or a TOML file that describes one.
+    """
+
+
+def main() -> None:
+    run_command(cli, "tnllt-data")
+
+
+if __name__ == "__main__":
+    main()
