@@ -23,6 +23,7 @@ import numpy as np
 
 from tnllt.errors import DataError
 from tnllt.results.atomic import sweep, write_atomic
+from tnllt.results.claims import FOLDER, Claim
 from tnllt.results.records import RunRecord, plain, read_record
 from tnllt.sequence import Boxes, Trajectory
 
@@ -60,6 +61,10 @@ class ResultStore:
     def path(self, tracker: str, sequence: str, suffix: str = ".txt") -> Path:
         """Path of the result (`.txt`), the record (`.run.json`), the trace (`.trace.jsonl`) or a video (`.mp4`)."""
         return self.tracker_folder(tracker) / f"{_file_name(sequence, 'sequence')}{suffix}"
+
+    def claim(self, tracker: str, sequence: str) -> Claim:
+        """A claim on one sequence, not yet taken: whoever has it may write its result."""
+        return Claim(self.tracker_folder(tracker) / FOLDER / _file_name(sequence, "sequence"))
 
     def trackers(self) -> list[str]:
         """Names of the trackers with a folder here, sorted."""
@@ -116,6 +121,11 @@ class ResultStore:
         """The run record, or None where there is none. Raises DataError where it cannot be read."""
         path = self.path(tracker, sequence, ".run.json")
         return read_record(path) if path.is_file() else None
+
+    def failures(self, tracker: str) -> list[RunRecord]:
+        """Records of the sequences that failed, by name. Raises DataError where a record cannot be read."""
+        paths = sorted(self.tracker_folder(tracker).glob("*.run.json"))
+        return [record for record in map(read_record, paths) if record.failed]
 
     def read(self, tracker: str, sequence: str) -> Trajectory:
         """A finished sequence as this store wrote it. Raises DataError where it is missing or not four numbers a row.

@@ -14,6 +14,7 @@ import numpy as np
 from tnllt.errors import EXIT_INCOMPLETE, DataError, TnlltError, UsageError
 from tnllt.sequence import Image, Sequence, Trajectory
 from tnllt.tracking import machine
+from tnllt.tracking.gauge import IDLE, READING, STARTING, TRACKING, Gauge
 from tnllt.tracking.readahead import ReadAhead
 from tnllt.tracking.tracker import Emit, Mode, Prediction, SupportsBatch, Tracker
 
@@ -98,7 +99,7 @@ class Follow:
             "dataset": self.sequence.dataset,
             "frames": self.count,
             "seed": self.seed,
-            "decoder": getattr(self.sequence.frames, "decoder", type(self.sequence.frames).__name__),
+            "decoder": machine.decoder(self.sequence.frames),
             "started": self.started,
             "seconds": {
                 "total": round(time.perf_counter() - self.clock, 6),
@@ -119,19 +120,28 @@ class Follower:
         tracker: the tracker, loaded once.
         batch: how many sequences at once; above 1 the tracker must be a `SupportsBatch`.
         on_frame: called with a `Follow` after each of its frames.
+        gauge: told what is going on.
     """
 
-    def __init__(self, tracker: Tracker, batch: int = 1, on_frame: Callable[[Follow], None] | None = None) -> None:
+    def __init__(
+        self,
+        tracker: Tracker,
+        batch: int = 1,
+        on_frame: Callable[[Follow], None] | None = None,
+        gauge: Gauge | None = None,
+    ) -> None:
         if batch > 1 and not isinstance(tracker, SupportsBatch):
             raise UsageError(f"{type(tracker).__name__} follows one sequence at a time: leave --batch out")
-        self.tracker, self.batch, self._on_frame = tracker, batch, on_frame
+        self.tracker, self.batch, self._on_frame, self._gauge = tracker, batch, on_frame, gauge
         self.active: list[Follow] = []
 
     def start(self, follow: Follow) -> TrackerFailure | None:
         """Starts a tracker on the sequence's first frame; a failure is returned, and the sequence is then over."""
         try:
             machine.seed_everything(follow.seed)
+            self._phase(READING)
             image = follow.next_image()
+            self._phase(STARTING)
             if hasattr(self.tracker, "receive"):
                 self.tracker.receive(follow.sequence)
             first, seconds = self._begin(follow, image)
@@ -139,8 +149,7 @@ class Follower:
         except Exception as error:
             self._end(follow)
             return failure_of(error, follow.index)
-        if self._on_frame is not None:
-            self._on_frame(follow)
+        self._followed([follow])
         self.active.append(follow)
         return None
 
@@ -148,6 +157,7 @@ class Follower:
         """One frame further in every sequence in hand; returns those that are over, and how they ended."""
         over: list[tuple[Follow, Trajectory | TrackerFailure]] = []
         ready, images = [], []
+        self._phase(READING)
         for follow in list(self.active):
             if follow.index == follow.count:
                 over.append((follow, self._finish(follow)))
@@ -162,6 +172,7 @@ class Follower:
         return over
 
     def _advance(self, ready: list[Follow], images: list[Image]) -> list[tuple[Follow, Trajectory | TrackerFailure]]:
+        self._phase(TRACKING)
         try:
             begin = time.perf_counter()
             answers = self._answers(ready, images)
@@ -178,10 +189,18 @@ class Follower:
                 follow.take(answer, seconds)
             except Exception as error:
                 over.append((follow, self._abandon(follow, failure_of(error, follow.index))))
-                continue
-            if self._on_frame is not None:
-                self._on_frame(follow)
+        self._followed(ready)
         return over
+
+    def _followed(self, follows: list[Follow]) -> None:
+        self._phase(IDLE, len(follows))
+        if self._on_frame is not None:
+            for follow in follows:
+                self._on_frame(follow)
+
+    def _phase(self, phase: int, frames: int = 0) -> None:
+        if self._gauge is not None:
+            self._gauge.phase(phase, frames)
 
     def _answers(self, ready: list[Follow], images: list[Image]) -> list[Any]:
         if self.batch == 1:

@@ -91,6 +91,13 @@ def versions(package: str = "") -> dict[str, str]:
     return found
 
 
+def decoder(frames: object) -> str:
+    """What decodes these frames: what they say of themselves, else their class and OpenCV's version."""
+    own = getattr(frames, "decoder", None)
+    cv2 = sys.modules.get("cv2")
+    return str(own) if own else type(frames).__name__ + (f", OpenCV {cv2.__version__}" if cv2 is not None else "")
+
+
 def describe_machine(device: str = "cpu") -> Mapping[str, Any]:
     """Host, system, processor, number of cores this process may use, and the accelerator's name."""
     found: dict[str, Any] = {

@@ -1,0 +1,121 @@
+"""Which sequences a run has to follow, in which order, and on which machine of several."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tnllt.errors import UsageError
+from tnllt.results.records import RunRecord
+from tnllt.results.store import Entry, ResultStore
+from tnllt.sequence import Sequence
+from tnllt.tracking.process import Job
+from tnllt.tracking.setup import Setup
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Attributes:
+    jobs: to follow, the longest first.
+    done: names of sequences whose result is there.
+    entries: what was there of every sequence before.
+    """
+
+    jobs: list[Job]
+    done: list[str]
+    entries: Mapping[str, Entry]
+
+
+def make_plan(
+    setup: Setup, sequences: Iterable[Sequence], shard: tuple[int, int] = (0, 1), failures_only: bool = False
+) -> Plan:
+    """Looks at what is there and says what is left.
+
+    Args:
+        setup: as the workers will get it.
+        sequences: all that the run is about.
+        shard: (i, n), see `in_shard`.
+        failures_only: leave out what was never followed.
+
+    Raises:
+        UsageError: results of the same name were made with other options, mode or seed.
+    """
+    store = ResultStore(setup.results)
+    lengths = {s.name: frames_of(s) for s in sequences}
+    mine = in_shard(lengths, *shard)
+    entries = {name: store.entry(setup.tracker.name, name) for name in mine}
+    if not setup.again:
+        _refuse_mixture(setup, entries)
+    wanted = ("failed",) if failures_only else ("failed", "missing")
+    left = [name for name in mine if setup.again or entries[name].status in wanted or _unfit(setup, entries[name])]
+    done = [name for name in mine if entries[name].status == "done" and name not in left]
+    jobs = [Job(name, lengths[name]) for name in longest_first(lengths) if name in set(left)]
+    return Plan(jobs, done, entries)
+
+
+def longest_first(lengths: Mapping[str, int]) -> list[str]:
+    """Names by falling length, equal lengths by name: the longest sequence must not start last."""
+    return sorted(lengths, key=lambda name: (-lengths[name], name))
+
+
+def in_shard(lengths: Mapping[str, int], index: int, count: int) -> list[str]:
+    """The names that shard `index` of `count` follows: the same on every machine, and balanced by length.
+
+    Longest first, each goes to the shard with the fewest frames so far (the first of equals). `index` is taken modulo
+    `count`, so that shards may be counted from 0 or from 1. Names keep the order of `lengths`.
+    """
+    load = [(0, shard) for shard in range(count)]
+    chosen: set[str] = set()
+    for name in longest_first(lengths):
+        frames, shard = heapq.heappop(load)
+        heapq.heappush(load, (frames + lengths[name], shard))
+        if shard == index % count:
+            chosen.add(name)
+    return [name for name in lengths if name in chosen]
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """ "i/n" as (i, n). Raises UsageError where it is not 0 <= i <= n, n >= 1."""
+    index, slash, count = text.partition("/")
+    if slash and index.isdigit() and count.isdigit() and int(count) >= 1 and int(index) <= int(count):
+        return int(index), int(count)
+    raise UsageError(f"--shard {text}: write i/n, such as 2/8 for the second of eight (counted from 1, or from 0)")
+
+
+def frames_of(sequence: Sequence) -> int:
+    """Annotated frames, or all frames where only the first is annotated."""
+    rows = len(sequence)
+    return len(sequence.frames) if rows == 1 and sequence.has_frames else rows
+
+
+def _unfit(setup: Setup, entry: Entry) -> bool:
+    """Whether a finished result does not serve: times are wanted that were measured alone."""
+    if not setup.exclusive or entry.status != "done":
+        return False
+    return entry.record is None or not entry.record.concurrency.get("exclusive", False)
+
+
+def _refuse_mixture(setup: Setup, entries: Mapping[str, Entry]) -> None:
+    for name, entry in entries.items():
+        record = entry.record
+        if record is None or entry.status != "done":
+            continue
+        found = _differences(setup, record)
+        if found:
+            said = "; ".join(f"{key} {was!r}, now {now!r}" for key, was, now in found)
+            raise UsageError(
+                f"results of {setup.tracker.name} are here that were made otherwise ({name}: {said}); "
+                "give the new ones a name of their own with --name NAME, or replace the old ones with --again"
+            )
+
+
+def _differences(setup: Setup, record: RunRecord) -> list[tuple[str, Any, Any]]:
+    spec = setup.tracker
+    pairs = [("tracker", record.implementation, spec.target), ("seed", record.seed, setup.seed)]
+    if setup.mode is not None:
+        pairs.append(("mode", record.mode, setup.mode))
+    options = sorted({*record.options, *spec.options})
+    pairs.extend((key, record.options.get(key), spec.options.get(key)) for key in options)
+    return [(key, was, now) for key, was, now in pairs if was != now and not (key == "tracker" and not was)]

@@ -1,0 +1,320 @@
+"""Many sequences on one machine: workers, the queue, limits, and what becomes of a sequence whose worker is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Any
+
+from tnllt.errors import EXIT_USAGE, DataError, TnlltError, UsageError
+from tnllt.results.records import RunRecord
+from tnllt.results.store import ResultStore
+from tnllt.tracking.follow import TrackerFailure
+from tnllt.tracking.gauge import LOADING, STARTING, TRACKING
+from tnllt.tracking.options import parameters
+from tnllt.tracking.process import Job, WorkerProcess
+from tnllt.tracking.setup import Setup
+
+#: A sequence whose worker was lost is followed again in a new one, so many times in all.
+ATTEMPTS = 3
+#: Seconds between two looks at a sequence that another run has claimed.
+CLAIM_PAUSE = 1.0
+_TICK = 0.1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a worker may not exceed; None: no limit.
+
+    Attributes:
+        start: seconds to load the tracker, and to start it on a sequence.
+        frame: seconds for one frame.
+        memory_mb: resident memory.
+    """
+
+    start: float | None = None
+    frame: float | None = None
+    memory_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one sequence ended: `how` is "done", "failed" or "there" (another run has finished it meanwhile)."""
+
+    name: str
+    how: str
+    message: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Watcher:
+    """Told what happens in a pool; this one does nothing."""
+
+    def began(self, name: str) -> None: ...
+    def ended(self, outcome: Outcome) -> None: ...
+    def frames(self, followed: int) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+class Pool:
+    """Workers that follow sequences, kept from call to call of `run`.
+
+    Args:
+        setup: what each worker is to do.
+        workers: how many.
+        devices: given to the workers in turn; empty: the tracker's own choice.
+        limits: when a worker is ended.
+        watcher: told what happens.
+        verbose: let trackers print to standard error.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        workers: int = 1,
+        devices: tuple[str, ...] = (),
+        limits: Limits | None = None,
+        watcher: Watcher | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.setup, self.count, self.devices, self.verbose = setup, workers, devices, verbose
+        self.limits, self.watcher = limits or Limits(), watcher or Watcher()
+        self.store = ResultStore(setup.results)
+        self.workers: list[WorkerProcess | None] = [None] * workers
+        self._takes_device = bool(devices) and "device" in parameters(setup.tracker.tracker_class)
+        self._queue: deque[Job] = deque()
+        self._claimed: list[tuple[float, Job]] = []
+        self._outcomes: deque[Outcome] = deque()
+        self._followed = 0
+        self._loading_deaths = 0
+        self._suspects: set[int] = set()
+        self._slow: set[str] = set()
+        self._told: set[str] = set()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close(kindly=kind is None)
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        """Follows the sequences in the given order; yields each as it ends.
+
+        Raises:
+            TnlltError: the tracker cannot be loaded, or results cannot be written.
+        """
+        self._queue.extend(jobs)
+        while self._queue or self._claimed or any(w is not None and w.jobs for w in self.workers):
+            self._recall_claimed()
+            self._hand_out()
+            alive = [w for w in self.workers if w is not None]
+            wait([w.wire for w in alive], _TICK if alive else _TICK * 2)
+            for place, worker in enumerate(self.workers):
+                if worker is not None:
+                    self._listen(place, worker)
+            self._watch()
+            while self._outcomes:
+                outcome = self._outcomes.popleft()
+                self.watcher.ended(outcome)
+                yield outcome
+
+    def close(self, kindly: bool = True) -> None:
+        """Ends the workers; not `kindly`: at once."""
+        for worker in self.workers:
+            if worker is not None:
+                if not kindly:
+                    worker.kill()
+                else:
+                    worker.no_more()
+        for place, worker in enumerate(self.workers):
+            if worker is not None:
+                worker.close()
+                self.workers[place] = None
+
+    def _recall_claimed(self) -> None:
+        now = time.monotonic()
+        due = [job for at, job in self._claimed if at <= now]
+        self._claimed = [(at, job) for at, job in self._claimed if at > now]
+        self._queue.extend(due)
+
+    def _hand_out(self) -> None:
+        """Gives every free place a sequence; starts a worker where one is needed. Even shares fill batches last."""
+        for place in range(self.count):
+            if self._queue and self.workers[place] is None:
+                self.workers[place] = self._start(place)
+            worker = self.workers[place]
+            while worker is not None and self._queue and worker.free > 0:
+                if self._queue[0].alone and worker.jobs:
+                    break
+                worker.follow(self._queue.popleft())
+
+    def _start(self, place: int) -> WorkerProcess:
+        device = self.devices[place % len(self.devices)] if self.devices else ""
+        hide = bool(device) and not self._takes_device
+        own = dataclasses.replace(self.setup, device=device) if device else self.setup
+        worker = WorkerProcess(own, hide, self.verbose)
+        return worker
+
+    def _listen(self, place: int, worker: WorkerProcess) -> None:
+        try:
+            for message in worker.messages():
+                self._hear(worker, message)
+        except EOFError:
+            self._lost(place, worker)
+
+    def _hear(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
+        if "ready" in message:
+            worker.loaded, self._loading_deaths = True, 0
+            if message.get("notice") and message["notice"] not in self._told:
+                self._told.add(message["notice"])
+                self.watcher.note(message["notice"])
+        elif "fatal" in message:
+            raise _fatal(message, self.verbose)
+        elif "begin" in message:
+            self.watcher.began(message["begin"])
+        elif "end" in message:
+            self._ended(worker, worker.jobs.pop(message["end"]), message)
+
+    def _ended(self, worker: WorkerProcess, job: Job, message: dict[str, Any]) -> None:
+        how = message["as"]
+        if how == "error":
+            raise DataError(message["message"])
+        if how == "claimed":
+            if job.name not in self._told:
+                self._told.add(job.name)
+                self.watcher.note(f"{job.name} is being followed by another run ({message['holder']}); waiting for it")
+            self._claimed.append((time.monotonic() + CLAIM_PAUSE, job))
+            return
+        if how == "alone":
+            job.alone = True
+            self._queue.append(job)
+            return
+        self._followed += job.frames
+        worker.accounted = worker.accounted + job.frames if worker.jobs else worker.state().frames
+        facts = {k: v for k, v in message.items() if k not in ("end", "as", "message")}
+        self._outcomes.append(Outcome(job.name, how, message.get("message", ""), facts))
+
+    def _lost(self, place: int, worker: WorkerProcess) -> None:
+        """A worker died by itself."""
+        worker.kill()
+        fate, tail = worker.fate(), worker.output()
+        if not worker.loaded:
+            self._loading_deaths += 1
+            if self._loading_deaths >= ATTEMPTS:
+                raise TnlltError(f"{self.setup.tracker.name} cannot be loaded: {fate}{_last_line(tail)}")
+        for job in worker.jobs.values():
+            job.attempt, job.lost_to = job.attempt + 1, fate
+            if not worker.loaded:
+                self._queue.appendleft(dataclasses.replace(job, attempt=job.attempt - 1))
+            elif job.attempt > ATTEMPTS:
+                again = f"{fate}, {ATTEMPTS} times in a row" + _last_line(tail)
+                self._give_up(job, TrackerFailure("lost", again, None, tail))
+            else:
+                job.alone = len(worker.jobs) > 1
+                self.watcher.note(f"{job.name}: {fate}; following it again")
+                self._queue.appendleft(job)
+        worker.jobs.clear()
+        worker.close()
+        self.workers[place] = None
+
+    def _watch(self) -> None:
+        """Ends workers beyond the limits, and says when one seems to hang without a limit."""
+        followed = self._followed
+        for place, worker in enumerate(self.workers):
+            if worker is None:
+                continue
+            state = worker.state()
+            followed += max(0, state.frames - worker.accounted)
+            worker.trim_output()
+            excess = self._excess(worker)
+            # One look is not enough: the worker may be between two of the gauge's numbers.
+            if excess is not None and place in self._suspects:
+                self._suspects.discard(place)
+                self._end_worker(place, worker, excess)
+            elif excess is not None:
+                self._suspects.add(place)
+            else:
+                self._suspects.discard(place)
+        self.watcher.frames(followed)
+
+    def _excess(self, worker: WorkerProcess) -> TrackerFailure | None:
+        state, limits = worker.state(), self.limits
+        if state.phase == LOADING and limits.start is not None and state.seconds > limits.start:
+            return TrackerFailure("timeout", f"not loaded within {limits.start:g} s (--start-timeout)")
+        if state.phase == STARTING and limits.start is not None and state.seconds > limits.start:
+            return TrackerFailure("timeout", f"frame 1: not started within {limits.start:g} s (--start-timeout)", 0)
+        if state.phase == TRACKING and limits.frame is not None and state.seconds > limits.frame:
+            return TrackerFailure("timeout", f"no answer within {limits.frame:g} s (--frame-timeout)")
+        memory = worker.memory_mb() if limits.memory_mb is not None else None
+        if memory is not None and limits.memory_mb is not None and memory > limits.memory_mb:
+            return TrackerFailure("memory", f"{memory:.0f} MB of memory, above {limits.memory_mb:.0f} (--max-memory)")
+        if state.phase in (STARTING, TRACKING) and state.seconds > 60 and limits.frame is None:
+            for name in set(worker.jobs) - self._slow:
+                self._slow.add(name)
+                self.watcher.note(f"{name}: no answer for a minute; --frame-timeout SECONDS would end it")
+        return None
+
+    def _end_worker(self, place: int, worker: WorkerProcess, excess: TrackerFailure) -> None:
+        excess.trace = worker.stack() if excess.kind == "timeout" else ""
+        frames = worker.state().frames - worker.accounted
+        worker.kill()
+        jobs, loaded = list(worker.jobs.values()), worker.loaded
+        worker.jobs.clear()
+        worker.close()
+        self.workers[place] = None
+        if not loaded:
+            raise UsageError(f"{self.setup.tracker.name}: {excess.message}{_last_line(excess.trace)}")
+        for job in jobs:
+            if len(jobs) > 1:
+                job.alone = True
+                self._queue.append(job)
+                continue
+            if excess.frame is None:
+                excess.frame = frames
+                excess.message = f"frame {frames + 1}: {excess.message}"
+            self._give_up(job, excess)
+
+    def _give_up(self, job: Job, failure: TrackerFailure) -> None:
+        """Writes the failure of a sequence whose worker cannot do it any more."""
+        setup = self.setup
+        record = RunRecord(
+            setup.tracker.name,
+            job.name,
+            "failed",
+            implementation=setup.tracker.target,
+            options=dict(setup.tracker.options),
+            mode=setup.mode or "",
+            dataset=setup.dataset.name,
+            frames=job.frames,
+            seed=setup.seed,
+            concurrency=setup.concurrency(),
+            attempts=min(job.attempt, ATTEMPTS),
+            failure=failure.as_json(),
+        )
+        claim = self.store.claim(setup.tracker.name, job.name)
+        if not claim.take():
+            self._claimed.append((time.monotonic() + CLAIM_PAUSE, job))
+            return
+        with claim:
+            self.store.write_failure(record)
+        self._followed += job.frames
+        self._outcomes.append(Outcome(job.name, "failed", failure.message, {"kind": failure.kind}))
+
+
+def _fatal(message: dict[str, Any], verbose: bool) -> TnlltError:
+    trace = message.get("trace", "")
+    error = UsageError(message["fatal"] + (f"\n{trace.rstrip()}" if verbose and trace else ""))
+    if trace and not verbose:
+        error = UsageError(f"{message['fatal']} (--verbose shows where)")
+    error.exit_code = message.get("code", EXIT_USAGE)
+    return error
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return f": {lines[-1][:200]}" if lines else ""

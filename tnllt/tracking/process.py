@@ -1,0 +1,173 @@
+"""The runner's end of a worker: starting it, talking to it, watching it, ending it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from tnllt.tracking import machine
+from tnllt.tracking.gauge import Gauge, Reading
+from tnllt.tracking.setup import Setup
+from tnllt.tracking.worker import OUTPUT_KEPT
+
+#: What a tracker prints is cut off when it reaches this many bytes, so that no disk fills.
+MOST_OUTPUT = 16 * 2**20
+
+
+@dataclass
+class Job:
+    """One sequence to follow.
+
+    Attributes:
+        name: of the sequence.
+        frames: how many it has.
+        attempt: 1, or more after its worker was lost.
+        alone: follow it by itself, although the tracker follows several at once.
+        lost_to: what became of the worker that had it before.
+    """
+
+    name: str
+    frames: int
+    attempt: int = 1
+    alone: bool = False
+    lost_to: str = ""
+
+
+class WorkerProcess:
+    """A running worker.
+
+    Args:
+        setup: what it is to do.
+        hide_devices: give it only the accelerator that `setup.device` names, for trackers that take no device.
+        verbose: let what the tracker prints through to standard error, instead of keeping it for the record.
+    """
+
+    def __init__(self, setup: Setup, hide_devices: bool = False, verbose: bool = False) -> None:
+        self.setup = setup
+        self.jobs: dict[str, Job] = {}
+        self.loaded = False
+        self.accounted = 0
+        ours, theirs = socket.socketpair()
+        self._output = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        # Appending, so that cutting the file short does not leave a hole up to where the worker last wrote.
+        fcntl.fcntl(self._output, fcntl.F_SETFL, fcntl.fcntl(self._output, fcntl.F_GETFL) | os.O_APPEND)
+        with Gauge.file() as gauge, theirs:
+            self.gauge = Gauge(gauge.fileno())
+            output = sys.stderr if verbose else self._output
+            safe = ["-P"] if sys.version_info >= (3, 11) else []
+            fds = (theirs.fileno(), gauge.fileno())
+            self.process = subprocess.Popen(
+                [sys.executable, *safe, "-m", "tnllt.tracking.worker", *map(str, fds)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=fds,
+                env=_environment(setup, hide_devices),
+                start_new_session=True,
+            )
+        self.wire = Connection(ours.detach())
+        self._send(setup.as_json())
+
+    @property
+    def free(self) -> int:
+        """How many more sequences it takes now."""
+        if any(job.alone for job in self.jobs.values()):
+            return 0
+        return self.setup.batch - len(self.jobs)
+
+    def follow(self, job: Job) -> None:
+        self.jobs[job.name] = job
+        self._send({"follow": job.name, "attempt": job.attempt})
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """What it said since the last call. Raises EOFError when it is gone."""
+        while True:
+            try:
+                if not self.wire.poll():
+                    return
+                message = json.loads(self.wire.recv_bytes())
+            except OSError as error:
+                raise EOFError from error
+            yield message
+
+    def state(self) -> Reading:
+        return self.gauge.read()
+
+    def trim_output(self) -> None:
+        if os.fstat(self._output.fileno()).st_size > MOST_OUTPUT:
+            os.ftruncate(self._output.fileno(), 0)
+
+    def output(self, most: int = OUTPUT_KEPT) -> str:
+        """The end of what it printed since its sequence began."""
+        size = os.fstat(self._output.fileno()).st_size
+        return os.pread(self._output.fileno(), most, max(0, size - most)).decode(errors="replace")
+
+    def memory_mb(self) -> float | None:
+        return machine.resident_mb(self.process.pid)
+
+    def stack(self, wait: float = 0.5) -> str:
+        """Where its threads are, as Python tells; "" where it does not answer."""
+        before = os.fstat(self._output.fileno()).st_size
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.process.pid, signal.SIGUSR1)
+            time.sleep(wait)
+        printed = os.fstat(self._output.fileno()).st_size - before
+        return self.output(printed) if printed > 0 else ""
+
+    def fate(self) -> str:
+        """How it ended, in words."""
+        code = self.process.wait()
+        if code >= 0:
+            return f"its worker process ended with exit code {code}"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        hint = " (the system may have run out of memory)" if -code == signal.SIGKILL else ""
+        return f"its worker process was killed by {name}{hint}"
+
+    def no_more(self) -> None:
+        with contextlib.suppress(OSError):
+            self._send({"no": "more"})
+
+    def kill(self) -> None:
+        """Ends it at once, with every process that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def close(self, patience: float = 10.0) -> None:
+        """Lets it close its tracker; kills it where that takes longer than `patience` seconds."""
+        self.no_more()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience if self.loaded else 0)
+        self.kill()
+        self.wire.close()
+        self.gauge.close()
+        self._output.close()
+
+    def _send(self, message: Any) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionError):  # its death shows when it is next listened to
+            self.wire.send_bytes(json.dumps(message).encode())
+
+
+def _environment(setup: Setup, hide_devices: bool) -> dict[str, str]:
+    environment = dict(os.environ)
+    environment.update(dict.fromkeys(machine.THREAD_VARIABLES, str(setup.threads)))
+    environment["PYTHONUNBUFFERED"] = "1"  # what a killed tracker printed is not lost
+    environment["OPENCV_LOG_LEVEL"] = environment.get("OPENCV_LOG_LEVEL", "ERROR")
+    if hide_devices and setup.device.startswith("cuda:"):
+        environment["CUDA_VISIBLE_DEVICES"] = setup.device.partition(":")[2]
+    return environment

@@ -1,0 +1,227 @@
+"""Where trackers are found: built in, entry points of the group `tnllt.trackers`, `module:Class`, baseline records.
+
+A package adds trackers by its own pyproject.toml::
+
+    [project.entry-points."tnllt.trackers"]
+    MyTracker = "my_package.tracker:MyTracker"
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from tnllt.errors import MissingExtraError, TnlltError, UsageError
+from tnllt.results.records import plain
+from tnllt.tracking.options import check_options
+from tnllt.tracking.tracker import Tracker
+
+GROUP = "tnllt.trackers"
+BUILT_IN = {
+    "still": "tnllt.tracking.bounds:Still",
+    "groundtruth": "tnllt.tracking.bounds:GroundTruth",
+    "MIL": "tnllt.tracking.opencv:MIL",
+    "NanoTrack": "tnllt.tracking.opencv:NanoTrack",
+    "ViT": "tnllt.tracking.opencv:ViT",
+    "ReasoningTrack": "tnllt.reasoningtrack:ReasoningTrack",
+}
+#: Subcommands of tnllt-run, never trackers' names.
+RESERVED = ("list", "check", "doctor", "status", "retry")
+
+
+@dataclass(frozen=True)
+class TrackerSpec:
+    """A tracker and its options in words: another process, or another machine, makes the same tracker from it.
+
+    Attributes:
+        name: what its results go under.
+        target: "package.module:Class", "/path/file.py:Class", "baseline:NAME", "baseline:/path/record.toml", or
+            "repo:TRACKER/YAML@FOLDER" for a clone.
+        options: JSON-able keyword arguments of its constructor.
+    """
+
+    name: str
+    target: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tracker_class(self) -> type[Tracker]:
+        """The class. Raises UsageError where it cannot be found, MissingExtraError where it lacks packages."""
+        kind, _, rest = self.target.partition(":")
+        if kind == "baseline":
+            from tnllt.tracking.baselines import get_baseline
+
+            return get_baseline(rest).tracker_class()
+        if kind == "repo":
+            from tnllt.tracking.baselines import from_repository
+
+            names, _, clone = rest.partition("@")
+            tracker, _, yaml = names.partition("/")
+            return from_repository(Path(clone), tracker, yaml, self.name).tracker_class()
+        return load_class(self.target)
+
+    def create(self, **more: Any) -> Tracker:
+        """A tracker, loaded. `more` are further options, such as `device`."""
+        cls = self.tracker_class
+        return cls(**check_options(cls, {**self.options, **more}))
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def find_tracker(name: str, options: Mapping[str, Any] | None = None, label: str | None = None) -> TrackerSpec:
+    """The tracker called `name`, its options checked.
+
+    Args:
+        name: a registered name, `module:Class`, `file.py:Class`, a baseline's name or the path of its TOML file.
+        options: as `--set` gave them.
+        label: what its results go under; by default the tracker's own name.
+
+    Raises:
+        UsageError: no such tracker or option. MissingExtraError: an extra is needed.
+    """
+    return _checked(TrackerSpec(label or "", _target(name)), options or {}, name)
+
+
+def find_repository(
+    repo: Path, tracker: str, yaml: str, options: Mapping[str, Any] | None = None, label: str | None = None
+) -> TrackerSpec:
+    """A tracker of a clone in the shape of pytracking or OSTrack. Raises UsageError as `find_tracker`."""
+    spec = TrackerSpec(label or tracker, f"repo:{tracker}/{yaml}@{repo.expanduser().absolute()}")
+    return _checked(spec, options or {}, tracker)
+
+
+def respec(spec: TrackerSpec, options: Mapping[str, Any]) -> TrackerSpec:
+    """The same tracker with these options, checked. Raises UsageError as `find_tracker`."""
+    return _checked(spec, options, spec.name)
+
+
+def _checked(spec: TrackerSpec, options: Mapping[str, Any], asked: str) -> TrackerSpec:
+    cls = spec.tracker_class
+    checked = check_options(cls, options)
+    values = {k: str(v.absolute()) if isinstance(v, Path) else plain(v) for k, v in checked.items()}
+    name = spec.name or _own_name(cls, asked)
+    if name in RESERVED:
+        raise UsageError(f"{name!r} is a subcommand of tnllt-run; give the tracker another name with --name")
+    return TrackerSpec(name, spec.target, values)
+
+
+def registered() -> dict[str, str]:
+    """{name: "module:Class"} of the built-in trackers and of every installed package's; built-in names win."""
+    return {point.name: point.value for point in _plugins()} | BUILT_IN
+
+
+def baseline_names() -> tuple[str, ...]:
+    """Names of the packaged baselines."""
+    from tnllt.tracking.baselines import names
+
+    return tuple(names())
+
+
+def missing(name: str) -> str:
+    """What keeps a registered tracker from running here, in words, or "" where nothing does."""
+    try:
+        cls = load_class(registered()[name])
+    except TnlltError as error:
+        return str(error)
+    ask = getattr(cls, "missing", None)
+    return str(ask()) if callable(ask) else ""
+
+
+def load_class(target: str) -> type[Tracker]:
+    """The class that `module:Class` or `file.py:Class` names; the working folder is searched, too.
+
+    Raises:
+        UsageError: no such module or class, or it is no tracker. MissingExtraError: the package lacks an extra.
+    """
+    module_name, _, class_name = target.rpartition(":")
+    module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name, target)
+    found = getattr(module, class_name, None)
+    if found is None:
+        classes = [n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Tracker) and c != Tracker]
+        raise UsageError(f"{module_name} has no {class_name!r}; trackers there: {', '.join(classes) or 'none'}")
+    lacking = [m for m in ("initialize", "track") if not callable(getattr(found, m, None))]
+    if not inspect.isclass(found) or lacking:
+        raise UsageError(
+            f"{target} is no tracker: it must be a class with initialize and track (tnllt.tracking.Tracker)"
+        )
+    if not issubclass(found, Tracker):
+        raise UsageError(f"{target} must inherit from tnllt.tracking.Tracker")
+    return found
+
+
+def _target(name: str) -> str:
+    known = registered()
+    if name in known:
+        return known[name]
+    if name.endswith(".toml"):
+        return f"baseline:{Path(name).expanduser().absolute()}"
+    if ":" in name:
+        module, _, cls = name.rpartition(":")
+        return f"{Path(module).expanduser().absolute()}:{cls}" if module.endswith(".py") else name
+    baselines = baseline_names()
+    if name in baselines:
+        return f"baseline:{name}"
+    folded = {k.lower(): k for k in (*baselines, *known)}
+    if name.lower() in folded:
+        return _target(folded[name.lower()])
+    close = difflib.get_close_matches(name.lower(), folded, 1)
+    hint = f"did you mean {folded[close[0]]}?" if close else "`tnllt-run list` names them"
+    raise UsageError(f"no tracker is called {name!r}; {hint} (your own: module:Class or file.py:Class)")
+
+
+def _own_name(cls: type, asked: str) -> str:
+    own = getattr(cls, "name", None)
+    return own if isinstance(own, str) and own else cls.__name__ if ":" in asked else asked
+
+
+def _plugins() -> list[EntryPoint]:
+    return sorted(entry_points(group=GROUP), key=lambda point: point.name)
+
+
+def _load_module(name: str, target: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path:  # a console script does not search the working folder
+        sys.path.append(here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise UsageError(f"no module {error.name!r} for tracker {target}") from error
+        raise _lacking(name, error) from error
+    except ImportError as error:
+        raise _lacking(name, error) from error
+
+
+def _lacking(name: str, error: ImportError) -> TnlltError:
+    if name.startswith("tnllt."):
+        return MissingExtraError(name.split(".")[1], "track", error)
+    return UsageError(f"{name} cannot be imported: {error}; install what it needs")
+
+
+def _load_file(path: Path) -> Any:
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    name = f"tnllt_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    folder = os.fspath(path.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        spec.loader.exec_module(module)
+    except ImportError as error:
+        raise UsageError(f"{path} cannot be imported: {error}") from error
+    return module

@@ -1,0 +1,289 @@
+"""A worker: a process that loads a tracker once and follows the sequences that its runner names.
+
+It talks over a socket pair, one JSON message each; standard output and error go to a file of the runner's, so that
+what a tracker prints disturbs nothing. It writes its results itself, and ends when its runner does.
+
+Runner to worker: the setup; then {"follow": name, "attempt": n}, {"no": "more"}.
+Worker to runner: {"ready": ..}; {"fatal": text, "code": exit code}; {"begin": name}; {"end": name, "as": how, ..}
+with `how` one of "done", "failed", "there" (another run did it), "claimed" (another run has it), "alone" (to be
+followed again, by itself), "error" (nothing can be written).
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from tnllt.errors import DataError, DataWarning, TnlltError
+from tnllt.results.claims import Claim
+from tnllt.results.records import RunRecord
+from tnllt.results.store import ResultStore
+from tnllt.sequence import Sequence, Trajectory
+from tnllt.tracking import machine
+from tnllt.tracking.follow import Follow, Follower, TrackerFailure, choose_mode
+from tnllt.tracking.gauge import IDLE, LOADING, WRITING, Gauge
+from tnllt.tracking.setup import Setup
+from tnllt.tracking.tracker import Mode
+
+#: Of what a tracker printed, a record keeps the end.
+OUTPUT_KEPT = 4000
+
+
+class Worker:
+    """See the module. `wire` leads to the runner."""
+
+    def __init__(self, wire: Connection, gauge: Gauge) -> None:
+        self.wire, self.gauge = wire, gauge
+        self.setup = Setup.from_json(self.receive())
+        self.store = ResultStore(self.setup.results)
+        self.jobs: dict[str, tuple[Claim, int]] = {}
+        self.common: dict[str, Any] = {}
+        self.more = True
+
+    def receive(self) -> Any:
+        return json.loads(self.wire.recv_bytes())
+
+    def send(self, **message: Any) -> None:
+        self.wire.send_bytes(json.dumps(message).encode())
+
+    def load(self) -> None:
+        """Loads tracker and dataset, and warms up."""
+        self.gauge.phase(LOADING)
+        begin = time.perf_counter()
+        machine.limit_threads(self.setup.threads)
+        more = {"device": self.setup.device} if self.setup.device else {}
+        machine.seed_everything(self.setup.seed)
+        self.tracker = self.setup.tracker.create(**more)
+        machine.limit_threads(self.setup.threads)
+        self.dataset = self.setup.dataset.open()
+        if self.setup.warm_up:
+            self._warm_up()
+        seconds = time.perf_counter() - begin
+        self.follower = Follower(self.tracker, self.setup.batch, gauge=self.gauge)
+        self.common = self._common_fields(seconds)
+        self.send(ready=round(seconds, 3), notice=str(self.tracker.info().get("notice", "")))
+
+    def serve(self) -> None:
+        """Follows sequences until the runner has no more."""
+        while True:
+            free = self.setup.batch - len(self.follower.active)
+            while self.more and free > 0 and (not self.follower.active or self.wire.poll()):
+                self.gauge.phase(IDLE)
+                message = self.receive()
+                if "follow" not in message:
+                    self.more = False
+                elif self._begin(message["follow"], message["attempt"]):
+                    free -= 1
+            if not self.follower.active:
+                if not self.more:
+                    break
+                continue
+            for follow, end in self.follower.step():
+                self._end(follow, end)
+        self.tracker.close()
+
+    def _begin(self, name: str, attempt: int) -> bool:
+        """Claims and starts a sequence; False where it is over already."""
+        try:
+            claim = self.store.claim(self.setup.tracker.name, name)
+            if not claim.take():
+                self.send(end=name, **{"as": "claimed"}, holder=claim.holder())
+                return False
+        except DataError as error:
+            self.send(end=name, **{"as": "error"}, message=str(error))
+            return False
+        if not self.setup.again and self.store.entry(self.setup.tracker.name, name).status == "done":
+            claim.release()
+            self.send(end=name, **{"as": "there"})
+            return False
+        self.jobs[name] = claim, attempt
+        self.send(begin=name)
+        discard_output()
+        sequence = self.dataset[name]
+        try:
+            mode = choose_mode(self.tracker, sequence, self.setup.mode)
+            follow = Follow(sequence, mode, self.setup.seed, self.setup.read_ahead)
+        except Exception as error:
+            self._fail(name, TrackerFailure("data", str(error), None, traceback.format_exc()), {})
+            return False
+        failure = self.follower.start(follow)
+        if failure is not None:
+            self._fail(name, failure, follow.record_fields())
+            return False
+        return True
+
+    def _end(self, follow: Follow, end: Trajectory | TrackerFailure) -> None:
+        name = follow.sequence.name
+        if isinstance(end, TrackerFailure):
+            if end.kind == "batch":
+                self.jobs.pop(name)[0].release()
+                self.send(end=name, **{"as": "alone"})
+            else:
+                self._fail(name, end, follow.record_fields(), follow)
+            return
+        self.gauge.phase(WRITING)
+        claim, attempt = self.jobs.pop(name)
+        extra = {**self.common, **end.record, "output": kept_output(), "attempts": attempt}
+        extra["seconds"] = {**self.common["seconds"], **end.record["seconds"]}
+        whole = Trajectory(end.boxes, end.confidence, end.absent, end.seconds, extra)
+        try:
+            record = self.store.write(self.setup.tracker.name, name, whole, follow.events)
+            if self.setup.video:
+                self._film(follow.sequence, whole)
+            said: dict[str, Any] = {"as": "done", "frames": record.frames, "fps": record.fps(), "mode": record.mode}
+            said["memory_mb"] = record.memory_mb
+        except DataError as error:
+            said = {"as": "error", "message": str(error)}
+        claim.release()
+        self.gauge.phase(IDLE)
+        self.send(end=name, **said)
+
+    def _fail(self, name: str, failure: TrackerFailure, fields: dict[str, Any], follow: Follow | None = None) -> None:
+        claim, attempt = self.jobs.pop(name)
+        record = RunRecord(
+            **{**self.common, **fields, "tracker": self.setup.tracker.name, "sequence": name, "status": "failed"},
+            output=kept_output(),
+            attempts=attempt,
+            failure=failure.as_json(),
+        )
+        try:
+            self.store.write_failure(record, follow.events if follow is not None else ())
+            said = {"as": "failed", "message": failure.message, "kind": failure.kind}
+        except DataError as error:
+            said = {"as": "error", "message": str(error)}
+        claim.release()
+        self.send(end=name, **said)
+
+    def _film(self, sequence: Sequence, trajectory: Trajectory) -> None:
+        from tnllt.tracking.video import write_video
+
+        path = self.store.path(self.setup.tracker.name, sequence.name, ".mp4")
+        write_video(path, sequence, trajectory, self.setup.tracker.name)
+
+    def _warm_up(self) -> None:
+        """Follows the first frames of the first sequence that can be started: caches fill, kernels compile."""
+        for sequence in self.dataset:
+            try:
+                mode = choose_mode(self.tracker, sequence, self.setup.mode)
+                follow = Follow(sequence, mode, self.setup.seed, 0)
+            except TnlltError:
+                continue
+            follow.count = min(follow.count, self.setup.warm_up)
+            follower = Follower(self.tracker)
+            if follower.start(follow) is None:
+                while not follower.step():
+                    pass
+            return
+
+    def _common_fields(self, seconds: float) -> dict[str, Any]:
+        spec, cls = self.setup.tracker, type(self.tracker)
+        device = str(getattr(self.tracker, "device", None) or self.setup.device or "cpu")
+        return {
+            "implementation": spec.target,
+            "options": dict(spec.options),
+            "oracle": bool(getattr(cls, "oracle", False)),
+            "device": device,
+            "versions": machine.versions(cls.__module__),
+            "machine": dict(machine.describe_machine(device)),
+            "concurrency": self.setup.concurrency(),
+            "seconds": {"load": round(seconds, 3)},
+            "mode": Mode(self.setup.mode or self.tracker.modes[-1]).value,
+            "seed": self.setup.seed,
+        }
+
+
+def discard_output() -> None:
+    """Forgets what was printed so far, where standard output is a plain file (a runner's)."""
+    flush_output()
+    if _is_own_file():
+        os.ftruncate(1, 0)
+
+
+def kept_output() -> str:
+    """The end of what was printed since `discard_output`."""
+    flush_output()
+    if not _is_own_file():
+        return ""
+    size = os.fstat(1).st_size
+    return os.pread(1, OUTPUT_KEPT, max(0, size - OUTPUT_KEPT)).decode(errors="replace")
+
+
+def flush_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):  # the tracker closed or replaced it
+            continue
+
+
+def _is_own_file() -> bool:
+    """Whether descriptor 1 is the nameless file that `tnllt.tracking.process` opens for its worker."""
+    import stat
+
+    try:
+        about = os.fstat(1)
+    except OSError:
+        return False
+    return stat.S_ISREG(about.st_mode) and about.st_nlink == 0
+
+
+def _end_with_runner(wire: int) -> None:
+    """Ends this process when the other side of the wire is gone, or (Linux) when the runner dies."""
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(wire, getattr(select, "POLLRDHUP", select.POLLHUP))
+        poll.poll()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="tnllt-watch").start()
+    if sys.platform == "linux":
+        import ctypes
+
+        # A tracker that never gives Python's lock back would keep the thread above from running.
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def main() -> None:
+    """`python -m tnllt.tracking.worker WIRE GAUGE`, with two inherited file descriptors."""
+    wire, gauge = int(sys.argv[1]), int(sys.argv[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_runner(wire)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    warnings.simplefilter("ignore", DataWarning)
+    import cv2  # noqa: F401  (its threads and random numbers are set before anything is loaded)
+
+    worker = Worker(Connection(os.dup(wire)), Gauge(gauge))
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        worker.load()
+    except TnlltError as error:
+        worker.send(fatal=str(error), code=error.exit_code)
+        return
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        worker.send(fatal=f"{worker.setup.tracker.name} cannot be loaded: {said}", trace=traceback.format_exc())
+        return
+    worker.serve()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (EOFError, ConnectionError):  # the runner is gone
+        os._exit(1)
+    flush_output()
+    os._exit(0)  # a library's threads must not keep a worker that is done
