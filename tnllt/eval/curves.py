@@ -15,17 +15,36 @@ CURVES = ("success", "precision", "normalized_precision")
 
 def count_above(values: Array, thresholds: Array, strict: bool = True) -> NDArray[np.int64]:
     """(K, N): how many of each row's values (K, T) are > (not strict: >=) each ascending threshold; NaN never is."""
-    values = np.where(np.isnan(values), -np.inf, values)
-    passed = np.searchsorted(thresholds, values, side="left" if strict else "right")
+    values = np.fmax(values, -np.inf)  # NaN becomes -inf
+    passed = _below(values, thresholds) if strict else np.searchsorted(thresholds, values, side="right")
     histogram = _histogram(passed, len(thresholds) + 1)
     return np.asarray(histogram[:, :0:-1].cumsum(1)[:, ::-1])
 
 
 def count_within(values: Array, thresholds: Array) -> NDArray[np.int64]:
-    """(K, N): how many of each row's values (K, T) are <= each ascending threshold. NaN never is."""
-    # NaN sorts behind every number, so it falls into the bin that no threshold reaches.
-    reached = np.searchsorted(thresholds, values, side="left")
+    """(K, N): how many of each row's values (K, T) are <= each ascending threshold; NaN never is."""
+    reached = _below(np.fmin(values, np.inf), thresholds)  # NaN becomes inf, in the bin that no threshold reaches
     return np.asarray(_histogram(reached, len(thresholds) + 1)[:, :-1].cumsum(1))
+
+
+def _below(values: Array, thresholds: Array) -> NDArray[np.intp]:
+    """How many thresholds lie below each value: `searchsorted`, but several times faster on evenly spaced ones.
+
+    An even grid gives a guess that rounding can put wrong by one at most; two comparisons put it right.
+    """
+    count = len(thresholds)
+    step = (thresholds[-1] - thresholds[0]) / (count - 1) if count > 1 else 0.0
+    if not step > 0 or np.abs(thresholds - (thresholds[0] + step * np.arange(count))).max() > 1e-6 * step:
+        return np.searchsorted(thresholds, values, side="left")
+    scaled = (values - thresholds[0]) / step
+    np.ceil(scaled, out=scaled)
+    np.clip(scaled, 0, count, out=scaled)
+    guess = scaled.astype(np.intp)
+    # fence[g] is the last threshold below, by the guess; NaN at both ends compares false.
+    fence = np.concatenate([[np.nan], thresholds, [np.nan]])
+    guess -= fence[guess] >= values
+    guess += fence[guess + 1] < values
+    return guess
 
 
 def _histogram(bins: NDArray[np.int64], size: int) -> NDArray[np.int64]:

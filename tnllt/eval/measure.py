@@ -77,37 +77,47 @@ def measure(groundtruth: Boxes, present: Flags | None, boxes: Boxes, protocol: P
     if broken is not None:
         overlap[broken] = -1.0
         error[broken] = normalized[broken] = np.inf
-    overlap[:, ~overlap_valid] = -1.0
+    np.copyto(overlap, -1.0, where=~overlap_valid)
     if protocol.invalid_error is not None:
-        error[:, ~error_valid] = protocol.invalid_error
+        np.copyto(error, protocol.invalid_error, where=~error_valid)
     if protocol.invalid_normalized_error is not None:
-        normalized[:, ~normal_valid] = protocol.invalid_normalized_error
+        np.copyto(normalized, protocol.invalid_normalized_error, where=~normal_valid)
     if protocol.absent_error is not None:
-        error[:, ~seen] = normalized[:, ~seen] = protocol.absent_error
+        for values in (error, normalized):
+            np.copyto(values, protocol.absent_error, where=~seen)
     if protocol.zero_overlap_misses:
         overlap[overlap == 0] = -1.0
-    out = np.zeros(len(groundtruth), bool) if protocol.absent in ("ignored", "invalid") else ~seen
-    gone = out.copy() if protocol.absent == "excluded" else np.zeros_like(out)
+    out, gone = _left_out(seen, overlap_valid, protocol)
+    for values in (overlap, error, normalized):
+        np.copyto(values, np.nan, where=out)
+    return FrameErrors(overlap, error, normalized, overlap_valid & ~out, len(groundtruth) - int(gone.sum()))
+
+
+def _left_out(seen: Flags, valid: Flags, protocol: Protocol) -> tuple[Flags, Flags]:
+    """Frames (T,) out of the curves' counts, and those of them that are out of the denominator too."""
+    gone = ~seen if protocol.absent == "excluded" else np.zeros(len(seen), bool)
     if not protocol.count_invalid:
-        gone |= ~overlap_valid
+        gone |= ~valid
     if protocol.first_frame == "excluded":
         gone[:1] = True
-    out = out | gone
-    if out.any():
-        overlap[:, out] = error[:, out] = normalized[:, out] = np.nan
-    return FrameErrors(overlap, error, normalized, overlap_valid & ~out, len(groundtruth) - int(gone.sum()))
+    return (gone | ~seen if protocol.absent == "removed" else gone), gone
+
+
+def all_columns(flags: Flags) -> Flags:
+    """(...) True where every column of flags (..., C) is: many times faster than `all` over so short an axis."""
+    return np.asarray(np.logical_and.reduce([flags[..., i] for i in range(flags.shape[-1])]))
 
 
 def valid_frames(groundtruth: Boxes, center: tuple[Array, Array], rule: Validity) -> Flags:
     """(T,) True where the ground truth can be measured against. `center` is what "positive_center" looks at."""
     if rule == "positive_box":
-        return np.asarray((groundtruth > 0).all(1))
+        return all_columns(groundtruth > 0)
     if rule == "positive_size":
-        return np.asarray((groundtruth[:, 2:] > 0).all(1))
+        return all_columns(groundtruth[:, 2:] > 0)
     if rule == "positive_center":
         return np.asarray((center[0] > 0) & (center[1] > 0))
     if rule == "not_nan":
-        return np.asarray(~np.isnan(groundtruth).any(1))
+        return all_columns(~np.isnan(groundtruth))
     return np.ones(len(groundtruth), bool)
 
 
@@ -126,7 +136,7 @@ def repair(boxes: Boxes, groundtruth: Boxes, protocol: Protocol) -> Boxes:
     elif protocol.invalid_result == "zero_to_previous":
         broken = np.asarray((boxes[..., 2] == 0) | (boxes[..., 3] == 0))
     if broken is not None:
-        broken &= ~np.isnan(groundtruth).any(1)
+        broken &= all_columns(~np.isnan(groundtruth))
         broken[:, 0] = False
         if broken.any():
             source = np.where(broken, 0, np.arange(boxes.shape[1]))
@@ -141,7 +151,7 @@ def repair(boxes: Boxes, groundtruth: Boxes, protocol: Protocol) -> Boxes:
 def refusal(boxes: Boxes, length: int, protocol: Protocol) -> str | None:
     """Why the protocol's own toolkit stops at one result (T', 4) for `length` frames; None where it does not."""
     if protocol.invalid_result == "zero_to_previous":
-        bad = np.isnan(boxes).any(1) | (boxes[:, 2:] < 0).any(1)
+        bad = ~all_columns(~np.isnan(boxes)) | (boxes[:, 2] < 0) | (boxes[:, 3] < 0)
         if bad.any():
             return f"NaN or a negative size in the result (row {int(np.argmax(bad)) + 1})"
     if protocol.short_result == "refused" and len(boxes) < length:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -135,7 +135,7 @@ class Protocol:
 
     def rules(self) -> dict[str, Any]:
         """Every rule by name, without the protocol's own name, summary and aliases."""
-        return {key: value for key, value in asdict(self).items() if key not in _LABELS}
+        return {rule: getattr(self, rule) for rule in RULES}
 
     def differences(self, other: Protocol) -> dict[str, tuple[Any, Any]]:
         """{rule: (mine, the other's)} of the rules in which two protocols differ, in the order of the fields."""

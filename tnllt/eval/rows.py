@@ -23,6 +23,8 @@ from tnllt.eval.protocol import Protocol
 from tnllt.sequence import Boxes, Flags, Sequence, Trajectory
 
 Array = NDArray[np.float64]
+#: Boxes measured at once: arrays this small stay in the processor's cache and need no fresh pages from the system.
+_BATCH = 16_000
 NoteKind = Literal["missing", "refused", "short", "long", "dropped"]
 
 
@@ -130,7 +132,8 @@ def fill(
         if change is not None:
             row.notes.append(Note(change, row.tracker, sequence.name, _changed(change, protocol, len(boxes), length)))
         groups.setdefault(scored, []).append((row, boxes))
-    for members in groups.values():
+    batch = max(1, _BATCH // max(1, length))
+    for members in (group[i : i + batch] for group in groups.values() for i in range(0, len(group), batch)):
         try:
             errors = measure_sequence(sequence, [boxes for _, boxes in members], protocol)
         except RefusedError as error:

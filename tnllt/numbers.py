@@ -1,0 +1,228 @@
+"""Text to numbers, fast and exact: every value equals Python's `float()` of its text.
+
+A decimal of up to 15 digits is an integer below 2^53 divided by a power of ten not above 10^22; both are exact in
+float64, so one correctly rounded division gives the correctly rounded value (Clinger, 1990). Digits become integers
+eight at a time in 64-bit words. Whatever is spelled otherwise (exponents, NaN, longer numbers, padded columns) goes
+through `float()` itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence as Seq
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.errors import DataError
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+_SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
+_CHUNK = 1 << 18  # bytes parsed at once: large enough for NumPy, small enough for the processor's cache
+_DIGITS = 15  # any integer of so many digits is exact in float64
+_TENS = np.array([10.0**k for k in range(23)])
+_LOW_NIBBLES = 0x0F0F0F0F0F0F0F0F
+# Keeps the digits of the last n bytes of a little-endian word; more than eight keep all.
+_KEEP = np.array(
+    [(_LOW_NIBBLES >> 8 * (8 - n)) << 8 * (8 - n) if n < 8 else _LOW_NIBBLES for n in range(_DIGITS + 1)], np.uint64
+)
+_BOM = b"\xef\xbb\xbf"
+
+
+def parse_table(text: bytes | str, columns: int | None = None, path: str | Path | None = None) -> Array:
+    """A table of numbers, (rows, columns) float64.
+
+    Columns are separated by comma, semicolon, tab, spaces, or a mixture; lines end with LF, CRLF or CR. A byte-order
+    mark, blank lines at the end and a separator at a line's end are of no matter.
+
+    Args:
+        text: the file's content.
+        columns: how many numbers every row has; None: as many as the first row.
+        path: named in errors.
+
+    Raises:
+        DataError: with the row, where a row is blank, has another number of values, or holds what is no number; and
+            where the content is binary. An empty file gives (0, columns).
+    """
+    raw = text.encode() if isinstance(text, str) else text
+    clean = _clean(raw)
+    width = columns or _width(clean)
+    if clean is not None and width:
+        table = _fast([clean], width)
+        if table is not None:
+            return table[0]
+    return _slow(raw, columns, path)
+
+
+def parse_tables(
+    texts: Seq[bytes], columns: int, paths: Seq[str | Path | None] | None = None, threads: int = 2
+) -> list[Array]:
+    """`parse_table` of many files; small ones are parsed together. Raises DataError for the first bad file."""
+    groups: list[list[int]] = [[]]
+    size = 0
+    for index, text in enumerate(texts):
+        if size and size + len(text) > _CHUNK:
+            groups.append([])
+            size = 0
+        groups[-1].append(index)
+        size += len(text)
+
+    def work(group: list[int]) -> list[Array]:
+        cleaned = [_clean(texts[i]) for i in group]
+        whole = [c for c in cleaned if c is not None]
+        tables = _fast(whole, columns) if len(whole) == len(group) else None
+        if tables is not None:
+            return tables
+        return [parse_table(texts[i], columns, paths[i] if paths else None) for i in group]
+
+    if len(groups) == 1:
+        return work(groups[0])
+    with ThreadPoolExecutor(threads) as pool:
+        return [table for tables in pool.map(work, groups) for table in tables]
+
+
+def _clean(raw: bytes) -> bytes | None:
+    """The text with plain line ends and separators, ending in one line end; None where it must be read slowly."""
+    if raw.startswith(_BOM):
+        raw = raw[3:]
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n")
+    if b";" in raw:
+        raw = raw.replace(b";", b",")
+    if b" " in raw:  # one byte is looked for much faster than two
+        raw = raw.replace(b", ", b",")
+    raw = raw.rstrip(b" \t\n")
+    return raw + b"\n" if raw else None
+
+
+def _width(clean: bytes | None) -> int:
+    return len(_SEPARATOR.split(clean[: clean.index(b"\n")].decode("latin-1").strip())) if clean else 0
+
+
+def _fast(texts: list[bytes], columns: int) -> list[Array] | None:
+    """Tables of plainly spelled texts, or None if any of them holds anything unusual."""
+    joined = b" " * 16 + b"".join(texts)  # room for the words before the first number's end
+    data = np.frombuffer(joined, np.uint8)
+    if data.max() > 57:
+        return None
+    marks = np.flatnonzero((data[16:] < 48) & (data[16:] != 45)) + 16
+    kinds = data[marks]
+    found = _ends_and_decimals(marks, kinds == 46)
+    if found is None:
+        return None
+    ends, decimals, dotted, dots_before = found
+    kinds = data[ends]
+    line_ends = kinds == 10
+    if len(ends) % columns or not ((kinds == 44) | line_ends | (kinds == 9) | (kinds == 32)).all():
+        return None
+    grid = line_ends.reshape(-1, columns)
+    if not grid[:, -1].all() or grid[:, :-1].any():
+        return None
+    digits = np.diff(ends, prepend=15) - 1
+    minus = np.flatnonzero(data == 45)
+    negative = np.searchsorted(ends, minus)
+    digits[negative] -= 1
+    if len(minus) and (data[minus - 1] > 44).any():  # a sign anywhere but at a number's start
+        return None
+    digits -= dotted
+    if dots_before is not None:
+        joined = joined.translate(None, b".")
+    words_at = ends if dots_before is None else ends - dots_before
+    most = int(digits.max())
+    if digits.min() < 1 or most > _DIGITS:
+        return None
+    words = np.ndarray((len(joined) - 7,), "<u8", joined, 0, (1,))
+    mantissa = _eight_digits(words[words_at - 8] & _KEEP[digits])
+    if most > 8:
+        mantissa += _eight_digits(words[words_at - 16] & _KEEP[np.maximum(digits - 8, 0)]) * np.uint64(100_000_000)
+    values = mantissa.astype(np.float64)
+    if dots_before is not None:
+        values /= _TENS[decimals]
+    values[negative] *= -1.0
+    table = values.reshape(-1, columns)
+    if len(texts) == 1:
+        return [table]
+    rows = np.searchsorted(ends[columns - 1 :: columns], 15 + np.cumsum([len(t) for t in texts]), side="right")
+    return np.split(table, rows[:-1])
+
+
+def _ends_and_decimals(
+    marks: Index, is_dot: Flags
+) -> tuple[Index, Index | int, Index | Flags | int, Index | None] | None:
+    """Of marks (dots, separators): where numbers end, decimals, whether dotted, dots up to there (None: no dots).
+
+    None where a number has two dots.
+    """
+    if not is_dot.any():
+        return marks, 0, 0, None
+    if len(marks) % 2 == 0 and is_dot[::2].all() and not is_dot[1::2].any():  # every number has its dot: the usual case
+        ends = np.ascontiguousarray(marks[1::2])
+        return ends, ends - marks[::2] - 1, 1, np.arange(1, len(ends) + 1)
+    if is_dot[-1] or (is_dot[1:] & is_dot[:-1]).any():
+        return None
+    at = np.flatnonzero(~is_dot)
+    ends = marks[at]
+    dotted = is_dot[at - 1]  # the first mark's neighbour wraps around to the last, which is no dot
+    decimals = np.where(dotted, ends - marks[at - 1] - 1, 0)
+    return ends, decimals, dotted, np.cumsum(is_dot)[at]
+
+
+def _eight_digits(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Numbers of eight digits, one per byte (the first in the lowest), in place: pairs, then fours, then all."""
+    for factor, shift, keep in (
+        (2561, 8, 0x00FF00FF00FF00FF),
+        (6553601, 16, 0x0000FFFF0000FFFF),
+        (42949672960001, 32, 0xFFFFFFFF),
+    ):
+        words *= np.uint64(factor)
+        words >>= np.uint64(shift)
+        words &= np.uint64(keep)
+    return words
+
+
+def _slow(raw: bytes, columns: int | None, path: str | Path | None) -> Array:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError("is not text (binary, or not UTF-8); expected rows of numbers", path) from error
+    if "\0" in text:
+        raise DataError("is not text (it holds zero bytes); expected rows of numbers", path)
+    lines = re.split(r"\r\n|\n|\r", text.rstrip())
+    if lines == [""]:
+        return np.empty((0, columns or 0))
+    rows = [_cells(line) for line in lines]
+    width = columns or len(rows[0])
+    values = np.empty((len(rows), width))
+    for number, cells in enumerate(rows, start=1):
+        if not cells:
+            raise DataError("is blank; every frame needs its row", path, number)
+        if len(cells) != width:
+            what = "number" if len(cells) == 1 else "numbers"
+            raise DataError(f"{len(cells)} {what} instead of {width}: {lines[number - 1][:60]!r}", path, number)
+        try:
+            values[number - 1] = [float(cell) for cell in cells]
+        except ValueError:
+            wrong = next(c for c in cells if not _is_number(c))
+            raise DataError(f"{wrong[:60]!r} is not a number", path, number) from None
+    return values
+
+
+def _cells(line: str) -> list[str]:
+    stripped = line.strip()
+    if not stripped:
+        return []
+    cells = _SEPARATOR.split(stripped)
+    return cells[:-1] if cells[-1] == "" else cells
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
