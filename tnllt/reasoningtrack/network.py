@@ -325,12 +325,12 @@ class Network(nn.Module):
         return Output(score, size, offset, out[:, :TEMPORAL_TOKENS].detach())
 
     def initialise(self) -> None:
-        """Weights to train from: truncated normals of 0.02, the head's convolutions by fan-in, low first scores."""
+        """Weights to train from: products and convolutions by fan-in, tables 0.02, low first scores."""
         for module in self.backbone.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
+            if isinstance(module, nn.Embedding):
                 nn.init.trunc_normal_(module.weight, std=0.02)
-            elif isinstance(module, nn.Conv2d):
-                nn.init.trunc_normal_(module.weight, std=(1 / module.weight[0].numel()) ** 0.5)
+            elif isinstance(module, nn.Linear | nn.Conv2d):
+                nn.init.trunc_normal_(module.weight, std=module.weight[0].numel() ** -0.5)
             if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
                 nn.init.zeros_(module.bias)
         for name in ("temporal_token", "temporal_pos_embed", "pos_embed_z", "pos_embed_x"):

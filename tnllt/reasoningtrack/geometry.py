@@ -1,0 +1,87 @@
+"""Crops out of images and boxes back into them, to the pixel as the published tracker cuts them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.boxes import clip_to_image
+from tnllt.errors import DataError
+from tnllt.sequence import Image
+
+#: Pixels of a box that always stay inside the image, and its least width and height.
+MARGIN = 10
+
+
+def crop_square(image: Image, box: Sequence[float], factor: float, size: int) -> tuple[Image, int]:
+    """A square around the box, `factor` times sqrt(w h) wide, zero outside the image, resized to `size`.
+
+    A square that reaches the right or bottom border loses the image's last column or row to the padding, as in the
+    published tracker.
+
+    Args:
+        image: RGB uint8 (H, W, 3). box: x, y, w, h in pixels.
+
+    Returns:
+        the crop, uint8 (size, size, 3), and the square's side in pixels.
+
+    Raises:
+        DataError: the box has no area.
+    """
+    x, y, w, h = (float(v) for v in box)
+    if not w * h > 0:
+        raise DataError(f"a box without area cannot be cropped: {[x, y, w, h]}")
+    side = math.ceil(math.sqrt(w * h) * factor)
+    left, top = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
+    height, width = image.shape[:2]
+    right = left + side - max(0, left + side - width + 1)
+    bottom = top + side - max(0, top + side - height + 1)
+    inside = image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+    if inside.shape[:2] == (side, side):
+        square = inside
+    else:
+        square = np.zeros((side, side, 3), np.uint8)
+        if inside.size:
+            y0, x0 = max(0, -top), max(0, -left)
+            square[y0 : y0 + inside.shape[0], x0 : x0 + inside.shape[1]] = inside
+    return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8), side
+
+
+def box_in_image(
+    predicted: Sequence[float], last: Sequence[float], side: int, shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """The network's box in the image, with at least `MARGIN` pixels of it inside.
+
+    Args:
+        predicted: cx, cy, w, h as parts of the search square. last: the box that the square was cut around.
+        side: the square's side in pixels. shape: the image's.
+
+    Returns:
+        x, y, w, h in pixels, (4,) float64.
+    """
+    cx, cy, w, h = (float(v) * side for v in predicted)
+    cx += last[0] + last[2] / 2 - side / 2
+    cy += last[1] + last[3] / 2 - side / 2
+    return clip_to_image([cx - w / 2, cy - h / 2, w, h], shape[0], shape[1], MARGIN)
+
+
+def hann_window(side: int) -> NDArray[np.float32]:
+    """(side, side): 0.5 (1 - cos(2 pi k / (side + 1))), k = 1..side, in both directions."""
+    row = 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, side + 1) / (side + 1)))
+    return np.outer(row, row).astype(np.float32)
+
+
+def has_changed(
+    box: Sequence[float], reference: Sequence[float], shape: tuple[int, ...], area: float, move: float
+) -> bool:
+    """Whether the target looks or stands differently enough to ask for its description again.
+
+    True where the smaller area / the larger < `area`, or the top-left corner moved further than min(H, W) / `move`.
+    """
+    smaller, larger = sorted((box[2] * box[3], reference[2] * reference[3]))
+    moved = math.hypot(box[0] - reference[0], box[1] - reference[1])
+    return smaller / larger < area or moved > min(shape[:2]) / move

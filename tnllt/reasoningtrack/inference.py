@@ -1,0 +1,107 @@
+"""The trained network made ready to run: in the wanted precision, on the wanted device, several sequences at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tnllt.errors import TnlltError
+from tnllt.reasoningtrack.geometry import hann_window
+from tnllt.reasoningtrack.network import Network
+from tnllt.reasoningtrack.text import Encoded
+from tnllt.sequence import Image
+
+#: ImageNet's, RGB.
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Query:
+    """One sequence's part of a forward pass.
+
+    Attributes:
+        templates: (T n, C) encoded templates. text: (16, C) embedded description.
+        temporal: (3, C) tokens of the previous frame, or None on the first tracked one.
+        search: the crop, uint8 (x, x, 3).
+    """
+
+    templates: Tensor
+    text: Tensor
+    temporal: Tensor | None
+    search: Image
+
+
+@dataclass(frozen=True)
+class Answer:
+    """box: (4,) cx, cy, w, h as parts of the search crop. score: at the box, before the window. temporal: (3, C)."""
+
+    box: NDArray[np.float64]
+    score: float
+    temporal: Tensor
+
+
+class Engine:
+    """Runs a network on crops. Not for training: the network is changed in place."""
+
+    def __init__(self, network: Network, device: torch.device, dtype: torch.dtype, compile: str = "auto") -> None:
+        self.network = network.eval().requires_grad_(False).to(device, dtype)
+        self.config = network.config
+        self.device, self.dtype = device, dtype
+        self._mean = 255 * torch.tensor(_MEAN, device=device)
+        self._std = 255 * torch.tensor(_STD, device=device)
+        self._window = torch.from_numpy(hann_window(self.config.side)).to(device)
+        self._first = self.network.first_temporal()[0]
+
+    @torch.inference_mode()
+    def embed_text(self, text: Encoded) -> Tensor:
+        """(16, C)."""
+        return self.network.backbone.embed_text(torch.from_numpy(text.ids).to(self.device)[None])[0]
+
+    @torch.inference_mode()
+    def encode_templates(self, crops: Sequence[Image]) -> Tensor:
+        """Crops uint8 (z, z, 3) -> (len(crops), n, C)."""
+        return self.network.encode_templates(self._images(crops)[None])[0]
+
+    @torch.inference_mode()
+    def predict(self, queries: Sequence[Query]) -> list[Answer]:
+        """One forward pass for all the queries; a shorter one is padded, and its padding is not looked at."""
+        prefixes = [torch.cat([self._first if q.temporal is None else q.temporal, q.text]) for q in queries]
+        prefix, prefix_mask = _stack(prefixes)
+        templates, template_mask = _stack([q.templates for q in queries])
+        mask = None
+        if prefix_mask is not None or template_mask is not None:
+            search_mask = torch.ones(len(queries), self.config.search_tokens, dtype=torch.bool)
+            parts = (_mask(prefix_mask, prefix), _mask(template_mask, templates), search_mask)
+            mask = torch.cat(parts, dim=1).to(self.device)
+        out = self.network.match(prefix, templates, self._images([q.search for q in queries]), mask)
+        boxes, scores = out.boxes(self._window)
+        found = torch.cat([boxes, scores[:, None]], dim=1).cpu().double().numpy()  # the only wait for the device
+        if not np.isfinite(found).all():
+            raise TnlltError(f"the network's answer is not finite in {self.dtype}; use precision=bfloat16 or float32")
+        return [Answer(found[i, :4], float(found[i, 4]), out.tokens[i]) for i in range(len(queries))]
+
+    def _images(self, crops: Sequence[Image]) -> Tensor:
+        """uint8 crops -> normalised (B, 3, H, W), channels last in memory."""
+        pixels = torch.from_numpy(np.stack(crops)).to(self.device).float()
+        return ((pixels - self._mean) / self._std).to(self.dtype).permute(0, 3, 1, 2)
+
+
+def _stack(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Tensors (N_i, C) -> (B, N, C), and where they were padded (B, N): True at what was there."""
+    lengths = [len(row) for row in rows]
+    longest = max(lengths)
+    if min(lengths) == longest:
+        return torch.stack(list(rows)), None
+    padded = torch.stack([F.pad(row, (0, 0, 0, longest - len(row))) for row in rows])
+    return padded, torch.arange(longest)[None] < torch.tensor(lengths)[:, None]
+
+
+def _mask(mask: Tensor | None, like: Tensor) -> Tensor:
+    return torch.ones(like.shape[:2], dtype=torch.bool) if mask is None else mask

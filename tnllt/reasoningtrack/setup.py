@@ -1,0 +1,151 @@
+"""From a tracker's options to a network ready to run and a reasoner."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+
+from tnllt.errors import UsageError
+from tnllt.reasoningtrack.checkpoint import load_strictly, read_checkpoint
+from tnllt.reasoningtrack.config import PRESETS, Config, ConfigLike
+from tnllt.reasoningtrack.inference import Engine
+from tnllt.reasoningtrack.network import Network
+from tnllt.reasoningtrack.reasoners import Reasoner, make_reasoner
+
+Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
+Compile: TypeAlias = Literal["auto", "on", "off"]
+
+#: Small weights that ship with the package, to see the tracker run; not those of any publication.
+DEMONSTRATION = Path(__file__).parent / "weights" / "tiny.safetensors"
+
+
+def load_engine(
+    config: ConfigLike | None,
+    weights: str | Path | Mapping[str, Tensor] | None,
+    device: str,
+    precision: str,
+    compile: str,
+) -> tuple[Engine, dict[str, Any]]:
+    """The network with its weights, and JSON-able facts about both.
+
+    Raises:
+        UsageError: an option that cannot be meant, or no weights. DataError: weights that do not fit.
+    """
+    if precision not in get_args(Precision):
+        raise UsageError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}")
+    if compile not in get_args(Compile):
+        raise UsageError(f"compile must be one of {', '.join(get_args(Compile))}, not {compile!r}")
+    place = _device(device)
+    facts: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    if isinstance(weights, Mapping):
+        tensors, source = dict(weights), None
+        facts["weights"] = "state dict"
+    else:
+        source = Path(weights).expanduser() if weights is not None else _demonstration(config)
+        tensors, own = read_checkpoint(source)
+        facts |= {"weights": source.name, "weights_sha256": _sha256(source)}
+    chosen = Config.make(config if config is not None else own or _guess(tensors))
+    with torch.device("meta"):
+        network = Network(chosen)
+    network.to_empty(device="cpu")
+    load_strictly(network, tensors, source)
+    engine = Engine(network, place, getattr(torch, precision), compile)
+    facts |= {"config": chosen.to_dict(), "device": _device_name(place), "precision": precision}
+    return engine, facts | {"torch": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def resolve_reasoner(
+    spec: str | Reasoner, options: str | Mapping[str, Any] | None, prompt: str | Path | None, compat: str
+) -> Reasoner:
+    """The reasoner that the options name, or the object itself. Raises UsageError for what it cannot take."""
+    given = _parse_options(options)
+    if prompt is not None:
+        given["prompt"] = prompt
+    if not isinstance(spec, str):
+        if not callable(getattr(spec, "describe", None)):
+            raise UsageError(f"a reasoner has describe(first, second, description); {type(spec).__name__} has not")
+        if given:
+            raise UsageError("reasoner_options and prompt are for a reasoner given by name, not for an object")
+        return spec
+    kind = spec.partition(":")[0]
+    if kind in ("static", "replay"):
+        if given:
+            raise UsageError(f"reasoner {kind} has no option {', '.join(given)}")
+        return make_reasoner(spec)
+    return make_reasoner(spec, **{"compat": compat, **given})
+
+
+def _parse_options(options: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    """A mapping, JSON text, or "name=value,..." with numbers read as numbers."""
+    if options is None or isinstance(options, Mapping):
+        return dict(options or {})
+    if options.lstrip().startswith("{"):
+        try:
+            return dict(json.loads(options))
+        except json.JSONDecodeError as error:
+            raise UsageError(f"reasoner_options: not valid JSON: {error}") from error
+    found: dict[str, Any] = {}
+    for part in filter(None, (p.strip() for p in options.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise UsageError(f'reasoner_options: {part!r} is not "name=value"')
+        found[name.strip()] = _number(value.strip())
+    return found
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _demonstration(config: ConfigLike | None) -> Path:
+    if config is not None and Config.make(config) != PRESETS["tiny"]:
+        raise UsageError("no weights: give --set weights=FILE, a published DUTrack checkpoint or a safetensors file")
+    if not DEMONSTRATION.is_file():
+        raise UsageError("no weights: give --set weights=FILE; this installation has no demonstration weights")
+    note = "ReasoningTrack: no weights given; running the small bundled demonstration weights, not a published model."
+    print(note, file=sys.stderr)
+    return DEMONSTRATION
+
+
+def _guess(tensors: Mapping[str, Tensor]) -> str:
+    """The preset that the search region's position table belongs to; "256" where none does, for the error to tell."""
+    table = tensors.get("backbone.pos_embed_x")
+    rows = table.shape[1] if table is not None and table.ndim == 3 else 0
+    return "384" if rows == PRESETS["384"].search_tokens else "256"
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"no device {name!r}; use cpu, cuda, cuda:1 or auto") from error
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UsageError(f"device {name}: torch finds {torch.cuda.device_count()} CUDA devices here")
+    return device
+
+
+def _device_name(device: torch.device) -> str:
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
