@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from tnllt.cli.common import run_command, version_option
+from tnllt.config import Locations
 
 #: Subcommand -> (where it is, what it does); a module is imported when its subcommand is called.
 _SUBCOMMANDS = {
@@ -44,6 +47,22 @@ def cli() -> None:
     A dataset is a benchmark's name with --root (tnllt, tnl2k, lasot, lasot_ext, otb99_lang, otb100, uav123, nfs,
     trackingnet, got10k, mgit), any folder of sequences, or a TOML file that describes one.
     """
+
+
+target_argument = click.argument("place", metavar="[ROOT]", required=False, type=click.Path(path_type=Path))
+
+
+def target(where: Locations, place: Path | None) -> tuple[str | Path, Path | None, Path | None]:
+    """What ROOT and the location options mean together: dataset, root and annos of `open_dataset`.
+
+    With --dataset, ROOT is that benchmark's root; alone, its layout is found by looking.
+    """
+    if place is None:
+        return where.dataset, where.root, where.annos
+    source = click.get_current_context().get_parameter_source("dataset")
+    if source is ParameterSource.COMMANDLINE:
+        return where.dataset, place, where.annos
+    return place, None, where.annos
 
 
 def main() -> None:

@@ -174,7 +174,7 @@ def open_dataset(
         UsageError: an unknown name.
         DataError: a folder that is not there, or nothing annotated in it.
     """
-    layout, places = _find(str(name_or_folder), _path(root), _path(annos))
+    layout, places = find_dataset(name_or_folder, root, annos)
     annotated = [place for place in places if place.box_file is not None]
     if not annotated:
         raise DataError(_nothing(layout, places), _path(root) or _path(annos) or Path(name_or_folder))
@@ -190,8 +190,17 @@ def _path(value: str | Path | None) -> Path | None:
     return None if value is None else Path(value).expanduser()
 
 
+def find_dataset(
+    name_or_folder: str | Path, root: str | Path | None = None, annos: str | Path | None = None
+) -> tuple[Layout, list[Place]]:
+    """The layout that a name, folder or file stands for, and every place in it, the unannotated ones too.
+
+    Arguments and errors are those of `open_dataset`.
+    """
+    return _find(str(name_or_folder), _path(root), _path(annos))
+
+
 def _find(name: str, root: Path | None, annos: Path | None) -> tuple[Layout, list[Place]]:
-    """The layout that a name, folder or file stands for, and every place in it."""
     for folder in (root, annos):
         if folder is not None and not folder.exists():
             raise DataError("no such folder", folder)

@@ -114,7 +114,7 @@ def find_places(layout: Layout, root: Path | None, annos: Path | None) -> list[P
     A folder counts that has pictures or a box file, an annotation file where no folder has its name.
     """
     annos = find_annos(layout, root, annos)
-    folders = _by_name(list(_folders(layout, root, annos)), layout) if root is not None else {}
+    folders = _by_name(list(walk_folders(layout, root, annos)), layout) if root is not None else {}
     if not folders and root is not None and (inner := _only_folder(root)) is not None:
         # An archive unpacked into a folder of its own name.
         return find_places(layout, inner, annos)
@@ -186,7 +186,7 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _folders(layout: Layout, root: Path, annos: Path | None) -> Iterator[Place]:
+def walk_folders(layout: Layout, root: Path, annos: Path | None) -> Iterator[Place]:
     """The folders (and video files) that the layout's patterns name and that hold a sequence."""
     seen: set[Path] = set()
     for pattern in layout.sequences:

@@ -1,0 +1,8 @@
+"""Finds what is wrong with a dataset before a tracker does: stable codes, remedies, known faults named as such."""
+
+from __future__ import annotations
+
+from tnllt.datasets.check.findings import CODES, Finding, Report, Severity
+from tnllt.datasets.check.run import check_dataset
+
+__all__ = ["CODES", "Finding", "Report", "Severity", "check_dataset"]

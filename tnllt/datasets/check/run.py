@@ -1,0 +1,89 @@
+"""Runs every check over a dataset, in parallel where images are decoded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+from tnllt.datasets.check.findings import Finding, Report
+from tnllt.datasets.check.sequences import Checked, check_sequence, make_finding
+from tnllt.datasets.check.whole import check_whole
+from tnllt.datasets.dataset import find_dataset
+from tnllt.datasets.images import examine
+
+#: Called with (done, total) as images are decoded.
+Progress = Callable[[int, int], None]
+_CHUNK = 16
+
+
+def check_dataset(
+    name_or_folder: str | Path,
+    root: str | Path | None = None,
+    annos: str | Path | None = None,
+    *,
+    names: Iterable[str] | None = None,
+    decode: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Checks a dataset that `open_dataset` would open, with the sequences that it would leave out.
+
+    Args:
+        name_or_folder, root, annos: as for `open_dataset`.
+        names: only these sequences; what concerns the whole dataset is then not checked.
+        decode: decode every image; finds undecodable and truncated files, and frames of another size.
+        workers: decoding threads, by default one per processor.
+        progress: told how far the decoding is.
+    """
+    layout, places = find_dataset(name_or_folder, root, annos)
+    if names is not None:
+        from tnllt.datasets.dataset import match_names
+
+        wanted = set(match_names(list(names), [place.name for place in places]))
+        places = [place for place in places if place.name in wanted]
+    checked = [check_sequence(place) for place in places]
+    folder = next((place.root for place in places if place.root is not None), None)
+    side = next((place.annos for place in places if place.annos is not None), None)
+    report = Report(
+        dataset=layout.name,
+        title=layout.title or layout.name,
+        root=str(folder or side or name_or_folder),
+        sequences=len(places),
+        with_frames=sum(bool(one.images) or one.place.is_video for one in checked),
+        boxes=sum(len(one.boxes) for one in checked if one.boxes is not None),
+    )
+    report.findings += [finding for one in checked for finding in one.findings]
+    if names is None:
+        report.findings += check_whole(layout, checked, folder)
+    if decode:
+        report.images_decoded = sum(len(one.images) for one in checked)
+        report.findings += _decode(checked, workers or os.cpu_count() or 1, progress)
+    return report
+
+
+def _decode(checked: list[Checked], workers: int, progress: Progress | None) -> Iterator[Finding]:
+    """Decodes every image once, in chunks that bound how many wait."""
+    total, done = sum(len(one.images) for one in checked), 0
+    with ThreadPoolExecutor(workers) as pool:
+        for one in checked:
+            sizes: dict[tuple[int, int], list[int]] = {}
+            images = iter(enumerate(one.images, start=1))
+            while chunk := list(islice(images, _CHUNK * workers)):
+                results = pool.map(examine, (path for _, path in chunk))
+                for (number, path), (fault, size) in zip(chunk, results, strict=True):
+                    if fault is not None:
+                        message = f"frame {number} ({path.name}), {path.stat().st_size:,} bytes"
+                        yield Finding(fault, message, one.place.name, path, (number,), 1, one.place.layout.name)
+                    if size is not None:
+                        sizes.setdefault(size, []).append(number)
+                done += len(chunk)
+                if progress is not None:
+                    progress(done, total)
+            if len(sizes) > 1:
+                most = max(sizes, key=lambda size: len(sizes[size]))
+                others = ", ".join(f"{w}x{h} from frame {sizes[h, w][0]}" for h, w in sizes if (h, w) != most)
+                message = f"{most[1]}x{most[0]}, but {others}"
+                yield make_finding(one.place, "image-size", message, one.place.image_folder)

@@ -1,0 +1,289 @@
+"""Checks of one sequence: frames against boxes against flags, the sentence, the attributes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.datasets import reader, text
+from tnllt.datasets.check.findings import Finding
+from tnllt.datasets.frames import ImageFrames, VideoFrames, frame_number, is_frame, is_preview
+from tnllt.datasets.images import image_size
+from tnllt.datasets.places import Place
+from tnllt.errors import DataError, DataWarning, TnlltError
+from tnllt.sequence import Boxes, Flags
+
+_SHOWN = 100
+# A sentence that stops at one of these was cut off.
+_OPEN_ENDS = frozenset(
+    [
+        ",",
+        "a",
+        "an",
+        "the",
+        "of",
+        "on",
+        "in",
+        "at",
+        "with",
+        "and",
+        "or",
+        "to",
+        "by",
+        "for",
+        "from",
+        "near",
+        "behind",
+        "whose",
+        "which",
+        "that",
+        "is",
+        "are",
+    ]
+)
+
+
+@dataclass
+class Checked:
+    """What the checks of one sequence leave for those of the whole dataset.
+
+    Attributes:
+        boxes: its boxes, or None where they cannot be read.
+        images: paths of all its frames on disk.
+        findings: what is wrong with it.
+    """
+
+    place: Place
+    boxes: Boxes | None
+    images: list[Path]
+    findings: list[Finding]
+
+
+def check_sequence(place: Place) -> Checked:
+    """Every check of one sequence that needs no decoding."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # what readers warn of is found here with a code
+        boxes, findings = _read_boxes(place)
+        images = _images(place)
+        size = _size(place, images)
+        findings += [*_counts(place, boxes, images), *_previews(place), *_gaps(place, images)]
+        if boxes is not None:
+            present, faults = _flags(place, boxes)
+            findings += [*faults, *_boxes(place, boxes, present, size), *_differing_annos(place, boxes)]
+        findings += [*_language(place), *_attributes(place)]
+    return Checked(place, boxes, images, findings)
+
+
+def make_finding(place: Place, code: str, message: str, path: Path | None = None) -> Finding:
+    return Finding(code, message, place.name, path, benchmark=place.layout.name)
+
+
+def _at_frames(place: Place, code: str, which: NDArray[np.bool_] | np.bool_, message: str) -> Iterator[Finding]:
+    """A finding about the frames where `which` (T,) holds, if there are any."""
+    frames = np.flatnonzero(which) + 1
+    if len(frames):
+        plural = f"{len(frames):,} frame{'s' * (len(frames) > 1)}"
+        shown = tuple(int(frame) for frame in frames[:_SHOWN])
+        note = f"{plural} {message} ({_ranges(shown)})"
+        yield Finding(code, note, place.name, place.box_file, shown, len(frames), place.layout.name)
+
+
+def _ranges(frames: tuple[int, ...], most: int = 6) -> str:
+    """`3, 7-9` for (3, 7, 8, 9)."""
+    parts: list[list[int]] = []
+    for frame in frames:
+        if parts and frame == parts[-1][1] + 1:
+            parts[-1][1] = frame
+        else:
+            parts.append([frame, frame])
+    text_ = [str(a) if a == b else f"{a}-{b}" for a, b in parts]
+    return ", ".join(text_[:most]) + (", ..." if len(text_) > most else "")
+
+
+def _read_boxes(place: Place) -> tuple[Boxes | None, list[Finding]]:
+    if place.box_file is None:
+        return None, [make_finding(place, "boxes-missing", "has no box file", place.folder)]
+    try:
+        return reader.read_groundtruth(place), []
+    except DataError as error:
+        return None, [make_finding(place, "boxes-unreadable", str(error), place.box_file)]
+
+
+def _images(place: Place) -> list[Path]:
+    frames = reader.make_frames(place)
+    return [frames.folder / name for name in frames.found()] if isinstance(frames, ImageFrames) else []
+
+
+def _size(place: Place, images: list[Path]) -> tuple[int, int] | None:
+    """(height, width) of the first frame, None where it cannot be told."""
+    try:
+        if images:
+            return image_size(images[0])
+        frames = reader.make_frames(place)
+        return None if frames is None else (frames[0].shape[0], frames[0].shape[1])
+    except TnlltError:
+        return None
+
+
+def _counts(place: Place, boxes: Boxes | None, images: list[Path]) -> Iterator[Finding]:
+    frames = reader.make_frames(place)
+    if frames is None:
+        if place.folder is not None:
+            yield make_finding(place, "frames-missing", "its folder holds no pictures", place.folder)
+        return
+    if boxes is None or place.first_box_only:
+        return
+    try:
+        found = frames.found() if isinstance(frames, VideoFrames) else len(images)
+    except DataError as error:
+        yield make_finding(place, "frames-missing", str(error), place.folder)
+        return
+    if found > len(boxes):
+        yield make_finding(place, "frames-more", f"{found} frames, {len(boxes)} boxes", place.image_folder)
+    elif found < len(boxes):
+        yield make_finding(place, "boxes-more", f"{len(boxes)} boxes, {found} frames", place.box_file)
+
+
+def _previews(place: Place) -> Iterator[Finding]:
+    if place.folder is None or place.is_video:
+        return
+    names = {path.name for folder in {place.folder, place.image_folder or place.folder} for path in folder.iterdir()}
+    previews = sorted(name for name in names if is_preview(name))
+    if place.image_folder is None:
+        previews += sorted(name for name in names if is_frame(name))  # a lone picture beside the boxes
+    if previews:
+        shown = ", ".join(previews[:3]) + (", ..." if len(previews) > 3 else "")
+        yield make_finding(place, "image-preview", shown, place.folder)
+
+
+def _gaps(place: Place, images: list[Path]) -> Iterator[Finding]:
+    numbers = [number for number in (frame_number(path.name) for path in images) if number is not None]
+    if len(numbers) != len(images) or len(numbers) < 2:
+        return
+    lost = [(a, b) for a, b in pairwise(numbers) if b != a + 1]
+    if lost:
+        shown = ", ".join(f"{a} -> {b}" for a, b in lost[:4]) + (", ..." if len(lost) > 4 else "")
+        yield make_finding(place, "frames-gap", f"file numbers jump {len(lost)} times: {shown}", place.image_folder)
+
+
+def _flags(place: Place, boxes: Boxes) -> tuple[Flags | None, list[Finding]]:
+    """(present or None, findings)."""
+    findings: list[Finding] = []
+    for path, _ in place.flag_files:
+        try:
+            values = text.read_flags(path)
+        except DataError as error:
+            return None, [make_finding(place, "flags-unreadable", str(error), path)]
+        if len(values) and not np.isin(values, (0, 1)).all():
+            strange = sorted({int(v) for v in values} - {0, 1})
+            message = f"{path.name} holds {', '.join(map(str, strange[:5]))}; a flag is 0 or 1"
+            return None, [make_finding(place, "flags-unreadable", message, path)]
+        if len(values) != len(boxes):
+            code = "flags-more" if len(values) > len(boxes) else "flags-fewer"
+            findings.append(make_finding(place, code, f"{len(values)} flags, {len(boxes)} boxes", path))
+    if any(finding.code == "flags-fewer" for finding in findings):
+        return None, findings
+    try:
+        return reader.read_presence(place, boxes), findings
+    except DataError as error:
+        return None, [*findings, make_finding(place, "flags-polarity", str(error))]
+
+
+def _boxes(place: Place, boxes: Boxes, present: Flags | None, size: tuple[int, int] | None) -> Iterator[Finding]:
+    missing = np.isnan(boxes).any(axis=1)
+    area = (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
+    if not area[0]:
+        yield make_finding(place, "first-box", f"row 1 is {boxes[0].tolist()}", place.box_file)
+    # Without flags a box of zero area is the only way to say "absent", as OTB and UAV123 do.
+    seen = present if present is not None else area
+    yield from _at_frames(place, "box-empty", seen & ~area & ~missing, "flagged present with a box of no area")
+    if not place.first_box_only:
+        unsaid = missing if present is None else missing & present
+        yield from _at_frames(place, "box-unannotated", unsaid, "without a box")
+    judged = seen & area
+    corner = judged & ((boxes[:, 0] <= 0) | (boxes[:, 1] <= 0))
+    yield from _at_frames(place, "box-corner", corner, "with x or y not above 0")
+    if size is None:
+        return
+    height, width = size
+    right, bottom = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
+    outside = judged & ((right <= 0) | (bottom <= 0) | (boxes[:, 0] >= width) | (boxes[:, 1] >= height))
+    yield from _at_frames(place, "box-outside", outside, f"with their box outside the {width}x{height} picture")
+    # Releases count pixels from 0 or from 1: a box may end one pixel behind the last.
+    over = judged & ~outside
+    over &= (boxes[:, 0] < 0) | (boxes[:, 1] < 0) | (right > width + 1) | (bottom > height + 1)
+    yield from _at_frames(place, "box-overhang", over, f"with their box over the border of {width}x{height}")
+
+
+def _differing_annos(place: Place, boxes: Boxes) -> Iterator[Finding]:
+    """Whether annos/ and the sequence's own folder say the same, where both are there."""
+    others = [path for path in place.files(place.layout.boxes) if path.is_file() and path != place.box_file]
+    for path in others:
+        try:
+            other = text.read_boxes(path, place.layout.box_format)
+        except DataError as error:
+            yield make_finding(place, "boxes-unreadable", str(error), path)
+            continue
+        if other.shape != boxes.shape:
+            yield make_finding(
+                place, "annos-differ", f"{len(boxes)} boxes here, {len(other)} in {path}", place.box_file
+            )
+            continue
+        same = np.asarray((other == boxes) | (np.isnan(other) & np.isnan(boxes)))
+        differ = np.logical_not(same.all(axis=1))
+        yield from _at_frames(place, "annos-differ", differ, f"differ from {path}")
+
+
+def _language(place: Place) -> Iterator[Finding]:
+    path = place.language_file
+    if path is None:
+        return
+    try:
+        sentence = reader.read_language(place)
+    except TnlltError as error:
+        yield make_finding(place, "language-odd", str(error), path)
+        return
+    if sentence is None:
+        yield make_finding(place, "language-empty", f"{path.name} is empty", path)
+        return
+    faults = odd_sentence(sentence)
+    if path.suffix == ".txt" and sum(bool(line.strip()) for line in text.read_text(path).splitlines()) > 1:
+        faults.append("more than one line (the first is used)")
+    if faults:
+        yield make_finding(place, "language-odd", f"{sentence[:80]!r}: {'; '.join(faults)}", path)
+
+
+def odd_sentence(sentence: str) -> list[str]:
+    """What looks wrong about a sentence that names a target."""
+    faults = []
+    if "  " in sentence:
+        faults.append("two spaces")
+    if any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cn") or c == "\ufffd" for c in sentence):
+        faults.append("control or undecodable characters")
+    if not any(c.isalpha() for c in sentence):
+        faults.append("no letter in it")
+    words = re.findall(r"[\w']+|,", sentence.lower())
+    if words and words[-1] in _OPEN_ENDS and not sentence.rstrip().endswith("."):
+        faults.append(f"cut off? it ends with {words[-1]!r}")
+    if len(words) == 1 and len(sentence) <= 2:
+        faults.append("too short to name anything")
+    if len(sentence) > 500:
+        faults.append(f"{len(sentence)} characters")
+    if re.search(r"\b(\w+) \1\b", sentence.lower()):
+        faults.append("a word twice in a row")
+    return faults
+
+
+def _attributes(place: Place) -> Iterator[Finding]:
+    try:
+        reader.read_attributes(place)
+    except DataError as error:
+        yield make_finding(place, "attributes-unreadable", str(error), place.attribute_file)

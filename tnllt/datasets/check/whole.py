@@ -1,0 +1,180 @@
+"""Checks of a dataset as a whole: names, copies, split lists, the sense of its flags."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tnllt.datasets import splits, text
+from tnllt.datasets.check.findings import Finding
+from tnllt.datasets.check.sequences import Checked, make_finding
+from tnllt.datasets.dataset import split_names
+from tnllt.datasets.layout import Clip, Layout
+from tnllt.datasets.places import Place, walk_folders
+from tnllt.datasets.reader import present_value
+from tnllt.errors import DataError
+
+
+def check_whole(layout: Layout, checked: list[Checked], root: Path | None) -> Iterator[Finding]:
+    """Every check that needs more than one sequence."""
+    places = [c.place for c in checked]
+    yield from _sense(layout, checked)
+    yield from _names(places)
+    yield from _copies(checked)
+    yield from _lonely(places)
+    if root is not None:
+        yield from _twice(layout, root)
+        yield from _nested(layout, root)
+    yield from _splits(layout, places, root)
+
+
+def _sense(layout: Layout, checked: list[Checked]) -> Iterator[Finding]:
+    """Both senses of the flags against the boxes of zero area: which fits, and is it the one in use."""
+    pairs = []
+    meant: set[int | None] = set()
+    for one in checked:
+        for path, flag in one.place.flag_files:
+            # In a file of one cause (LaSOT's out_of_view) a target may be absent by another.
+            if one.boxes is None or len(one.place.flag_files) > 1:
+                continue
+            try:
+                pairs.append((one.boxes, text.read_flags(path)))
+            except DataError:
+                continue
+            meant.add(flag.present)
+    if not pairs:
+        return
+    empty = sum(int((~((b[:, 2] > 0) & (b[:, 3] > 0))).sum()) for b, _ in pairs)
+    fits = present_value(pairs)
+    if fits is None:
+        why = "no box has zero area" if not empty else f"the {empty:,} boxes of zero area do not agree"
+        yield _general(layout, "flags-sense", f"not to be told: {why}; read as {_words(meant)}")
+        return
+    agree = sum(int((~((b[:n, 2] > 0) & (b[:n, 3] > 0)) & (f[:n] != fits)).sum()) for b, f, n in _cut(pairs))
+    told = f"{fits} = present fits {agree:,} of the {empty:,} boxes of zero area"
+    if meant <= {fits, None}:
+        yield _general(layout, "flags-sense", f"{told}; so they are read")
+    else:
+        yield _general(layout, "flags-polarity", f"{told}, but they are read as {_words(meant)}")
+
+
+def _cut(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    return ((boxes, flags, min(len(boxes), len(flags))) for boxes, flags in pairs)
+
+
+def _words(meant: set[int | None]) -> str:
+    return " and ".join(f"{value} = present" for value in sorted(v for v in meant if v is not None)) or "unstated"
+
+
+def _names(places: list[Place]) -> Iterator[Finding]:
+    folded: dict[str, list[Place]] = defaultdict(list)
+    for place in places:
+        folded[place.name.casefold()].append(place)
+    for group in folded.values():
+        if len(group) > 1:
+            names = ", ".join(place.name for place in group)
+            yield make_finding(group[0], "name-case", f"{names} differ in case alone", group[0].folder)
+            continue
+        folder, name = group[0].folder, group[0].name
+        if folder is not None and folder.name != name and folder.name.casefold() == name.casefold():
+            yield make_finding(group[0], "name-case", f"annotated as {name}, its folder is {folder.name}", folder)
+
+
+def _twice(layout: Layout, root: Path) -> Iterator[Finding]:
+    if layout.path_names:
+        return
+    count = Counter(place.name for place in walk_folders(layout, root, None))
+    for name, times in count.items():
+        if times > 1:
+            yield Finding("name-twice", f"{times} folders of this name", name, root, benchmark=layout.name)
+
+
+def _copies(checked: list[Checked]) -> Iterator[Finding]:
+    """Sequences with the same boxes, and targets that share their frames."""
+    same: dict[bytes, list[Place]] = defaultdict(list)
+    videos: dict[tuple[Path, int, int | None], list[Place]] = defaultdict(list)
+    for one in checked:
+        place = one.place
+        if one.boxes is not None and len(one.boxes) > 1 and not place.first_box_only:
+            same[hashlib.sha256(one.boxes.tobytes()).digest()].append(place)
+        if place.image_folder is not None:
+            clip = place.clip or Clip("")
+            videos[place.image_folder, clip.first, clip.last].append(place)
+    for group in same.values():
+        if len(group) > 1:
+            yield make_finding(group[0], "content-twice", f"same boxes as {_others(group)}", group[0].box_file)
+    for group in videos.values():
+        if len(group) > 1:
+            yield make_finding(group[0], "frames-shared", f"same frames as {_others(group)}", group[0].image_folder)
+
+
+def _others(group: list[Place]) -> str:
+    return ", ".join(place.name for place in group[1:])
+
+
+def _lonely(places: list[Place]) -> Iterator[Finding]:
+    """Sequences that lack a file which others have."""
+    having_of = {
+        "language-missing": [place.language_file is not None for place in places],
+        "attributes-missing": [place.attribute_file is not None for place in places],
+    }
+    for code, having in having_of.items():
+        if any(having):
+            lacking = [place for place, there in zip(places, having, strict=True) if not there]
+            message = f"{sum(having)} other sequences have one"
+            yield from (make_finding(place, code, message, place.folder) for place in lacking)
+
+
+def _nested(layout: Layout, root: Path) -> Iterator[Finding]:
+    for name in ("annos", "tracking_results", layout.title):
+        inner = root / name / name
+        if name and inner.is_dir():
+            yield _general(layout, "folder-nested", f"{name}/{name}", inner)
+
+
+def _splits(layout: Layout, places: list[Place], root: Path | None) -> Iterator[Finding]:
+    names = {place.name.casefold() for place in places}
+    lists: dict[str, tuple[str, ...]] = {}
+    for split in ("train", "val", "test", "all"):
+        own, listed = split_names(layout, places, split)
+        if listed is None:
+            continue
+        if split != "all":
+            lists[split] = listed
+        if not own and names.isdisjoint(name.casefold() for name in splits.packaged(layout.name, "all") or listed):
+            continue  # nothing of the release is here: another dataset in its layout
+        here = "the folder's own list" if own else "the release's list"
+        missing = [name for name in listed if name.casefold() not in names]
+        if missing:
+            shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+            message = f"{split}: {len(missing)} of {len(listed)} names of {here} are not here ({shown})"
+            yield _general(layout, "split-missing", message)
+        twice = [name for name, times in Counter(listed).items() if times > 1]
+        if twice:
+            yield _general(layout, "split-twice", f"{split}: {', '.join(twice[:5])}")
+    shared = set(lists.get("train", ())) & set(lists.get("test", ()))
+    if shared:
+        shown = ", ".join(sorted(shared)[:5])
+        yield _general(layout, "split-overlap", f"{len(shared)} names in both train and test: {shown}")
+    if lists:
+        listed_names = {name.casefold() for names_ in lists.values() for name in names_}
+        extra = [place.name for place in places if place.name.casefold() not in listed_names]
+        if extra:
+            shown = ", ".join(extra[:5]) + (", ..." if len(extra) > 5 else "")
+            yield _general(layout, "split-unlisted", f"{len(extra)} sequences: {shown}")
+    yield from _newlines(layout, root)
+
+
+def _newlines(layout: Layout, root: Path | None) -> Iterator[Finding]:
+    files = [] if root is None else [*sorted((root / "splits").glob("*.txt")), *sorted(root.glob("*_set.txt"))]
+    for path in files:
+        if splits.read(path) and not text.read_text(path).endswith("\n"):
+            yield _general(layout, "split-newline", path.name, path)
+
+
+def _general(layout: Layout, code: str, message: str, path: Path | None = None) -> Finding:
+    return Finding(code, message, path=path, benchmark=layout.name)
