@@ -1,0 +1,203 @@
+"""A planned scene: everything that is known of a sequence before a pixel is drawn, and drawing any frame of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.datasets.synth.cast import say
+from tnllt.datasets.synth.config import SynthConfig
+from tnllt.datasets.synth.facts import IN_VIEW, Facts
+from tnllt.datasets.synth.looks import Look
+from tnllt.datasets.synth.render import Region, Rendered, paint, render
+from tnllt.datasets.synth.sprites import Sprite
+from tnllt.errors import UsageError
+
+if TYPE_CHECKING:
+    from tnllt.datasets.synth.sources import Library
+
+Picture = NDArray[np.uint8]
+FADE = 8  #: frames in which one look gives way to the next
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One sprite over T frames, drawn in the order of `ScenePlan.layers`.
+
+    Attributes:
+        role: "target", "distractor", "occluder" or "shade" (darkens, hides nothing).
+        looks: (first frame, look), in order.
+        matrix: (T, 2, 3), raster pixels -> frame pixels.
+        wave: (T, 4) deformation: amplitudes in raster pixels along x and y, their phases; None: rigid.
+        blur: (T, 2) vector of motion blur in frame pixels; None: sharp.
+        opacity: (T,) 0..1; None: solid.
+    """
+
+    role: str
+    looks: tuple[tuple[int, Look], ...]
+    matrix: NDArray[np.float64]
+    wave: NDArray[np.float64] | None = None
+    blur: NDArray[np.float64] | None = None
+    opacity: NDArray[np.float64] | None = None
+
+    def look(self, index: int) -> Look:
+        """The look in frame `index`; in the middle of a change, the one that prevails."""
+        return [look for first, look in self.looks if index >= first][-1]
+
+    def rasters(self, library: Library, index: int) -> tuple[Picture, ...]:
+        """Premultiplied RGBA rasters of frame `index`, halved again and again."""
+        for (_, before), (first, after) in zip(self.looks, self.looks[1:], strict=False):
+            share = (index - first) / FADE + 0.5
+            if 0 < share < 1:
+                pairs = zip(library.sprite(before).levels, library.sprite(after).levels, strict=True)
+                return tuple(np.asarray(cv2.addWeighted(a, 1 - share, b, share, 0), np.uint8) for a, b in pairs)
+        return library.sprite(self.look(index)).levels
+
+
+@dataclass(eq=False)
+class ScenePlan:
+    """One sequence of T frames, planned; `render` draws any frame of it, in any order.
+
+    Attributes:
+        seed, config: what it was made from (with the library's sources).
+        layers: back to front.
+        target: index of the target's layer.
+        picture: number of the background in the library.
+        background: (T, 2, 3), background pixels -> frame pixels.
+        facts: what the flags follow from.
+        boxes: (T, 4) float64 x, y, w, h of the target's whole extent within the frame (what an occluder hides
+            included); zeros where it is absent.
+        present: (T,) bool, at least a twentieth of the target shows.
+        attributes: {name: bool}, TNLLT's 15.
+        phrases: (first frame, noun phrase that is true from there on).
+        place: per frame "", "on the left", ...: told where a distractor looks exactly alike.
+        template: sentence around the phrase (`cast.say`).
+        wrong: a sentence that is true of a distractor (or of nothing) and never of the target.
+    """
+
+    seed: int
+    config: SynthConfig
+    library: Library = field(repr=False)
+    layers: tuple[Layer, ...] = field(repr=False)
+    target: int
+    picture: int
+    background: NDArray[np.float64] = field(repr=False)
+    facts: Facts = field(repr=False)
+    boxes: NDArray[np.float64] = field(repr=False)
+    present: NDArray[np.bool_] = field(repr=False)
+    attributes: dict[str, bool]
+    phrases: tuple[tuple[int, str], ...]
+    place: tuple[str, ...] | None
+    template: str
+    wrong: str
+    track: str = ""
+    clutter: tuple[Layer, ...] = field(default=(), repr=False)
+    camera_blur: NDArray[np.float64] | None = field(default=None, repr=False)
+    attack: NDArray[np.float64] | None = field(default=None, repr=False)
+    balance: NDArray[np.float64] = field(default_factory=lambda: np.ones((1, 3)), repr=False)
+    gamma: float = 1.0
+    softness: float = 0.0
+    noise: float = 0.0
+    jpeg: int = 0
+    grey: bool = False
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def width(self) -> int:
+        return self.config.width
+
+    @property
+    def height(self) -> int:
+        return self.config.height
+
+    @property
+    def visible(self) -> NDArray[np.float64]:
+        """(T,) share of the target that shows."""
+        return self.facts.visible
+
+    @property
+    def language(self) -> str:
+        """The sequence's sentence: true in the first frame, and as long as `language_true` says."""
+        return self.description(0)
+
+    def description(self, index: int) -> str:
+        """The sentence that is true of the target in frame `index`, in the words of `language`."""
+        phrase = [p for first, p in self.phrases if index >= first][-1]
+        place = self.place[index] if self.place is not None else ""
+        return say(self.template, f"{phrase} {place}".strip())
+
+    @cached_property
+    def descriptions(self) -> tuple[str, ...]:
+        """`description` of every frame."""
+        return tuple(self.description(i) for i in range(len(self)))
+
+    @cached_property
+    def language_true(self) -> NDArray[np.bool_]:
+        """(T,) whether the first sentence is still true."""
+        return np.array([d == self.language for d in self.descriptions], bool)
+
+    def tone(self, index: int) -> NDArray[np.uint8]:
+        """Light of frame `index` as a table (1, 256, 3)."""
+        gain = self.facts.light[index] * self.balance[min(index, len(self.balance) - 1)]
+        curve = np.linspace(0, 1, 256)[:, None] ** self.gamma * 255 * gain
+        return np.asarray(np.clip(curve, 0, 255)[None], np.uint8)
+
+    def backdrop(self) -> tuple[Picture, ...]:
+        """The background and its halvings; with clutter, a copy that is strewn with it."""
+        levels = self.library.picture(self.picture)
+        return self._strewn if self.clutter else levels
+
+    @cached_property
+    def _strewn(self) -> tuple[Picture, ...]:
+        levels = self.library.picture(self.picture)
+        out = [paint(levels[0].copy(), self.clutter, self.library)]
+        for below in levels[1:]:
+            out.append(np.asarray(cv2.resize(out[-1], below.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8))
+        return tuple(out)
+
+    def render(
+        self, index: int, region: Region | None = None, size: int | tuple[int, int] | None = None, mask: bool = False
+    ) -> Rendered:
+        """Draws frame `index` or a region of it (see `render.render`). Raises IndexError out of range."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        return render(self, index % len(self), region, size, mask)
+
+
+def affine(
+    center: NDArray[np.float64], scale: NDArray[np.float64], angle: NDArray[np.float64], sprite: Sprite
+) -> NDArray[np.float64]:
+    """Matrices (T, 2, 3) that put the sprite's own centre at `center` (T, 2), scaled (T, 2), turned (T,) degrees."""
+    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    out = np.empty((len(center), 2, 3))
+    out[:, 0, 0], out[:, 0, 1] = cos * scale[:, 0], -sin * scale[:, 1]
+    out[:, 1, 0], out[:, 1, 1] = sin * scale[:, 0], cos * scale[:, 1]
+    out[:, :, 2] = center - out[:, :, :2] @ sprite.center
+    return out
+
+
+def bounds(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Boxes (T, 4) around points, x and y (T, P)."""
+    left, top = x.min(axis=1), y.min(axis=1)
+    return np.stack([left, top, x.max(axis=1) - left, y.max(axis=1) - top], axis=1)
+
+
+def clipped(
+    boxes: NDArray[np.float64], visible: NDArray[np.float64], width: int, height: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Ground truth from whole extents: cut at the frame's border, zeros where too little shows. Also the presence."""
+    low = np.clip(boxes[:, :2], 0, (width, height))
+    high = np.clip(boxes[:, :2] + boxes[:, 2:], 0, (width, height))
+    out = np.concatenate([low, high - low], axis=1)
+    present = (visible >= IN_VIEW) & (out[:, 2:] >= 1).all(axis=1)
+    out[~present] = 0
+    if not present[0]:
+        raise UsageError("the target is not in view in the first frame")  # pragma: no cover - planning rules it out
+    return out, np.asarray(present, bool)
