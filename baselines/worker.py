@@ -1,0 +1,492 @@
+"""Runs one upstream tracker in its own interpreter and its own clone, and answers over a pair of pipes.
+
+Python 3.7 syntax; the standard library, numpy and OpenCV until upstream code is imported. Started by the bridge in
+`tnllt.tracking.baselines`; nothing in here imports tnllt.
+
+A message is a 16-byte head (b"TNLT", length of the JSON, length of the payload; big endian), a JSON object in UTF-8
+and a payload of raw bytes (one RGB frame). No pickle. Requests carry "op": start, initialize, track, finish, close.
+Each is answered by one object with "ok": true, or by "ok": false with the error's text and upstream's traceback.
+Answers go through a private copy of the standard output that is taken before anything else happens, so whatever
+upstream prints, even from C, reaches the log and never the protocol.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import struct
+import sys
+import threading
+import time
+import traceback
+import types
+
+PROTOCOL = 1
+HEAD = struct.Struct(">4sIQ")
+MAGIC = b"TNLT"
+
+#: Packages that draw or log: where one is missing, calls to it may be swallowed.
+LOGGERS = ("wandb", "visdom", "visdom.server", "tensorboardX")
+#: Packages that upstream files import at their top but that tracking never calls.
+UNUSED = (*LOGGERS, "jpeg4py", "ipdb", "lmdb", "tikzplotlib", "seaborn")
+
+
+class WorkerError(Exception):
+    """Something this script itself found wrong; its text is meant for the user."""
+
+
+# ---------------------------------------------------------------- the protocol
+
+
+class Channel(object):
+    """Framed messages over two binary files."""
+
+    def __init__(self, source, sink):
+        self.source, self.sink = source, sink
+
+    def send(self, message, payload=b""):
+        text = json.dumps(message).encode("utf-8")
+        self.sink.write(HEAD.pack(MAGIC, len(text), len(payload)))
+        self.sink.write(text)
+        self.sink.write(payload)
+        self.sink.flush()
+
+    def receive(self):
+        """The next (message, payload); (None, b"") where the other side has hung up."""
+        head = self._read(HEAD.size)
+        if head is None:
+            return None, b""
+        magic, text_length, payload_length = HEAD.unpack(head)
+        if magic != MAGIC:
+            raise WorkerError("not a message of this protocol: %r" % magic)
+        text = self._read(text_length)
+        payload = self._read(payload_length) if payload_length else b""
+        if text is None or payload is None:
+            return None, b""
+        return json.loads(text.decode("utf-8")), payload
+
+    def _read(self, length):
+        block = bytearray(length)
+        view, done = memoryview(block), 0
+        while done < length:
+            count = self.source.readinto(view[done:])
+            if not count:
+                return None
+            done += count
+        return block
+
+
+def take_pipes():
+    """Private copies of stdin and stdout; the public ones become the null device and a copy of stderr."""
+    requests, answers = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return Channel(os.fdopen(requests, "rb"), os.fdopen(answers, "wb"))
+
+
+# ------------------------------------------- before upstream code is imported
+
+
+def prepare(spec):
+    """Working folder, import path, `local` modules, what newer libraries dropped, the device."""
+    sys.dont_write_bytecode = True
+    enter_scratch(spec["scratch"], spec["repo"])
+    own = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != own]
+    sys.path[:0] = [spec["repo"]] + [os.path.join(spec["repo"], folder) for folder in spec.get("paths", [])]
+    inject_local_modules(spec)
+    fill_gaps()
+    place_on(spec.get("device", "cuda"))
+
+
+def enter_scratch(scratch, repo):
+    """Go to an empty folder and fill it with links to the clone's entries.
+
+    Paths relative to the clone are found, and what upstream writes to its working folder stays out of the clone.
+    """
+    for name in os.listdir(repo):
+        if name != ".git":
+            os.symlink(os.path.join(repo, name), os.path.join(scratch, name))
+    os.chdir(scratch)
+
+
+def inject_local_modules(spec):
+    """Stand-ins for the two files with machine paths that each upstream user writes for himself."""
+    given = {"prj_dir": spec["repo"], "save_dir": spec["save_dir"], "workspace_dir": spec["save_dir"]}
+    given["tensorboard_dir"] = os.path.join(spec["save_dir"], "tensorboard")
+    given.update(spec.get("env", {}))
+
+    class EnvironmentSettings(object):
+        def __init__(self):
+            self.__dict__.update(given)
+
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return ""
+
+    # Checkpoints hold this object, so it must be found again under this name.
+    EnvironmentSettings.__module__ = "lib.train.admin.local"
+    EnvironmentSettings.__qualname__ = "EnvironmentSettings"
+    train = types.ModuleType("lib.train.admin.local")
+    train.EnvironmentSettings = EnvironmentSettings
+    test = types.ModuleType("lib.test.evaluation.local")
+    test.local_env_settings = EnvironmentSettings
+    sys.modules[train.__name__] = train
+    sys.modules[test.__name__] = test
+
+
+class Unused(object):
+    """Stands for anything of a package that is not installed and not needed."""
+
+    def __init__(self, name):
+        self._name = name
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Unused(self._name + "." + name)
+
+    def __call__(self, *args, **kwargs):
+        package = self._name.split(".")[0]
+        if package in LOGGERS:
+            return Unused(self._name)
+        raise WorkerError("upstream calls %s, which this interpreter lacks: pip install %s" % (self._name, package))
+
+
+def fill_gaps():
+    """What newer numpy, torch and torchvision dropped, and packages imported but never used; only where missing."""
+    lacking = [name for name in UNUSED if importlib.util.find_spec(name.split(".")[0]) is None]
+    for name in lacking:
+        sys.modules[name] = stub_module(name)
+    import warnings
+
+    import numpy
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, kind in (("float", float), ("int", int), ("bool", bool), ("object", object)):
+            if not hasattr(numpy, name):
+                setattr(numpy, name, kind)
+    if importlib.util.find_spec("torch") is not None:
+        fill_torch_gaps()
+
+
+def stub_module(name):
+    module = types.ModuleType(name)
+    module.__path__ = []
+    module.__getattr__ = lambda attribute: getattr(Unused(name), attribute)
+    return module
+
+
+def fill_torch_gaps():
+    import collections.abc
+    import math
+
+    import torch
+
+    if importlib.util.find_spec("torch._six") is None:
+        six = types.ModuleType("torch._six")
+        six.string_classes, six.int_classes = (str, bytes), int
+        six.container_abcs, six.inf = collections.abc, math.inf
+        sys.modules["torch._six"] = torch._six = six
+    if "weights_only" in inspect.signature(torch.load).parameters:
+        original = torch.load
+
+        # Upstream checkpoints are pickles with settings objects. The bridge loads only files that the user named.
+        def load(*args, **kwargs):
+            kwargs.setdefault("weights_only", False)
+            return original(*args, **kwargs)
+
+        torch.load = load
+    if importlib.util.find_spec("torchvision") is not None:
+        fill_torchvision_gaps(math.floor)
+
+
+def fill_torchvision_gaps(floor):
+    """Upstream asks for these two wherever it takes torchvision 0.1x for 0.1."""
+    import torchvision.ops
+    import torchvision.ops.misc
+
+    def output_size(dim, image, size, scale_factor):
+        if size is not None:
+            return list(size) if isinstance(size, (tuple, list)) else [size] * dim
+        factors = scale_factor if isinstance(scale_factor, (tuple, list)) else [scale_factor] * dim
+        return [int(floor(image.size(i + 2) * factors[i])) for i in range(dim)]
+
+    if not hasattr(torchvision.ops, "_new_empty_tensor"):
+        torchvision.ops._new_empty_tensor = lambda tensor, shape: tensor.new_empty(shape)
+    if not hasattr(torchvision.ops.misc, "_output_size"):
+        torchvision.ops.misc._output_size = output_size
+
+
+# ------------------------------------------------------------------ the device
+
+
+def place_on(device):
+    """Refuse a missing GPU with a remedy; on "cpu" keep what upstream sends to CUDA where it is."""
+    if importlib.util.find_spec("torch") is None:
+        if device != "cpu":
+            raise WorkerError("torch is not installed in this interpreter (%s)" % sys.executable)
+        return
+    import torch
+
+    if device == "cpu":
+        stay_on_cpu(torch)
+    elif not torch.cuda.is_available():
+        raise WorkerError(
+            "no CUDA device is visible to this interpreter (torch %s): give device=cpu, or a torch built for your "
+            "driver" % torch.__version__
+        )
+
+
+def stay_on_cpu(torch):
+    def local(value):
+        if isinstance(value, str) and value.split(":")[0] == "cuda":
+            return "cpu"
+        if isinstance(value, torch.device) and value.type == "cuda":
+            return torch.device("cpu")
+        return value
+
+    def moved(function, convert_position):
+        def wrapper(*args, **kwargs):
+            if "device" in kwargs:
+                kwargs["device"] = local(kwargs["device"])
+                if isinstance(kwargs["device"], int) and not isinstance(kwargs["device"], bool):
+                    kwargs["device"] = "cpu"
+            if convert_position:
+                args = args[:1] + tuple(local(a) for a in args[1:])
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    def same(value, *args, **kwargs):
+        return value
+
+    torch.Tensor.cuda = torch.nn.Module.cuda = torch.Tensor.pin_memory = same
+    torch.Tensor.to = moved(torch.Tensor.to, True)
+    torch.nn.Module.to = moved(torch.nn.Module.to, True)
+    makers = "tensor as_tensor zeros ones empty full arange linspace eye rand randn randint zeros_like ones_like"
+    for name in makers.split():
+        setattr(torch, name, moved(getattr(torch, name), False))
+    for name in ("set_device", "synchronize", "empty_cache", "reset_peak_memory_stats"):
+        setattr(torch.cuda, name, lambda *args, **kwargs: None)
+    torch.cuda.current_device = lambda: 0
+
+
+# ---------------------------------------------------------------- the tracker
+
+
+class WeightsWatch(object):
+    """Notes, for each `load_state_dict`, how many tensors fitted, were missing or were unexpected."""
+
+    def __init__(self):
+        self.reports = []
+
+    def install(self):
+        if importlib.util.find_spec("torch") is None:
+            return
+        import torch
+
+        original = torch.nn.Module.load_state_dict
+
+        def load_state_dict(module, state_dict, *args, **kwargs):
+            known = module.state_dict()
+            self.reports.append(
+                {
+                    "module": type(module).__name__,
+                    "fitted": sum(1 for key in state_dict if key in known),
+                    "missing": [key for key in known if key not in state_dict],
+                    "unexpected": [key for key in state_dict if key not in known],
+                }
+            )
+            return original(module, state_dict, *args, **kwargs)
+
+        torch.nn.Module.load_state_dict = load_state_dict
+
+    def take(self):
+        """Reports since the last call. WorkerError where the last load, the checkpoint's, fitted nothing at all."""
+        reports, self.reports = self.reports, []
+        if reports and not reports[-1]["fitted"]:
+            last = reports[-1]
+            raise WorkerError(
+                "no tensor of the checkpoint fits %s (it wants %s ..., the file has %s ...): wrong file?"
+                % (last["module"], last["missing"][:2], last["unexpected"][:2])
+            )
+        return reports
+
+
+class Host(object):
+    """Builds the upstream tracker and calls it in the dialect that its record states."""
+
+    def __init__(self):
+        self.spec, self.tracker, self.text, self.used = {}, None, None, False
+        self.weights = WeightsWatch()
+
+    def start(self, message, payload):
+        self.spec = message["spec"]
+        if not os.path.isfile(self.spec["checkpoint"]):
+            raise WorkerError("no weights at %s" % self.spec["checkpoint"])
+        prepare(self.spec)
+        self.weights.install()
+        self.build()
+        return {"weights": self.weights.take(), "versions": versions()}
+
+    def build(self):
+        spec = self.spec
+        params = upstream_parameters(spec)
+        module = importlib.import_module("lib.test.tracker." + spec["tracker"])
+        values = {"params": params, "yaml": spec["yaml"], "dataset": spec["dataset"]}
+        self.tracker = module.get_tracker_class()(*[values[name] for name in spec["constructor"]])
+        self.used = False
+
+    def initialize(self, message, payload):
+        if self.used and not self.spec.get("reuse"):
+            self.build()
+            self.weights.take()
+        self.used = True
+        import numpy
+
+        image = frame(message, payload)
+        box = message.get("box") or self.spec.get("placeholder_box")
+        info = dict(self.spec.get("info", {}))
+        if box is not None:
+            info["init_bbox"] = list(numpy.array(box, dtype=numpy.float64))
+        answer = {}
+        self.text = message.get("text")
+        text = self.spec["text"]
+        if self.text is not None and text.get("max_tokens"):
+            self.text, cut = shorten(self.text, getattr(self.tracker, text["tokenizer"]), text["max_tokens"])
+            if cut:
+                answer["text_cut"] = cut
+        if text.get("key"):
+            info[text["key"]] = self.text
+        self.call(self.tracker.initialize, image, info)
+        if not message.get("box"):
+            answer["box"] = [float(v) for v in self.tracker.state]
+        return answer
+
+    def track(self, message, payload):
+        info = {}
+        text = self.spec["text"]
+        if text.get("every_frame"):
+            info[text["key"]] = self.text
+        output = self.call(self.tracker.track, frame(message, payload), info)
+        box = output["target_bbox"]
+        box = [float(v) for v in (box.tolist() if hasattr(box, "tolist") else box)]
+        answer = {"box": box}
+        score = output.get(self.spec.get("score") or "best_score")
+        if score is not None:
+            answer["confidence"] = float(score)
+        return answer
+
+    def call(self, method, image, info):
+        if self.spec["text"].get("positional"):
+            return method(image, self.text, info)
+        return method(image, info)
+
+    def finish(self, message, payload):
+        return {}
+
+
+def upstream_parameters(spec):
+    """The parameter object of upstream, with the record's checkpoint, attributes and cfg overrides."""
+    if spec.get("yaml_file"):
+        config = importlib.import_module(spec["config_module"])
+        original = config.update_config_from_file
+        config.update_config_from_file = lambda filename, *args, **kwargs: original(spec["yaml_file"], *args, **kwargs)
+    module = importlib.import_module("lib.test.parameter." + spec["parameter"])
+    arguments = dict(spec.get("arguments", {}))
+    if "extra_cfg" in arguments:
+        from easydict import EasyDict
+
+        arguments["extra_cfg"] = EasyDict(arguments["extra_cfg"])
+    params = module.parameters(spec["yaml"], **arguments)
+    for key, value in spec.get("config", {}).items():
+        set_dotted(params.cfg, key, value)
+    params.checkpoint = spec["checkpoint"]
+    for key, value in spec.get("params", {}).items():
+        setattr(params, key, value)
+    return params
+
+
+def set_dotted(config, key, value):
+    """`config.A.B = value` for "A.B"; A must be there, B may be new."""
+    *folders, last = key.split(".")
+    for name in folders:
+        if name not in config:
+            raise WorkerError("the configuration has no %s (asked for by %s)" % (name, key))
+        config = config[name]
+    config[last] = value
+
+
+def frame(message, payload):
+    import numpy
+
+    return numpy.frombuffer(payload, dtype=numpy.uint8).reshape(message["shape"])
+
+
+def shorten(text, tokenizer, limit):
+    """Words dropped from the end until text plus two marks has at most `limit` tokens: (text, what was cut)."""
+    words = text.split(" ")
+    keep = len(words)
+    while keep > 1 and len(tokenizer.tokenize(" ".join(words[:keep]))) + 2 > limit:
+        keep -= 1
+    return (text, "") if keep == len(words) else (" ".join(words[:keep]), " ".join(words[keep:]))
+
+
+def versions():
+    found = {"python": "%d.%d.%d" % sys.version_info[:3]}
+    for name in ("torch", "torchvision", "timm", "numpy", "transformers", "cv2"):
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if isinstance(version, str):
+            found[name] = str(version)
+    return found
+
+
+# -------------------------------------------------------------------- serving
+
+
+def serve(channel, host):
+    """Answer requests until the other side says close or hangs up."""
+    channel.send({"protocol": PROTOCOL, "python": sys.version.split()[0]})
+    operations = {"start": host.start, "initialize": host.initialize, "track": host.track, "finish": host.finish}
+    while True:
+        message, payload = channel.receive()
+        if message is None or message.get("op") == "close":
+            return
+        try:
+            answer = operations[message["op"]](message, payload)
+            answer["ok"] = True
+        except BaseException as error:  # upstream calls sys.exit, too
+            answer = failure(error)
+        channel.send(answer)
+
+
+def failure(error):
+    text = "%s: %s" % (type(error).__name__, error)
+    if isinstance(error, WorkerError):
+        text = str(error)
+    elif "PytorchStreamReader" in text or "invalid load key" in text:
+        text += " (the weights file is cut off, or not a checkpoint)"
+    own = isinstance(error, WorkerError)
+    return {"ok": False, "error": text, "traceback": "" if own else traceback.format_exc()}
+
+
+def leave_with(parent):
+    """End this process soon after its parent has died, even in the middle of a frame: it may hold a GPU."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    leave_with(os.getppid())
+    serve(take_pipes(), Host())

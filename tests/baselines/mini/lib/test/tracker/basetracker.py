@@ -1,0 +1,65 @@
+import ctypes
+import os
+import sys
+import time
+
+
+class BaseTracker:
+    """Moves the box right by STEP plus the length of the text it was told last, down by the mean of the picture."""
+
+    def __init__(self, params):
+        self.params = params
+        self.fault = params.cfg.TEST.FAULT
+        self.text = None
+        self.frame_id = None
+        if self.fault == "constructor":
+            raise RuntimeError("the constructor broke")
+        if self.fault == "cuda":
+            raise AssertionError("Torch not compiled with CUDA enabled")
+        if self.fault == "exit":
+            sys.exit("upstream has left")
+        assert params.debug == 0
+        print(open(params.checkpoint, "rb").read(8))
+
+    def begin(self, image, info, text):
+        box = info["init_bbox"]
+        assert isinstance(box, list) and len(box) == 4
+        assert image.dtype.name == "uint8" and image.flags.writeable
+        if self.fault == "initialize":
+            raise KeyError("init_mask")
+        self.state = list(box)
+        self.text = text
+        self.frame_id = 0
+
+    def step(self, image, text):
+        self.frame_id += 1
+        if self.frame_id == 3:
+            self.break_down()
+        shift = self.params.cfg.TEST.STEP + len(text or "")
+        self.state = [self.state[0] + shift, self.state[1] + float(image.mean()), self.state[2], self.state[3]]
+        return {"target_bbox": self.state}
+
+    def break_down(self):
+        if self.fault == "track":
+            raise ValueError("lost at frame %d" % self.frame_id)
+        if self.fault == "crash":
+            print("about to crash", flush=True)
+            os.abort()
+        if self.fault == "segfault":
+            ctypes.string_at(0)
+        if self.fault == "hang":
+            print("going to sleep", flush=True)
+            time.sleep(1000)
+        if self.fault == "endless":
+            while True:
+                print("la" * 1000)
+        if self.fault == "chatter":
+            os.write(1, b"TNLT" * 100000)
+            os.write(2, b"\xff\x00" * 100000)
+            ctypes.CDLL(None).puts(b"from C")
+            sys.stdout.write("more\n")
+        if self.fault == "numbers":
+            self.state = [1.0, 2.0, 3.0, 4.0]
+            self.step = lambda image, text: {"target_bbox": [1.0, 2.0, 3.0, 4.0, 5.0]}
+        if self.fault == "close":
+            os.closerange(3, 100)

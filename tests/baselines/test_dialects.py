@@ -1,0 +1,185 @@
+"""The same worker in every dialect of upstream: constructors, places of the text, modes, first boxes, options."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tnllt.errors import UsageError
+from tnllt.tracking.baselines.bridge import BaselineTracker
+
+Make = Callable[..., BaselineTracker]
+BOX = [100.0, 50.0, 30.25, 20.125]
+TEXT = "a red kite"
+
+DIALECTS: list[tuple[str, dict[str, Any], int]] = [
+    ("only_params", {"text": {"key": "init_text_description"}}, len(TEXT)),
+    ("with_dataset", {"tracker": {"constructor": ["params", "dataset"]}, "text": {"key": "init_nlp"}}, 0),
+    (
+        "with_dataset",
+        {
+            "tracker": {"constructor": ["params", "dataset"], "config": {"TEST.USE_NLP.TNLLT": True}},
+            "text": {"key": "init_nlp"},
+        },
+        len(TEXT),
+    ),
+    (
+        "with_dataset",
+        {
+            "tracker": {"constructor": ["params", "dataset"], "config": {"TEST.USE_NLP.TNLLT": True}},
+            "text": {"key": "language"},
+        },
+        len(TEXT),
+    ),
+    (
+        "with_yaml",
+        {
+            "tracker": {
+                "constructor": ["params", "yaml", "dataset"],
+                "arguments": {"model": "{weights}"},
+                "dataset": "lasot",
+                "params": {"vis_attn": 0},
+            },
+            "text": {"key": "class", "every_frame": True},
+        },
+        len(TEXT),
+    ),
+    ("positional", {"tracker": {"constructor": ["params", "dataset"]}, "text": {"positional": True}}, len(TEXT)),
+]
+
+
+@pytest.mark.parametrize(("tracker", "tables", "told"), DIALECTS)
+def test_dialect(make: Make, picture: Any, tracker: str, tables: dict[str, Any], told: int) -> None:
+    follower = make(tracker, tables)
+    for text, shift in ((TEXT, 1.0 + told), (None, 1.0)):
+        assert follower.initialize(picture, BOX, text) is None
+        for frame in (1, 2, 3):
+            assert follower.track(picture).box == [BOX[0] + frame * shift, BOX[1] + frame * 2.0, *BOX[2:]]
+        follower.finish()
+
+
+def test_score_becomes_confidence(make: Make, picture: Any) -> None:
+    tables = {"tracker": {"constructor": ["params", "dataset"], "score": "best_score"}, "text": {"key": "init_nlp"}}
+    follower = make("with_dataset", tables)
+    follower.initialize(picture, BOX, TEXT)
+    assert [follower.track(picture).confidence for _ in range(3)] == [1.0, 0.5, 1.0 / 3.0]
+
+
+def test_started_from_text_alone_the_first_box_is_upstreams(make: Make, picture: Any) -> None:
+    call = {"constructor": ["params", "dataset"], "placeholder_box": [0, 0, 1, 1]}
+    follower = make("from_text", {"tracker": call, "text": {"key": "init_nlp"}, "modes": ["NL"]})
+    first = follower.initialize(picture, None, TEXT)
+    assert first is not None and first.box == [10.0, 20.0, 30.0, 40.0]
+    assert follower.track(picture).box == [11.0 + len(TEXT), 22.0, 30.0, 40.0]
+
+
+def test_without_a_box_a_tracker_that_needs_one_is_refused(make: Make, picture: Any) -> None:
+    with pytest.raises(UsageError, match=r"mini needs the first box \(it takes BB, NL\+BB\)"):
+        make().initialize(picture, None, TEXT)
+
+
+def test_too_long_a_text_is_cut_and_said_so(make: Make, picture: Any) -> None:
+    text = {"positional": True, "max_tokens": 6, "tokenizer": "words"}
+    follower = make("positional", {"tracker": {"constructor": ["params", "dataset"]}, "text": text})
+    events: list[Any] = []
+    follower.emit = events.append
+    follower.initialize(picture, BOX, "one two three four five six")
+    assert follower.track(picture).box == [BOX[0] + 1 + len("one two three four"), BOX[1] + 2, *BOX[2:]]
+    assert events == [{"event": "text_cut", "dropped": "five six"}]
+    assert follower.info()["text_cut"] == "five six"
+    follower.initialize(picture, BOX, "one two three four")
+    assert len(events) == 1 and "text_cut" not in follower.info()
+
+
+def test_pixels_arrive_as_they_are(make: Make) -> None:
+    follower = make()
+    rng = np.random.default_rng(0)
+    big = rng.integers(0, 256, (1080, 1920, 3), np.uint8)
+    follower.initialize(big, BOX, "")
+    assert follower.track(big).box[1] == BOX[1] + float(big.mean())
+    part = big[::2, 100:900, ::-1]
+    assert follower.track(part).box[1] == BOX[1] + float(big.mean()) + float(np.ascontiguousarray(part).mean())
+    with pytest.raises(ValueError, match="must be uint8"):
+        follower.track(big.astype(np.float32))
+
+
+def test_settings_of_the_users(make: Make, picture: Any, tmp_path: Path, mini: Path) -> None:
+    follower = make(cfg="TEST.STEP=2.5,TEST.NOTE=a b")
+    follower.initialize(picture, BOX, "")
+    assert follower.track(picture).box[0] == BOX[0] + 2.5
+    table = json.loads((mini / "experiments/mini/base.yaml").read_text())
+    table["TEST"]["STEP"] = 7.0
+    own = tmp_path / "mine.yaml"
+    own.write_text(json.dumps(table))
+    follower = make(yaml=str(own))
+    follower.initialize(picture, BOX, "")
+    assert follower.track(picture).box[0] == BOX[0] + 7.0
+
+
+def test_a_new_object_for_each_sequence_unless_the_record_says_otherwise(
+    make: Make, picture: Any, tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    file = tmp_path / "net.pth.tar"
+    linear = {"move.weight": torch.eye(4), "move.bias": torch.zeros(4)}
+    torch.save({"net": linear, "settings": None}, file)
+    for reuse, second in ((False, 1.0), (True, 3.0)):
+        follower = make("network", {"tracker": {"constructor": ["params", "dataset"], "reuse": reuse}}, weights=file)
+        answers = []
+        for _ in range(2):
+            follower.initialize(picture, BOX, None)
+            answers.append(follower.track(picture).box[0] - BOX[0])
+            follower.track(picture)
+        assert answers == [1.0, second]
+
+
+def test_what_fitted_of_the_weights_is_said(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
+    file = tmp_path / "net.pth.tar"
+    torch.save({"net": {"move.weight": torch.eye(4), "old.bias": torch.zeros(4)}}, file)
+    follower = make("network", {"tracker": {"constructor": ["params", "dataset"]}}, weights=file)
+    said = "mini: weights of Mini: 1 tensors fitted, 1 missing (move.bias), 1 unexpected (old.bias)"
+    assert said in capsys.readouterr().err
+    facts = follower.info()
+    assert facts["notice"] == said
+    assert facts["weights"]["loads"][0]["missing"] == ["move.bias"]
+    assert facts["versions"]["torch"] == torch.__version__ and facts["device"] == "cpu"
+
+
+def test_the_clone_is_left_as_it_was(make: Make, picture: Any, mini: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    file = tmp_path / "net.pth.tar"
+    torch.save({"net": {"move.weight": torch.eye(4), "move.bias": torch.zeros(4)}}, file)
+
+    def state() -> dict[str, tuple[int, int]]:
+        return {str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(mini.rglob("*"))}
+
+    before = state()
+    follower = make("network", {"tracker": {"constructor": ["params", "dataset"]}}, weights=file)
+    follower.initialize(picture, BOX, None)
+    follower.track(picture)
+    follower.close()
+    assert state() == before
+
+
+def test_worker_is_python_3_7() -> None:
+    import ast
+
+    from tnllt.tracking.baselines.find import folder
+
+    for script in ("worker.py", "train.py"):
+        ast.parse((folder() / script).read_text(), feature_version=(3, 7))
+
+
+def test_worker_needs_only_the_standard_library_until_it_starts() -> None:
+    from tnllt.tracking.baselines.find import folder
+
+    code = "import sys, worker; print([m for m in ('numpy', 'cv2', 'torch') if m in sys.modules])"
+    done = subprocess.run(["python3", "-S", "-c", code], cwd=folder(), capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr

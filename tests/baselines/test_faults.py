@@ -1,0 +1,172 @@
+"""Everything that can go wrong on the other side, and what a user is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tnllt.errors import UsageError
+from tnllt.tracking.baselines import BaselineError
+from tnllt.tracking.baselines.bridge import BaselineTracker
+
+Make = Callable[..., BaselineTracker]
+BOX = [100.0, 50.0, 30.25, 20.125]
+
+
+def follow(tracker: BaselineTracker, picture: Any, frames: int = 4) -> list[Any]:
+    tracker.initialize(picture, BOX, "")
+    return [list(tracker.track(picture).box) for _ in range(frames)]
+
+
+def fault(make: Make, name: str, **options: Any) -> BaselineTracker:
+    return make(cfg=f'TEST.FAULT="{name}"', **options)
+
+
+def test_interpreter_absent(make: Make) -> None:
+    with pytest.raises(BaselineError, match="mini: cannot start the interpreter /no/python: No such file"):
+        make(python="/no/python")
+
+
+def test_interpreter_is_something_else(make: Make) -> None:
+    with pytest.raises(BaselineError, match=r"mini: start: the worker died \(exit code 0\)"):
+        make(python="/bin/true")
+
+
+def test_import_error(make: Make) -> None:
+    with pytest.raises(BaselineError, match="a_module_that_is_nowhere") as caught:
+        make("broken_import")
+    assert "tnllt-run doctor mini" in str(caught.value)
+    assert "broken_import.py" in caught.value.details
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("constructor", "RuntimeError: the constructor broke"),
+        ("cuda", "AssertionError: Torch not compiled with CUDA enabled"),
+        ("exit", "SystemExit: upstream has left"),
+    ],
+)
+def test_start_fails(make: Make, name: str, said: str) -> None:
+    with pytest.raises(BaselineError, match=f"mini: start failed: {said}") as caught:
+        fault(make, name)
+    assert "basetracker.py" in caught.value.details
+
+
+def test_cuda_absent(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    if torch.version.cuda and torch.cuda.is_available():
+        pytest.skip("this test needs a machine, or a torch, without CUDA")
+    with pytest.raises(BaselineError, match=r"no CUDA device is visible .*device=cpu"):
+        make("network", device="cuda")
+
+
+def test_missing_weights(make: Make, mini: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"mini: no weights at .*w\.pth; from these tests; give --set weights=FILE"):
+        make(weights=tmp_path / "w.pth")
+    with pytest.raises(UsageError, match=r"no weights at .*output/checkpoints/train/mini/base/Mini_ep0002\.pth\.tar"):
+        make(weights=None)
+
+
+def test_weights_of_something_else(make: Make, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    call = {"tracker": {"constructor": ["params", "dataset"]}}
+    other, cut = tmp_path / "other.pth", tmp_path / "cut.pth"
+    torch.save({"net": {"a": torch.zeros(3)}}, other)
+    with pytest.raises(BaselineError, match=r"no tensor of the checkpoint fits Mini .*wrong file"):
+        make("network", call, weights=other)
+    cut.write_bytes(other.read_bytes()[:300])
+    with pytest.raises(BaselineError, match="the weights file is cut off, or not a checkpoint"):
+        make("network", call, weights=cut)
+
+
+def test_clone_absent(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is no clone of Mini .*git clone https://example.org/mini"):
+        make(repo=tmp_path)
+    with pytest.raises(UsageError, match="mini needs its clone: --set repo=DIR"):
+        make(repo=None)
+
+
+def test_initialize_fails_and_the_worker_lives_on(make: Make, picture: Any) -> None:
+    tracker = fault(make, "initialize")
+    for _ in range(2):
+        with pytest.raises(BaselineError, match="mini: initialize failed: KeyError: 'init_mask'"):
+            tracker.initialize(picture, BOX, "")
+
+
+def test_track_fails_with_upstreams_traceback(make: Make, picture: Any) -> None:
+    tracker = fault(make, "track")
+    with pytest.raises(BaselineError, match="mini: track, call 3 failed: ValueError: lost at frame 3") as caught:
+        follow(tracker, picture)
+    assert "in break_down" in caught.value.details
+    assert follow(tracker, picture, 2) == [[101.0, 52.0, *BOX[2:]], [102.0, 54.0, *BOX[2:]]]
+
+
+@pytest.mark.parametrize(("name", "how"), [("crash", "SIGABRT"), ("segfault", "SIGSEGV"), ("close", "pipe|exit code")])
+def test_crash_in_the_middle(make: Make, picture: Any, name: str, how: str) -> None:
+    tracker = fault(make, name)
+    with pytest.raises(BaselineError, match=f"mini: track, call 3: the worker died .*({how})") as caught:
+        follow(tracker, picture)
+    assert name != "crash" or "about to crash" in caught.value.details
+    assert len(follow(tracker, picture, 2)) == 2, "the next sequence starts a new worker"
+
+
+@pytest.mark.parametrize("name", ["hang", "endless"])
+def test_no_answer_in_time(make: Make, picture: Any, name: str) -> None:
+    tracker = fault(make, name, frame_timeout=3.0)
+    begin = time.monotonic()
+    with pytest.raises(BaselineError, match="track, call 3: no answer within 3 s, so the worker was ended") as caught:
+        follow(tracker, picture)
+    assert time.monotonic() - begin < 60
+    assert ("going to sleep" if name == "hang" else "lalala") in caught.value.details
+    assert len(caught.value.details) < 20_000
+
+
+def test_whatever_upstream_prints_disturbs_nothing(make: Make, picture: Any) -> None:
+    assert follow(fault(make, "chatter"), picture) == [[100.0 + i, 50.0 + 2 * i, *BOX[2:]] for i in (1, 2, 3, 4)]
+
+
+def test_wrong_number_of_boxes(make: Make, picture: Any) -> None:
+    with pytest.raises(BaselineError, match="mini: call 4: upstream answered 5 numbers, not x, y, w, h"):
+        follow(fault(make, "numbers"), picture)
+
+
+def test_device_that_is_none(make: Make) -> None:
+    with pytest.raises(UsageError, match="device='gpu' is none of cpu, cuda, cuda:N"):
+        make(device="gpu")
+
+
+def test_the_worker_ends_with_its_parent(mini: Path, weights: Path, tmp_path: Path) -> None:
+    """A runner that is killed leaves no worker behind, even one that hangs."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from conftest import mini_record
+import numpy as np
+t = mini_record().tracker_factory(dict(repo={str(mini)!r}, python=sys.executable, weights={str(weights)!r},
+                                       device="cpu", cfg='TEST.FAULT="hang"'))
+print(t._worker._process.pid, flush=True)
+t.initialize(np.zeros((9, 9, 3), np.uint8), [1, 2, 3, 4], "")
+for _ in range(3):
+    t.track(np.zeros((9, 9, 3), np.uint8))
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    time.sleep(1.0)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not Path(f"/proc/{worker}").exists()

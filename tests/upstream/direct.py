@@ -1,0 +1,188 @@
+"""Upstream's own tracker class in a plain loop, in upstream's interpreter: what the bridge must agree with.
+
+    python direct.py checkpoint CASE.json     save seeded random weights as a checkpoint of upstream's own format
+    python direct.py track CASE.json          boxes of every clip, as JSON on the last line
+
+Only the surroundings (paths, gaps of newer libraries, CPU) come from the worker; how the tracker is found, built and
+called is written out here, one function per dialect, from each repository's own test code.
+"""
+
+import importlib
+import json
+import sys
+
+CASE = json.load(open(sys.argv[2]))
+sys.path.insert(0, CASE["worker"])
+import worker  # noqa: E402
+
+worker.prepare(CASE)
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+def simple(name, yaml):
+    return importlib.import_module("lib.test.parameter." + name).parameters(yaml)
+
+
+def with_model(name, yaml):
+    return importlib.import_module("lib.test.parameter." + name).parameters(yaml, model="m.pth.tar")
+
+
+def sutrack_params(name, yaml):
+    params = simple(name, yaml)
+    params.cfg.TEST.USE_NLP.TNLLT = True
+    return params
+
+
+def uvl_params(mode):
+    def build(name, yaml):
+        from easydict import EasyDict
+
+        module = importlib.import_module("lib.test.parameter." + name)
+        return module.parameters(yaml, extra_cfg=EasyDict({"TEST": {"MODE": mode}}))
+
+    return build
+
+
+def romtrack_params(name, yaml):
+    params = with_model(name, yaml)
+    params.vis_attn = 0
+    return params
+
+
+def plain(tracker, text):
+    return (lambda image, box: tracker.initialize(image, {"init_bbox": box})), (lambda image: tracker.track(image, {}))
+
+
+def keyed(key):
+    def dialect(tracker, text):
+        start = lambda image, box: tracker.initialize(image, {"init_bbox": box, key: text})  # noqa: E731
+        return start, (lambda image: tracker.track(image, {}))
+
+    return dialect
+
+
+def on_every_frame(tracker, text):
+    start = lambda image, box: tracker.initialize(image, {"init_bbox": box, "class": text})  # noqa: E731
+    return start, (lambda image: tracker.track(image, {"class": text}))
+
+
+def positional(tracker, text):
+    start = lambda image, box: tracker.initialize(image, text, {"init_bbox": box})  # noqa: E731
+    return start, (lambda image: tracker.track(image, text, {}))
+
+
+def network(module, builder, **arguments):
+    return lambda cfg: getattr(importlib.import_module("lib.models." + module), builder)(cfg, **arguments)
+
+
+UVL = network("uvltrack.uvltrack", "build_model")
+VITB = "vitb_256_mae_ce_32x4_ep300"
+#: upstream's tracker, yaml, parameters, constructor (params, dataset, lasot, yaml), call dialect, network
+CASES = {
+    "ostrack": ("ostrack", VITB, simple, "pd", plain, network("ostrack", "build_ostrack", training=False)),
+    "grm": ("grm", "vitb_256_ep300", simple, "pd", plain, network("grm", "build_grm", training=False)),
+    "romtrack": ("ROMTrack", "baseline_stage2", romtrack_params, "pyd", plain, network("ROMTrack", "build_vit_base")),
+    "odtrack": ("odtrack", "baseline", simple, "p", plain, network("odtrack", "build_odtrack", training=False)),
+    "evptrack": (
+        "evptrack",
+        "EVPTrack-full-224",
+        simple,
+        "pd",
+        plain,
+        network("evptrack", "build_evptrack", training=False),
+    ),
+    "aqatrack": (
+        "aqatrack",
+        "AQATrack-ep150-full-256",
+        simple,
+        "pd",
+        plain,
+        network("aqatrack", "build_aqatrack", training=False),
+    ),
+    "mixformer": (
+        "mixformer_vit",
+        "baseline",
+        with_model,
+        "pl",
+        plain,
+        network("mixformer_vit", "build_mixformer_vit", train=False),
+    ),
+    "sutrack": (
+        "sutrack",
+        "sutrack_b224",
+        sutrack_params,
+        "pd",
+        keyed("init_nlp"),
+        network("sutrack", "build_sutrack"),
+    ),
+    "uvltrackNL": ("uvltrack", "baseline_base", uvl_params("NL"), "pd", keyed("language"), UVL),
+    "uvltrackBB": ("uvltrack", "baseline_base", uvl_params("BBOX"), "pd", keyed("language"), UVL),
+    "uvltrackNLBB": ("uvltrack", "baseline_base", uvl_params("NLBBOX"), "pd", keyed("language"), UVL),
+    "allinone": ("ostrack", VITB, simple, "pd", positional, network("ostrack", "build_ostrack", training=False)),
+    "dutrack": (
+        "dutrack",
+        "dutrack_256_full",
+        simple,
+        "p",
+        on_every_frame,
+        network("dutrack", "build_dutrack", training=False),
+    ),
+    "aiatrack": ("aiatrack", "baseline", simple, "pd", plain, network("aiatrack", "build_aiatrack")),
+}
+
+
+def parameters():
+    name, yaml, build = CASES[CASE["name"]][:3]
+    params = build(name, yaml)
+    params.debug = 0
+    for key, value in CASE.get("cfg", {}).items():
+        *folders, last = key.split(".")
+        config = params.cfg
+        for folder in folders:
+            config = config[folder]
+        config[last] = value
+    return params
+
+
+def save_checkpoint():
+    """Random weights of a fixed seed, spread so that boxes move from frame to frame."""
+    torch.manual_seed(7)
+    net = CASES[CASE["name"]][5](parameters().cfg)
+    with torch.no_grad():
+        for tensor in net.parameters():
+            if tensor.dim() > 1:
+                tensor.copy_(torch.randn_like(tensor) * 0.02)
+    settings = importlib.import_module("lib.train.admin.local").EnvironmentSettings()
+    state = {"epoch": 1, "actor_type": "A", "net_type": type(net).__name__, "settings": settings}
+    state["net"] = net.state_dict()
+    torch.save(state, CASE["checkpoint"])
+    print(sum(p.numel() for p in net.parameters()))
+
+
+def track():
+    name, yaml, _, constructor, dialect, _ = CASES[CASE["name"]]
+    module = importlib.import_module("lib.test.tracker." + name)
+    boxes = {}
+    for clip in CASE["clips"]:
+        params = parameters()
+        params.checkpoint = CASE["checkpoint"]
+        arguments = {"p": params, "d": "tnllt", "l": "lasot", "y": yaml}
+        tracker = module.get_tracker_class()(*[arguments[letter] for letter in constructor])
+        start, step = dialect(tracker, clip["text"])
+        rows = []
+        for index, path in enumerate(clip["frames"]):
+            image = cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)
+            if index == 0:
+                start(image, list(np.array(clip["box"], dtype=np.float64)))
+                rows.append([float(v) for v in (clip["box"] if CASE["name"] != "uvltrackNL" else tracker.state)])
+            else:
+                rows.append([float(v) for v in step(image)["target_bbox"]])
+        boxes[clip["name"]] = rows
+    print("\n" + json.dumps(boxes))
+
+
+{"checkpoint": save_checkpoint, "track": track}[sys.argv[1]]()

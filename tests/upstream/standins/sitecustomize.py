@@ -1,0 +1,26 @@
+"""PrRoI pooling is compiled with CUDA at first use; here torchvision's RoIAlign stands in for it."""
+
+import sys
+import types
+
+
+class _Pool(types.ModuleType):
+    def __getattr__(self, name):
+        if name != "PrRoIPool2D":
+            raise AttributeError(name)
+        import torch
+        import torchvision
+
+        class PrRoIPool2D(torch.nn.Module):
+            def __init__(self, height, width, scale):
+                super().__init__()
+                self.size, self.scale = (height, width), scale
+
+            def forward(self, features, boxes):
+                return torchvision.ops.roi_align(features, boxes, self.size, self.scale)
+
+        return PrRoIPool2D
+
+
+_NAME = "external.PreciseRoIPooling.pytorch.prroi_pool"
+sys.modules[_NAME] = _Pool(_NAME)

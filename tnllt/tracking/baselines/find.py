@@ -1,0 +1,147 @@
+"""Where the records are: in a checkout, an editable install and a wheel; and those that users bring."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tnllt.config import read_toml
+from tnllt.errors import DataError, UsageError
+from tnllt.tracking.baselines.record import BaselineRecord, record_from
+
+
+def folder() -> Path:
+    """The folder of the packaged records and of the worker script.
+
+    A wheel carries it inside the package; a checkout, which an editable install points to, beside the package.
+    """
+    package = Path(__file__).resolve().parents[2]
+    for candidate in (package / "_baselines", package.parent / "baselines"):
+        if (candidate / "worker.py").is_file():
+            return candidate
+    raise DataError("the baselines' records are not part of this installation; install tnllt again", package)
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """The packaged baselines' names, in alphabetical order without regard to case."""
+    return tuple(sorted((path.stem for path in folder().glob("*.toml")), key=str.lower))
+
+
+def find_baseline(name: str) -> BaselineRecord | None:
+    """The packaged record of this name, else None. Raises DataError where the record is faulty."""
+    return load(folder() / f"{name}.toml") if name in names() else None
+
+
+def get_baseline(name: str) -> BaselineRecord:
+    """A packaged record by name, or a user's by the path of its TOML file.
+
+    Raises:
+        UsageError: there is no such record.
+        DataError: the record is faulty.
+    """
+    if name.endswith(".toml"):
+        return load(Path(name))
+    record = find_baseline(name)
+    if record is None:
+        close = difflib.get_close_matches(name, names(), 1)
+        hint = f"did you mean {close[0]}?" if close else "tnllt-run list --baselines names them"
+        raise UsageError(f"no baseline is called {name!r}; {hint}")
+    return record
+
+
+def load(path: Path) -> BaselineRecord:
+    """One record from its file; `extends = "NAME"` starts from a packaged record, or from a file beside it.
+
+    Raises:
+        UsageError: the file is not there or not TOML.
+        DataError: it is not a record.
+    """
+    record = record_from(_table(path, ()), path)
+    if path.parent == folder() and record.name != path.stem:
+        raise DataError(f"name = {record.name!r} must be the file's name, {path.stem!r}", path)
+    return record
+
+
+def from_repository(repo: Path, tracker: str, yaml: str, name: str | None = None) -> BaselineRecord:
+    """A record for any clone in the shape of OSTrack: `lib.test.parameter.<tracker>`, one constructor argument read
+    from upstream's own class. For anything else, write a TOML file.
+
+    Raises:
+        UsageError: the clone has no such tracker or configuration.
+    """
+    repo = repo.expanduser()
+    for kind in ("parameter", "tracker"):
+        if not (repo / "lib" / "test" / kind / f"{tracker}.py").is_file():
+            there = sorted(p.stem for p in (repo / "lib" / "test" / kind).glob("*.py") if not p.stem.startswith("_"))
+            raise UsageError(f"{repo} has no lib/test/{kind}/{tracker}.py; there are: {', '.join(there) or 'none'}")
+    configurations = {p.stem: p.parent.name for p in sorted((repo / "experiments").glob("*/*.yaml"))}
+    own = repo / "experiments" / tracker / f"{yaml}.yaml"
+    if not own.is_file() and yaml not in configurations:
+        raise UsageError(f"{repo} has no experiments/{tracker}/{yaml}.yaml")
+    return record_from(
+        {
+            "name": name or tracker,
+            "title": tracker,
+            "modes": ["BB"],
+            "licence": "see the repository",
+            "citation": "",
+            "repository": str(repo),
+            "tracker": {
+                "name": tracker,
+                "yaml": yaml,
+                "experiments": tracker if own.is_file() else configurations[yaml],
+                "constructor": _constructor(repo / "lib" / "test" / "tracker" / f"{tracker}.py"),
+            },
+            "checkpoint": {"path": f"checkpoints/train/{tracker}/{{yaml}}", "source": "your own training"},
+        },
+        repo,
+    )
+
+
+def _constructor(source: Path) -> list[str]:
+    """What the tracker's class is built with, from the arguments' names of its `__init__`."""
+    import ast
+
+    try:
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise UsageError(f"{source} is not Python: {error}") from error
+    getter = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "get_tracker_class"]
+    wanted = {node.id for g in getter for node in ast.walk(g) if isinstance(node, ast.Name)}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name in wanted:
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+                    given = [a.arg for a in method.args.args[1:]]
+                    return ["params", *("dataset" if "dataset" in a else "yaml" for a in given[1:])]
+    raise UsageError(
+        f"{source} has no get_tracker_class that answers a class of this file; write a TOML record instead"
+    )
+
+
+def _table(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if not path.is_file():
+        raise UsageError(f"{path}: no such baseline record")
+    if path in seen:
+        raise DataError("`extends` goes round in a circle", path)
+    table = read_toml(path)
+    base = table.pop("extends", None)
+    if base is None:
+        return table
+    if not isinstance(base, str):
+        raise DataError(f"extends must be a string, not {base!r}", path)
+    beside = path.parent / f"{base.removesuffix('.toml')}.toml"
+    packaged = folder() / beside.name
+    return _merged(_table(beside if beside.is_file() and beside != path else packaged, (*seen, path)), table)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result

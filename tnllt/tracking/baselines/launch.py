@@ -1,0 +1,188 @@
+"""Training a baseline on TNLLT by upstream's own training script: what its launcher is told, and its start."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tnllt.errors import DataError, IncompleteError, UsageError
+from tnllt.sequence import Sequence as VideoSequence
+from tnllt.tracking.baselines.bridge import worker_environment
+from tnllt.tracking.baselines.find import folder
+from tnllt.tracking.baselines.record import BaselineRecord
+
+#: Upstream's samplers never end on a sequence with fewer frames in which the target is seen.
+SHORTEST = 20
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training.
+
+    Attributes:
+        output: folder of checkpoints, logs, metrics.jsonl and the yaml that was used.
+        epochs: upstream's own number where None; so are the next three.
+        save_every_epoch: else upstream saves some epochs, among them the last.
+        config: settings changed in upstream's yaml, by dotted name.
+        datasets: further datasets of upstream's, {name: share}; TNLLT has share 1.
+        paths: {attribute: folder} of upstream's environment, such as lasot_dir.
+        processes: one for each GPU; more than one by torchrun.
+    """
+
+    repo: Path
+    python: str
+    output: Path
+    device: str = "cuda"
+    yaml: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    samples: int | None = None
+    loader_workers: int | None = None
+    save_every_epoch: bool = False
+    config: Mapping[str, Any] = field(default_factory=dict)
+    datasets: Mapping[str, float] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
+    processes: int = 1
+    seed: int = 42
+
+
+def write_index(sequences: Iterable[VideoSequence], file: Path, held_out: float = 0.05) -> tuple[int, int, list[str]]:
+    """Write what upstream's side needs to know about the sequences: paths, boxes, sentences.
+
+    Args:
+        sequences: with frames in picture files.
+        file: where to; JSON.
+        held_out: share of sequences, the last ones, that are kept for validation; at least one of several.
+
+    Returns:
+        Number of sequences for training and for validation, and the names of those left out as too short.
+
+    Raises:
+        DataError: a sequence has no picture files, or none is long enough.
+    """
+    rows, short = [], []
+    for sequence in sequences:
+        row = _index_row(sequence)
+        (rows.append(row) if sum(row["present"]) >= SHORTEST else short.append(sequence.name))
+    if not rows:
+        raise DataError(
+            f"no sequence shows its target in {SHORTEST} frames or more, the least that upstream samples from"
+        )
+    count = min(len(rows) - 1, max(1, round(held_out * len(rows)))) if held_out > 0 else 0
+    parts = {"train": rows[: len(rows) - count], "val": rows[len(rows) - count :] or rows}
+    file.write_text(json.dumps(parts))
+    return len(parts["train"]), len(parts["val"]), short
+
+
+def _index_row(sequence: VideoSequence) -> dict[str, Any]:
+    paths = getattr(sequence.frames, "paths", None)
+    if paths is None:
+        raise DataError(f"sequence {sequence.name}: training reads picture files, and this one has none")
+    boxes = sequence.groundtruth
+    known = np.isfinite(boxes).all(axis=1, keepdims=True)
+    present = np.logical_and(known[:, 0], boxes[:, 2:].min(axis=1) > 0)
+    if sequence.present is not None:
+        present = np.logical_and(present, sequence.present)
+    length = min(len(boxes), len(paths))
+    return {
+        "name": sequence.name,
+        "frames": [str(path) for path in paths[:length]],
+        "boxes": np.where(known, boxes, 0.0)[:length].tolist(),
+        "present": present[:length].tolist(),
+        "text": sequence.language or "",
+    }
+
+
+def job_table(record: BaselineRecord, job: TrainingJob, index: Path, scratch: Path) -> dict[str, Any]:
+    """What train.py reads. Raises UsageError where the record cannot be trained or the yaml is not there."""
+    call, training = record.call, record.training
+    if training is None:
+        raise UsageError(f"{record.name}: its record has no [training] table")
+    yaml = _yaml_file(record, job)
+    changes = {
+        "TRAIN.EPOCH": job.epochs,
+        "TRAIN.BATCH_SIZE": job.batch_size,
+        "TRAIN.NUM_WORKER": job.loader_workers,
+    }
+    output = str(job.output.resolve())
+    return {
+        "spec": {
+            "repo": str(job.repo),
+            "save_dir": output,
+            "device": "cpu" if job.device == "cpu" else "cuda",
+            "env": dict(job.paths),
+            "paths": list(call.paths),
+        },
+        "script": training.script,
+        "script_name": training.script_name or call.name,
+        "config_name": yaml.stem,
+        "yaml": str(yaml),
+        "config": {**training.config, **{k: v for k, v in changes.items() if v is not None}, **job.config},
+        "settings": dict(training.settings),
+        "datasets": {"TNLLT": 1.0, **job.datasets},
+        "dataset_name": training.dataset,
+        "text": training.text,
+        "channels": training.channels,
+        "save_every_epoch": job.save_every_epoch,
+        "output": output,
+        "index": str(index),
+        "scratch": str(scratch),
+        "seed": job.seed,
+        "samples": job.samples,
+    }
+
+
+def _yaml_file(record: BaselineRecord, job: TrainingJob) -> Path:
+    call = record.call
+    if job.yaml is not None and job.yaml.endswith((".yaml", ".yml")):
+        path = Path(job.yaml).expanduser().resolve()
+    else:
+        path = job.repo / "experiments" / (call.experiments or call.name) / f"{job.yaml or call.yaml}.yaml"
+    if not path.is_file():
+        raise UsageError(f"{record.name}: no configuration at {path}")
+    return path
+
+
+def train(record: BaselineRecord, job: TrainingJob, sequences: Iterable[VideoSequence], held_out: float = 0.05) -> Path:
+    """Train, and return the folder of the checkpoints. Continues where an earlier run with this output ended.
+
+    Raises:
+        UsageError: the record, the yaml or the interpreter.
+        DataError: the sequences.
+        IncompleteError: upstream's training ended without its last checkpoint; its own output says why.
+    """
+    job.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"tnllt-train-{record.name}-", ignore_cleanup_errors=True) as scratch:
+        index, file = Path(scratch) / "index.json", Path(scratch) / "job.json"
+        table = job_table(record, job, index, Path(scratch))
+        counts = write_index(sequences, index, held_out)
+        print(f"{record.name}: {counts[0]} sequences to train on, {counts[1]} to validate on", flush=True)
+        if counts[2]:
+            print(f"{record.name}: left out as too short: {', '.join(counts[2])}", flush=True)
+        file.write_text(json.dumps(table))
+        environment = worker_environment(record, job.device)
+        try:
+            code = subprocess.run(command(job, file), env=environment, check=False).returncode
+        except OSError as error:
+            raise UsageError(f"{record.name}: cannot start the interpreter {job.python}: {error.strerror}") from error
+    if code:
+        raise IncompleteError(f"{record.name}: training ended with exit code {code}; upstream's own message is above")
+    return job.output / "checkpoints" / "train" / str(table["script_name"]) / str(table["config_name"])
+
+
+def command(job: TrainingJob, file: Path) -> Sequence[str]:
+    """The command line: one process, or torchrun for several."""
+    script = [str(folder() / "train.py"), str(file)]
+    if job.processes == 1:
+        return [job.python, "-u", *script]
+    port = 29500 + os.getpid() % 2000
+    run = ["-m", "torch.distributed.run", "--nproc_per_node", str(job.processes), "--master_port", str(port)]
+    return [job.python, "-u", *run, *script]

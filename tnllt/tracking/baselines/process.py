@@ -1,0 +1,204 @@
+"""A worker process: its start, framed messages to and fro, time limits, and its end. The other side is worker.py."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from tnllt.errors import TnlltError
+
+PROTOCOL = 1
+_HEAD = struct.Struct(">4sIQ")
+_MAGIC = b"TNLT"
+#: How much of the worker's printed output is kept, in bytes: the end of it.
+_KEPT = 64 * 1024
+
+
+class BaselineError(TnlltError):
+    """The worker or upstream's code failed.
+
+    Args:
+        message: one or two lines.
+        details: upstream's traceback, or the end of what it printed.
+    """
+
+    def __init__(self, message: str, details: str = "") -> None:
+        self.message, self.details = message, details.rstrip()
+        super().__init__(message + (f"\n{self.details}" if self.details else ""))
+
+
+class WorkerProcess:
+    """One worker. Not thread-safe: one request at a time.
+
+    Args:
+        name: the baseline's, for messages.
+        command: interpreter and script.
+        environment: the worker's environment variables, complete.
+        start_timeout: seconds for the interpreter to say hello.
+
+    Raises:
+        BaselineError: the interpreter is not there, or ends, or says something else.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str | Path], environment: Mapping[str, str], start_timeout: float
+    ) -> None:
+        self.name = name
+        self._expired = False
+        try:
+            self._process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=dict(environment),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise BaselineError(f"{name}: cannot start the interpreter {command[0]}: {error.strerror}") from error
+        self._tail: deque[bytes] = deque()
+        self._pump = threading.Thread(target=self._keep_output, daemon=True)
+        self._pump.start()
+        hello = self._answer(start_timeout, None, b"", "start")
+        if hello.get("protocol") != PROTOCOL:
+            self.kill()
+            raise BaselineError(f"{name}: the worker speaks protocol {hello.get('protocol')}, this tnllt {PROTOCOL}")
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def request(
+        self, op: str, timeout: float, payload: bytes | memoryview = b"", what: str = "", **message: Any
+    ) -> dict[str, Any]:
+        """Send one request and wait for its answer.
+
+        Args:
+            op: start, initialize, track or finish.
+            timeout: seconds; beyond them the worker is killed.
+            payload: the frame's pixels.
+            what: the request in words, for messages.
+
+        Raises:
+            BaselineError: upstream raised, the worker died, or the time was up.
+        """
+        answer = self._answer(timeout, {"op": op, **message}, payload, what or op)
+        if not answer.pop("ok", False):
+            error, trace = answer.get("error"), answer.get("traceback")
+            raise BaselineError(f"{self.name}: {what or op} failed: {error}", trace or "")
+        return answer
+
+    def _answer(
+        self, timeout: float, message: Mapping[str, Any] | None, payload: bytes | memoryview, what: str
+    ) -> dict[str, Any]:
+        # The killing ends a blocked read or write, so that neither needs a limit of its own.
+        watchdog = threading.Timer(timeout, self._expire)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            if message is not None:
+                self._send(message, payload)
+            answer = self._receive()
+        except (OSError, ValueError, EOFError) as error:
+            if self._expired:
+                reason = f"no answer within {timeout:g} s, so the worker was ended"
+            elif isinstance(error, ValueError):
+                reason = f"the worker's answer is not a message of this protocol ({error})"
+            else:
+                reason = f"the worker died ({self._death()})"
+            self.kill()
+            raise BaselineError(f"{self.name}: {what}: {reason}", self._said()) from error
+        finally:
+            watchdog.cancel()
+        return answer
+
+    def _send(self, message: Mapping[str, Any], payload: bytes | memoryview) -> None:
+        stream = _stream(self._process.stdin)
+        text = json.dumps(message).encode()
+        stream.write(_HEAD.pack(_MAGIC, len(text), len(payload)) + text)
+        stream.write(payload)
+        stream.flush()
+
+    def _receive(self) -> dict[str, Any]:
+        stream = _stream(self._process.stdout)
+        magic, length, extra = _HEAD.unpack(self._exactly(stream, _HEAD.size))
+        if magic != _MAGIC or extra:
+            raise ValueError(f"{magic!r}")
+        answer = json.loads(self._exactly(stream, length))
+        if not isinstance(answer, dict):
+            raise ValueError(f"{type(answer).__name__} instead of an object")
+        return answer
+
+    @staticmethod
+    def _exactly(stream: IO[bytes], length: int) -> bytes:
+        block = stream.read(length)
+        if len(block) != length:
+            raise EOFError
+        return block
+
+    def _expire(self) -> None:
+        self._expired = True
+        self.kill()
+
+    def _keep_output(self) -> None:
+        stream = _stream(self._process.stderr)
+        kept = 0
+        while block := os.read(stream.fileno(), 8192):
+            self._tail.append(block)
+            kept += len(block)
+            while kept - len(self._tail[0]) > _KEPT:
+                kept -= len(self._tail.popleft())
+
+    def output(self) -> str:
+        """The end of what the worker printed, at most 64 KiB."""
+        return b"".join(list(self._tail)).decode(errors="replace")
+
+    def _said(self) -> str:
+        self._pump.join(1.0)
+        lines = self.output().strip().splitlines()[-25:]
+        return "the last it printed:\n" + "\n".join(f"  {line[:500]}" for line in lines) if lines else ""
+
+    def _death(self) -> str:
+        try:
+            code = self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            return "it closed its pipe"
+        if code >= 0:
+            return f"exit code {code}"
+        return f"signal {signal.Signals(-code).name}" + (", perhaps out of memory" if code == -signal.SIGKILL else "")
+
+    def kill(self) -> None:
+        """End the worker and whatever it started, now."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Ask the worker to end; after `timeout` seconds end it."""
+        with contextlib.suppress(OSError, ValueError):
+            if self.alive:
+                self._send({"op": "close"}, b"")
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            print(f"{self.name}: the worker did not end within {timeout:g} s and was killed", file=sys.stderr)
+        self.kill()
+        self._process.wait()
+        self._pump.join(1.0)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                _stream(stream).close()
+
+
+def _stream(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream
