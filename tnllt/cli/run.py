@@ -12,7 +12,7 @@ from tnllt.cli.common import run_command, version_option
 SUBCOMMANDS = {
     "list": ("tnllt.cli.run_list:list_trackers", "Trackers that run here, and what the others lack."),
     "check": ("tnllt.cli.run_check:check", "Try a tracker on five synthetic sequences, and say what it gets wrong."),
-    "doctor": ("tnllt.cli.run_doctor:doctor", "What a baseline lacks here, and the command that brings it."),
+    "doctor": ("tnllt.cli.run_baselines:doctor", "What a baseline lacks here, and the command that brings it."),
     "status": ("tnllt.cli.run_status:status", "Done, failed, missing, and speed, per tracker."),
     "retry": ("tnllt.cli.run_track:retry", "Follow failed sequences again, and nothing else."),
 }

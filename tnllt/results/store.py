@@ -70,6 +70,12 @@ class ResultStore:
         """Names of the trackers with a folder here, sorted."""
         return sorted(p.name.removesuffix(SUFFIX) for p in self.folder.glob(f"*{SUFFIX}") if p.is_dir())
 
+    def sequences(self, tracker: str) -> list[str]:
+        """Names of the sequences that have a result or a record here, sorted."""
+        names = [p.name for p in self.tracker_folder(tracker).glob("*") if not p.name.startswith(".")]
+        suffixes = (".run.json", ".txt")
+        return sorted({n.removesuffix(s) for n in names for s in suffixes if n.endswith(s)})
+
     def write(
         self, tracker: str, sequence: str, trajectory: Trajectory, trace: Iterable[Mapping[str, Any]] = ()
     ) -> RunRecord:

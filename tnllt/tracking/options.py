@@ -63,12 +63,12 @@ def check_options(tracker: type, given: Mapping[str, Any]) -> dict[str, Any]:
     name = getattr(tracker, "name", None) or tracker.__name__
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
     named = {k: p for k, p in known.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
-    hints = _hints(tracker)
+    hints = hints_of(tracker)
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in named and not open_ended:
             raise UsageError(f"{name} has no option {key!r}; {_suggest(key, named)}")
-        hint = hints.get(key, _type_of_default(named[key])) if key in named else Any
+        hint = hints.get(key, type_of_default(named[key])) if key in named else Any
         try:
             values[key] = convert(value, hint)
         except _Mismatch:
@@ -175,12 +175,13 @@ def _guess(text: str) -> Any:
         return text
 
 
-def _type_of_default(parameter: inspect.Parameter) -> Any:
+def type_of_default(parameter: inspect.Parameter) -> Any:
     default = parameter.default
     return type(default) if isinstance(default, bool | int | float | str | Path) else Any
 
 
-def _hints(tracker: type) -> dict[str, Any]:
+def hints_of(tracker: type) -> dict[str, Any]:
+    """The annotations of a tracker's constructor; empty where they cannot be evaluated."""
     try:
         return typing.get_type_hints(inspect.getattr_static(tracker, "__init__"))
     except Exception:  # an annotation that cannot be evaluated here: the default's type then decides

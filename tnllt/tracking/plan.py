@@ -51,7 +51,12 @@ def make_plan(
     wanted = ("failed",) if failures_only else ("failed", "missing")
     left = [name for name in mine if setup.again or entries[name].status in wanted or _unfit(setup, entries[name])]
     done = [name for name in mine if entries[name].status == "done" and name not in left]
-    jobs = [Job(name, lengths[name]) for name in longest_first(lengths) if name in set(left)]
+    chosen = set(left)
+    jobs = [
+        Job(name, lengths[name], again=entries[name].status == "done")
+        for name in longest_first(lengths)
+        if name in chosen
+    ]
     return Plan(jobs, done, entries)
 
 

@@ -34,6 +34,7 @@ class Job:
         name: of the sequence.
         frames: how many it has.
         attempt: 1, or more after its worker was lost.
+        again: follow it although its result is there.
         alone: follow it by itself, although the tracker follows several at once.
         lost_to: what became of the worker that had it before.
     """
@@ -41,6 +42,7 @@ class Job:
     name: str
     frames: int
     attempt: int = 1
+    again: bool = False
     alone: bool = False
     lost_to: str = ""
 
@@ -89,7 +91,7 @@ class WorkerProcess:
 
     def follow(self, job: Job) -> None:
         self.jobs[job.name] = job
-        self._send({"follow": job.name, "attempt": job.attempt})
+        self._send({"follow": job.name, "attempt": job.attempt, "again": job.again})
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """What it said since the last call. Raises EOFError when it is gone."""

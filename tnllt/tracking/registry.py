@@ -92,6 +92,12 @@ def find_tracker(name: str, options: Mapping[str, Any] | None = None, label: str
     return _checked(TrackerSpec(label or "", _target(name)), options or {}, name)
 
 
+def find_class(name: str) -> tuple[str, type[Tracker]]:
+    """Target and class of a tracker by its name. Raises UsageError and MissingExtraError as `find_tracker`."""
+    target = _target(name)
+    return target, TrackerSpec(name, target).tracker_class
+
+
 def find_repository(
     repo: Path, tracker: str, yaml: str, options: Mapping[str, Any] | None = None, label: str | None = None
 ) -> TrackerSpec:
@@ -108,7 +114,7 @@ def respec(spec: TrackerSpec, options: Mapping[str, Any]) -> TrackerSpec:
 def _checked(spec: TrackerSpec, options: Mapping[str, Any], asked: str) -> TrackerSpec:
     cls = spec.tracker_class
     checked = check_options(cls, options)
-    values = {k: str(v.absolute()) if isinstance(v, Path) else plain(v) for k, v in checked.items()}
+    values = {k: str(v.resolve()) if isinstance(v, Path) else plain(v) for k, v in checked.items()}
     name = spec.name or _own_name(cls, asked)
     if name in RESERVED:
         raise UsageError(f"{name!r} is a subcommand of tnllt-run; give the tracker another name with --name")

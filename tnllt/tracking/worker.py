@@ -3,7 +3,7 @@
 It talks over a socket pair, one JSON message each; standard output and error go to a file of the runner's, so that
 what a tracker prints disturbs nothing. It writes its results itself, and ends when its runner does.
 
-Runner to worker: the setup; then {"follow": name, "attempt": n}, {"no": "more"}.
+Runner to worker: the setup; then {"follow": name, "attempt": n, "again": bool}; {"no": "more"}.
 Worker to runner: {"ready": ..}; {"fatal": text, "code": exit code}; {"begin": name}; {"end": name, "as": how, ..}
 with `how` one of "done", "failed", "there" (another run did it), "claimed" (another run has it), "alone" (to be
 followed again, by itself), "error" (nothing can be written).
@@ -83,7 +83,7 @@ class Worker:
                 message = self.receive()
                 if "follow" not in message:
                     self.more = False
-                elif self._begin(message["follow"], message["attempt"]):
+                elif self._begin(message["follow"], message["attempt"], message["again"]):
                     free -= 1
             if not self.follower.active:
                 if not self.more:
@@ -93,7 +93,7 @@ class Worker:
                 self._end(follow, end)
         self.tracker.close()
 
-    def _begin(self, name: str, attempt: int) -> bool:
+    def _begin(self, name: str, attempt: int, again: bool) -> bool:
         """Claims and starts a sequence; False where it is over already."""
         try:
             claim = self.store.claim(self.setup.tracker.name, name)
@@ -103,7 +103,7 @@ class Worker:
         except DataError as error:
             self.send(end=name, **{"as": "error"}, message=str(error))
             return False
-        if not self.setup.again and self.store.entry(self.setup.tracker.name, name).status == "done":
+        if not again and self.store.entry(self.setup.tracker.name, name).status == "done":
             claim.release()
             self.send(end=name, **{"as": "there"})
             return False

@@ -1,0 +1,109 @@
+"""`tnllt-run status`: what is done, failed and missing, and how fast it was."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tnllt.cli.common import location_options, printable
+from tnllt.config import Locations
+from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+
+if TYPE_CHECKING:
+    from tnllt.results.store import ResultStore
+
+
+@click.command(short_help="Done, failed, missing, and speed.")
+@click.argument("names", nargs=-1, metavar="[TRACKER]...")
+@location_options
+@click.option("--split", default="test", show_default=True, help="Which sequences: test, train, all.")
+@click.option("--sequences", "-s", multiple=True, help="Names, globs, or a file of names; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def status(names: tuple[str, ...], where: Locations, split: str, sequences: tuple[str, ...], as_json: bool) -> int:
+    """Done, failed, missing, and speed of each TRACKER (by default of all). Exit code 3 where one is incomplete."""
+    from tnllt.cli.run_track import results_folder
+    from tnllt.results.store import ResultStore
+
+    store = ResultStore(results_folder(where))
+    there = store.trackers()
+    unknown = [name for name in names if name not in there]
+    if unknown or not there:
+        known = ", ".join(there) or "none"
+        raise UsageError(f"{store.folder} has no results of {', '.join(unknown) or 'any tracker'}; there are: {known}")
+    wanted = _wanted(where, split, sequences)
+    rows = [_look(store, name, wanted) for name in names or there]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        _print(rows, wanted is not None)
+    incomplete = any(row["failed"] or row["missing"] for row in rows)
+    return EXIT_INCOMPLETE if incomplete else EXIT_OK
+
+
+def _wanted(where: Locations, split: str, sequences: tuple[str, ...]) -> list[str] | None:
+    """Names of the sequences that should be there; None where nobody said which dataset."""
+    from tnllt.datasets import open_dataset
+
+    named = where.dataset != "tnllt" or where.root is not None or where.annos is not None
+    if not named:
+        return None
+    return open_dataset(where.dataset, where.root, where.annos, split, sequences or None).names
+
+
+def _look(store: ResultStore, tracker: str, wanted: list[str] | None) -> dict[str, Any]:
+    names = wanted if wanted is not None else store.sequences(tracker)
+    entries = {name: store.entry(tracker, name) for name in names}
+    by_status: dict[str, list[str]] = {"done": [], "failed": [], "missing": []}
+    for name, entry in entries.items():
+        by_status[entry.status].append(name)
+    records = [e.record for e in entries.values() if e.status == "done" and e.record is not None]
+    # Frames over seconds, so that a long sequence counts by its length.
+    seconds = sum(sum(r.seconds.get("track", [])[1:]) for r in records)
+    reading = sum(sum(r.seconds.get("read", [])[1:]) for r in records)
+    frames = sum(max(0, len(r.seconds.get("track", [])) - 1) for r in records)
+    reasons = {n: e.record.failure["message"] for n, e in entries.items() if _has_failure(e)}  # type: ignore[index,union-attr]
+    return {
+        "tracker": tracker,
+        "done": len(by_status["done"]),
+        "failed": reasons,
+        "missing": by_status["missing"],
+        "damaged": {n: e.reason for n, e in entries.items() if e.status == "missing" and e.reason},
+        "fps": frames / seconds if seconds > 0 else None,
+        "read_ms": 1000 * reading / frames if frames else None,
+        "measured": sorted({_circumstances(r.concurrency, r.device) for r in records}),
+    }
+
+
+def _has_failure(entry: Any) -> bool:
+    return entry.status == "failed" and bool(entry.record and entry.record.failure)
+
+
+def _circumstances(concurrency: dict[str, Any], device: str) -> str:
+    """Under what a speed was measured: it means nothing without."""
+    if concurrency.get("exclusive"):
+        return f"alone on {device}"
+    workers, batch = concurrency.get("workers", 1), concurrency.get("batch", 1)
+    return f"{workers} worker{'s' if workers != 1 else ''}{f', batch {batch}' if batch != 1 else ''} on {device}"
+
+
+def _print(rows: list[dict[str, Any]], complete: bool) -> None:
+    width = max(7, *(len(row["tracker"]) for row in rows)) + 2
+    click.echo(f"{'tracker':{width}}{'done':>6}{'failed':>8}{'missing':>9}{'fps':>9}{'read ms':>9}  measured with")
+    for row in rows:
+        missing = str(len(row["missing"])) if complete else "?"
+        fps = "-" if row["fps"] is None else f"{row['fps']:.1f}"
+        read = "-" if row["read_ms"] is None else f"{row['read_ms']:.2f}"
+        counts = f"{row['done']:>6}{len(row['failed']):>8}{missing:>9}{fps:>9}{read:>9}"
+        click.echo(printable(f"{row['tracker']:{width}}{counts}  {'; '.join(row['measured'])}"))
+    for row in rows:
+        for name, why in row["failed"].items():
+            click.echo(printable(f"failed   {row['tracker']}  {name}: {why}"))
+        for name, why in row["damaged"].items():
+            click.echo(printable(f"damaged  {row['tracker']}  {name}: {why}"))
+        if complete and row["missing"]:
+            names = ", ".join(row["missing"][:5]) + (", ..." if len(row["missing"]) > 5 else "")
+            click.echo(printable(f"missing  {row['tracker']}  {names}"))
+    if not complete:
+        click.echo("What is missing is known with --dataset.")

@@ -1,0 +1,109 @@
+"""A run on a Ray cluster: one Ray task a sequence, retried by Ray when a node is lost.
+
+Every node needs tnllt (and the tracker) installed, and dataset and results on paths that all nodes share. Each Ray
+process keeps one worker of ours, as a run on one machine has, so that a tracker is loaded once and a crash of it does
+not take Ray's process along. Results are written by the workers, the same atomic way.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tnllt.errors import MissingExtraError, TnlltError, UsageError
+from tnllt.tracking.pool import Limits, Outcome, Pool, Watcher
+from tnllt.tracking.process import Job
+from tnllt.tracking.setup import Setup
+
+if TYPE_CHECKING:
+    from tnllt.tracking.runner import Resources
+
+#: How often Ray moves a sequence to another node before it is given up.
+MOVES = 10
+
+_pools: dict[str, Pool] = {}
+
+
+def run_on_cluster(
+    setup: Setup, jobs: list[Job], address: str, resources: Resources, watcher: Watcher
+) -> Iterator[Outcome]:
+    """Follows the sequences on the cluster at `address` ("auto", "HOST:PORT", "ray://HOST:PORT"), longest first.
+
+    Raises:
+        MissingExtraError: Ray is not installed. UsageError: no cluster answers there.
+        TnlltError: the tracker cannot be loaded, or results cannot be written.
+    """
+    ray = _connect(address, resources.verbose)
+    try:
+        task = ray.remote(
+            num_cpus=setup.threads,
+            num_gpus=resources.gpus,
+            max_retries=MOVES,
+            scheduling_strategy="SPREAD",
+        )(_follow)
+        words = json.dumps({"setup": setup.as_json(), "limits": asdict(resources.limits)})
+        waiting = deque(jobs)
+        running: dict[Any, Job] = {}
+        most = resources.workers if resources.workers > 1 else len(jobs)
+        while waiting or running:
+            while waiting and len(running) < most:
+                job = waiting.popleft()
+                running[task.remote(words, asdict(job))] = job
+            ready, _ = ray.wait(list(running), num_returns=1, timeout=5.0)
+            for reference in ready:
+                outcome = _outcome(ray, reference, running.pop(reference))
+                watcher.ended(outcome)
+                yield outcome
+    finally:
+        ray.shutdown()
+
+
+def _follow(words: str, job: dict[str, Any]) -> dict[str, Any]:
+    """Runs inside a Ray process, on any node: one sequence, by this process's own worker."""
+    if words not in _pools:
+        for other in _pools.values():
+            other.close(kindly=False)
+        _pools.clear()
+        table = json.loads(words)
+        _pools[words] = Pool(Setup.from_json(table["setup"]), limits=Limits(**table["limits"]))
+    outcomes = list(_pools[words].run([Job(**job)]))
+    return {**asdict(outcomes[0]), "node": os.uname().nodename}
+
+
+def _outcome(ray: Any, reference: Any, job: Job) -> Outcome:
+    try:
+        answer = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, TnlltError):
+            raise cause from error
+        raise TnlltError(f"{job.name}: {type(cause).__name__}: {cause}") from error
+    except ray.exceptions.RayError as error:
+        said = " ".join(str(error).split())[:300]
+        return Outcome(job.name, "failed", f"given up by the cluster: {said}", {"kind": "lost"})
+    answer.pop("node")
+    return Outcome(**answer)
+
+
+def _connect(address: str, verbose: bool) -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("--cluster", "cluster", error) from error
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=verbose,
+            logging_level=logging.ERROR,
+            namespace="tnllt",
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise UsageError(f"no Ray cluster at {address!r}: {said}; `ray start --head` begins one") from error
+    return ray
