@@ -9,6 +9,7 @@ trackers under all resamples one matrix product.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from typing import Literal
@@ -62,12 +63,16 @@ class Intervals:
     resamples: int = RESAMPLES
 
 
+@functools.lru_cache(maxsize=4)
 def bootstrap_counts(sequences: int, resamples: int = RESAMPLES, seed: int = SEED) -> Array:
-    """(resample, sequence) how often each sequence is drawn when `sequences` are drawn with replacement."""
+    """(resample, sequence) how often each sequence is drawn when `sequences` are drawn with replacement; read-only."""
     if sequences < 1 or resamples < 1:
         raise UsageError("a bootstrap needs at least one sequence and one resample")
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(sequences, np.full(sequences, 1 / sequences), size=resamples).astype(np.float64)
+    drawn = np.random.default_rng(seed).integers(0, sequences, size=(resamples, sequences))
+    drawn += np.arange(resamples)[:, None] * sequences
+    counts = np.bincount(drawn.ravel(), minlength=resamples * sequences).astype(np.float64)
+    counts.flags.writeable = False
+    return counts.reshape(resamples, sequences)
 
 
 def bootstrap_scores(table: Table, resamples: int = RESAMPLES, seed: int = SEED) -> Array:
@@ -100,9 +105,9 @@ def intervals(
     counts = bootstrap_counts(table.values.shape[1], resamples, seed)
     estimate, kept = table.means, table.weights.sum(axis=1)
     if method == "studentized":
-        error = _standard_error(table, np.ones((1, counts.shape[1])))[0]
-        draws = _ratio(counts @ table.values.T, counts @ table.weights.T) - estimate
-        low, high = _studentized(estimate, error, draws, _standard_error(table, counts), confidence)
+        error = _means_and_errors(table, np.ones((1, counts.shape[1])))[1][0]
+        draws, errors = _means_and_errors(table, counts)
+        low, high = _studentized(estimate, error, draws - estimate, errors, confidence)
     elif method == "percentile":
         low, high = _quantiles(bootstrap_scores(table, resamples, seed), confidence)
     elif method == "bca":
@@ -269,13 +274,13 @@ def _ratio(total: Array, weight: Array) -> Array:
         return np.asarray(np.where(weight > 0, total / weight, np.nan), np.float64)
 
 
-def _standard_error(table: Table, counts: Array) -> Array:
-    """(resample, tracker) standard error of the weighted mean in each resample."""
+def _means_and_errors(table: Table, counts: Array) -> tuple[Array, Array]:
+    """(resample, tracker) weighted mean of each resample, and its standard error."""
     kept = counts @ table.weights.T
     mean = _ratio(counts @ table.values.T, kept)
     square = _ratio(counts @ (table.values**2).T, kept)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.sqrt(np.maximum(square - mean**2, 0) / (kept - 1)), np.float64)
+        return mean, np.asarray(np.sqrt(np.maximum(square - mean**2, 0) / (kept - 1)), np.float64)
 
 
 def _difference_error(a: Table, b: Table, counts: Array) -> Array:

@@ -1,0 +1,188 @@
+"""Two trackers on the same sequences: is the difference real, and where does it come from?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.errors import UsageError
+from tnllt.eval.metrics import METRICS, Metric
+from tnllt.eval.scores import Scores
+from tnllt.eval.statistics import (
+    CONFIDENCE,
+    RESAMPLES,
+    SEED,
+    CriticalDifference,
+    RankStability,
+    Table,
+    critical_difference,
+    difference_intervals,
+    holm,
+    permutation_test,
+    rank_stability,
+)
+from tnllt.eval.uncertainty import group_runs, linear, score_table
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """score(a) - score(b) over one set of sequences.
+
+    Attributes:
+        members: what is compared over: "all", or an attribute.
+        sequences: number of sequences that both trackers are scored on.
+        difference, low, high: the difference and its interval; NaN where there are too few sequences.
+        p_value: two-sided, of the paired permutation test.
+        adjusted: after Holm's correction over all comparisons made together.
+        wins, losses, ties: sequences on which `a` scores higher, lower, the same.
+    """
+
+    a: str
+    b: str
+    members: str
+    sequences: int
+    score_a: float
+    score_b: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    adjusted: float
+    wins: int
+    losses: int
+    ties: int
+
+    @property
+    def significant(self) -> bool:
+        return bool(self.adjusted < 1 - CONFIDENCE)
+
+
+def compare(
+    scores: Scores, a: str, b: str, metric: str | Metric = "success", *, resamples: int = RESAMPLES, seed: int = SEED
+) -> list[Comparison]:
+    """The paired comparison over all sequences, then one per attribute; Holm's correction is over the attributes.
+
+    `a` and `b` are trackers, or names of several runs (`group_runs`): then every sequence counts with its mean score
+    over the runs.
+
+    Raises:
+        UsageError: no such tracker, the same tracker twice, or a metric that is no mean over sequences.
+    """
+    chosen = _linear(metric)
+    sets = [("all", None), *scores.attribute_members().items()]
+    one, two = members_of(scores, a), members_of(scores, b)
+    if set(one) & set(two):
+        raise UsageError(f"{a!r} and {b!r} share results: nothing to compare")
+    found = []
+    for name, members in sets:
+        table = score_table(scores, chosen, members)
+        first, second = _mean_of(table, one), _mean_of(table, two)
+        found.append(_compared(a, b, name, first, second, resamples, seed)[0])
+    adjusted = holm([c.p_value for c in found[1:]])
+    return [found[0], *(_with(c, p) for c, p in zip(found[1:], adjusted, strict=True))]
+
+
+def compare_all(
+    scores: Scores, metric: str | Metric = "success", *, resamples: int = RESAMPLES, seed: int = SEED
+) -> list[Comparison]:
+    """Every pair of trackers over all sequences, better one first; Holm's correction over all pairs."""
+    chosen = _linear(metric)
+    table = score_table(scores, chosen)
+    order = scores.ranking(chosen)
+    pairs = list(combinations(order, 2))
+    if not pairs:
+        return []
+    i, j = [a for a, _ in pairs], [b for _, b in pairs]
+    first, second = Table(table.values[i], table.weights[i]), Table(table.values[j], table.weights[j])
+    found = _compared(
+        [scores.trackers[a] for a in i], [scores.trackers[b] for b in j], "all", first, second, resamples, seed
+    )
+    adjusted = holm([c.p_value for c in found])
+    return [_with(c, p) for c, p in zip(found, adjusted, strict=True)]
+
+
+def ranks(scores: Scores, metric: str | Metric = "success") -> RankStability:
+    """How stable each tracker's rank is under resampling of the sequences."""
+    table = score_table(scores, _linear(metric))
+    return rank_stability(table.values, table.weights)
+
+
+def diagram(scores: Scores, metric: str | Metric = "success", alpha: float = 0.05) -> CriticalDifference:
+    """Friedman's test and the critical difference over the sequences that every tracker is scored on."""
+    return critical_difference(scores.per_sequence(_linear(metric)), alpha=alpha)
+
+
+def gaps(scores: Scores, a: str, b: str, metric: str | Metric = "success") -> list[tuple[str, float, float]]:
+    """(sequence, score of a, score of b), largest lead of `a` first; sequences without both are left out."""
+    values = scores.per_sequence(_linear(metric))
+    first = values[list(members_of(scores, a))].mean(axis=0)
+    second = values[list(members_of(scores, b))].mean(axis=0)
+    both = np.flatnonzero(~np.isnan(first - second))
+    return [
+        (scores.sequences[s], float(first[s]), float(second[s]))
+        for s in sorted(both, key=lambda s: (second[s] - first[s], scores.sequences[s]))
+    ]
+
+
+def members_of(scores: Scores, name: str) -> tuple[int, ...]:
+    """Indices of a tracker, or of the runs that go by that name. Raises UsageError where there is neither."""
+    if name in scores.trackers:
+        return (scores.trackers.index(name),)
+    groups = group_runs(scores.trackers)
+    if name in groups:
+        return groups[name]
+    lower = {t.lower(): i for i, t in enumerate(scores.trackers)}
+    if name.lower() in lower:
+        return (lower[name.lower()],)
+    known = ", ".join([*scores.trackers, *groups])
+    raise UsageError(f"no tracker {name!r} among the results; there are: {known}")
+
+
+def _linear(metric: str | Metric) -> Metric:
+    chosen = METRICS[metric.replace("-", "_")] if isinstance(metric, str) else metric
+    if not linear(chosen):
+        raise UsageError(f"{chosen.option} is no mean over sequences: a paired test per sequence would not test it")
+    return chosen
+
+
+def _mean_of(table: Table, index: Seq[int]) -> Table:
+    """One row: per sequence the mean over runs, of those that keep it."""
+    rows = list(index)
+    kept = table.weights[rows].sum(axis=0)
+    values = np.where(kept > 0, table.values[rows].sum(axis=0) / np.maximum(kept, 1), 0.0)
+    return Table(values[None], (kept > 0).astype(np.float64)[None])
+
+
+def _compared(
+    a: str | list[str], b: str | list[str], members: str, first: Table, second: Table, resamples: int, seed: int
+) -> list[Comparison]:
+    names_a, names_b = ([a], [b]) if isinstance(a, str) or isinstance(b, str) else (a, b)
+    interval = difference_intervals(first, second, resamples=resamples, seed=seed)
+    p_values = permutation_test(first, second, resamples=resamples, seed=seed)
+    mean_a, mean_b = first.means, second.means
+    found = []
+    for row, (name_a, name_b) in enumerate(zip(names_a, names_b, strict=True)):
+        # A sequence that only one keeps was dropped for the other: a zero curve is a loss there.
+        either = (first.weights[row] > 0) | (second.weights[row] > 0)
+        gap = first.values[row][either] - second.values[row][either]
+        p_value = float(p_values[row]) if either.any() else float("nan")
+        found.append(
+            Comparison(
+                str(name_a), str(name_b), members, int(either.sum()), float(mean_a[row]), float(mean_b[row]),
+                float(interval.estimate[row]), float(interval.low[row]), float(interval.high[row]), p_value, p_value,
+                int((gap > 0).sum()), int((gap < 0).sum()), int((gap == 0).sum()),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _with(comparison: Comparison, adjusted: float) -> Comparison:
+    from dataclasses import replace
+
+    return replace(comparison, adjusted=float(adjusted))

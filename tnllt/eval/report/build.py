@@ -1,0 +1,273 @@
+"""What the report's page shows, as plain data: numbers come from `Scores` alone, in full precision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.eval.compare import compare_all, ranks
+from tnllt.eval.curves import CURVES
+from tnllt.eval.metrics import METRICS, Metric
+from tnllt.eval.report.pictures import thumbnails
+from tnllt.eval.rule_text import protocol_card
+from tnllt.eval.scores import Scores
+from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
+from tnllt.eval.uncertainty import linear, runs, score_intervals
+from tnllt.eval.view.scene import changes_of, spans
+from tnllt.sequence import Sequence, Trajectory
+
+Array = NDArray[np.float64]
+HARDEST = 20
+#: Trackers whose boxes are drawn into the small pictures: more would hide the target.
+DRAWN = 3
+LINT_LISTED = 500
+TEXT_LIMIT = 2_000
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything a report is made of besides the scores.
+
+    Attributes:
+        sequences: those that were scored, in the scores' order.
+        trajectories: {tracker: {sequence: Trajectory}}.
+        traces: {tracker: {sequence: events}}, where runs left any.
+        findings: lint findings as {"severity", "code", "tracker", "sequence", "row", "message"}.
+        footnotes: sentences that every output must carry.
+        title: heading of the page.
+    """
+
+    sequences: Seq[Sequence]
+    trajectories: Mapping[str, Mapping[str, Trajectory]]
+    traces: Mapping[str, Mapping[str, Iterable[Mapping[str, Any]]]] = field(default_factory=dict)
+    findings: Seq[Mapping[str, Any]] = ()
+    footnotes: Seq[str] = ()
+    title: str = ""
+
+
+def page_data(scores: Scores, material: Material, overlaps: Seq[Array]) -> dict[str, Any]:
+    """The page's data as JSON-able values, all but the packed overlaps.
+
+    Args:
+        overlaps: per sequence, (K, T) as `frame_overlaps` gives them.
+    """
+    metrics = scores.metrics("all")
+    sets = [("All sequences", "all", None), *((name, name, m) for name, m in scores.attribute_members().items())]
+    hardest = hardest_sequences(scores)
+    return {
+        "title": material.title or f"{len(scores.trackers)} trackers on {scores.dataset or 'a benchmark'}",
+        "eyebrow": "Tracking evaluation report",
+        "confidence": CONFIDENCE,
+        "facts": _facts(scores),
+        "footnotes": list(material.footnotes),
+        "colophon": _colophon(),
+        "metrics": [_metric(m) for m in metrics],
+        "sets": [
+            {"key": key, "label": label, "count": len(scores.sequences) if m is None else int(m.sum())}
+            for label, key, m in sets
+        ],
+        "trackers": [_tracker(name, material.trajectories.get(name, {})) for name in scores.trackers],
+        "sequences": [_sequence(i, s, scores, sets, material) for i, s in enumerate(material.sequences)],
+        "table": {m.name: _table(scores, m, sets) for m in metrics},
+        "per_sequence": {m.name: plain(scores.per_sequence(m)) for m in metrics},
+        "ranks": _ranks(scores),
+        "pairs": {m.name: _pairs(scores, m) for m in metrics if linear(m)},
+        "runs": {m.name: [vars(r) for r in runs(scores, m)] for m in metrics},
+        "curves": {name: _curve(scores, name, sets) for name in CURVES},
+        "hardest": [_hard(s, scores, material, overlaps[s]) for s in hardest],
+        "lint": [_finding(f) for f in material.findings[:LINT_LISTED]],
+        "lint_total": len(material.findings),
+        "protocol": {
+            "name": scores.protocol.name,
+            "summary": scores.protocol.summary,
+            "rules": [
+                {"rule": label, "value": value, "sentence": why}
+                for _, label, value, why in protocol_card(scores.protocol)
+            ],
+        },
+    }  # fmt: skip
+
+
+def frame_overlaps(scores: Scores, sequence: str) -> Array:
+    """(K, T) the protocol's overlap of every frame, NaN where it measures none or a tracker has no result."""
+    errors = scores.frames(sequence)
+    length = int(scores.lengths[scores.sequences.index(sequence)])
+    found = np.full((len(scores.trackers), length), np.nan)
+    for k, tracker in enumerate(scores.trackers):
+        if tracker in errors:
+            values = errors[tracker].overlap[0]
+            found[k, : len(values)] = np.where(errors[tracker].counted & (values >= 0), values, np.nan)
+            # A broken box that the protocol calls a miss is an overlap of 0 to the eye.
+            found[k, : len(values)][errors[tracker].counted & (values < 0)] = 0.0
+    return found
+
+
+def hardest_sequences(scores: Scores, most: int = HARDEST) -> list[int]:
+    """Indices of the sequences with the lowest mean success over trackers, hardest first."""
+    values = scores.per_sequence("success")
+    known = ~np.isnan(values)
+    mean = np.where(
+        known.any(axis=0), np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), np.inf
+    )
+    order = sorted(np.flatnonzero(np.isfinite(mean)), key=lambda s: (mean[s], scores.sequences[s]))
+    return [int(s) for s in order[:most]]
+
+
+def plain(values: Any) -> Any:
+    """Arrays as nested lists; NaN and infinities, which JSON cannot say, as None."""
+    if isinstance(values, np.ndarray):
+        return plain(values.tolist())
+    if isinstance(values, list | tuple):
+        return [plain(v) for v in values]
+    if isinstance(values, dict):
+        return {k: plain(v) for k, v in values.items()}
+    if isinstance(values, np.generic):
+        return plain(values.item())
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def fps_of(trajectories: Mapping[str, Trajectory]) -> float | None:
+    """Frames per second over all sequences, first frames left out; None where no run recorded times."""
+    frames, seconds = 0, 0.0
+    for trajectory in trajectories.values():
+        if trajectory.seconds is not None and len(trajectory) > 1:
+            frames += len(trajectory) - 1
+            seconds += float(np.nansum(trajectory.seconds[1:]))
+    return frames / seconds if seconds > 0 else None
+
+
+def _facts(scores: Scores) -> list[tuple[str, str]]:
+    return [
+        ("Benchmark", scores.dataset or "not named"),
+        ("Protocol", scores.protocol.name),
+        ("Trackers", f"{len(scores.trackers):,}"),
+        ("Sequences", f"{len(scores.sequences):,}"),
+        ("Frames", f"{int(scores.lengths.sum()):,}"),
+    ]
+
+
+def _colophon() -> str:
+    from tnllt import __version__
+
+    return (
+        f"Made by tnllt {__version__}. Intervals: studentised bootstrap over sequences, {RESAMPLES:,} resamples, "
+        "seed 0. This file loads nothing from anywhere."
+    )
+
+
+def _metric(metric: Metric) -> dict[str, Any]:
+    return {
+        "key": metric.name, "label": metric.label, "short": metric.short, "description": metric.description,
+        "digits": metric.digits, "curve": metric.array if metric.source == "curve" else None,
+    }  # fmt: skip
+
+
+def _tracker(name: str, trajectories: Mapping[str, Trajectory]) -> dict[str, Any]:
+    devices = {str(t.record["device"]) for t in trajectories.values() if t.record.get("device")}
+    return {"name": name, "fps": fps_of(trajectories), "device": ", ".join(sorted(devices))}
+
+
+def _sequence(
+    index: int, sequence: Sequence, scores: Scores, sets: Seq[tuple[str, str, Any]], material: Material
+) -> dict[str, Any]:
+    changes = []
+    for k, tracker in enumerate(scores.trackers):
+        trajectory = material.trajectories.get(tracker, {}).get(sequence.name)
+        if trajectory is None:
+            continue
+        changes += [
+            {"tracker": k, "frame": c.frame, "description": _cut(c.description), "think": _cut(c.think)}
+            for c in changes_of(trajectory, material.traces.get(tracker, {}).get(sequence.name, ()))
+        ]
+    present = sequence.present
+    return {
+        "name": sequence.name,
+        "frames": len(sequence),
+        "language": _cut(sequence.language or ""),
+        "sets": [i for i, (_, _, members) in enumerate(sets) if members is not None and members[index]],
+        "absent": [] if present is None else spans(~present),
+        "changes": sorted(changes, key=lambda c: (c["frame"], c["tracker"])),
+    }
+
+
+def _table(scores: Scores, metric: Metric, sets: Seq[tuple[str, str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"score": [], "interval": [], "ceiling": [], "floor": []}
+    for place, (_, _, members) in enumerate(sets):
+        found["score"].append(plain(scores.score(metric, members)))
+        interval = score_intervals(scores, metric, members) if place == 0 or metric.has_curve else None
+        bounds = (
+            None if interval is None else [[low, high] for low, high in zip(interval.low, interval.high, strict=True)]
+        )
+        found["interval"].append(plain(bounds))
+        reference = scores.reference(metric, members)
+        found["ceiling"].append(plain(reference.get("ceiling", math.nan)))
+        found["floor"].append(plain(reference.get("floor", math.nan)))
+    return found
+
+
+def _ranks(scores: Scores) -> list[dict[str, Any]]:
+    stability = ranks(scores)
+    return [
+        plain({"low": stability.low[k], "high": stability.high[k], "first": stability.first[k]})
+        for k in range(len(scores.trackers))
+    ]
+
+
+def _pairs(scores: Scores, metric: Metric) -> dict[str, dict[str, Any]]:
+    """{"i-j" with i < j: difference i - j, its interval, p and Holm's p}."""
+    place = {name: k for k, name in enumerate(scores.trackers)}
+    found = {}
+    for pair in compare_all(scores, metric):
+        i, j = place[pair.a], place[pair.b]
+        sign = 1 if i < j else -1
+        low, high = (pair.low, pair.high) if sign > 0 else (-pair.high, -pair.low)
+        found[f"{min(i, j)}-{max(i, j)}"] = plain(
+            {"difference": sign * pair.difference, "low": low, "high": high, "p": pair.p_value, "holm": pair.adjusted}
+        )
+    return found
+
+
+def _curve(scores: Scores, name: str, sets: Seq[tuple[str, str, Any]]) -> dict[str, Any]:
+    metric = METRICS[name]
+    protocol = scores.protocol
+    mark = getattr(protocol, f"{name}_at", None) if getattr(protocol, name) == "value" else None
+    return {
+        "metric": name,
+        "label": {"success": "Success", "precision": "Precision", "normalized_precision": "Normalised precision"}[name],
+        "thresholds": plain(protocol.thresholds(name)),
+        "x": metric.axis,
+        "y": "Share of frames",
+        "mark": mark,
+        "mean": [plain(np.round(scores.mean_curve(name, members), 5)) for _, _, members in sets],
+    }
+
+
+def _hard(index: int, scores: Scores, material: Material, overlaps: Array) -> dict[str, Any]:
+    values = scores.per_sequence("success")[:, index]
+    sequence = material.sequences[index]
+    best = int(np.nanargmax(values))
+    drawn = {
+        scores.trackers[k]: (k, material.trajectories[scores.trackers[k]][sequence.name])
+        for k in scores.ranking("success")[:DRAWN]
+        if sequence.name in material.trajectories.get(scores.trackers[k], {})
+    }
+    return {
+        "sequence": index, "mean": float(np.nanmean(values)), "best": float(values[best]), "best_tracker": best,
+        "pictures": thumbnails(sequence, drawn, overlaps),
+    }  # fmt: skip
+
+
+def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("severity", "code", "tracker", "sequence", "row", "message")
+    return {key: _cut(value) if isinstance(value := finding.get(key), str) else plain(value) for key in keys}
+
+
+def _cut(text: str) -> str:
+    """A sentence of ten thousand characters is no help to a reader, and twenty thousand of them no file to open."""
+    return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + f" … ({len(text):,} characters)"

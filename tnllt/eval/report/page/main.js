@@ -1,0 +1,88 @@
+// Speed, lint, protocol, header and footer; then everything is started.
+function drawSpeed() {
+  const node = $('#speed .plot');
+  if (!node) return;
+  const some = range(D.trackers.length).filter((t) => known(D.trackers[t].fps) && known(scoreOf(t)));
+  const width = Math.max(280, Math.min(820, node.clientWidth));
+  const fps = some.map((t) => D.trackers[t].fps);
+  const xs = [Math.min(...fps) / 1.5, Math.max(...fps, 30) * 1.5];
+  const values = some.map((t) => scoreOf(t));
+  const ys = [Math.max(0, Math.min(...values) - 0.05), Math.min(1, Math.max(...values) + 0.05)];
+  const xTicks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].filter((v) => v >= xs[0] && v <= xs[1]);
+  const { root, x, y } = axes({ width, height: 360, xs, ys, logX: true, xTicks, xLabel: 'frames per second (logarithmic)', yLabel: metric().label, label: 'Speed against accuracy' });
+  if (xs[0] < 25 && xs[1] > 25) root.append(svg('line', { x1: x(25), x2: x(25), y1: y(ys[0]), y2: y(ys[1]), stroke: 'var(--muted)', 'stroke-dasharray': '3 3' }));
+  for (const t of some) {
+    const right = x(D.trackers[t].fps) > width * 0.75;
+    root.append(svg('g', { class: look(t).class + (state.shown.has(t) ? '' : ' dim') }, svg('circle', { cx: x(D.trackers[t].fps), cy: y(scoreOf(t)), r: 6, fill: 'var(--c)', ...tipped(`${short(D.trackers[t].name, 60)}\n${fixed(D.trackers[t].fps, 1)} frames per second${D.trackers[t].device ? ' on ' + short(D.trackers[t].device, 60) : ''}`) }),
+      svg('text', { class: 'title', x: x(D.trackers[t].fps) + (right ? -10 : 10), y: y(scoreOf(t)) + 4, 'text-anchor': right ? 'end' : 'start' }, short(D.trackers[t].name, 24))));
+  }
+  node.replaceChildren(root);
+}
+function initSpeed() {
+  const some = D.trackers.some((t) => known(t.fps));
+  const root = section('speed', 'Speed against accuracy', some ? 'Times as the runs recorded them: compare only trackers that ran alone on the same device. The dashed line is 25 frames per second.' : '');
+  if (!some) { root.append(el('p', { class: 'note' }, 'These results carry no times. Runs of tnllt-run record them beside each result file.')); return; }
+  root.append(el('div', { class: 'plot' }));
+  responsive($('#speed .plot'), drawSpeed);
+  drawSpeed();
+  on(['metric', 'set', 'shown'], drawSpeed);
+}
+
+function lintCsv() { return [['severity', 'code', 'tracker', 'sequence', 'row', 'message'], ...D.lint.map((f) => [f.severity, f.code, f.tracker, f.sequence, f.row, f.message])]; }
+function initLint() {
+  const root = section('lint', 'What the result files look like', D.lint.length ? `${count(D.lint_total)} findings in the result files${D.lint_total > D.lint.length ? `; the first ${count(D.lint.length)} are listed` : ''}.` : '', D.lint.length ? csvButton('lint.csv', lintCsv) : '');
+  if (!D.lint.length) { root.append(el('p', { class: 'note' }, 'Nothing to complain about: no missing, short, broken or suspicious rows.')); return; }
+  root.append(el('div', { class: 'scroll tall' }, el('table', {}, el('thead', {}, el('tr', {}, ['', 'Code', 'Tracker', 'Sequence', 'Row', 'Finding'].map((h) => el('th', { scope: 'col' }, h)))),
+    el('tbody', {}, D.lint.map((f) => el('tr', {}, el('td', { class: 'sev ' + f.severity }, f.severity), el('td', {}, f.code), el('td', { class: 'cut', title: short(f.tracker || '', 200) }, short(f.tracker || '', 120)), el('td', { class: 'cut', title: short(f.sequence || '', 200) }, short(f.sequence || '', 120)), el('td', { class: 'num' }, f.row), el('td', { class: 'wrapped' }, short(f.message, 600))))))));
+}
+
+function initProtocol() {
+  const root = section('protocol', `Protocol: ${D.protocol.name}`, D.protocol.summary);
+  root.append(el('dl', { class: 'rules' }, D.protocol.rules.flatMap((r) => [el('dt', {}, r.rule), el('dd', {}, el('code', {}, r.value), r.sentence)])));
+}
+
+function initHeader() {
+  const order = ranked();
+  $('#title').textContent = D.title;
+  $('#eyebrow').textContent = D.eyebrow;
+  const best = order[0];
+  if (best !== undefined && known(scoreOf(best))) {
+    $('#lede').append(el('b', {}, short(D.trackers[best].name, 80)), ` leads with a ${metric().label.toLowerCase().replace(/ \(.*\)/, '')} of `, el('b', {}, fixed(scoreOf(best))),
+      order.length > 1 && known(scoreOf(order[1])) ? `, ahead of ${short(D.trackers[order[1]].name, 80)} at ${fixed(scoreOf(order[1]))}.` : '.');
+  }
+  $('#facts').append(...D.facts.map(([term, text]) => el('div', {}, el('dt', {}, term), el('dd', {}, text))));
+  $('#foot').append(el('ul', {}, D.footnotes.map((text) => el('li', {}, text))), el('p', {}, D.colophon));
+}
+
+function initControls() {
+  $('#metric').append(...D.metrics.map((m) => el('option', { value: m.key }, m.label)));
+  $('#set').append(...D.sets.map((s, i) => el('option', { value: i }, `${s.label} (${s.count})`)));
+  $('#metric').addEventListener('change', (event) => change({ metric: event.target.value }));
+  $('#set').addEventListener('change', (event) => change({ set: Number(event.target.value) }));
+  $('#intervals').addEventListener('change', (event) => change({ intervals: event.target.checked }));
+  on(['metric'], () => { $('#metric').value = state.metric; });
+  const themes = ['auto', 'light', 'dark'];
+  let theme = 0;
+  $('#theme').addEventListener('click', () => {
+    theme = (theme + 1) % 3;
+    document.documentElement.dataset.theme = themes[theme];
+    $('#theme').textContent = 'Theme: ' + themes[theme];
+    change({ theme: themes[theme] });
+  });
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => change({ theme: themes[theme] }));
+  addEventListener('keydown', (event) => { if (event.key === 'Escape') hideTip(); });
+  addEventListener('scroll', hideTip, { passive: true });
+}
+
+initControls();
+initHeader();
+initBoard();
+initCurves();
+initAttributes();
+initMatrix();
+initPair();
+initSpeed();
+initHardest();
+initLint();
+initProtocol();
+initTimeline();

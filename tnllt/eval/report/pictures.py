@@ -1,0 +1,83 @@
+"""Small pictures of the hardest sequences, with the boxes of truth and trackers, as data URLs."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.errors import DataError
+from tnllt.sequence import Image, Sequence, Trajectory
+
+#: The palette of the report's page (BGR is OpenCV's order; these are RGB).
+PALETTE = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (184, 90, 146), (185, 129, 0), (47, 155, 214), (111, 79, 168))
+WIDTH, HEIGHT = 256, 160
+
+
+def worst_frames(overlaps: NDArray[np.float64], wanted: int = 4) -> list[int]:
+    """Frames of lowest mean overlap (K, T), spread out: the sequence is cut into equal parts, each gives its worst.
+
+    Frames that no tracker is measured on are never chosen.
+    """
+    known = ~np.isnan(overlaps)
+    count = known.sum(axis=0)
+    mean = np.where(count > 0, np.where(known, overlaps, 0).sum(axis=0) / np.maximum(count, 1), np.inf)
+    found = []
+    for part in np.array_split(np.arange(len(mean)), min(wanted, len(mean))):
+        best = part[int(np.argmin(mean[part]))]
+        if np.isfinite(mean[best]):
+            found.append(int(best))
+    return found
+
+
+def thumbnails(
+    sequence: Sequence, trajectories: Mapping[str, tuple[int, Trajectory]], overlaps: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """Pictures {"frame" from 1, "overlap", "src"} of the worst frames; empty where there are no frames to read.
+
+    Args:
+        trajectories: {tracker: (its place in the palette, its trajectory)}, the ones to draw.
+        overlaps: (K, T) of all trackers.
+    """
+    if not sequence.has_frames:
+        return []
+    found = []
+    for index in worst_frames(overlaps):
+        try:
+            image = np.asarray(sequence.frames[index])
+        except (DataError, IndexError):
+            continue  # a frame that cannot be read is the dataset check's business, not a reason for no report
+        boxes = [(sequence.groundtruth[index], (255, 255, 255))]
+        for place, trajectory in trajectories.values():
+            if index < len(trajectory):
+                boxes.append((trajectory.boxes[index], PALETTE[place % len(PALETTE)]))
+        values = overlaps[:, index]
+        found.append(
+            {"frame": index + 1, "overlap": float(np.nanmean(values)), "src": _data_url(_thumbnail(image, boxes))}
+        )
+    return found
+
+
+def _thumbnail(image: Image, boxes: list[tuple[NDArray[np.float64], tuple[int, int, int]]]) -> Image:
+    """The picture shrunk to cover WIDTH x HEIGHT, boxes drawn at that size so that lines stay crisp."""
+    import cv2
+
+    scale = min(1.0, max(WIDTH / image.shape[1], HEIGHT / image.shape[0]))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    for box, colour in reversed(boxes):
+        if not np.isfinite(box).all() or np.abs(box).max() > 1e6:
+            continue
+        left, top, right, bottom = (np.array([*box[:2], *(box[:2] + box[2:])]) * scale).round().astype(int).tolist()
+        cv2.rectangle(small, (left, top), (right, bottom), (0, 0, 0), 3, cv2.LINE_AA)
+        cv2.rectangle(small, (left, top), (right, bottom), colour, 1, cv2.LINE_AA)
+    return np.asarray(small, np.uint8)
+
+
+def _data_url(image: Image) -> str:
+    from tnllt.eval.view.server import encode_jpeg
+
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, 70)).decode("ascii")

@@ -1,0 +1,240 @@
+'use strict';
+// The player. Names and sentences reach the page as text nodes only. Frames are fetched ahead while playing; while
+// scrubbing, at most two requests are under way and the newest position wins.
+const $ = (id) => document.getElementById(id);
+const COLOURS = ['#4aa8e8', '#ff8a3d', '#2fc79a', '#e79cc8', '#f0b429', '#b59cf0', '#8fd3ff'];
+const DASHES = [[], [9, 5], [3, 4], [12, 4, 3, 4]];
+const AHEAD = 12, KEPT = 60;
+let scene = null, frame = 0, playing = false, drawn = -1;
+const shown = new Set(['truth']);
+
+function element(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+}
+function floats(text) {
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  return new Float32Array(bytes.buffer);
+}
+const colour = (i) => COLOURS[i % COLOURS.length];
+const dash = (i) => DASHES[Math.floor(i / COLOURS.length) % DASHES.length];
+const active = () => scene.trackers.map((t, i) => i).filter((i) => shown.has(i));
+
+// ---- frames
+const held = new Map();
+const waiting = new Map();
+let wanted = null;
+async function load(index) {
+  if (held.has(index)) { const bitmap = held.get(index); held.delete(index); held.set(index, bitmap); return bitmap; }
+  if (!waiting.has(index)) {
+    waiting.set(index, (async () => {
+      const answer = await fetch(`frame/${index}.jpg`);
+      if (!answer.ok) throw new Error(await answer.text());
+      const bitmap = await createImageBitmap(await answer.blob());
+      held.set(index, bitmap);
+      while (held.size > KEPT) { const [old, gone] = held.entries().next().value; held.delete(old); gone.close(); }
+      return bitmap;
+    })().finally(() => waiting.delete(index)));
+  }
+  return waiting.get(index);
+}
+function notice(text) { $('notice').textContent = text; $('notice').hidden = !text; }
+
+async function show() {
+  wanted = frame;
+  readout();
+  if (frame >= scene.pictures) { paint(null); notice(scene.has_frames ? 'This frame has no picture.' : 'Boxes alone: the pictures are not here (give --root).'); return; }
+  if (!held.has(frame) && waiting.size >= 2 && !playing) return; // whoever finishes next takes the newest position
+  const mine = frame;
+  try {
+    const bitmap = await load(mine);
+    notice('');
+    if (mine === frame) paint(bitmap);
+    else if (!playing) show();
+  } catch (error) {
+    if (mine === frame) { paint(null); notice(String(error.message || error)); }
+  }
+  if (playing) for (let i = 1; i <= AHEAD; i++) if (frame + i < scene.pictures) load(frame + i).catch(() => {});
+}
+
+function paint(bitmap) {
+  const canvas = $('picture');
+  if (canvas.width !== scene.width || canvas.height !== scene.height) { canvas.width = scene.width; canvas.height = scene.height; }
+  const g = canvas.getContext('2d');
+  g.clearRect(0, 0, canvas.width, canvas.height);
+  if (bitmap) g.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  const unit = Math.max(1, canvas.width / Math.max(1, canvas.clientWidth));
+  for (const i of active()) outline(g, scene.trackers[i].boxes, colour(i), 2.2 * unit, dash(i).map((d) => d * unit));
+  if (shown.has('truth')) outline(g, scene.truth, '#ffffff', 2.2 * unit, [7 * unit, 4 * unit]);
+  drawn = frame;
+  document.documentElement.dataset.frame = frame;
+}
+function outline(g, boxes, stroke, width, pattern) {
+  const [x, y, w, h] = boxes.subarray(4 * frame, 4 * frame + 4);
+  if (![x, y, w, h].every(Number.isFinite) || w <= 0 || h <= 0) return;
+  g.setLineDash([]); g.lineWidth = width * 2; g.strokeStyle = 'rgba(0, 0, 0, .45)'; g.strokeRect(x, y, w, h);
+  g.setLineDash(pattern); g.lineWidth = width; g.strokeStyle = stroke; g.strokeRect(x, y, w, h);
+}
+
+// ---- overlap strip
+function strip() {
+  const canvas = $('strip'), scale = devicePixelRatio || 1;
+  const [w, h] = [canvas.clientWidth, canvas.clientHeight];
+  canvas.width = w * scale; canvas.height = h * scale;
+  const g = canvas.getContext('2d');
+  g.scale(scale, scale);
+  const x = (f) => (f / scene.frames) * w, y = (v) => h - 4 - v * (h - 16);
+  g.fillStyle = 'rgba(170, 185, 205, .2)';
+  for (const [from, to] of scene.absent) g.fillRect(x(from), 10, Math.max(1, x(to) - x(from)), h - 12);
+  g.strokeStyle = '#2b323a';
+  for (const v of [0, 0.5, 1]) { g.beginPath(); g.moveTo(0, y(v)); g.lineTo(w, y(v)); g.stroke(); }
+  for (const i of active()) {
+    const values = scene.trackers[i].overlap;
+    g.strokeStyle = colour(i); g.lineWidth = 1.2; g.beginPath();
+    let column = -1, low = 2, high = -1, open = false;
+    const flush = () => { if (high >= 0) { if (open) g.lineTo(column, y(high)); else g.moveTo(column, y(high)); g.lineTo(column, y(low)); open = true; } low = 2; high = -1; };
+    for (let f = 0; f < scene.frames; f++) {
+      const v = values[f], px = Math.round(x(f + 0.5));
+      if (px !== column) { flush(); column = px; }
+      if (Number.isNaN(v)) { flush(); open = false; continue; }
+      low = Math.min(low, v); high = Math.max(high, v);
+    }
+    flush(); g.stroke();
+    g.fillStyle = colour(i);
+    for (const c of scene.trackers[i].changes) { const px = x(c.frame - 1); g.beginPath(); g.moveTo(px - 4, 0); g.lineTo(px + 4, 0); g.lineTo(px, 8); g.fill(); }
+  }
+  backdrop = g.getImageData(0, 0, canvas.width, canvas.height);
+  hand();
+}
+let backdrop = null;
+function hand() {
+  const canvas = $('strip'), g = canvas.getContext('2d'), scale = devicePixelRatio || 1;
+  if (backdrop) g.putImageData(backdrop, 0, 0);
+  g.fillStyle = '#fff';
+  g.fillRect(((frame + 0.5) / scene.frames) * canvas.clientWidth - 0.75, 8, 1.5, canvas.clientHeight);
+}
+
+// ---- what stands beside the picture
+function readout() {
+  $('seek').value = frame;
+  if (document.activeElement !== $('number')) $('number').value = frame + 1;
+  scene.trackers.forEach((t, i) => {
+    const v = t.overlap[frame];
+    const said = t.said_absent.some(([a, b]) => frame >= a && frame < b);
+    const cell = document.querySelector(`[data-v="${i}"]`);
+    cell.textContent = said ? 'says absent' : Number.isNaN(v) ? '–' : v.toFixed(2);
+    cell.classList.toggle('said', said);
+  });
+  const absent = scene.absent.some(([a, b]) => frame >= a && frame < b);
+  document.querySelector('[data-v="truth"]').textContent = absent ? 'out of view' : '';
+  const latest = active().map((i) => [i, scene.trackers[i].changes.filter((c) => c.frame - 1 <= frame).pop()]).filter(([, c]) => c);
+  const key = latest.map(([i, c]) => i + ':' + c.frame).join();
+  if ($('thoughts').dataset.key !== key) {
+    $('thoughts').dataset.key = key;
+    $('thoughts').replaceChildren(...latest.map(([i, c]) => {
+      const said = element('bdi', {}, c.description);
+      const node = element('article', {}, element('small', {}, `${scene.trackers[i].name.slice(0, 60)}, since frame ${c.frame}`), said);
+      if (c.think) node.append(element('div', { className: 'think', dir: 'auto' }, c.think));
+      node.style.borderColor = colour(i);
+      return node;
+    }));
+  }
+  hand();
+}
+
+// ---- moving
+function go(index) { frame = Math.min(scene.frames - 1, Math.max(0, Math.round(index) || 0)); show(); }
+function worst() {
+  let at = -1, least = Infinity;
+  const some = active();
+  for (let f = 0; f < scene.frames; f++) {
+    let sum = 0, count = 0;
+    for (const i of some) { const v = scene.trackers[i].overlap[f]; if (!Number.isNaN(v)) { sum += v; count++; } }
+    if (count && sum / count < least) { least = sum / count; at = f; }
+  }
+  if (at >= 0) go(at);
+}
+const after = (frames) => { const later = frames.filter((f) => f > frame); return later.length ? later[0] : frames[0]; };
+const absences = () => scene.absent.map(([a]) => a);
+const refreshes = () => [...new Set(active().flatMap((i) => scene.trackers[i].changes.map((c) => c.frame - 1)))].sort((a, b) => a - b);
+function jump(frames) { if (frames.length) go(after(frames)); }
+function marks() {
+  $('worst').disabled = !active().length;
+  $('absence').disabled = !scene.absent.length;
+  $('refresh').disabled = !refreshes().length;
+}
+
+function play(on) {
+  playing = on;
+  $('play').textContent = on ? 'Pause' : 'Play';
+  if (!on) return;
+  if (frame >= scene.frames - 1) frame = 0;
+  let due = performance.now();
+  const step = (now) => {
+    if (!playing) return;
+    // The next frame waits for the picture of this one: a slow disk slows the film, it does not skip.
+    if (now >= due && (drawn === frame || frame >= scene.pictures)) {
+      due = Math.max(due + 1000 / Number($('rate').value), now - 100);
+      if (frame >= scene.frames - 1) { play(false); return; }
+      frame += 1;
+      show();
+    }
+    requestAnimationFrame(step);
+  };
+  requestAnimationFrame(step);
+}
+
+function keys(event) {
+  if (event.target.matches('input[type=number], select')) return;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const big = event.shiftKey ? 10 : 1;
+  const act = {
+    ArrowLeft: () => go(frame - big), ArrowRight: () => go(frame + big), PageUp: () => go(frame - 100), PageDown: () => go(frame + 100),
+    Home: () => go(0), End: () => go(scene.frames - 1), w: worst, a: () => jump(absences()), r: () => jump(refreshes()),
+  }[event.key];
+  if (act) { event.preventDefault(); play(false); act(); }
+  if (event.key === ' ' && !event.target.matches('button, input[type=checkbox]')) { event.preventDefault(); play(!playing); }
+}
+
+function row(id, name, mark) {
+  const box = element('input', { type: 'checkbox', checked: shown.has(id) });
+  box.addEventListener('change', () => { if (box.checked) shown.add(id); else shown.delete(id); marks(); strip(); paint(held.get(frame) || null); readout(); });
+  const value = element('span', { className: 'v' });
+  value.dataset.v = id;
+  return element('li', {}, element('label', { title: name.slice(0, 300) }, box, mark, element('span', { className: 't' }, name.slice(0, 200)), value));
+}
+
+async function start() {
+  scene = await (await fetch('scene.json')).json();
+  scene.truth = floats(scene.groundtruth);
+  scene.trackers.forEach((t, i) => { t.boxes = floats(t.boxes); t.overlap = floats(t.overlap); shown.add(i); });
+  document.title = `${scene.name.slice(0, 80)} – tnllt`;
+  $('name').textContent = scene.name.slice(0, 300);
+  $('about').textContent = [scene.dataset, `${scene.frames.toLocaleString('en')} frames`, `${scene.width} × ${scene.height}`, scene.attributes.join(' ')].filter(Boolean).join(' · ');
+  $('sentence').textContent = scene.language || '';
+  $('sentence').hidden = !scene.language;
+  $('total').textContent = `of ${scene.frames.toLocaleString('en')}`;
+  $('seek').max = scene.frames - 1;
+  $('number').max = scene.frames;
+  const truth = element('i', { className: 'truth' });
+  $('trackers').append(row('truth', 'Ground truth', truth), ...scene.trackers.map((t, i) => {
+    const mark = element('i');
+    mark.style.borderColor = colour(i);
+    return row(i, t.name, mark);
+  }));
+  $('seek').addEventListener('input', () => { play(false); go(Number($('seek').value)); });
+  $('number').addEventListener('change', () => { play(false); go(Number($('number').value) - 1); });
+  const onStrip = (event) => { if (event.buttons & 1) { play(false); go(((event.clientX - $('strip').getBoundingClientRect().left) / $('strip').clientWidth) * scene.frames - 0.5); } };
+  $('strip').addEventListener('pointerdown', (event) => { $('strip').setPointerCapture(event.pointerId); onStrip(event); });
+  $('strip').addEventListener('pointermove', onStrip);
+  const press = { play: () => play(!playing), back: () => go(frame - 1), next: () => go(frame + 1), worst, absence: () => jump(absences()), refresh: () => jump(refreshes()) };
+  for (const [id, act] of Object.entries(press)) $(id).addEventListener('click', () => { if (id !== 'play') play(false); act(); });
+  addEventListener('keydown', keys);
+  new ResizeObserver(strip).observe($('strip'));
+  marks();
+  strip();
+  await show();
+  document.documentElement.dataset.ready = 'yes';
+}
+start().catch((error) => notice(String(error.message || error)));

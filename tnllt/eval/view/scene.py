@@ -1,0 +1,153 @@
+"""What there is to look at in one sequence: frames, truth, trackers' boxes, overlaps and description changes."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.boxes import overlap
+from tnllt.sequence import Boxes, Sequence, Trajectory
+
+
+@dataclass(frozen=True)
+class Change:
+    """A tracker's new description of the target, and the thought behind it. `frame` counts from 1."""
+
+    frame: int
+    description: str
+    think: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One sequence of T frames with the answers of some trackers.
+
+    Overlaps are plain intersection over union in [0, 1], NaN where the target is out of view or not annotated: this is
+    for looking, and no protocol's rule comes between.
+    """
+
+    sequence: Sequence
+    trajectories: Mapping[str, Trajectory]
+    traces: Mapping[str, Iterable[Mapping[str, Any]]] = field(default_factory=dict)
+    overlaps: Mapping[str, NDArray[np.float64]] = field(init=False)
+    changes: Mapping[str, tuple[Change, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        truth, seen = self.sequence.groundtruth, visible(self.sequence)
+        found = {}
+        for name, trajectory in self.trajectories.items():
+            boxes = fitted(trajectory.boxes, len(truth))
+            found[name] = np.where(seen, np.nan_to_num(overlap(boxes, truth)), np.nan)
+        object.__setattr__(self, "overlaps", found)
+        object.__setattr__(
+            self, "changes", {n: changes_of(t, self.traces.get(n, ())) for n, t in self.trajectories.items()}
+        )
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frames in pixels; where there are none, what the annotated boxes span."""
+        if self.sequence.has_frames and len(self.sequence.frames):
+            height, width = self.sequence.frames[0].shape[:2]
+            return int(width), int(height)
+        truth = self.sequence.groundtruth
+        far = np.nanmax(np.where(np.isfinite(truth), truth, np.nan)[:, :2] + truth[:, 2:], axis=0)
+        return max(64, int(np.nan_to_num(far[0])) + 20), max(64, int(np.nan_to_num(far[1])) + 20)
+
+    def mean_overlap(self) -> NDArray[np.float64]:
+        """(T,) mean over trackers, NaN where none is measured."""
+        if not self.overlaps:
+            return np.full(len(self), np.nan)
+        stack = np.stack(list(self.overlaps.values()))
+        measured = ~np.isnan(stack)
+        count = measured.sum(axis=0)
+        total = np.where(measured, stack, 0.0).sum(axis=0)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    def worst_frame(self) -> int | None:
+        """Frame (from 0) with the lowest mean overlap; None where no frame is measured."""
+        mean = self.mean_overlap()
+        return None if np.isnan(mean).all() else int(np.nanargmin(mean))
+
+    def absences(self) -> list[tuple[int, int]]:
+        """Spans [start, end) in which the target is out of view."""
+        present = self.sequence.present
+        return [] if present is None else spans(~present)
+
+    def to_page(self) -> dict[str, Any]:
+        """What the page needs; boxes and overlaps as base64 of little-endian float32."""
+        width, height = self.size()
+        return {
+            "name": self.sequence.name,
+            "dataset": self.sequence.dataset,
+            "frames": len(self),
+            "has_frames": self.sequence.has_frames,
+            "pictures": len(self.sequence.frames) if self.sequence.has_frames else 0,
+            "width": width,
+            "height": height,
+            "language": self.sequence.language,
+            "attributes": [name for name, on in (self.sequence.attributes or {}).items() if on],
+            "absent": self.absences(),
+            "groundtruth": _pack(self.sequence.groundtruth),
+            "trackers": [self._tracker(name) for name in self.trajectories],
+        }
+
+    def _tracker(self, name: str) -> dict[str, Any]:
+        trajectory = self.trajectories[name]
+        return {
+            "name": name,
+            "boxes": _pack(fitted(trajectory.boxes, len(self))),
+            "overlap": _pack(self.overlaps[name]),
+            "said_absent": [] if trajectory.absent is None else spans(trajectory.absent[: len(self)]),
+            "changes": [vars(change) for change in self.changes[name]],
+        }
+
+
+def visible(sequence: Sequence) -> NDArray[np.bool_]:
+    """(T,) True where the target is in view and has a box."""
+    annotated = np.asarray((sequence.groundtruth[:, 2:] > 0).all(axis=1) & ~np.isnan(sequence.groundtruth).any(axis=1))
+    return annotated if sequence.present is None else annotated & sequence.present
+
+
+def fitted(boxes: Boxes, length: int) -> Boxes:
+    """Boxes cut to `length` rows, or filled up with NaN: a row that is not there is not drawn."""
+    if len(boxes) >= length:
+        return boxes[:length]
+    return np.concatenate([boxes, np.full((length - len(boxes), 4), np.nan)])
+
+
+def spans(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Runs of True as [start, end)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], np.asarray(flags, bool), [False]]).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def changes_of(trajectory: Trajectory, trace: Iterable[Mapping[str, Any]] = ()) -> tuple[Change, ...]:
+    """Description changes, in order: from the trace, which has the thought too, else from the run's record.
+
+    Events without a whole frame number or a description are passed over: they tell of something else.
+    """
+    found = []
+    for event in trace:
+        after, thought = event.get("after"), event.get("think")
+        if isinstance(after, str) and after != event.get("before") and _is_frame(event.get("frame")):
+            found.append(Change(event["frame"] + 1, after, thought if isinstance(thought, str) else ""))
+    if not found:
+        entries = [e for e in trajectory.record.get("description_changes") or () if isinstance(e, Mapping)]
+        sound = [e for e in entries if isinstance(e.get("description"), str) and _is_frame(e.get("frame"))]
+        found = [Change(e["frame"] + 1, e["description"]) for e in sound]
+    return tuple(sorted(found, key=lambda change: change.frame))
+
+
+def _is_frame(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _pack(values: NDArray[np.float64]) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode("ascii")

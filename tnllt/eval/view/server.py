@@ -1,0 +1,202 @@
+"""The local page of `tnllt-eval view`: loopback only, a fixed set of addresses, none of which names a file."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import OrderedDict
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from tnllt.errors import DataError, UsageError
+from tnllt.eval.view.scene import Scene
+from tnllt.sequence import Frames, Image
+
+HOST = "127.0.0.1"
+_FRAME = re.compile(r"/frame/(\d{1,9})\.jpg")
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_ASSETS = {
+    "/": ("view.html", "text/html; charset=utf-8"),
+    "/view.css": ("view.css", "text/css; charset=utf-8"),
+    "/view.js": ("view.js", "text/javascript; charset=utf-8"),
+}
+
+
+class Pictures:
+    """Frames as JPEG bytes: files that are JPEG already are sent as they are, others encoded and kept for a while.
+
+    Args:
+        frames: the sequence's frames.
+        keep: bytes of encoded frames to hold.
+    """
+
+    def __init__(self, frames: Frames, keep: int = 64 << 20) -> None:
+        self._frames = _seekable(frames)
+        self._keep = keep
+        self._held: OrderedDict[int, bytes] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def jpeg(self, index: int) -> bytes:
+        """Frame `index` (from 0). Raises DataError where it cannot be read."""
+        path = getattr(self._frames, "path", None)
+        if callable(path) and path(index).suffix.lower() in (".jpg", ".jpeg"):
+            try:
+                return bytes(path(index).read_bytes())
+            except OSError as error:
+                raise DataError(f"frame cannot be read ({error.strerror})", path(index)) from error
+        with self._lock:
+            if index in self._held:
+                self._held.move_to_end(index)
+                return self._held[index]
+        data = encode_jpeg(self._frames[index])
+        with self._lock:
+            if index not in self._held:
+                self._held[index] = data
+                self._size += len(data)
+            while self._size > self._keep and len(self._held) > 1:
+                self._size -= len(self._held.popitem(last=False)[1])
+        return data
+
+
+def encode_jpeg(image: Image, quality: int = 88) -> bytes:
+    """RGB uint8 (H, W, 3) as JPEG."""
+    import cv2
+
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise DataError("a frame could not be encoded as JPEG")
+    return bytes(np.asarray(data).tobytes())
+
+
+class SeekingVideo:
+    """Frames of a video file for looking at: seeks by key frame, where reading for tracking decodes from the start."""
+
+    def __init__(self, frames: Any) -> None:
+        self._exact = frames
+        self._capture: Any = None
+        self._next = -1
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._exact)
+
+    def __getitem__(self, index: int) -> Image:
+        import cv2
+
+        with self._lock:
+            if self._capture is None:
+                self._capture = cv2.VideoCapture(str(self._exact.file))
+            if index != self._next:
+                self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+            done, image = self._capture.read()
+            self._next = index + 1
+        if not done:
+            return np.asarray(self._exact[index], np.uint8)
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _seekable(frames: Frames) -> Frames:
+    from tnllt.datasets.frames import VideoFrames
+
+    return SeekingVideo(frames) if isinstance(frames, VideoFrames) else frames
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ViewServer
+    protocol_version = "HTTP/1.1"
+    # Headers and body leave in two writes; without this, Nagle's algorithm holds the second back for 40 ms.
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        if not self._local():
+            self._send(HTTPStatus.FORBIDDEN, b"this page answers to its own address only", "text/plain; charset=utf-8")
+            return
+        path = self.path.split("?", 1)[0]
+        frame = _FRAME.fullmatch(path)
+        if path in self.server.assets:
+            data, kind = self.server.assets[path]
+            self._send(HTTPStatus.OK, data, kind)
+        elif frame is not None and self.server.pictures is not None and int(frame[1]) < len(self.server.pictures):
+            self._frame(int(frame[1]))
+        else:
+            self._send(HTTPStatus.NOT_FOUND, b"there is nothing here", "text/plain; charset=utf-8")
+
+    do_HEAD = do_GET
+
+    def _frame(self, index: int) -> None:
+        assert self.server.pictures is not None
+        try:
+            data = self.server.pictures.jpeg(index)
+        except DataError as error:
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, str(error).encode(), "text/plain; charset=utf-8")
+            return
+        self._send(HTTPStatus.OK, data, "image/jpeg", "private, max-age=3600")
+
+    def _local(self) -> bool:
+        # Another site's page can point a name of its own at 127.0.0.1; its requests then carry that name.
+        return self.headers.get("Host", "") in self.server.hosts
+
+    def _send(self, status: HTTPStatus, data: bytes, kind: str, cache: str = "no-store") -> None:
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.send_header("Cache-Control", cache)
+            self.send_header("Content-Security-Policy", _POLICY)
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.send_header("Referrer-Policy", "no-referrer")
+            self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(data)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # the page scrubbed on before this frame arrived
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing: a line per frame would bury what the user wants to read."""
+
+
+class ViewServer(ThreadingHTTPServer):
+    """Serves one scene on 127.0.0.1.
+
+    Args:
+        scene: what to show.
+        port: 0 takes a free one.
+
+    Raises:
+        UsageError: the port is taken.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, scene: Scene, port: int = 0) -> None:
+        self.pictures = Pictures(scene.sequence.frames) if scene.sequence.has_frames else None
+        page = files("tnllt.eval.view") / "page"
+        self.assets = {path: ((page / name).read_bytes(), kind) for path, (name, kind) in _ASSETS.items()}
+        self.assets["/scene.json"] = (json.dumps(scene.to_page()).encode(), "application/json")
+        try:
+            super().__init__((HOST, port), _Handler)
+        except (OSError, OverflowError) as error:
+            raise UsageError(f"cannot listen on {HOST}, port {port}: {error}; choose another --port") from error
+        names = (HOST, "localhost")
+        self.hosts = {f"{name}:{self.server_port}" for name in names}
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.server_port}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that hangs up is no error of ours."""
