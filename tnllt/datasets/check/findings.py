@@ -43,7 +43,7 @@ _CODES = (
     Code("box-unannotated", _N, "frames without a box (NaN) that no flag calls absent", "none needed"),
     Code("box-outside", _E, "boxes wholly outside the picture on present frames", "wrong columns, or resized frames?"),
     Code("box-overhang", _N, "boxes that reach over the picture's border on present frames", "none needed"),
-    Code("box-corner", _N, "x or y not above 0 on present frames", "none needed: the official rule counts these frames as invalid"),
+    Code("box-corner", _N, "x or y not above 0 on present frames", "none needed: the official rule calls them invalid"),
     Code("flags-more", _W, "more flags than boxes", "none needed: flags behind the last box are not used"),
     Code("flags-fewer", _E, "fewer flags than boxes", "fetch the flag file again"),
     Code("flags-unreadable", _E, "a flag file that cannot be read", "a flag is 0 or 1, one per frame; fetch it again"),

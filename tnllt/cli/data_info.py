@@ -1,0 +1,54 @@
+"""`tnllt-data info`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from tnllt.cli.common import location_options, printable
+from tnllt.cli.data import target, target_argument
+from tnllt.config import Locations
+
+
+@click.command()
+@target_argument
+@location_options
+@click.option("--split", default="all", show_default=True, help="test, train, ...; all: every annotated sequence.")
+@click.option("--sequences", multiple=True, help="Only these names or globs, or a file of names; may be repeated.")
+@click.option("--attributes", help="Only sequences with all of these attributes: OV,FOC.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Write a contact sheet (PNG): boxes and sentences.")
+@click.option("--gallery", type=click.Path(path_type=Path), help="Write an attribute gallery (PNG).")
+@click.option("--most", type=click.IntRange(1), default=24, show_default=True, help="Sequences on the contact sheet.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def info(
+    place: Path | None,
+    where: Locations,
+    split: str,
+    sequences: tuple[str, ...],
+    attributes: str | None,
+    sheet: Path | None,
+    gallery: Path | None,
+    most: int,
+    form: str,
+) -> None:
+    """A dataset's card: counts, lengths, resolutions, share of absent frames, attributes, a contact sheet.
+
+    ROOT is a folder whose layout is found by looking, or the root of the benchmark that --dataset names.
+    """
+    from tnllt.datasets import open_dataset
+    from tnllt.datasets.card import format_card, make_card
+    from tnllt.datasets.sheet import attribute_gallery, contact_sheet
+
+    name, root, annos = target(where, place)
+    chosen = None if split == "all" else split
+    dataset = open_dataset(name, root, annos, split=chosen, names=sequences or None, attributes=attributes)
+    card = make_card(dataset)
+    click.echo(json.dumps(card.as_dict(), indent=2) if form == "json" else printable(format_card(card)))
+    if sheet is not None:
+        count = contact_sheet(dataset, sheet, most=most)
+        click.echo(f"{sheet}: {count} sequences", err=True)
+    if gallery is not None:
+        shown = attribute_gallery(dataset, gallery)
+        click.echo(f"{gallery}: {' '.join(shown)}", err=True)
