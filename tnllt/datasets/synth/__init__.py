@@ -12,10 +12,12 @@ In memory, for training: any frame, or a crop of it at the wanted scale, in any 
 from __future__ import annotations
 
 from tnllt.datasets.synth.config import ATTRIBUTES, FAMILIES, RATES, SynthConfig, only
+from tnllt.datasets.synth.demo import demo_folder
 from tnllt.datasets.synth.plan import plan
 from tnllt.datasets.synth.render import Rendered
 from tnllt.datasets.synth.scene import Layer, ScenePlan
 from tnllt.datasets.synth.sources import Library, Sources, library
+from tnllt.datasets.synth.write import Output, write_dataset
 
 __all__ = [
     "ATTRIBUTES",
@@ -23,11 +25,14 @@ __all__ = [
     "RATES",
     "Layer",
     "Library",
+    "Output",
     "Rendered",
     "ScenePlan",
     "Sources",
     "SynthConfig",
+    "demo_folder",
     "library",
     "only",
     "plan",
+    "write_dataset",
 ]

@@ -179,6 +179,12 @@ class Library:
             "digest": digest,
         }
 
+    def picture_name(self, index: int) -> str:
+        """A photograph's file name, or `procedural N`."""
+        if index < len(self.photographs):
+            return self.photographs[index].name
+        return f"procedural {self.sources.first + index - len(self.photographs)}"
+
     def picture(self, index: int) -> tuple[Picture, ...]:
         """Background number `index`, RGB uint8, with its halvings (for drawing it small without aliasing)."""
 

@@ -14,7 +14,7 @@ from tnllt.datasets.synth.sprites import SIDE, Sprite
 
 Curve = NDArray[np.float64]
 Window = tuple[int, int]
-_THICK = 0.55  #: width of a sprite seen from the edge, against its width from the front
+_THICK = 0.66  #: width of a sprite seen from the edge, against its width from the front
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def make_timetable(rng: np.random.Generator, frames: int, wanted: frozenset[str]
     edges = frames * (0.12 + 0.86 * np.concatenate([[0], np.cumsum(weights)]) / max(weights.sum(), 1))
     slots: dict[str, list[Window]] = {"FOC": [], "POC": [], "OV": []}
     for name, first, last in zip(names, edges, edges[1:], strict=False):
-        longest = min(last - first - 1, rng.uniform(40, 110) * (2 if name == "OV" else 1))
+        longest = min(last - first - 1, rng.uniform(24, 80) * (1.7 if name == "OV" else 1), 0.5 * frames)
         begin = first + rng.uniform(0, max(last - first - 1 - longest, 0))
         slots[name].append((int(begin), int(begin + longest)))
 
@@ -162,7 +162,7 @@ def _scale_curve(rng: np.random.Generator, size: Curve, wanted: frozenset[str], 
 def _aspect_curve(rng: np.random.Generator, aspect: Curve, wanted: frozenset[str]) -> Curve:
     if "ARC" not in wanted or max(aspect.max(), 1 / aspect.min()) > 2.3:
         return aspect
-    factor = rng.uniform(2.4, 3.2)
+    factor = rng.uniform(3.0, 3.8)
     return np.asarray(np.exp(motion.swing(rng, len(aspect), np.log(factor) * rng.choice([-1.0, 1.0]))))
 
 
@@ -170,6 +170,8 @@ def _turns(rng: np.random.Generator, frames: int, wanted: frozenset[str]) -> tup
     """Degrees of rotation in the picture and about the vertical, (T,) each."""
     lean = rng.normal(0, 4)
     angle = lean + np.clip(2.5 * motion.noise(rng, frames, 12), -7, 7)
+    if "ARC" in wanted and "ROT" not in wanted:  # leaning boxes are squarer
+        angle = angle * 0.3
     if "ROT" in wanted:
         way = rng.choice([-1.0, 1.0])
         if rng.random() < 0.5:  # round and round

@@ -1,0 +1,43 @@
+"""The `demo` dataset: eight short synthetic sequences, the same on every machine, made on first use."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from tnllt.config import cache_folder
+from tnllt.datasets.synth.config import SynthConfig
+from tnllt.datasets.synth.record import GENERATOR
+from tnllt.datasets.synth.sources import Sources
+from tnllt.datasets.synth.write import Report, write_dataset
+
+SEQUENCES, FRAMES, SEED = 8, 80, 2026
+
+
+def demo_config() -> SynthConfig:
+    """Small frames, procedural sources alone: nothing depends on what is installed."""
+    return SynthConfig(frames=FRAMES, width=480, height=270, sources=Sources.only_procedural(), grey=0.0)
+
+
+def demo_folder(report: Report | None = None) -> Path:
+    """The folder of the demo dataset, in the user's cache. Made whole or not at all; safe to call at once.
+
+    Raises:
+        OSError: the cache folder cannot be written.
+    """
+    folder = cache_folder() / f"demo-{GENERATOR}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    making = Path(tempfile.mkdtemp(prefix=".making-demo-", dir=folder.parent))
+    try:
+        write_dataset(making / "demo", demo_config(), SEQUENCES, SEED, report=report)
+        try:
+            (making / "demo").rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was quicker, with the same bytes
+                raise
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return folder
