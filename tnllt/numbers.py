@@ -151,9 +151,7 @@ def _fast(texts: list[bytes], columns: int) -> list[Array] | None:
     return np.split(table, rows[:-1])
 
 
-def _ends_and_decimals(
-    marks: Index, is_dot: Flags
-) -> tuple[Index, Index | int, Index | Flags | int, Index | None] | None:
+def _ends_and_decimals(marks: Index, is_dot: Flags) -> tuple[Index, Index | int, Flags | int, Index | None] | None:
     """Of marks (dots, separators): where numbers end, decimals, whether dotted, dots up to there (None: no dots).
 
     None where a number has two dots.
@@ -169,7 +167,7 @@ def _ends_and_decimals(
     ends = marks[at]
     dotted = is_dot[at - 1]  # the first mark's neighbour wraps around to the last, which is no dot
     decimals = np.where(dotted, ends - marks[at - 1] - 1, 0)
-    return ends, decimals, dotted, np.cumsum(is_dot)[at]
+    return ends, np.asarray(decimals, np.int64), np.asarray(dotted), np.asarray(np.cumsum(is_dot, dtype=np.int64)[at])
 
 
 def _eight_digits(words: NDArray[np.uint64]) -> NDArray[np.uint64]:

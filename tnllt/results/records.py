@@ -97,10 +97,17 @@ class RunRecord:
 def read_record(path: Path) -> RunRecord:
     """Reads a run record. Raises DataError where the file is not one, naming it; unknown fields are passed over."""
     try:
-        table = json.loads(path.read_bytes())
+        raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", path) from error
-    except ValueError as error:
+    return parse_record(raw, path)
+
+
+def parse_record(raw: bytes, path: Path | str) -> RunRecord:
+    """A run record from its bytes (they may come from a zip file); `path` names it in errors, as in `read_record`."""
+    try:
+        table = json.loads(raw)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"not a run record: {error}; delete it to run the sequence again", path) from error
     schema = table.get("schema") if isinstance(table, dict) else None
     if not isinstance(schema, str) or not schema.startswith("tnllt.run/"):

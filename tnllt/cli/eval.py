@@ -1,0 +1,99 @@
+"""`tnllt-eval`: score trackers; and the subcommands that look into scores."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from tnllt.cli.common import run_command, version_option
+from tnllt.cli.loading import Options, scoring_options
+
+#: Subcommand -> (where it is, what it does); a module is imported when its subcommand is called.
+_SUBCOMMANDS = {
+    "explain": ("tnllt.cli.eval_explain:explain", "Take the gap between two protocols, or a reported score, apart."),
+    "compare": ("tnllt.cli.eval_compare:compare", "Two trackers, or all: is the difference real?"),
+    "report": ("tnllt.cli.eval_report:report", "One self-contained HTML file that shows everything."),
+    "view": ("tnllt.cli.eval_view:view", "Play a sequence with the boxes of several trackers."),
+    "render": ("tnllt.cli.eval_view:render", "A sequence with boxes as a video or GIF."),
+    "pack": ("tnllt.cli.eval_pack:pack", "Put one tracker's results into an archive with a manifest."),
+    "unpack": ("tnllt.cli.eval_pack:unpack", "Check such an archive and unpack it."),
+    "lint": ("tnllt.cli.eval_lint:lint", "Find what is wrong with result files, with stable codes."),
+    "score-file": ("tnllt.cli.eval_file:score_file", "Score one result file against one ground-truth file."),
+    "protocols": ("tnllt.cli.eval_protocols:protocols", "Explain every scoring rule in a sentence."),
+}
+
+
+class _Lazy(click.Group):
+    """A group that imports a subcommand's module when it is called, so that help is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _SUBCOMMANDS:
+            return None
+        module, _, attribute = _SUBCOMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _SUBCOMMANDS.items()])
+
+
+@click.group(cls=_Lazy, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@scoring_options
+@click.option(
+    "--metric",
+    "-m",
+    default="all",
+    metavar="NAMES",
+    help="success, precision, normalized-precision, op50, ... or all.  [default: all]",
+)
+@click.option("--attributes", is_flag=True, help="Scores per attribute too; with --out a figure for each, and a radar.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "markdown", "latex", "csv", "json"]),
+    default="text",
+    help="Format of the table.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["overall", "attribute", "sequence"]),
+    default="overall",
+    help="Columns of the table: metrics, or one metric's attributes or sequences.",
+)
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Leave scores, curves, tables and figures here.")
+@click.option("--no-plots", is_flag=True, help="With --out: no figures.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+@click.option("--save-baseline", type=click.Path(path_type=Path), help="Keep these scores to compare later runs with.")
+@click.option("--baseline", type=click.Path(path_type=Path), help="Compare with scores kept by --save-baseline.")
+@click.option("--max-drop", type=float, help="With --baseline: fail where a score fell by more.  [default: 0]")
+@click.option("--fail-under", multiple=True, metavar="METRIC=SCORE", help="Fail where a tracker scores lower.")
+@version_option
+@click.pass_context
+def cli(ctx: click.Context, /, options: Options, **how: object) -> None:
+    """Score trackers exactly as the official toolkit does, or as another toolkit does (--protocol).
+
+    \b
+    tnllt-eval --dataset lasot --annos DIR --results DIR --trackers all --metric success
+    tnllt-eval ... --attributes --out DIR       figures, tables, curves
+    tnllt-eval ... --fail-under success=0.6     exit 1 below
+
+    Exit codes: 0 well; 1 a gate failed; 2 usage or data error; 3 results incomplete.
+    """  # fmt: skip
+    if ctx.invoked_subcommand is None:
+        from tnllt.cli.eval_score import score
+
+        score(options, **how)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    run_command(cli, "tnllt-eval")
+
+
+if __name__ == "__main__":
+    main()

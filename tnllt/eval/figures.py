@@ -1,0 +1,219 @@
+"""Figures in the look of the official toolkits: ranked legends `[0.573] name`, colours and line styles without end.
+
+Each figure is written as PNG, SVG and PDF, with a CSV of what it shows beside it.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.errors import DataError
+from tnllt.eval.curves import CURVES
+from tnllt.eval.metrics import METRICS, Metric
+from tnllt.eval.tables import footnotes, safe_csv, shown
+from tnllt.sequence import Flags
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from tnllt.eval.scores import Scores
+
+FORMATS = ("png", "svg", "pdf")
+#: Distinct at a glance and for colour-blind readers as far as so many can be; then line styles take over.
+COLORS = (
+    "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#17a2b8", "#c8a200", "#f032e6", "#808000", "#9a6324",
+    "#000075", "#469990", "#800000", "#7f7f7f",
+)  # fmt: skip
+LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
+#: A legend longer than this goes beside the curves, in columns.
+_LEGEND_INSIDE = 12
+_STYLE: dict[Any, Any] = {
+    "font.size": 11, "axes.grid": True, "grid.alpha": 0.35, "grid.linestyle": ":", "axes.axisbelow": True,
+    "legend.framealpha": 0.85, "legend.fontsize": 9, "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "path",
+    "svg.hashsalt": "tnllt", "text.parse_math": False, "axes.unicode_minus": False, "savefig.dpi": 150,
+}  # fmt: skip
+
+
+def line_style(rank: int) -> dict[str, Any]:
+    """Colour and line style of the tracker at a rank: colours cycle first, then styles, without end."""
+    style = LINES[(rank // len(COLORS)) % len(LINES)]
+    width = 2.2 - 0.6 * ((rank // (len(COLORS) * len(LINES))) % 3)
+    return {"color": COLORS[rank % len(COLORS)], "linestyle": style, "linewidth": width}
+
+
+def plot(
+    scores: Scores,
+    folder: Path,
+    metrics: str | Iterable[str] = "all",
+    attributes: bool = False,
+    formats: Iterable[str] = FORMATS,
+) -> list[Path]:
+    """Draws every chosen metric that has a curve; returns the paths written.
+
+    * `<metric>.*`: overall; `curves.*`: all three side by side (where more than one metric is asked for);
+    * with `attributes`: `<metric>_<attribute>.*` and `<metric>_radar.*`.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    chosen = [m for m in scores.metrics(metrics) if m.has_curve] or [METRICS["success"]]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _matplotlib():
+            return list(_draw(scores, folder, chosen, attributes, tuple(formats)))
+    except OSError as error:
+        raise DataError(f"cannot be written ({error.strerror})", folder) from error
+
+
+def _draw(
+    scores: Scores, folder: Path, chosen: list[Metric], attributes: bool, formats: tuple[str, ...]
+) -> Iterator[Path]:
+    for metric in chosen:
+        yield from _curve_figure(scores, folder / metric.name, [metric], None, "", formats)
+    everything = [METRICS[name] for name in CURVES]
+    yield from _curve_figure(scores, folder / "curves", everything, None, "", formats)
+    if not attributes:
+        return
+    members = scores.attribute_members()
+    for metric in chosen:
+        for name, flags in members.items():
+            title = f"{name} ({int(flags.sum())})"
+            stem = folder / f"{metric.name}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}"
+            yield from _curve_figure(scores, stem, [metric], flags, title, formats)
+        if len(members) > 2:
+            yield from _radar_figure(scores, folder / f"{metric.name}_radar", metric, formats)
+
+
+def _curve_figure(
+    scores: Scores, stem: Path, metrics: list[Metric], members: Flags | None, title: str, formats: tuple[str, ...]
+) -> Iterator[Path]:
+    from matplotlib.figure import Figure
+
+    outside = len(scores.trackers) > _LEGEND_INSIDE
+    columns = -(-len(scores.trackers) // 26)
+    width = 6.0 + (2.6 * columns if outside else 0)
+    figure = Figure(figsize=(width * len(metrics), 4.8), layout="constrained")
+    for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True):
+        draw_curves(axes, scores, metric, members, title, columns if outside else 0)
+    _footnote(figure, scores)
+    yield from _save(figure, stem, formats)
+    yield _write_csv(stem.with_name(stem.name + ".csv"), _curve_rows(scores, metrics, members))
+
+
+def draw_curves(
+    axes: Axes, scores: Scores, metric: Metric, members: Flags | None = None, title: str = "", outside: int = 0
+) -> None:
+    """One metric's mean curves on an axes, best tracker first in the legend (`outside`: in so many columns beside)."""
+    thresholds = scores.protocol.thresholds(metric.array)
+    curves, values = scores.mean_curve(metric.array, members), scores.score(metric, members)
+    order = sorted(range(len(values)), key=lambda k: (-values[k], scores.trackers[k]))
+    for rank, k in reversed(list(enumerate(order))):  # the best is drawn last, on top
+        label = f"[{values[k]:.3f}] {shown(scores.trackers[k])}"
+        axes.plot(thresholds, curves[k], label=label, zorder=3 + 1 / (1 + rank), **line_style(rank))
+    heading = {"success": "Success plots of OPE", "precision": "Precision plots of OPE"}
+    name = heading.get(metric.name, "Normalized precision plots of OPE")
+    axes.set_title(f"{name} – {shown(title)}" if title else f"{name} on {shown(scores.dataset) or 'the dataset'}")
+    axes.set_xlabel(metric.axis)
+    axes.set_ylabel("Success rate" if metric.name == "success" else "Precision")
+    axes.set_xlim(float(thresholds[0]), float(thresholds[-1]))
+    axes.set_ylim(0, 1)
+    handles, labels = axes.get_legend_handles_labels()
+    where: dict[str, Any] = {"loc": "lower left" if metric.name == "success" else "lower right"}
+    if outside:
+        where = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "ncols": outside, "borderaxespad": 0.0}
+    axes.legend(handles[::-1], labels[::-1], **where)
+
+
+def _radar_figure(scores: Scores, stem: Path, metric: Metric, formats: tuple[str, ...]) -> Iterator[Path]:
+    from matplotlib.figure import Figure
+
+    by_attribute = scores.per_attribute(metric)
+    names, values = list(by_attribute), np.array(list(by_attribute.values()))
+    angles = np.linspace(0, 2 * np.pi, len(names), endpoint=False)
+    overall = scores.score(metric)
+    order = scores.ranking(metric)
+    columns = -(-len(order) // 26)
+    figure = Figure(figsize=(6.2 + 2.6 * columns, 6.0), layout="constrained")
+    axes = figure.add_subplot(projection="polar")
+    axes.set_theta_zero_location("N")  # type: ignore[attr-defined]
+    axes.set_theta_direction(-1)  # type: ignore[attr-defined]
+    for rank, k in reversed(list(enumerate(order))):
+        closed = np.append(values[:, k], values[0, k])
+        label = f"[{overall[k]:.3f}] {shown(scores.trackers[k])}"
+        axes.plot(np.append(angles, angles[0]), closed, label=label, **line_style(rank))
+    best, worst = values.max(1), values.min(1)
+    ticks = [f"{shown(n)}\n({b:.3f}, {w:.3f})" for n, b, w in zip(names, best, worst, strict=True)]
+    axes.set_xticks(angles, ticks, fontsize=9)
+    axes.set_ylim(0, max(0.05, float(np.ceil(values.max() * 10) / 10)))
+    axes.set_title(f"{metric.label} by attribute (best, worst)", pad=24)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.12, 1.05), ncols=columns)
+    _footnote(figure, scores)
+    yield from _save(figure, stem, formats)
+    rows = [[scores.trackers[k], *values[:, k].tolist()] for k in order]
+    yield _write_csv(stem.with_name(stem.name + ".csv"), [["tracker", *names], *rows])
+
+
+def _footnote(figure: Figure, scores: Scores) -> None:
+    """Protocol, ceiling and floor, and whatever every output of these scores must say."""
+    bounds = scores.reference("success")
+    text = f"protocol {scores.protocol.name}, {len(scores.sequences)} sequences"
+    if bounds:
+        text += f"; success of the ground truth {bounds['ceiling']:.3f}, of the first box {bounds['floor']:.3f}"
+    incomplete = {"missing", "refused", "short"} & {note.kind for note in scores.notes}
+    lines = [text, *(footnotes(scores) if incomplete else [])]
+    kept = [shown(line) if len(line) < 140 else shown(line[:137]) + "..." for line in lines[:5]]
+    figure.supxlabel("\n".join(kept), fontsize=7, color="#555555")
+
+
+def _curve_rows(scores: Scores, metrics: list[Metric], members: Flags | None) -> Iterator[list[Any]]:
+    yield ["metric", "threshold", *(safe_csv(t) for t in scores.trackers), "ceiling", "floor"]
+    for metric in metrics:
+        curves: NDArray[np.float64] = scores.mean_curve(metric.array, members)
+        bounds = list(scores.reference_curve(metric.array, members).values())
+        for i, threshold in enumerate(scores.protocol.thresholds(metric.array)):
+            values = [*curves[:, i], *(bound[i] for bound in bounds)]
+            yield [metric.name, repr(float(threshold)), *(repr(float(v)) for v in values)]
+
+
+def _write_csv(path: Path, rows: Iterable[list[Any]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(
+            [
+                [safe_csv(cell) if isinstance(cell, str) and i == 0 else cell for i, cell in enumerate(row)]
+                for row in rows
+            ]
+        )
+    return path
+
+
+def _save(figure: Figure, stem: Path, formats: tuple[str, ...]) -> Iterator[Path]:
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, not again for every format
+    for ending in formats:
+        path = stem.with_name(f"{stem.name}.{ending}")
+        # Without dates and versions, equal scores give equal files.
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending, {"Software": None})
+        figure.savefig(path, metadata=metadata)
+        yield path
+
+
+@contextmanager
+def _matplotlib() -> Iterator[None]:
+    """Our style around whatever the user has, and no complaint about letters that the font lacks."""
+    import warnings
+
+    import matplotlib
+
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield

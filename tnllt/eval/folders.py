@@ -1,0 +1,107 @@
+"""Scoring result files: found, read once, scored block by block, remembered by their content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Sequence as Seq
+from concurrent.futures import ThreadPoolExecutor
+
+from tnllt.eval.cache import RowCache, annotation_digest, content_digest, row_key
+from tnllt.eval.evaluate import assemble, make_references, make_rows
+from tnllt.eval.protocol import Protocol
+from tnllt.eval.protocols import get_protocol
+from tnllt.eval.rows import Row
+from tnllt.eval.scores import Scores
+from tnllt.results.layouts import ResultFile
+from tnllt.results.reading import Results, read_many
+from tnllt.sequence import Sequence, Trajectory
+
+Files = Mapping[str, Mapping[str, ResultFile]]
+#: Text read before it is parsed and let go: bounds memory whatever the number of trackers.
+_BLOCK_BYTES = 48 << 20
+
+
+def evaluate_files(
+    sequences: Iterable[Sequence],
+    files: Files,
+    protocol: str | Protocol,
+    *,
+    allow_missing: bool = False,
+    allow_short: bool = False,
+    round: str = "none",
+    cache: RowCache | None = None,
+) -> Scores:
+    """`evaluate` for result files {tracker: {sequence: file}}, the same to the last bit; arguments as there.
+
+    Args:
+        cache: where rows are looked up and kept; None: nowhere.
+
+    Raises:
+        DataError: a file that cannot be read, with its row.
+    """
+    listed = list(sequences)
+    rules = get_protocol(protocol)
+    annotations = annotation_digest(listed)
+    rows: dict[str, Row] = {}
+    names = [s.name for s in listed]
+    for block in _blocks(files, names):
+        keys: dict[str, str] = {}
+        if cache is not None:
+            for tracker, raws in block.items():
+                contents = [(name, content_digest(parts)) for name, parts in raws.items()]
+                keys[tracker] = row_key(annotations, contents, rules, allow_short, round)
+                found = cache.get(keys[tracker], tracker)
+                if found is not None:
+                    rows[tracker] = found
+        fresh = {t: raws for t, raws in block.items() if t not in rows}
+        if not fresh:
+            continue
+        for row in make_rows(listed, _parse(files, fresh), rules, allow_short=allow_short, round=round):
+            rows[row.tracker] = row
+            if cache is not None:
+                cache.put(keys[row.tracker], row)
+    ordered = [rows[tracker] for tracker in files]
+    references = _references(listed, annotations, rules, cache)
+    lazy = {tracker: Results({s: own[s] for s in names if s in own}) for tracker, own in files.items()}
+    return assemble(listed, ordered, references, rules, lazy, allow_missing, allow_short, round)
+
+
+def _blocks(files: Files, names: Seq[str]) -> Iterator[dict[str, dict[str, list[bytes]]]]:
+    """Trackers with the bytes of their results {tracker: {sequence: [file, what lies beside it]}}, some at a time."""
+    block: dict[str, dict[str, list[bytes]]] = {}
+    size = 0
+    with ThreadPoolExecutor(4) as pool:
+        for tracker, own in files.items():
+            there = [own[name] for name in names if name in own]
+            raws = dict(zip((f.sequence for f in there), pool.map(_raw, there), strict=True))
+            size += sum(len(part) for parts in raws.values() for part in parts)
+            block[tracker] = raws
+            if size > _BLOCK_BYTES:
+                yield block
+                block, size = {}, 0
+    if block:
+        yield block
+
+
+def _raw(file: ResultFile) -> list[bytes]:
+    return [file.read(), *(file.beside[what]() for what in sorted(file.beside))]
+
+
+def _parse(files: Files, raws: dict[str, dict[str, list[bytes]]]) -> dict[str, dict[str, Trajectory]]:
+    flat = [(files[tracker][name], parts[0]) for tracker, own in raws.items() for name, parts in own.items()]
+    parsed = iter(read_many([file for file, _ in flat], [raw for _, raw in flat]))
+    return {tracker: {name: next(parsed) for name in own} for tracker, own in raws.items()}
+
+
+def _references(sequences: list[Sequence], annotations: bytes, protocol: Protocol, cache: RowCache | None) -> list[Row]:
+    if cache is None:
+        return make_references(sequences, protocol)
+    keys = [row_key(annotations, [(name, b"")], protocol, False, "none") for name in ("\0ceiling", "\0floor")]
+    found = [cache.get(key, name) for key, name in zip(keys, ("ceiling", "floor"), strict=True)]
+    kept = [row for row in found if row is not None]
+    if len(kept) == len(keys):
+        return kept
+    made = make_references(sequences, protocol)
+    for key, row in zip(keys, made, strict=True):
+        cache.put(key, row)
+    return made

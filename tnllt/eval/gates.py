@@ -1,0 +1,109 @@
+"""Gates for CI: floors under scores, and a largest drop against scores kept before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tnllt.errors import GateError, UsageError
+from tnllt.eval.metrics import METRICS, Metric, get_metrics
+from tnllt.eval.scores import Scores
+from tnllt.results.atomic import write_atomic
+
+SCHEMA = "tnllt.baseline/1"
+
+
+def parse_floors(texts: Iterable[str]) -> dict[str, float]:
+    """{metric: floor} from "success=0.6" (several with commas). Raises UsageError."""
+    floors: dict[str, float] = {}
+    for text in (part for t in texts for part in t.split(",")):
+        name, equals, number = text.partition("=")
+        try:
+            floor = float(number)
+        except ValueError:
+            floor = np.nan
+        if not equals or np.isnan(floor):
+            raise UsageError(f"--fail-under {text!r}: expected METRIC=SCORE, as in success=0.6")
+        if floor > 1:
+            raise UsageError(f"--fail-under {text!r}: scores lie between 0 and 1")
+        for metric in get_metrics(name):
+            floors[metric.name] = floor
+    return floors
+
+
+def write_baseline(scores: Scores, path: Path) -> None:
+    """Keeps scores for later runs to be compared with (schema `tnllt.baseline/1`)."""
+    chosen = scores.metrics("all")
+    table = {
+        "schema": SCHEMA,
+        "protocol": scores.protocol.name,
+        "rules": scores.protocol.digest(),
+        "dataset": scores.dataset,
+        "sequences": list(scores.sequences),
+        "scores": {
+            tracker: {m.name: _number(float(scores.score(m)[k])) for m in chosen}
+            for k, tracker in enumerate(scores.trackers)
+        },
+    }
+    write_atomic(path, (json.dumps(table, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def read_baseline(path: Path) -> dict[str, Any]:
+    """Raises UsageError where the file is not one."""
+    try:
+        table = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--baseline {path}: cannot be read ({error}); --save-baseline makes one") from error
+    if not isinstance(table, dict) or table.get("schema") != SCHEMA or not isinstance(table.get("scores"), dict):
+        raise UsageError(f"--baseline {path}: not a baseline ({SCHEMA}); --save-baseline makes one")
+    return table
+
+
+def check(scores: Scores, floors: dict[str, float], baseline: dict[str, Any] | None, max_drop: float) -> None:
+    """Raises GateError that names every fall per tracker and metric; UsageError where a baseline is of other data."""
+    faults = [fault for name, floor in floors.items() for fault in _under(scores, METRICS[name], floor)]
+    if baseline is not None:
+        if baseline.get("rules") != scores.protocol.digest():
+            old = baseline.get("protocol")
+            raise UsageError(f"the baseline was scored under protocol {old!r}, these under {scores.protocol.name!r}")
+        if set(baseline.get("sequences", ())) != set(scores.sequences):
+            raise UsageError("the baseline was scored on other sequences; scores of different sets cannot be compared")
+        faults += _drops(scores, baseline["scores"], max_drop)
+    if faults:
+        raise GateError("gate failed\n" + "\n".join(faults))
+
+
+def _under(scores: Scores, metric: Metric, floor: float) -> list[str]:
+    values = scores.score(metric)
+    return [
+        f"{tracker}: {metric.name} {value:.4f} is under {floor:g}"
+        for tracker, value in zip(scores.trackers, values.tolist(), strict=True)
+        if not value >= floor  # n/a fails too
+    ]
+
+
+def _drops(scores: Scores, before: dict[str, Any], max_drop: float) -> list[str]:
+    faults = [
+        f"{tracker}: in the baseline, but not among these results"
+        for tracker in before
+        if tracker not in scores.trackers
+    ]
+    for k, tracker in enumerate(scores.trackers):
+        for name, old in before.get(tracker, {}).items():
+            if name not in METRICS or old is None:
+                continue
+            new = float(scores.score(name)[k])
+            # The margin keeps a drop of exactly max_drop from failing by rounding.
+            if not old - new <= max_drop + 1e-12:
+                faults.append(
+                    f"{tracker}: {name} fell by {old - new:.4f}, from {old:.4f} to {new:.4f} (at most {max_drop:g})"
+                )
+    return faults

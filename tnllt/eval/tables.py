@@ -1,0 +1,292 @@
+"""Score tables: text, Markdown, LaTeX, CSV, JSON and pandas, all from the metric registry, all with their footnotes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tnllt.errors import UsageError
+from tnllt.eval.metrics import Metric
+from tnllt.eval.rows import Note
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tnllt.eval.scores import Scores
+
+FORMATS = ("text", "markdown", "latex", "csv", "json")
+BY = ("overall", "attribute", "sequence")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table before it is written in some format: headings, rows of text and numbers, and what must be said below."""
+
+    title: str
+    headings: list[str]
+    rows: list[list[str | float]]
+    digits: list[int]
+    footnotes: list[str]
+    references: list[list[str | float]]
+
+
+def render(scores: Scores, metrics: str | Iterable[str] = "all", format: str = "text", by: str = "overall") -> str:
+    """The table in one of `FORMATS`, `by` one of `BY`. Raises UsageError for another format."""
+    chosen = scores.metrics(metrics)
+    if format == "json":
+        return json.dumps(summary(scores, chosen), indent=2, ensure_ascii=False, allow_nan=False)
+    writers = {"text": _text, "markdown": _markdown, "latex": _latex, "csv": _csv}
+    if format not in writers:
+        raise UsageError(f"no table format {format!r}; known: {', '.join(FORMATS)}")
+    return writers[format](make_table(scores, chosen, by))
+
+
+def make_table(scores: Scores, metrics: list[Metric], by: str = "overall") -> Table:
+    """The table of trackers (rows, best first) against metrics, attributes or sequences (columns)."""
+    order = scores.ranking(metrics[0])
+    notes = footnotes(scores)
+    if by == "overall":
+        columns = {m.short: scores.score(m) for m in metrics}
+        bounds = {m.short: scores.reference(m) for m in metrics}
+        title = f"{scores.dataset or 'dataset'}, {len(scores.sequences)} sequences, protocol {scores.protocol.name}"
+        digits = [m.digits for m in metrics]
+    else:
+        metric = metrics[0]
+        if by == "attribute":
+            columns, members = scores.per_attribute(metric), scores.attribute_members()
+            bounds = {name: scores.reference(metric, flags) for name, flags in members.items()}
+        elif by == "sequence":
+            values = scores.per_sequence(metric)
+            columns, bounds = {name: values[:, s] for s, name in enumerate(scores.sequences)}, {}
+        else:
+            raise UsageError(f"no table by {by!r}; known: {', '.join(BY)}")
+        title = f"{metric.label} by {by}, protocol {scores.protocol.name}"
+        digits = [metric.digits] * len(columns)
+    rows: list[list[str | float]] = [
+        [scores.trackers[k], *(float(column[k]) for column in columns.values())] for k in order
+    ]
+    names = [row.tracker for row in scores.references] if bounds else []
+    references: list[list[str | float]] = [[name, *(bounds[c][name] for c in columns)] for name in names]
+    return Table(title, ["Tracker", *columns], rows, digits, notes, references)
+
+
+def footnotes(scores: Scores) -> list[str]:
+    """What every output must say of these scores, in sentences."""
+    found = []
+    groups: dict[tuple[str, str], list[Note]] = {}
+    for note in scores.notes:
+        key = (note.kind, note.tracker if note.kind != "refused" else "")
+        groups.setdefault(key, []).append(note)
+    for (kind, tracker), notes in groups.items():
+        names = list(dict.fromkeys(n.sequence for n in notes))
+        some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        if kind == "missing":
+            count = len(scores.sequences)
+            found.append(f"{tracker}: scored on {count - len(names)} of {count} sequences; no result for {some}.")
+        elif kind == "refused":
+            why = "; ".join(dict.fromkeys(n.text for n in notes[:2]))
+            found.append(
+                f"Refused by {scores.protocol.name}'s own toolkit and left out of every tracker's mean: {some} ({why})."
+            )
+        else:
+            found.append(f"{tracker}: {notes[0].text} ({len(names)} sequences: {some}).")
+    empty = scores.empty("success")
+    if empty:
+        found.append(
+            f"No sequence with a success curve above zero is left for {', '.join(empty)}: the score is 0 by rule."
+        )
+    if scores.protocol.drop_zero_curves:
+        for k, name in enumerate(scores.trackers):
+            there = ~scores.missing[k] & ~scores.refused
+            dropped = int((there & ~scores.kept("success")[k]).sum())
+            if dropped and name not in empty:
+                noun = "sequence" if dropped == 1 else "sequences"
+                found.append(f"{name}: {dropped} {noun} without any success left out of the mean, by rule.")
+    if scores.skipped_attributes:
+        skipped = ", ".join(scores.skipped_attributes)
+        found.append(f"Attributes with fewer than {scores.protocol.min_sequences} sequences are skipped: {skipped}.")
+    return found
+
+
+def summary(scores: Scores, metrics: list[Metric]) -> dict[str, Any]:
+    """Schema `tnllt.scores/1`: what `scores.json` and `--format json` hold. NaN becomes null."""
+    per_attribute = {m.name: scores.per_attribute(m) for m in metrics if m.source == "curve"}
+    per_sequence = {m.name: scores.per_sequence(m) for m in metrics}
+    overall = {m.name: scores.score(m) for m in metrics}
+    from tnllt._version import __version__
+
+    table: dict[str, Any] = _finite(
+        {
+            "schema": "tnllt.scores/1",
+            "tnllt": __version__,
+            "dataset": scores.dataset,
+            "protocol": {"name": scores.protocol.name, "rules": scores.protocol.rules()},
+            "metrics": {m.name: {"label": m.label, "description": m.description} for m in metrics},
+            "trackers": list(scores.trackers),
+            "sequences": list(scores.sequences),
+            "frames": scores.lengths.tolist(),
+            "attributes": {n: np.flatnonzero(f).tolist() for n, f in scores.attributes.items()},
+            "ranking": {m.name: [scores.trackers[k] for k in scores.ranking(m)] for m in metrics},
+            "scores": {t: {n: v[k] for n, v in overall.items()} for k, t in enumerate(scores.trackers)},
+            "references": {
+                r.tracker: {m.name: scores.reference(m)[r.tracker] for m in metrics} for r in scores.references
+            },
+            "per_attribute": {
+                t: {n: {a: v[k] for a, v in by.items()} for n, by in per_attribute.items()}
+                for k, t in enumerate(scores.trackers)
+            },
+            "per_sequence": {
+                t: {n: dict(zip(scores.sequences, v[k].tolist(), strict=True)) for n, v in per_sequence.items()}
+                for k, t in enumerate(scores.trackers)
+            },
+            "notes": [vars(note) for note in scores.notes],
+            "footnotes": footnotes(scores),
+        }
+    )
+    return table
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else (None if np.isnan(value) else str(value))
+    return value
+
+
+def to_frame(scores: Scores, metrics: str | Iterable[str] = "all", by: str = "overall") -> pd.DataFrame:
+    """A pandas table: index tracker (and attribute or sequence), one column per metric, best tracker first."""
+    import pandas as pd
+
+    chosen = scores.metrics(metrics)
+    order = scores.ranking(chosen[0])
+    trackers = [scores.trackers[k] for k in order]
+    if by == "overall":
+        return pd.DataFrame({m.name: scores.score(m)[order] for m in chosen}, index=pd.Index(trackers, name="tracker"))
+    if by == "attribute":
+        names = list(scores.attribute_members())
+        columns = {m.name: [scores.per_attribute(m)[a][k] for k in order for a in names] for m in chosen}
+    elif by == "sequence":
+        names = list(scores.sequences)
+        columns = {m.name: scores.per_sequence(m)[order].ravel().tolist() for m in chosen}
+    else:
+        raise UsageError(f"no table by {by!r}; known: {', '.join(BY)}")
+    return pd.DataFrame(columns, index=pd.MultiIndex.from_product([trackers, names], names=["tracker", by]))
+
+
+# Writers --------------------------------------------------------------------------------------------------------
+
+
+def _cell(value: str | float, digits: int) -> str:
+    if isinstance(value, str):
+        return value
+    return "n/a" if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def _grid(table: Table) -> list[list[str]]:
+    return [
+        [str(row[0]), *(_cell(v, d) for v, d in zip(row[1:], table.digits, strict=True))]
+        for row in table.rows + table.references
+    ]
+
+
+def shown(text: str) -> str:
+    """One line, with control and direction-changing characters escaped: names come from files."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _width(text: str) -> int:
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if right else text + space
+
+
+def _text(table: Table) -> str:
+    grid = [[shown(cell) for cell in row] for row in [table.headings, *_grid(table)]]
+    widths = [max(_width(row[i]) for row in grid) for i in range(len(table.headings))]
+    lines = ["  ".join(_pad(c, widths[i], i > 0) for i, c in enumerate(row)).rstrip() for row in grid]
+    rule = "  ".join("-" * w for w in widths)
+    lines.insert(1, rule)
+    if table.references:
+        lines.insert(len(lines) - len(table.references), rule)
+    notes = [f"* {shown(note)}" for note in table.footnotes]
+    return "\n".join([shown(table.title), "", *lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def _markdown(table: Table) -> str:
+    def escape(text: str) -> str:
+        text = shown(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        return "".join("\\" + c if c in "\\`*_{}[]()#+!|~" else c for c in text)
+
+    rows = [table.headings, *_grid(table)]
+    lines = ["| " + " | ".join(escape(c) for c in row) + " |" for row in rows]
+    lines.insert(1, "| --- |" + " ---: |" * len(table.digits))
+    notes = [f"- {escape(note)}" for note in table.footnotes]
+    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}",
+}  # fmt: skip
+
+
+def escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(c, c) for c in shown(text))
+
+
+def _latex(table: Table) -> str:
+    """A booktabs table, best in bold and second underlined."""
+    marks = [_best_two([float(row[i + 1]) for row in table.rows]) for i in range(len(table.digits))]
+    lines = [f"% {shown(table.title)}", rf"\begin{{tabular}}{{l{'c' * len(table.digits)}}}", r"\toprule"]
+    lines += [" & ".join(escape_latex(h) for h in table.headings) + r" \\", r"\midrule"]
+    for index, row in enumerate(_grid(table)):
+        if index == len(table.rows):
+            lines.append(r"\midrule")
+        cells = [escape_latex(c) for c in row]
+        for i, (best, second) in enumerate(marks if index < len(table.rows) else []):
+            value = float(table.rows[index][i + 1])
+            if value == best:
+                cells[i + 1] = rf"\textbf{{{cells[i + 1]}}}"
+            elif value == second:
+                cells[i + 1] = rf"\underline{{{cells[i + 1]}}}"
+        lines.append(" & ".join(cells) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines + [f"% {shown(note)}" for note in table.footnotes]) + "\n"
+
+
+def _best_two(values: list[float]) -> tuple[float, float]:
+    distinct = sorted({v for v in values if not np.isnan(v)}, reverse=True)
+    best, second, *_ = [*distinct, np.nan, np.nan]
+    return best, second
+
+
+def safe_csv(text: str) -> str:
+    """A cell that no spreadsheet runs as a formula."""
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _csv(table: Table) -> str:
+    """Full precision, so that nothing is lost; footnotes as comment lines."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([safe_csv(h) for h in table.headings])
+    for row in table.rows + table.references:
+        cells = ["" if np.isnan(v) else repr(v) for v in map(float, row[1:])]
+        writer.writerow([safe_csv(str(row[0])), *cells])
+    for note in table.footnotes:
+        writer.writerow([f"# {note}"])
+    return stream.getvalue()

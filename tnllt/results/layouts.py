@@ -1,0 +1,227 @@
+"""Where result files lie: every layout that trackers' code writes, found by looking, in folders and in zip files.
+
+Known sequence names settle what is what: a text file named after a sequence is a result, and the folders above it name
+the tracker, without the wrappers that frameworks add::
+
+    <tracker>_tracking_result/<sequence>.txt             the official toolkits
+    <tracker>/<sequence>.txt                             plain
+    <sequence>.txt                                       one tracker's folder, given itself
+    <tracker>/<parameters>[_<run>]/<sequence>.txt        pytracking
+    <tracker>/<parameters>/<dataset>/<sequence>.txt      OSTrack and its descendants
+    <dataset>/<tracker>/<sequence>.txt                   got10k, PySOT
+    <tracker>/<sequence>/<sequence>_001.txt              got10k, VOT
+    tracking_results/tracking_results/...                a zip unpacked into a folder of its own name
+    <tracker>.zip, tracking_results.zip                  any of these, zipped
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from tnllt.errors import DataError
+
+SUFFIX = "_tracking_result"
+#: No result file is larger (about three million frames): a guard against files that claim to be.
+MOST_BYTES = 256 << 20
+_DEPTH = 7
+_RUN = re.compile(r"_(\d{3})$")
+_WRAPPERS = {"tracking_results", "results", "test", "output", "baseline", "longterm", "unsupervised", "supervised"}
+_DATASETS = {
+    "tnllt", "tnl2k", "lasot", "lasot_ext", "lasotext", "lasot_extension_subset", "otb", "otb99", "otb100", "otb2013",
+    "otb2015", "otb_lang", "otb99-lang", "got10k", "got-10k", "got10k_test", "got10k_val", "trackingnet", "uav",
+    "uav123", "nfs", "nfs30", "nfs240", "mgit", "itb", "vot", "vot2018", "vot2019", "vot2020", "vot2018-lt",
+}  # fmt: skip
+#: What lies beside a result: {ending of its name without the sequence: what it holds}.
+_BESIDE = {
+    ".run.json": "record",
+    "_time.txt": "seconds",
+    "_001_time.txt": "seconds",
+    "_confidence.txt": "confidence",
+    "_001_confidence.value": "confidence",
+    "_confidence.value": "confidence",
+}
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """One tracker's result on one sequence.
+
+    Attributes:
+        place: where it is, for messages; `archive.zip/member` in a zip file.
+        read: gives its bytes.
+        beside: {"record", "confidence", "seconds": reader of what lies beside it}.
+    """
+
+    tracker: str
+    sequence: str
+    place: str
+    read: Callable[[], bytes] = field(repr=False)
+    beside: dict[str, Callable[[], bytes]] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class FoundResults:
+    """Results below one folder or zip file.
+
+    Attributes:
+        place: the folder or zip file.
+        trackers: {tracker: {sequence: file}}, both sorted by name.
+        unknown: text files that no sequence is named after.
+    """
+
+    place: Path
+    trackers: dict[str, dict[str, ResultFile]]
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Member:
+    parts: tuple[str, ...]
+    place: str
+    read: Callable[[], bytes]
+
+
+def find_results(place: str | Path, sequences: Iterable[str]) -> FoundResults:
+    """Every tracker's results for the named sequences below a folder or in a zip file.
+
+    Raises:
+        DataError: there is no such place, it is no folder or zip file, it holds no result of any tracker, or two files
+            claim to be the same tracker's result on the same sequence.
+    """
+    place = Path(place).expanduser()
+    names = {name: name for name in sequences}
+    folded = {name.casefold(): name for name in names}
+    members = list(_members(place))
+    trackers: dict[str, dict[str, ResultFile]] = {}
+    beside: dict[tuple[tuple[str, ...], str], dict[str, Callable[[], bytes]]] = {}
+    unknown = []
+    for member in members:
+        name = member.parts[-1]
+        ending = next((e for e in _BESIDE if name.endswith(e) and len(name) > len(e)), None)
+        if ending is not None and (owner := folded.get(name[: -len(ending)].casefold())) is not None:
+            beside.setdefault((member.parts[:-1], owner), {})[_BESIDE[ending]] = member.read
+            continue
+        if not name.lower().endswith((".txt", ".csv")):
+            continue
+        stem, run = name[:-4], 1
+        sequence = names.get(stem) or folded.get(stem.casefold())
+        if sequence is None and (match := _RUN.search(stem)) is not None:
+            sequence, run = folded.get(stem[: match.start()].casefold()), int(match.group(1))
+        if sequence is None:
+            unknown.append(member.place)
+            continue
+        tracker = _tracker_name(member.parts[:-1], sequence, place) + (f"#{run}" if run > 1 else "")
+        own = trackers.setdefault(tracker, {})
+        if sequence in own:
+            raise DataError(
+                f"two results of {tracker!r} on {sequence!r}: {own[sequence].place} too; remove one", member.place
+            )
+        shelf = beside.setdefault((member.parts[:-1], sequence), {})
+        own[sequence] = ResultFile(tracker, sequence, member.place, member.read, shelf)
+    if not trackers:
+        raise DataError(_nothing(unknown, names), place)
+    ordered = {t: {s: own[s] for s in names if s in own} for t, own in sorted(trackers.items())}
+    return FoundResults(place, ordered, tuple(unknown))
+
+
+def _nothing(unknown: list[str], names: dict[str, str]) -> str:
+    if unknown:
+        example = next(iter(names), "")
+        return (
+            f"no tracker in it: {len(unknown)} text files, but none is named after a sequence of the dataset "
+            f"(found {Path(unknown[0]).name!r}; a result is called {example + '.txt'!r}); is --dataset right?"
+        )
+    return (
+        "no tracker in it; a tracker's results are <tracker>_tracking_result/<sequence>.txt or <tracker>/<sequence>.txt"
+    )
+
+
+def _tracker_name(folders: tuple[str, ...], sequence: str, place: Path) -> str:
+    """The tracker that folders stand for, without wrappers; the place's own name where none is left."""
+    parts = list(folders)
+    if parts and parts[-1].casefold() == sequence.casefold():
+        parts.pop()
+    named = [p for p in parts if p.endswith(SUFFIX) and p != SUFFIX]
+    if named:
+        return named[-1].removesuffix(SUFFIX)
+    kept = [p for p in parts if p.casefold() not in _WRAPPERS and p.casefold() not in _DATASETS]
+    if kept:
+        return "_".join(kept)
+    return (parts[-1] if parts else place.resolve().name.removesuffix(".zip")).removesuffix(SUFFIX)
+
+
+def _members(place: Path) -> Iterator[_Member]:
+    if place.is_file():
+        if not zipfile.is_zipfile(place):
+            raise DataError(
+                "is neither a folder nor a zip file; --results takes the folder above the trackers' folders", place
+            )
+        yield from _zip_members(place, ())
+    elif place.is_dir():
+        yield from _walk(place, (), 0)
+    else:
+        raise DataError("no such results folder; --results takes the folder above the trackers' folders", place)
+
+
+def _walk(folder: Path, parts: tuple[str, ...], depth: int) -> Iterator[_Member]:
+    try:
+        with os.scandir(folder) as entries:
+            ordered = sorted(entries, key=lambda e: e.name)
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", folder) from error
+    for entry in ordered:
+        if entry.name.startswith(".") or entry.name == "__MACOSX":
+            continue
+        if entry.is_dir():
+            if depth < _DEPTH:
+                yield from _walk(Path(entry.path), (*parts, entry.name), depth + 1)
+        elif entry.name.lower().endswith(".zip"):
+            # A zip beside its own unpacked folder is not a second tracker.
+            if not os.path.isdir(entry.path[:-4]) and zipfile.is_zipfile(entry.path):  # noqa: PTH112
+                yield from _zip_members(Path(entry.path), (*parts, entry.name[:-4]))
+        else:
+            yield _Member((*parts, entry.name), entry.path, partial(read_file, entry.path))
+
+
+def _zip_members(path: Path, parts: tuple[str, ...]) -> Iterator[_Member]:
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
+    for info in infos:
+        inner = tuple(p for p in PurePosixPath(info.filename.replace("\\", "/")).parts if p not in ("/", "..", "."))
+        if info.is_dir() or not inner or "__MACOSX" in inner or any(p.startswith(".") for p in inner):
+            continue
+        if parts and len(inner) > 1 and inner[0].removesuffix(SUFFIX) == parts[-1].removesuffix(SUFFIX):
+            inner = inner[1:]
+        yield _Member((*parts, *inner), f"{path}/{info.filename}", partial(_read_zipped, path, info.filename))
+
+
+def read_file(path: str | Path) -> bytes:
+    """A file's bytes. Raises DataError where it cannot be read or is too large to be a result."""
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123
+            raw = stream.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", path) from error
+    if len(raw) > MOST_BYTES:
+        raise DataError(f"is larger than {MOST_BYTES >> 20} MB; no result file is", path)
+    return raw
+
+
+def _read_zipped(path: Path, member: str) -> bytes:
+    place = f"{path}/{member}"
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
+            raw = stream.read(MOST_BYTES + 1)
+    except (OSError, RuntimeError, zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
+        raise DataError(f"cannot be unpacked ({error})", place) from error
+    except Exception as error:  # zlib.error and its kin share no base class
+        raise DataError(f"cannot be unpacked ({error})", place) from error
+    if len(raw) > MOST_BYTES:
+        raise DataError(f"is larger than {MOST_BYTES >> 20} MB; no result file is", place)
+    return raw

@@ -1,0 +1,97 @@
+"""Reading results: one tolerant reader for all layouts; many files are parsed together.
+
+Numbers equal Python's `float()` of their text (`tnllt.numbers`); what cannot be read is named with file and row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tnllt.errors import DataError
+from tnllt.numbers import Array, parse_table, parse_tables
+from tnllt.results.layouts import ResultFile, read_file
+from tnllt.sequence import Boxes, Trajectory
+
+
+def read_boxes(path: str | Path) -> Boxes:
+    """Boxes (T, 4) of one result file. Raises DataError with file and row; an empty file is one."""
+    return _boxes(parse_table(read_file(path), 4, path), str(path))
+
+
+def read_many(files: list[ResultFile], raws: list[bytes] | None = None) -> list[Trajectory]:
+    """Trajectories of many files, parsed together.
+
+    Args:
+        files: what to read.
+        raws: their bytes, where they have been read already.
+    """
+    raws = [f.read() for f in files] if raws is None else raws
+    tables = parse_tables(raws, 4, [f.place for f in files])
+    return [trajectory(f, _boxes(table, f.place)) for f, table in zip(files, tables, strict=True)]
+
+
+def _boxes(table: Array, place: str) -> Boxes:
+    if not len(table):
+        raise DataError("is empty; a result has one row x,y,w,h per frame", place)
+    return table
+
+
+def trajectory(file: ResultFile, boxes: Boxes) -> Trajectory:
+    """The boxes with what lies beside them: the run record, else confidence and time files of other frameworks."""
+    if not file.beside:
+        return Trajectory(boxes)
+    if "record" in file.beside:
+        from tnllt.results.records import parse_record
+        from tnllt.results.store import trajectory_of
+
+        record = parse_record(file.beside["record"](), f"{file.place} (run record)")
+        # A record tells of the run that wrote it: beside boxes from elsewhere it says nothing.
+        return trajectory_of(boxes, record) if len(boxes) == record.frames else Trajectory(boxes)
+    confidence = _column(file, "confidence", len(boxes))
+    return Trajectory(boxes, confidence=confidence, seconds=_column(file, "seconds", len(boxes)))
+
+
+def _column(file: ResultFile, what: str, length: int) -> Array | None:
+    """One number per frame from a file beside the result; NaN for the first frame where that has none (VOT)."""
+    if what not in file.beside:
+        return None
+    raw = file.beside[what]()
+    if raw[:1] in (b"\n", b"\r"):  # VOT leaves the first frame's line empty
+        raw = b"nan" + raw
+    place = f"{file.place} ({what})"
+    values = parse_table(raw, None, place)
+    values = values.reshape(-1) if 1 in values.shape else values[:, 0]
+    if what == "seconds" and len(values) != length:
+        return None  # times of another shape are of no use, and of no harm to a score
+    if len(values) == length - 1:
+        values = np.concatenate([[1.0 if what == "confidence" else np.nan], values])
+    if len(values) != length:
+        raise DataError(f"{len(values)} values for {length} rows of boxes", place)
+    if what == "confidence" and np.isnan(values[0]):
+        values = np.concatenate([[1.0], values[1:]])  # the first box is given
+    return values
+
+
+class Results(Mapping[str, Trajectory]):
+    """One tracker's results by sequence name, each read when first asked for."""
+
+    def __init__(self, files: Mapping[str, ResultFile]) -> None:
+        self.files = files
+        self._read: dict[str, Trajectory] = {}
+
+    def __getitem__(self, sequence: str) -> Trajectory:
+        if sequence not in self._read:
+            self._read[sequence] = read_many([self.files[sequence]])[0]
+        return self._read[sequence]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __contains__(self, sequence: object) -> bool:
+        return sequence in self.files
