@@ -40,7 +40,7 @@ def command(*words: object) -> list[str]:
 
 def tnllt_run(*words: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """`tnllt-run` with these words, in a process of its own."""
-    return subprocess.run(command(*words), capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(command(*words), capture_output=True, text=True, errors="replace", timeout=timeout)
 
 
 def results(folder: Path, tracker: str) -> dict[str, bytes]:

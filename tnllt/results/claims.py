@@ -53,8 +53,6 @@ class Claim:
             self.path.unlink()
         os.close(self._handle)
         self._handle = None
-        with suppress(OSError):
-            self.path.parent.rmdir()
 
     def holder(self) -> str:
         """Who has the claim ("host pid"), or ""."""
@@ -70,16 +68,13 @@ class Claim:
         self.release()
 
     def _open(self) -> int:
-        while True:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-            except FileNotFoundError:
-                continue  # another process removed the empty folder between the two steps
-            except OSError as error:
-                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-                what = "the disk is full; free some space and run again" if full else error.strerror
-                raise DataError(f"cannot be written: {what}", self.path.parent) from error
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            what = "the disk is full; free some space and run again" if full else error.strerror
+            raise DataError(f"cannot be written: {what}", self.path.parent) from error
 
 
 def _lock(handle: int) -> bool:

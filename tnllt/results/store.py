@@ -145,6 +145,8 @@ class ResultStore:
             raise DataError("no such result", path) from error
         except ValueError as error:
             raise DataError(f"not rows of x,y,w,h: {error}", path) from error
+        if boxes.shape[1] != 4:
+            raise DataError(f"rows of {boxes.shape[1]} numbers, not of x,y,w,h", path)
         record = self.record(tracker, sequence)
         if record is None:
             return Trajectory(boxes)

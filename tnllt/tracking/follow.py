@@ -19,6 +19,10 @@ from tnllt.tracking.readahead import ReadAhead
 from tnllt.tracking.tracker import Emit, Mode, Prediction, SupportsBatch, Tracker
 
 
+#: What a tracker may raise: code that ends its process by `sys.exit` must not end a run.
+FAULTS = (Exception, SystemExit)
+
+
 class TrackerFailure(TnlltError):
     """A tracker did not get through a sequence.
 
@@ -146,7 +150,7 @@ class Follower:
                 self.tracker.receive(follow.sequence)
             first, seconds = self._begin(follow, image)
             follow.take(first, seconds)
-        except Exception as error:
+        except FAULTS as error:
             self._end(follow)
             return failure_of(error, follow.index)
         self._followed([follow])
@@ -165,7 +169,7 @@ class Follower:
             try:
                 images.append(follow.next_image())
                 ready.append(follow)
-            except Exception as error:
+            except FAULTS as error:
                 over.append((follow, self._abandon(follow, failure_of(error, follow.index))))
         if ready:
             over.extend(self._advance(ready, images))
@@ -178,7 +182,7 @@ class Follower:
             answers = self._answers(ready, images)
             machine.synchronize()
             seconds = (time.perf_counter() - begin) / len(ready)
-        except Exception as error:
+        except FAULTS as error:
             failure = failure_of(error, max(f.index for f in ready))
             if len(ready) > 1:
                 failure.kind = "batch"
@@ -187,7 +191,7 @@ class Follower:
         for follow, answer in zip(ready, answers, strict=True):
             try:
                 follow.take(answer, seconds)
-            except Exception as error:
+            except FAULTS as error:
                 over.append((follow, self._abandon(follow, failure_of(error, follow.index))))
         self._followed(ready)
         return over
@@ -233,7 +237,7 @@ class Follower:
     def _finish(self, follow: Follow) -> Trajectory | TrackerFailure:
         try:
             self._end(follow, quietly=False)
-        except Exception as error:
+        except FAULTS as error:
             return failure_of(error, follow.index)
         return follow.trajectory()
 
@@ -256,7 +260,7 @@ class Follower:
             else:
                 assert isinstance(self.tracker, SupportsBatch)
                 follow.info = {**self.tracker.info(), **(self.tracker.end(follow.state) or {})}
-        except Exception:
+        except FAULTS:
             if not quietly:
                 raise
         finally:
@@ -349,6 +353,8 @@ def checked(prediction: Any, frame: int) -> tuple[list[float], float | None, boo
     box, confidence, absent = prediction, None, False
     if isinstance(prediction, Prediction):
         box, confidence, absent = prediction.box, prediction.confidence, bool(prediction.absent)
+    if box is None:
+        raise TrackerFailure("answer", _wrong(frame, "None", "four numbers x, y, w, h"), frame)
     try:
         numbers = [float(v) for v in np.asarray(box, dtype=np.float64).reshape(-1)]
     except (TypeError, ValueError):
@@ -373,7 +379,7 @@ def description_changes(events: list[Mapping[str, Any]]) -> list[dict[str, Any]]
     ]
 
 
-def failure_of(error: Exception, frame: int) -> TrackerFailure:
+def failure_of(error: BaseException, frame: int) -> TrackerFailure:
     """The error as a `TrackerFailure` with its traceback."""
     if isinstance(error, TrackerFailure):
         return error

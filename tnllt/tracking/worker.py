@@ -31,7 +31,7 @@ from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Sequence, Trajectory
 from tnllt.tracking import machine
-from tnllt.tracking.follow import Follow, Follower, TrackerFailure, choose_mode
+from tnllt.tracking.follow import FAULTS, Follow, Follower, TrackerFailure, choose_mode
 from tnllt.tracking.gauge import IDLE, LOADING, WRITING, Gauge
 from tnllt.tracking.setup import Setup
 from tnllt.tracking.tracker import Mode
@@ -273,7 +273,7 @@ def main() -> None:
     except TnlltError as error:
         worker.send(fatal=str(error), code=error.exit_code)
         return
-    except Exception as error:
+    except FAULTS as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
         worker.send(fatal=f"{worker.setup.tracker.name} cannot be loaded: {said}", trace=traceback.format_exc())
         return
