@@ -27,8 +27,10 @@ _TOKENS = {
 }
 
 
-def load_processor(path: str | Path) -> Any:
+def load_processor(path: str | Path, **image_options: int) -> Any:
     """The processor of the model at `path` (a folder, or a name on the hub).
+
+    `image_options` (min_pixels, max_pixels) go to its image half.
 
     Raises:
         MissingExtraError: without transformers. DataError: no such model, or one that needs torchvision after all.
@@ -39,14 +41,15 @@ def load_processor(path: str | Path) -> Any:
         raise MissingExtraError("a local vision-language model", "vlm", error) from error
     try:
         if find_spec("torchvision") is not None:
-            return AutoProcessor.from_pretrained(path)
+            return AutoProcessor.from_pretrained(path, **image_options)
         model_type = AutoConfig.from_pretrained(path).model_type
         if model_type not in _PROCESSORS:
-            return AutoProcessor.from_pretrained(path)
+            return AutoProcessor.from_pretrained(path, **image_options)
         module, name = _PROCESSORS[model_type]
         tokenizer = AutoTokenizer.from_pretrained(path)
         make = image_only(getattr(import_module(module), name))
-        return make(AutoImageProcessor.from_pretrained(path), tokenizer, chat_template=_template(path, tokenizer))
+        images = AutoImageProcessor.from_pretrained(path, **image_options)
+        return make(images, tokenizer, chat_template=_template(path, tokenizer))
     except (ImportError, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
         raise DataError(f"no usable vision-language model: {reason}", path) from error

@@ -1,0 +1,87 @@
+"""Where training records come from: published files, folders of samples, any dataset; told by the same flags."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tnllt.config import locate
+from tnllt.errors import DataError, UsageError
+from tnllt.reasoningtrack.reasoners.factory import make_reasoner
+from tnllt.reasoningtrack.reasoners.prompt import load_prompt
+from tnllt.training.vlm.launch import is_first_process, wait_for_all
+from tnllt.training.vlm.pairs import PairOptions, write_pairs
+from tnllt.training.vlm.records import PairRecord, present, read_published, read_samples
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What to train on.
+
+    Attributes:
+        records: published JSON files, or folders of them; images: where their pictures are.
+        samples: folders of `sample*/`.
+        dataset, root, annos, split: a dataset to make pairs from; pairs: how.
+        teacher: a reasoner that writes the answers of those pairs (`openai:URL`, `transformers:PATH`).
+        prompt: file of a system prompt that replaces the records' own.
+        skip_missing: leave out records whose pictures are not there.
+        limit: at most so many records, the first ones.
+    """
+
+    records: tuple[Path, ...] = ()
+    images: Path | None = None
+    samples: tuple[Path, ...] = ()
+    dataset: str | None = None
+    root: Path | None = None
+    annos: Path | None = None
+    split: str | None = "train"
+    pairs: PairOptions = field(default_factory=PairOptions)
+    teacher: str | None = None
+    prompt: Path | None = None
+    skip_missing: bool = False
+    limit: int | None = None
+
+
+def gather(sources: Sources, work: Path) -> list[PairRecord]:
+    """All records, pictures checked. Pairs made from a dataset are written to `work`/pairs.
+
+    Raises:
+        UsageError: no source was named. DataError: nothing is left, or a file is not what it should be.
+    """
+    prompt = load_prompt(sources.prompt) if sources.prompt is not None else None
+    found: list[PairRecord] = []
+    for path in sources.records:
+        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        for file in files:
+            found += read_published(file, sources.images, prompt)
+    for folder in sources.samples:
+        found += read_samples(folder, prompt)
+    if sources.dataset is not None:
+        if is_first_process():
+            _make_pairs(sources, work / "pairs")
+        wait_for_all()
+        found += read_samples(work / "pairs", prompt)
+    if not (sources.records or sources.samples or sources.dataset):
+        raise UsageError("nothing to train on: give --records FILE, --samples DIR or --dataset NAME")
+    kept = list(present(found, sources.skip_missing))
+    if len(kept) < len(found):
+        log.warning("%d of %d records left out: their pictures are not there", len(found) - len(kept), len(found))
+    if not kept:
+        raise DataError("no record is left to train on")
+    return kept[: sources.limit]
+
+
+def _make_pairs(sources: Sources, folder: Path) -> None:
+    from tnllt.datasets import open_dataset
+
+    where = locate(sources.dataset, sources.root, sources.annos)
+    sequences = open_dataset(where.dataset, where.root, where.annos, split=sources.split)
+    teacher = make_reasoner(sources.teacher) if sources.teacher else None
+    if folder.exists():
+        shutil.rmtree(folder)
+    number = write_pairs(sequences, folder, sources.pairs, teacher)
+    log.info("%d pairs of frames from %d sequences of %s", number, len(sequences), sequences.name)
