@@ -161,7 +161,7 @@ def _store(
     found = curves(errors, protocol)
     counted = np.clip(np.nan_to_num(errors.overlap, nan=0.0), 0.0, 1.0)
     for k, (row, _) in enumerate(members):
-        if protocol.refuse_nan_overlap and np.isnan(errors.overlap[k]).any():
+        if protocol.refuse_nan_overlap and np.isnan(errors.overlap[k, errors.counted]).any():
             _refuse(row, index, sequence.name, "an overlap that is no number (infinite or zero areas)")
             continue
         for name in CURVES:
