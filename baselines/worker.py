@@ -10,6 +10,8 @@ Answers go through a private copy of the standard output that is taken before an
 upstream prints, even from C, reaches the log and never the protocol.
 """
 
+import collections
+import collections.abc
 import importlib
 import importlib.util
 import inspect
@@ -158,10 +160,13 @@ class Unused(object):
 
 
 def fill_gaps():
-    """What newer numpy, torch and torchvision dropped, and packages imported but never used; only where missing."""
+    """What newer Python, numpy, torch and torchvision dropped, and packages imported but never used; only where missing."""
     lacking = [name for name in UNUSED if importlib.util.find_spec(name.split(".")[0]) is None]
     for name in lacking:
         sys.modules[name] = stub_module(name)
+    for name in collections.abc.__all__:
+        if not hasattr(collections, name):
+            setattr(collections, name, getattr(collections.abc, name))
     import warnings
 
     import numpy
@@ -183,7 +188,6 @@ def stub_module(name):
 
 
 def fill_torch_gaps():
-    import collections.abc
     import math
 
     import torch
@@ -281,41 +285,54 @@ def stay_on_cpu(torch):
 
 
 class WeightsWatch(object):
-    """Notes, for each `load_state_dict`, how many tensors fitted, were missing or were unexpected."""
+    """Notes, for each file whose tensors go into a network, how many fitted, were missing or were unexpected."""
 
     def __init__(self):
-        self.reports = []
+        self.reports, self.files, self.kept = [], {}, []
 
     def install(self):
         if importlib.util.find_spec("torch") is None:
             return
         import torch
 
-        original = torch.nn.Module.load_state_dict
+        load, load_state_dict = torch.load, torch.nn.Module.load_state_dict
 
-        def load_state_dict(module, state_dict, *args, **kwargs):
-            known = module.state_dict()
-            self.reports.append(
-                {
-                    "module": type(module).__name__,
-                    "fitted": sum(1 for key in state_dict if key in known),
-                    "missing": [key for key in known if key not in state_dict],
-                    "unexpected": [key for key in state_dict if key not in known],
-                }
-            )
-            return original(module, state_dict, *args, **kwargs)
+        def noting_load(file, *args, **kwargs):
+            loaded = load(file, *args, **kwargs)
+            if isinstance(file, (str, os.PathLike)) and isinstance(loaded, dict):
+                self.kept.append(loaded)  # else an id could come back for another tensor
+                for part in [loaded] + [value for value in loaded.values() if isinstance(value, dict)]:
+                    self.files.update((id(tensor), str(file)) for tensor in part.values())
+            return loaded
 
-        torch.nn.Module.load_state_dict = load_state_dict
+        def noting_load_state_dict(module, state_dict, *args, **kwargs):
+            file = next((self.files[id(v)] for v in state_dict.values() if id(v) in self.files), None)
+            if file is not None:
+                known = module.state_dict()
+                self.reports.append(
+                    {
+                        "file": os.path.basename(file),
+                        "path": file,
+                        "module": type(module).__name__,
+                        "fitted": sum(1 for key in state_dict if key in known),
+                        "missing": [key for key in known if key not in state_dict],
+                        "unexpected": [key for key in state_dict if key not in known],
+                    }
+                )
+            return load_state_dict(module, state_dict, *args, **kwargs)
 
-    def take(self):
-        """Reports since the last call. WorkerError where the last load, the checkpoint's, fitted nothing at all."""
-        reports, self.reports = self.reports, []
-        if reports and not reports[-1]["fitted"]:
-            last = reports[-1]
-            raise WorkerError(
-                "no tensor of the checkpoint fits %s (it wants %s ..., the file has %s ...): wrong file?"
-                % (last["module"], last["missing"][:2], last["unexpected"][:2])
-            )
+        torch.load, torch.nn.Module.load_state_dict = noting_load, noting_load_state_dict
+
+    def take(self, checkpoint):
+        """Reports since the last call. WorkerError where the checkpoint fitted nothing at all."""
+        reports, self.reports, self.files, self.kept = self.reports, [], {}, []
+        for report in reports:
+            report["checkpoint"] = report.pop("path") == checkpoint
+            if report["checkpoint"] and not report["fitted"]:
+                raise WorkerError(
+                    "no tensor of the checkpoint fits %s (it wants %s ..., the file has %s ...): wrong file?"
+                    % (report["module"], report["missing"][:2], report["unexpected"][:2])
+                )
         return reports
 
 
@@ -333,7 +350,7 @@ class Host(object):
         prepare(self.spec)
         self.weights.install()
         self.build()
-        return {"weights": self.weights.take(), "versions": versions()}
+        return {"weights": self.weights.take(self.spec["checkpoint"]), "versions": versions()}
 
     def build(self):
         spec = self.spec
@@ -346,7 +363,7 @@ class Host(object):
     def initialize(self, message, payload):
         if self.used and not self.spec.get("reuse"):
             self.build()
-            self.weights.take()
+            self.weights.take(self.spec["checkpoint"])
         self.used = True
         import numpy
 

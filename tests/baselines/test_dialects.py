@@ -144,7 +144,7 @@ def test_what_fitted_of_the_weights_is_said(make: Make, tmp_path: Path, capsys: 
     file = tmp_path / "net.pth.tar"
     torch.save({"net": {"move.weight": torch.eye(4), "old.bias": torch.zeros(4)}}, file)
     follower = make("network", {"tracker": {"constructor": ["params", "dataset"]}}, weights=file)
-    said = "mini: weights of Mini: 1 tensors fitted, 1 missing (move.bias), 1 unexpected (old.bias)"
+    said = "mini: net.pth.tar into Mini: 1 tensors fitted, 1 missing (move.bias), 1 unexpected (old.bias)"
     assert said in capsys.readouterr().err
     facts = follower.info()
     assert facts["notice"] == said

@@ -165,9 +165,9 @@ class BaselineTracker(Tracker):
             "versions": self.versions,
             "weights": {"file": self.weights.name, "sha256": self._weights_hash, "loads": weights},
         }
-        last = self.loaded[-1:]
-        if last and (last[0]["missing"] or last[0]["unexpected"]):
-            facts["notice"] = weights_lines(self.record.name, last)[0]
+        odd = [r for r in self.loaded if r["checkpoint"] and (r["missing"] or r["unexpected"])]
+        if odd:
+            facts["notice"] = "; ".join(weights_lines(self.record.name, odd))
         return {**facts, "text_cut": self._cut} if self._cut else facts
 
     @cached_property
@@ -305,7 +305,7 @@ def weights_lines(name: str, reports: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line for each load of weights: what fitted, what was missing, what was unexpected."""
     lines = []
     for report in reports:
-        line = f"{name}: weights of {report['module']}: {report['fitted']} tensors fitted"
+        line = f"{name}: {report['file']} into {report['module']}: {report['fitted']} tensors fitted"
         for kind in ("missing", "unexpected"):
             keys = report[kind]
             listed = ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")

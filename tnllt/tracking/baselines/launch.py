@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tnllt.datasets.frames import ImageFrames
 from tnllt.errors import DataError, IncompleteError, UsageError
 from tnllt.sequence import Sequence as VideoSequence
 from tnllt.tracking.baselines.bridge import worker_environment
@@ -83,20 +84,20 @@ def write_index(sequences: Iterable[VideoSequence], file: Path, held_out: float 
 
 
 def _index_row(sequence: VideoSequence) -> dict[str, Any]:
-    paths = getattr(sequence.frames, "paths", None)
-    if paths is None:
-        raise DataError(f"sequence {sequence.name}: training reads picture files, and this one has none")
-    boxes = sequence.groundtruth
-    known = np.isfinite(boxes).all(axis=1, keepdims=True)
-    present = np.logical_and(known[:, 0], boxes[:, 2:].min(axis=1) > 0)
+    frames = sequence.frames
+    if not isinstance(frames, ImageFrames):
+        raise DataError(f"sequence {sequence.name}: training reads picture files, and this one is none of them")
+    length = min(len(sequence), len(frames))
+    boxes = sequence.groundtruth[:length]
+    known = np.array(np.isfinite(boxes).all(axis=1), dtype=bool)
+    present = np.array(known & (boxes[:, 2:].min(axis=1) > 0), dtype=bool)
     if sequence.present is not None:
-        present = np.logical_and(present, sequence.present)
-    length = min(len(boxes), len(paths))
+        present &= sequence.present[:length]
     return {
         "name": sequence.name,
-        "frames": [str(path) for path in paths[:length]],
-        "boxes": np.where(known, boxes, 0.0)[:length].tolist(),
-        "present": present[:length].tolist(),
+        "frames": [str(frames.path(i).resolve()) for i in range(length)],
+        "boxes": np.where(known[:, None], boxes, 0.0).tolist(),
+        "present": present.tolist(),
         "text": sequence.language or "",
     }
 

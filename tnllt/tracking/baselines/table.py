@@ -1,0 +1,125 @@
+"""The baselines as tables: for `tnllt-run list --baselines` and for the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tnllt.tracking.baselines.bridge import modes_text
+from tnllt.tracking.baselines.find import get_baseline, names
+from tnllt.tracking.baselines.record import BaselineRecord
+
+BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
+
+
+def records() -> list[BaselineRecord]:
+    """Every packaged record, by name."""
+    return [get_baseline(name) for name in names()]
+
+
+def text_place(record: BaselineRecord) -> str:
+    """Where the sentence goes, in a few words."""
+    text = record.text
+    if text.positional:
+        return "positional, every call"
+    if not text.key:
+        return "-"
+    return f"info `{text.key}`" + (", every call" if text.every_frame else "")
+
+
+def listing() -> str:
+    """The table of `tnllt-run list --baselines`."""
+    rows = [("NAME", "TITLE", "MODES", "LICENCE", "REPOSITORY")]
+    for record in records():
+        where = record.repository.removeprefix("https://github.com/")
+        rows.append(
+            (
+                record.name,
+                record.title,
+                modes_text(record),
+                record.licence,
+                where if record.tracker else f"{where} (result files only)",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)), row[-1]]) for row in rows
+    )
+
+
+def markdown() -> str:
+    """The generated part of the documentation's page."""
+    return "\n".join([*_overview(), "", *_verified(), "", *_scores(), "", *_details()])
+
+
+def _overview() -> Iterator[str]:
+    yield "## The 20 baselines\n"
+    yield "| name | repository | tracker / yaml | constructor | text goes in | modes | licence |"
+    yield "|---|---|---|---|---|---|---|"
+    for record in records():
+        slug = record.repository.removeprefix("https://github.com/")
+        link = f"[{slug}]({record.repository})"
+        if record.tracker is None:
+            yield f"| `{record.name}` | {link} | {record.reason} | - | - | {modes_text(record)} | {record.licence} |"
+            continue
+        call = record.tracker
+        yield (
+            f"| `{record.name}` | {link} | {call.name} / {call.yaml} | {', '.join(call.constructor)} "
+            f"| {text_place(record)} | {modes_text(record)} | {record.licence} |"
+        )
+
+
+def _verified() -> Iterator[str]:
+    yield "## What was run\n"
+    yield "| name | tracking | training |"
+    yield "|---|---|---|"
+    for record in records():
+        run = record.environment.verified if record.environment else ""
+        trained = record.training.verified if record.training else ""
+        yield f"| `{record.name}` | {run or record.reason or 'not run'} | {trained or 'not run'} |"
+
+
+def _scores() -> Iterator[str]:
+    yield "## Scores that their authors published on other benchmarks\n"
+    yield "Percent, from their READMEs. None is published for TNLLT.\n"
+    yield "| baseline | variant | scores |"
+    yield "|---|---|---|"
+    seen = set()
+    for record in records():
+        for variant, scores in record.scores.items():
+            if variant not in seen:
+                seen.add(variant)
+                listed = ", ".join(f"{name} {score:g}" for name, score in scores.items())
+                yield f"| `{record.name}` | {variant} | {listed} |"
+
+
+def _details() -> Iterator[str]:
+    yield "## One by one\n"
+    for record in records():
+        yield f"### {record.name}\n"
+        yield f"{record.citation}.\n"
+        if record.checkpoint is not None:
+            yield f"* Weights: `{record.checkpoint.path}` below the save folder; {record.checkpoint.source}."
+        for weight in record.weights:
+            when = {"run": "needed", "train": "for training", "hub": "fetched by upstream itself"}[weight.needed]
+            yield f"* {weight.what}: `{weight.path}` ({when}), from {weight.source}."
+        if record.environment is not None:
+            known = record.environment
+            packages = " ".join(known.packages)
+            yield f"* Interpreter: Python {known.python} with `{packages}`; upstream: {known.upstream}."
+        for trap in record.traps:
+            yield f"* {trap}"
+        yield ""
+
+
+def refresh(page: Path) -> bool:
+    """Write the generated part into the page, between its marks; True where that changed it."""
+    old = page.read_text(encoding="utf-8")
+    head, _, rest = old.partition(BEGIN)
+    new = f"{head}{BEGIN}\n\n{markdown().rstrip()}\n\n{END}{rest.partition(END)[2]}"
+    page.write_text(new, encoding="utf-8")
+    return new != old
+
+
+if __name__ == "__main__":
+    refresh(Path("docs/baselines.md"))
