@@ -49,7 +49,8 @@ def _wanted(where: Locations, split: str, sequences: tuple[str, ...]) -> list[st
     named = where.dataset != "tnllt" or where.root is not None or where.annos is not None
     if not named:
         return None
-    return open_dataset(where.dataset, where.root, where.annos, split, sequences or None).names
+    names = [name.strip() for given in sequences for name in given.split(",") if name.strip()]
+    return open_dataset(where.dataset, where.root, where.annos, split, names or None).names
 
 
 def _look(store: ResultStore, tracker: str, wanted: list[str] | None) -> dict[str, Any]:

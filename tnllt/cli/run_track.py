@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -164,12 +166,43 @@ def follow(spec: TrackerSpec, where: Locations, wishes: Wishes, failures_only: b
     _announce(spec, dataset, plan, setup, resources)
     progress = Progress(spec.name, len(plan.jobs), sum(job.frames for job in plan.jobs))
     try:
-        summary = run(setup, plan, resources, progress)
+        with _endable():
+            summary = run(setup, plan, resources, progress)
+    except _Ended as ended:
+        click.echo("Interrupted. What is done is kept; run again to continue.", err=True)
+        return 128 + ended.signal
     finally:
         progress.close()
     if setup.video:
         _film_what_was_there(setup, dataset, plan)
     return _conclude(spec, setup, summary, where)
+
+
+class _Ended(BaseException):
+    """A signal asked the run to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = number
+
+
+@contextmanager
+def _endable() -> Iterator[None]:
+    """Interrupt, terminate (by a job scheduler) and hang-up end the block by _Ended: no worker is orphaned."""
+
+    def end(number: int, frame: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)  # one is enough; a second must not break the tidying up
+        raise _Ended(number)
+
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def make_setup(spec: TrackerSpec, data: DatasetSpec, results: Path, wishes: Wishes) -> Setup:
@@ -220,7 +253,7 @@ def dataset_spec(where: Locations, wishes: Any) -> DatasetSpec:
     if Path(name).expanduser().exists() and any(c in name for c in "/\\."):
         name = str(Path(name).expanduser().absolute())
     root, annos = (str(p.expanduser().absolute()) if p is not None else None for p in (where.root, where.annos))
-    names = tuple(_absolute_file(n) for n in wishes.sequences)
+    names = tuple(_absolute_file(n.strip()) for given in wishes.sequences for n in given.split(",") if n.strip())
     return DatasetSpec(name, root, annos, wishes.split, names or None)
 
 
