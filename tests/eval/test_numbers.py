@@ -85,7 +85,7 @@ def test_bad_rows_are_named(text, row, says):
     with pytest.raises(DataError) as caught:
         parse_table(text, 4, "boxes.txt")
     assert caught.value.row == row and says in str(caught.value) and f"boxes.txt, row {row}" in str(caught.value)
-    with pytest.raises(DataError, match="boxes.txt"):
+    with pytest.raises(DataError, match=r"boxes\.txt"):
         parse_tables([b"1,2,3,4\n", text], 4, ["good.txt", "boxes.txt"])
 
 

@@ -153,8 +153,11 @@ def _radar_figure(scores: Scores, stem: Path, metric: Metric, formats: tuple[str
     best, worst = values.max(1), values.min(1)
     ticks = [f"{shown(n)}\n({b:.3f}, {w:.3f})" for n, b, w in zip(names, best, worst, strict=True)]
     axes.set_xticks(angles, ticks, fontsize=9)
+    axes.tick_params(axis="x", pad=14)
+    axes.tick_params(axis="y", labelsize=8, labelcolor="#777777")
+    axes.set_rlabel_position(180 / len(names))  # type: ignore[attr-defined]
     axes.set_ylim(0, max(0.05, float(np.ceil(values.max() * 10) / 10)))
-    axes.set_title(f"{metric.label} by attribute (best, worst)", pad=24)
+    axes.set_title(f"{metric.label} by attribute (best, worst)", pad=30)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.12, 1.05), ncols=columns)
     _footnote(figure, scores)

@@ -102,20 +102,25 @@ class Scores:
         """(K, S) sequences that enter each tracker's mean of a curve, among `members` (S,)."""
         return np.stack([self._kept(row, curve, members) for row in self.rows])
 
+    def _there(self, row: Row, members: Flags | None) -> Flags:
+        """(S,) sequences that a row can be scored on, among `members`."""
+        there = ~row.missing & ~row.refused & ~self.refused
+        return there if members is None else there & members
+
     def _kept(self, row: Row, curve: str, members: Flags | None) -> Flags:
-        keep = ~row.missing & ~row.refused & ~self.refused
-        if members is not None:
-            keep &= members
+        keep = self._there(row, members)
         if self.protocol.drop_zero_curves:
             # The comparison is false for NaN, which only refused and missing sequences have.
             keep &= row.curves[curve].sum(-1) > np.finfo(np.float64).eps
         return keep
 
     def mean_curve(self, name: str, members: Flags | None = None) -> Array:
-        """(K, N) mean curve over the kept sequences; zeros where none is kept."""
+        """(K, N) mean curve over the kept sequences; zeros where all were dropped, NaN where none can be scored."""
         return np.stack([self._mean(row, name, members) for row in self.rows])
 
     def _mean(self, row: Row, name: str, members: Flags | None) -> Array:
+        if not self._there(row, members).any():
+            return np.full(row.curves[name].shape[1], np.nan)
         return _mean(row.curves[name][self._kept(row, name, members)])
 
     def score(self, metric: str | Metric = "success", members: Flags | None = None) -> Array:
@@ -126,12 +131,11 @@ class Scores:
     def _score(self, row: Row, metric: Metric, members: Flags | None) -> float:
         if metric.source == "curve":
             return float(metric.reduce(self._mean(row, metric.array, members), self.protocol))
-        keep = self._kept(row, "success", members)
-        if metric.source == "value":
-            return float(_mean(row.values[metric.array][keep][:, None])[0])
+        there = self._there(row, members)
+        if metric.source == "value" and there.any():
+            return float(_mean(row.values[metric.array][self._kept(row, "success", members)][:, None])[0])
         # Neither long-term measures nor pooled ones know dropped sequences: their papers average over all of them.
-        keep = ~row.missing & ~row.refused & ~self.refused & (True if members is None else members)
-        return _special(row, metric, np.flatnonzero(keep))
+        return _special(row, metric, np.flatnonzero(there)) if there.any() else np.nan
 
     def per_sequence(self, metric: str | Metric = "success") -> Array:
         """(K, S) scores of single sequences; NaN where missing or refused."""
@@ -183,9 +187,13 @@ class Scores:
         return {row.tracker: self._mean(row, name, members) for row in self.references}
 
     def empty(self, metric: str | Metric = "success", members: Flags | None = None) -> list[str]:
-        """Trackers whose mean has no sequence left, so that their score is 0 by rule."""
-        kept = self.kept(_metric(metric).array if _metric(metric).source == "curve" else "success", members)
-        return [name for name, any_left in zip(self.trackers, np.asarray(kept.any(1)), strict=True) if not any_left]
+        """Trackers whose every sequence is dropped from the mean, so that their score is 0 by rule."""
+        curve = _metric(metric).array if _metric(metric).source == "curve" else "success"
+        return [
+            row.tracker
+            for row in self.rows
+            if self._there(row, members).any() and not self._kept(row, curve, members).any()
+        ]
 
     def select(self, trackers: Seq[str] | None = None, sequences: Seq[str] | None = None) -> Scores:
         """The scores of some trackers and sequences, in the order given."""
