@@ -1,0 +1,130 @@
+"""Someone reports a score: which protocol, metric and rounding of the boxes gives that number?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tnllt.errors import UsageError
+from tnllt.eval.evaluate import ROUNDINGS, complain
+from tnllt.eval.explain import Rescorer, Results
+from tnllt.eval.metrics import METRICS
+from tnllt.eval.protocol import Protocol
+from tnllt.eval.protocols import PROTOCOLS, TNLLT
+from tnllt.sequence import Sequence, Trajectory
+
+#: Metrics that papers print in tables.
+CLAIMED_METRICS = ("success", "precision", "normalized_precision", "op50", "op75", "average_overlap")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A reported score in [0, 1], and the size of its last digit."""
+
+    text: str
+    value: float
+    unit: float
+
+    def fit(self, score: float) -> str:
+        """ "rounded" or "cut" where the score would be printed as the claim; "" where it would not."""
+        if abs(score - self.value) <= self.unit / 2 + 1e-12:
+            return "rounded"
+        return "cut" if self.value <= score < self.value + self.unit else ""
+
+
+@dataclass(frozen=True)
+class Match:
+    """One way of scoring, and how near the claim it comes.
+
+    Attributes:
+        fit: "rounded", "cut" (digits cut off instead of rounded) or "" (another number).
+    """
+
+    tracker: str
+    protocol: str
+    metric: str
+    round: str
+    score: float
+    fit: str
+    distance: float
+
+
+def parse_claim(text: str) -> Claim:
+    """A score as people print it: 0.559, .559, 55.9 or 55.9%. Raises UsageError for anything else."""
+    match = re.fullmatch(r"\s*(\d*)(?:\.(\d+))?\s*(%?)\s*", text)
+    if match is None or not (match[1] or match[2]):
+        raise UsageError(f"--claimed {text!r}: expected a score such as 0.559 or 55.9")
+    value = float(f"{match[1] or '0'}.{match[2] or '0'}")
+    percent = bool(match[3]) or value > 1
+    if value > (100 if percent else 1):
+        raise UsageError(f"--claimed {text!r}: scores lie between 0 and 1, or 0 and 100 per cent")
+    scale = 100.0 if percent else 1.0
+    return Claim(text.strip(), value / scale, 10.0 ** -len(match[2] or "") / scale)
+
+
+def find_claim(
+    sequences: Seq[Sequence],
+    results: Results,
+    claim: Claim,
+    *,
+    metrics: Iterable[str] = CLAIMED_METRICS,
+    allow_missing: bool = False,
+    allow_short: bool = False,
+    progress: Callable[[str], None] = lambda text: None,
+) -> list[Match]:
+    """Every way of scoring these results, best fit first.
+
+    Boxes as they are come first; only where no protocol gives the number are they tried rounded and truncated to
+    integers, as some toolkits save them.
+
+    Raises:
+        IncompleteError: a result is missing or short, and that is not allowed.
+    """
+    chosen = [METRICS[name] for name in metrics]
+    complain(Rescorer(sequences, results, allow_short).scores(TNLLT).rows, TNLLT, allow_missing, allow_short)
+    found: list[Match] = []
+    for name in ROUNDINGS:
+        if any(m.fit for m in found):
+            break
+        rescorer = Rescorer(sequences, rounded(results, name), allow_short)
+        for protocol in PROTOCOLS.values():
+            progress(f"{protocol.name}, boxes {'as they are' if name == 'none' else name}")
+            scores = rescorer.scores(protocol)
+            for metric in chosen:
+                for tracker, value in zip(scores.trackers, scores.score(metric).tolist(), strict=True):
+                    if np.isfinite(value):
+                        found.append(
+                            Match(tracker, protocol.name, metric.name, name, value, claim.fit(value),
+                                  abs(value - claim.value))
+                        )  # fmt: skip
+    # The metric that people mean when they say "the score" comes first among equals.
+    place = {name: i for i, name in enumerate(CLAIMED_METRICS)}
+    return sorted(
+        found,
+        key=lambda m: (not m.fit, m.fit != "rounded", *((0,) if m.fit else (m.distance,)), place.get(m.metric, 9)),
+    )
+
+
+def rounded(results: Results, how: str) -> dict[str, dict[str, Trajectory]]:
+    """The results with their boxes as saving integers leaves them; `how` as `--round` takes it."""
+    function = ROUNDINGS[how]
+    if function is None:
+        return {name: dict(own) for name, own in results.items()}
+    return {name: {s: replace(t, boxes=function(t.boxes)) for s, t in own.items()} for name, own in results.items()}
+
+
+def protocols_that_give(
+    sequences: Seq[Sequence], results: Results, score: float, metric: str, unit: float = 1e-4
+) -> list[Protocol]:
+    """Protocols under which the first tracker of `results` scores `score` to within half a `unit`."""
+    rescorer = Rescorer(sequences, results, True)
+    found = []
+    for protocol in PROTOCOLS.values():
+        value = float(rescorer.scores(protocol).score(metric)[0])
+        if np.isfinite(value) and abs(value - score) <= unit / 2:
+            found.append(protocol)
+    return found

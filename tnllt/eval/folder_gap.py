@@ -1,0 +1,123 @@
+"""Two folders of results of one tracker: how their files differ, and what that does to the score."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.eval.claims import protocols_that_give
+from tnllt.eval.evaluate import complain
+from tnllt.eval.explain import Rescorer
+from tnllt.eval.metrics import CURVE_METRICS, Metric
+from tnllt.eval.protocol import Protocol
+from tnllt.eval.protocols import get_protocol
+from tnllt.sequence import Boxes, Sequence, Trajectory
+
+Array = NDArray[np.float64]
+Own = Mapping[str, Trajectory]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One sequence: how the second folder's file differs, in how many rows, and what that adds to the mean scores."""
+
+    sequence: str
+    relation: str
+    rows: int
+    contribution: Array
+
+
+@dataclass(frozen=True)
+class FolderGap:
+    """The gap second minus first per metric, and protocols that give the second's number from the first's files."""
+
+    protocol: Protocol
+    metrics: tuple[Metric, ...]
+    first: Array
+    second: Array
+    differences: tuple[Difference, ...]
+    same_number: Mapping[str, tuple[str, ...]]
+
+    @property
+    def relations(self) -> dict[str, int]:
+        return dict(Counter(d.relation for d in self.differences))
+
+
+def folder_gap(
+    sequences: Seq[Sequence],
+    first: Own,
+    second: Own,
+    protocol: str | Protocol,
+    *,
+    metrics: Seq[Metric] = CURVE_METRICS,
+    allow_missing: bool = False,
+    allow_short: bool = False,
+) -> FolderGap:
+    """Compares two sets of results of one tracker under one protocol.
+
+    Raises:
+        IncompleteError: a result is missing or short, and that is not allowed.
+    """
+    rules = get_protocol(protocol)
+    both = {"first": first, "second": second}
+    scores = Rescorer(sequences, both, allow_short).scores(rules)
+    complain(scores.rows, rules, allow_missing, allow_short)
+    values = np.stack([scores.per_sequence(m) for m in metrics], axis=-1)
+    kept = np.stack([scores.kept(m.array if m.source == "curve" else "success") for m in metrics], axis=-1)
+    share = np.where(kept, np.nan_to_num(values), 0) / np.maximum(kept.sum(axis=1, keepdims=True), 1)
+    found = []
+    for s, sequence in enumerate(sequences):
+        if sequence.name in first and sequence.name in second:
+            relation, rows = related(first[sequence.name].boxes, second[sequence.name].boxes)
+        else:
+            relation, rows = "missing in one", len(sequence)
+        found.append(Difference(sequence.name, relation, rows, share[1, s] - share[0, s]))
+    totals = np.stack([scores.score(m) for m in metrics], axis=1)
+    same = {}
+    for i, metric in enumerate(metrics):
+        if totals[0, i] != totals[1, i]:
+            givers = protocols_that_give(sequences, {"first": first}, float(totals[1, i]), metric.name)
+            same[metric.name] = tuple(p.name for p in givers)
+    ordered = sorted(found, key=lambda d: (-np.abs(d.contribution).max(), d.sequence))
+    return FolderGap(rules, tuple(metrics), totals[0], totals[1], tuple(ordered), same)
+
+
+def related(a: Boxes, b: Boxes) -> tuple[str, int]:
+    """How b differs from a, in words, and in how many rows."""
+    if len(a) != len(b):
+        return f"{len(b) - len(a):+d} rows", abs(len(a) - len(b)) + _differing(a[: len(b)], b[: len(a)])
+    rows = _differing(a, b)
+    if rows == 0:
+        return "identical", 0
+    one = np.array([1.0, 1.0, 0.0, 0.0])
+    for words, made in (
+        ("rounded to integers", np.rint(a)),
+        ("truncated to integers", np.trunc(a)),
+        ("the first rounded to integers", None),
+        ("x and y one pixel higher", a + one),
+        ("x and y one pixel lower", a - one),
+    ):
+        if np.array_equal(np.rint(b), a, equal_nan=True) if made is None else np.array_equal(made, b, equal_nan=True):
+            return words, rows
+    if len(a) > 2 and np.array_equal(a[:-1], b[1:], equal_nan=True):
+        return "one frame later", rows
+    if len(a) > 2 and np.array_equal(a[1:], b[:-1], equal_nan=True):
+        return "one frame earlier", rows
+    if rows == 1 and not np.array_equal(a[0], b[0], equal_nan=True):
+        return "another first row", rows
+    with np.errstate(invalid="ignore"):
+        far = np.nanmax(np.abs(a - b), initial=0.0)
+    same_nan = np.array_equal(np.isnan(a), np.isnan(b))
+    if same_nan and far <= 0.05:
+        return f"equal to within {far:.2g} px", rows
+    return "other boxes", rows
+
+
+def _differing(a: Boxes, b: Boxes) -> int:
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    return int((~same.all(axis=1)).sum())
