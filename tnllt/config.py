@@ -12,7 +12,8 @@ The TOML file is `--config FILE`, else `$TNLLT_CONFIG`, else `tnllt.toml` in the
     root = "/data/LaSOT"
     results = "/data/lasot_results"
 
-A relative path in it is relative to the file.
+A relative path in it is relative to the file. Results that nobody locates are those in `<root>/tracking_results`,
+where `tnllt-data prepare` puts the published ones.
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ def locate(
                 raise UsageError(f"{file}: `{key}` must be a string, not {text!r}")
             value = file.parent / Path(text).expanduser() if text is not None else None
         found[key] = Path(value) if value is not None else None
+    if found["results"] is None and found["root"] is not None and (found["root"] / "tracking_results").is_dir():
+        found["results"] = found["root"] / "tracking_results"
     return Locations(name or "tnllt", **found)
 
 

@@ -1,0 +1,339 @@
+"""Downloads: joined, verified, unpacked safely; killed at any moment and run again."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from trees import tnllt_sequence, write
+
+from tnllt import TNLLTDataset
+from tnllt.datasets.archives import Unsafe, prepare
+from tnllt.errors import DataError
+
+
+def pack(source: Path, wrapper: str = "TNLLT") -> bytes:
+    """A folder as the bytes of a tar.gz."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz", compresslevel=1) as tar:
+        tar.add(source, wrapper)
+    return data.getvalue()
+
+
+def split(data: bytes, folder: Path, parts: int = 4) -> None:
+    folder.mkdir(exist_ok=True)
+    size = -(-len(data) // parts)
+    for i in range(parts):
+        (folder / f"TNLLT_part_a{chr(97 + i)}").write_bytes(data[i * size : (i + 1) * size])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Content of every visible file below a folder."""
+    found = {str(p.relative_to(folder)): p for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {name: p.read_bytes() for name, p in found.items() if not name.startswith(".tnllt-prepare")}
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A small release, not packed."""
+    for name in ("JE_a", "JE_b", "JE_c"):
+        tnllt_sequence(tmp_path / "release" / name, 5, absent=(2,))
+        (tmp_path / "release" / name / "noise.bin").write_bytes(random.Random(name).randbytes(20_000))
+    return tmp_path / "release"
+
+
+@pytest.fixture
+def downloads(release: Path) -> Path:
+    folder = release.parent / "downloads"
+    data = pack(release)
+    split(data, folder)
+    write(folder / "TNLLT.tar.gz.md5", f"{hashlib.md5(data).hexdigest()}  TNLLT.tar.gz")
+    return folder
+
+
+def test_parts_become_a_dataset(release: Path, downloads: Path, tmp_path: Path):
+    outcome = prepare(downloads, tmp_path / "out")
+    assert files(tmp_path / "out") == files(release)
+    assert outcome.archives == {"TNLLT": 30} and len(outcome.md5["TNLLT"]) == 32
+    assert TNLLTDataset(tmp_path / "out", split=None).names == ["JE_a", "JE_b", "JE_c"]
+    assert len(list(downloads.iterdir())) == 5, "nothing is deleted unless asked for"
+    again = prepare(downloads, tmp_path / "out")
+    assert not again.archives and not again.deleted
+
+
+def test_annotations_and_results_go_where_they_are_looked_for(release: Path, downloads: Path, tmp_path: Path):
+    with zipfile.ZipFile(downloads / "annos.zip", "w") as file:
+        file.writestr("annos/annos/JE_a.txt", "1,2,3,4\n" * 5)
+        file.writestr("annos/annos/absent/JE_a.txt", "1\n" * 5)
+        file.writestr("__MACOSX/annos/._JE_a.txt", "junk")
+    with zipfile.ZipFile(downloads / "tracking_results.zip", "w") as file:
+        file.writestr("tracking_results/tracking_results/X_tracking_result/JE_a.txt", "1,2,3,4\n" * 5)
+    out = tmp_path / "out"
+    prepare(downloads, out)
+    assert (out / "annos" / "absent" / "JE_a.txt").is_file() and not (out / "annos" / "annos").exists()
+    assert (out / "tracking_results" / "X_tracking_result" / "JE_a.txt").is_file()
+    assert not list(out.rglob("__MACOSX")) and not list(out.rglob("._*"))
+    assert TNLLTDataset(out, split=None)["JE_a"].groundtruth[0].tolist() == [1, 2, 3, 4]
+
+
+def test_a_deleted_file_comes_back_and_an_edited_one_is_never_lost(downloads: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    prepare(downloads, out)
+    (out / "JE_a" / "language.txt").unlink()
+    assert prepare(downloads, out).archives == {"TNLLT": 1}
+    (out / "JE_b" / "language.txt").write_text("my own words, which are longer\n")
+    with pytest.raises(DataError, match=r"JE_b/language\.txt: is in the way"):
+        prepare(downloads, out)
+    assert (out / "JE_b" / "language.txt").read_text().startswith("my own")
+    prepare(downloads, out, overwrite=True)
+    assert (out / "JE_b" / "language.txt").read_text() == "the red car\n"
+
+
+def test_deletes_only_what_has_been_read_back(downloads: Path, release: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    prepare(downloads, out)
+    path = out / "JE_a" / "noise.bin"
+    path.write_bytes(bytes(path.stat().st_size))  # right size, wrong content
+    with pytest.raises(DataError, match=r"noise\.bin: differs from the archive's"):
+        prepare(downloads, out, delete=True)
+    assert len(list(downloads.iterdir())) == 5
+    outcome = prepare(downloads, out, delete=True, overwrite=True)
+    assert len(outcome.deleted) == 4 and files(out) == files(release)
+    assert [p.name for p in downloads.iterdir()] == ["TNLLT.tar.gz.md5"]
+    assert not prepare(downloads, out).archives
+
+
+def test_a_single_sequence_keeps_its_folder(release: Path, tmp_path: Path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "example.tar.gz").write_bytes(pack(release / "JE_a", "JE_a"))
+    prepare(tmp_path / "d", tmp_path / "out")
+    assert TNLLTDataset(tmp_path / "out", split=None).names == ["JE_a"]
+
+
+@pytest.mark.parametrize("which", [0, 1, 3])
+def test_a_truncated_part_is_named(downloads: Path, tmp_path: Path, which: int):
+    part = sorted(downloads.glob("TNLLT_part_*"))[which]
+    part.write_bytes(part.read_bytes()[:-1000])
+    with pytest.raises(DataError) as caught:
+        prepare(downloads, tmp_path / "out")
+    assert caught.value.path == part and "download" in str(caught.value)
+    assert not files(tmp_path / "out")
+
+
+def test_a_missing_part_is_named(downloads: Path, tmp_path: Path):
+    (downloads / "TNLLT_part_ab").unlink()
+    with pytest.raises(DataError, match="TNLLT_part_ac: the part before it is missing"):
+        prepare(downloads, tmp_path / "out")
+
+
+def test_wrong_md5(downloads: Path, tmp_path: Path):
+    write(downloads / "TNLLT.tar.gz.md5", "0" * 32)
+    with pytest.raises(DataError, match=r"md5 of the 4 files of TNLLT together is .*nothing was unpacked"):
+        prepare(downloads, tmp_path / "out")
+    assert not files(tmp_path / "out")
+
+
+def test_a_flipped_bit_is_found_and_its_part_named(downloads: Path, tmp_path: Path):
+    (downloads / "TNLLT.tar.gz.md5").unlink()
+    part = downloads / "TNLLT_part_ac"
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    part.write_bytes(data)
+    with pytest.raises(DataError, match="is damaged or broke off, at byte"):
+        prepare(downloads, tmp_path / "out")
+    assert not files(tmp_path / "out")
+
+
+def tar_with(tmp_path: Path, *infos: tuple[tarfile.TarInfo, bytes]) -> Path:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    with tarfile.open(folder / "x.tar.gz", "w:gz") as tar:
+        good = tarfile.TarInfo("good/imgs/1.txt")
+        good.size = 4
+        tar.addfile(good, io.BytesIO(b"good"))
+        for info, data in infos:
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return folder
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize(
+    ("info", "reason"),
+    [
+        (tarfile.TarInfo("../evil.txt"), "leads outside"),
+        (tarfile.TarInfo("good/../../evil.txt"), "leads outside"),
+        (tarfile.TarInfo("/tmp/tnllt-evil.txt"), "absolute path"),
+        (tarfile.TarInfo("C:/evil.txt"), "absolute path"),
+        (tarfile.TarInfo("..\\evil.txt"), "leads outside"),
+        (tarfile.TarInfo("good/\x1b[2J.txt"), "no file can have"),
+        (link("good/out", "/etc/passwd"), "is a link to '/etc/passwd'"),
+        (link("good/out", "../../.."), "is a link"),
+        (link("good/hard", "../evil.txt", tarfile.LNKTYPE), "is a link"),
+        (link("good/fifo", "", tarfile.FIFOTYPE), "neither a file nor a folder"),
+        (link("good/null", "", tarfile.CHRTYPE), "neither a file nor a folder"),
+    ],
+)
+def test_members_that_would_land_outside_are_refused(tmp_path: Path, info: tarfile.TarInfo, reason: str):
+    folder = tar_with(tmp_path, (info, b"evil" if info.isreg() else b""))
+    before = sorted(p for p in tmp_path.rglob("*"))
+    with pytest.raises(Unsafe) as caught:
+        prepare(folder, tmp_path / "out")
+    assert reason in str(caught.value) and "x.tar.gz" in str(caught.value)
+    assert not files(tmp_path / "out"), "not even the good member before it"
+    assert sorted(p for p in tmp_path.rglob("*") if not p.is_relative_to(tmp_path / "out")) == before
+    assert not Path("/tmp/tnllt-evil.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a/../../evil.txt"])
+def test_zip_members_outside_are_refused(tmp_path: Path, name: str):
+    (tmp_path / "d").mkdir()
+    with zipfile.ZipFile(tmp_path / "d" / "annos.zip", "w") as file:
+        file.writestr("annos/good.txt", "1,2,3,4")
+        file.writestr(name, "evil")
+    with pytest.raises(Unsafe):
+        prepare(tmp_path / "d", tmp_path / "out")
+    assert not files(tmp_path / "out") and not (tmp_path / "evil.txt").exists()
+
+
+def test_zip_links_are_refused(tmp_path: Path):
+    (tmp_path / "d").mkdir()
+    info = zipfile.ZipInfo("annos/link")
+    info.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "d" / "annos.zip", "w") as file:
+        file.writestr(info, "/etc/passwd")
+    with pytest.raises(Unsafe, match="is a link"):
+        prepare(tmp_path / "d", tmp_path / "out")
+
+
+def test_an_archive_that_fills_the_disk_is_refused(tmp_path: Path):
+    (tmp_path / "d").mkdir()
+    with tarfile.open(tmp_path / "d" / "bomb.tar.gz", "w:gz") as tar:
+        info = tarfile.TarInfo("seq/imgs/0.png")
+        info.size = 200 << 20
+        tar.addfile(info, _Zeros())
+    begin = time.perf_counter()
+    with pytest.raises(Unsafe, match="a disk-filling archive, refused"):
+        prepare(tmp_path / "d", tmp_path / "out")
+    assert not files(tmp_path / "out") and time.perf_counter() - begin < 2
+
+
+class _Zeros(io.RawIOBase):
+    def read(self, size: int = -1) -> bytes:
+        return bytes(size)
+
+
+def test_no_room_is_said_before_anything_is_written(downloads: Path, tmp_path: Path, monkeypatch):
+    real = os.statvfs
+
+    def full(path):
+        state = real(path)
+        return type("State", (), {"f_bavail": 1, "f_frsize": state.f_frsize})()
+
+    monkeypatch.setattr(os, "statvfs", full)
+    with pytest.raises(DataError, match="nothing was unpacked"):
+        prepare(downloads, tmp_path / "out")
+    assert not files(tmp_path / "out")
+
+
+def test_a_link_in_the_tree_is_not_followed_out_of_it(downloads: Path, tmp_path: Path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "JE_a").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Unsafe, match="leads out of the folder"):
+        prepare(downloads, tmp_path / "out")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_nested_folders_of_an_unpacked_tree_are_flattened(tmp_path: Path):
+    out = tmp_path / "out"
+    write(out / "annos" / "annos" / "annos" / "deep.txt", "1,2,3,4")
+    write(out / "annos" / "annos" / "a.txt", "1,2,3,4")
+    write(out / "annos" / "annos" / "absent" / "a.txt", 1)
+    write(out / "annos" / "a.txt", "1,2,3,4")
+    write(out / "annos" / "absent" / "b.txt", 1)
+    (tmp_path / "empty").mkdir()
+    assert prepare(tmp_path / "empty", out).removed == ["annos/annos", "annos/annos"]
+    assert set(files(out)) == {"annos/a.txt", "annos/deep.txt", "annos/absent/a.txt", "annos/absent/b.txt"}
+
+
+def test_flattening_loses_nothing_where_files_differ(tmp_path: Path):
+    out = tmp_path / "out"
+    write(out / "annos" / "annos" / "a.txt", "1,2,3,4")
+    write(out / "annos" / "a.txt", "9,9,9,9")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="differs from"):
+        prepare(tmp_path / "empty", out)
+    assert sorted(files(out).values()) == [b"1,2,3,4\n", b"9,9,9,9\n"]
+
+
+def test_an_empty_folder_of_downloads(tmp_path: Path):
+    (tmp_path / "d").mkdir()
+    with pytest.raises(DataError, match="holds no archive"):
+        prepare(tmp_path / "d", tmp_path / "out")
+
+
+def run_command(downloads: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tnllt.cli.data", "prepare", str(downloads), "--to", str(out), *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--delete",)])
+def test_killed_at_any_moment_and_run_again(tmp_path: Path, options: tuple[str, ...]):
+    """kill -9 after growing delays, until a run ends by itself; then the tree is the release, byte for byte."""
+    source = tmp_path / "release"
+    for i in range(12):
+        tnllt_sequence(source / f"JE_{i:02}", 40)
+        (source / f"JE_{i:02}" / "noise.bin").write_bytes(random.Random(i).randbytes(1_000_000))
+    split(pack(source), tmp_path / "downloads", parts=7)
+    with zipfile.ZipFile(tmp_path / "downloads" / "annos.zip", "w") as file:
+        for i in range(300):
+            file.writestr(f"annos/annos/JE_{i:03}.txt", "1,2,3,4\n")
+    wanted = files(source) | {f"annos/JE_{i:03}.txt": b"1,2,3,4\n" for i in range(300)}
+    out = tmp_path / "out"
+    delay, kills = 0.25, 0
+    while True:
+        process = run_command(tmp_path / "downloads", out, *options)
+        try:
+            _, errors = process.communicate(timeout=delay)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            delay += 0.04
+            whole = {name: data for name, data in files(out).items() if not name.endswith(".tnllt-draft")}
+            assert all(wanted[name] == data for name, data in whole.items()), "a file that is there is whole"
+            continue
+        assert process.returncode == 0, errors.decode()
+        break
+    assert kills >= 3
+    assert files(out) == wanted
+    left = [p.name for p in (tmp_path / "downloads").iterdir()]
+    assert left == [] if options else len(left) == 8
+
+
+def test_two_at_once_are_refused(downloads: Path, tmp_path: Path):
+    import fcntl
+
+    desk = tmp_path / "out" / ".tnllt-prepare"
+    desk.mkdir(parents=True)
+    with (desk / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(DataError, match="another `tnllt-data prepare` is at work"):
+            prepare(downloads, tmp_path / "out")

@@ -1,0 +1,44 @@
+"""`tnllt-data prepare`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from tnllt.cli.common import printable
+from tnllt.cli.progress import Progress
+
+
+@click.command()
+@click.argument("downloads", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), help="The dataset's folder.  [default: DOWNLOADS/TNLLT]")
+@click.option("--delete", is_flag=True, help="Delete the archives, once every file has been read back.")
+@click.option("--overwrite", is_flag=True, help="Replace files that differ from the archives'.")
+def prepare(downloads: Path, to: Path | None, delete: bool, overwrite: bool) -> None:
+    """Join, verify and unpack a download.
+
+    DOWNLOADS holds TNLLT_part_* (with TNLLT.tar.gz.md5, if you have it), annos.zip, tracking_results.zip, or any tar
+    or zip file of sequences. The parts are read as one; no joined copy is written. Interrupted, run it again.
+
+    An archive is refused, before anything of it is written, if a member would land outside the folder, is a link, or
+    if it holds more than any release does.
+    """
+    from tnllt.datasets.archives import prepare as run
+
+    root = to if to is not None else downloads / "TNLLT"
+    outcome = run(downloads, root, delete=delete, overwrite=overwrite, report=lambda label: Progress(label, "B"))
+    for name, count in outcome.archives.items():
+        sum_ = f", md5 {outcome.md5[name]} is right" if name in outcome.md5 else ""
+        click.echo(printable(f"{name}: {count:,} files written{sum_}; all read back"))
+    for folder in outcome.removed:
+        click.echo(f"{folder}: moved one level up")
+    for name in outcome.deleted:
+        click.echo(printable(f"{name}: deleted"))
+    if not (outcome.archives or outcome.removed or outcome.deleted):
+        click.echo("Nothing to do: everything is in place.")
+    click.echo(f"tnllt-data check {shlex.quote(str(root))} --dataset tnllt")
+    if (root / "tracking_results").is_dir():
+        where = f"--root {shlex.quote(str(root))} --results {shlex.quote(str(root / 'tracking_results'))}"
+        click.echo(f"tnllt-eval {where} --trackers all")

@@ -1,0 +1,178 @@
+"""Archive members, checked before anything of them is written: an archive is untrusted input."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any
+
+from tnllt.datasets.archives.sources import Archive, Joined
+from tnllt.errors import DataError
+
+_CHUNK = 1 << 20
+#: Limits that no release comes near and a disk-filling archive must break.
+MOST_MEMBERS = 20_000_000
+MOST_RATIO = 200  # times the archive's own size; pictures hardly shrink at all
+_FREE_OF_RATIO = 64 << 20  # bytes that any archive may unpack to
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A regular file in an archive: its path there, its size, and its content as chunks."""
+
+    path: PurePosixPath
+    size: int
+    chunks: Callable[[], Iterator[bytes]]
+
+
+class Unsafe(DataError):
+    """An archive that could write outside its folder, or fill the disk. Nothing of it has been unpacked."""
+
+
+def members(archive: Archive, stream: Joined) -> Iterator[Member]:
+    """The regular files of an archive, in order; each must be read before the next is asked for.
+
+    Raises:
+        Unsafe: a member's path leaves the folder, a link, a device, or more content than any release has.
+        DataError: an archive that is damaged or ends early, naming the part at fault.
+    """
+    with archive.parts[0].open("rb") as file:
+        head = file.read(4)
+    reader = _zip_members if head[:2] == b"PK" else _tar_members
+    guard = _Guard(archive)
+    try:
+        for member in reader(archive, stream, packed=head[:2] == b"\x1f\x8b"):
+            guard.admit(member.size)
+            yield member
+        _drain(stream)
+    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+            raise
+        at = archive.part_at(max(stream.offset - 1, 0))
+        where = f"is damaged or broke off, at byte {stream.offset:,} of {archive.size:,}"
+        raise DataError(f"{archive.name} {where} ({error}); download this file again", at) from error
+
+
+class _Guard:
+    """Counts members and bytes against the limits."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._count = self._bytes = 0
+        self._most = max(_FREE_OF_RATIO, archive.size * MOST_RATIO)
+
+    def admit(self, size: int) -> None:
+        self._count += 1
+        self._bytes += size
+        if self._count > MOST_MEMBERS or self._bytes > self._most:
+            raise Unsafe(
+                f"unpacks to more than {self._most / 1e9:,.1f} GB from {self._archive.size / 1e9:,.3f} GB: "
+                "a disk-filling archive, refused",
+                self._archive.parts[0],
+            )
+
+
+def safe_path(name: str, archive: Archive) -> PurePosixPath:
+    """A member's path below the target folder. Raises Unsafe for any that could lead elsewhere."""
+    path = PurePosixPath(name)
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    reason = None
+    if path.is_absolute() or re.match(r"[A-Za-z]:", name) or name.startswith("\\"):
+        reason = "an absolute path"
+    elif ".." in parts or "\\" in name:
+        reason = "a path that leads outside"
+    elif any(not c.isprintable() for c in name) or not parts:
+        reason = "a path that no file can have"
+    elif any(len(part.encode()) > 255 or _DEVICE.fullmatch(part) for part in parts):
+        reason = "a path that not every system can write"
+    if reason is not None:
+        raise Unsafe(f"member {name[:120]!r} has {reason}; nothing of this archive was unpacked", archive.parts[0])
+    return PurePosixPath(*parts)
+
+
+def _tar_members(archive: Archive, stream: Joined, packed: bool) -> Iterator[Member]:
+    buffered = io.BufferedReader(stream, _CHUNK)
+    source: IO[bytes] = gzip.GzipFile(fileobj=buffered) if packed else buffered  # type: ignore[assignment]
+    with tarfile.open(fileobj=source, mode="r|", bufsize=_CHUNK) as tar:
+        for info in tar:
+            path = safe_path(info.name, archive) if not _is_top(info) else None
+            if info.issym() or info.islnk():
+                raise Unsafe(
+                    f"member {info.name[:120]!r} is a link to {info.linkname[:120]!r}; "
+                    "links are not unpacked, and no release has any",
+                    archive.parts[0],
+                )
+            if info.isdir():
+                continue
+            if not info.isreg() or info.sparse is not None or path is None:
+                raise Unsafe(f"member {info.name[:120]!r} is neither a file nor a folder", archive.parts[0])
+            file = tar.extractfile(info)
+            assert file is not None  # regular files have content
+            yield Member(path, info.size, _chunks(file, info.size))
+            tar.members = []  # type: ignore[attr-defined]  # a release has a million members: keep none
+        # gzip's own checksum lies behind tar's last block and its padding.
+        padding = 0
+        while chunk := source.read(_CHUNK):
+            padding += len(chunk)
+            if padding > _FREE_OF_RATIO:
+                raise Unsafe("goes on behind its last member: no release does", archive.parts[0])
+
+
+def _is_top(info: tarfile.TarInfo) -> bool:
+    return info.isdir() and info.name.strip("/") in (".", "")
+
+
+def _zip_members(archive: Archive, stream: Joined, packed: bool) -> Iterator[Member]:
+    if len(archive.parts) > 1:
+        raise DataError("a zip file in parts cannot be read; join it first", archive.parts[0])
+    with zipfile.ZipFile(archive.parts[0]) as file:
+        for info in file.infolist():
+            path = safe_path(info.filename, archive)
+            mode = info.external_attr >> 16
+            if stat.S_ISLNK(mode):
+                raise Unsafe(f"member {info.filename[:120]!r} is a link; links are not unpacked", archive.parts[0])
+            if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise Unsafe(f"member {info.filename[:120]!r} is neither a file nor a folder", archive.parts[0])
+            if info.flag_bits & 1:
+                raise DataError(f"member {info.filename[:120]!r} is encrypted", archive.parts[0])
+            if not info.is_dir():
+                yield Member(path, info.file_size, _opened(file, info))
+
+
+def _opened(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], Iterator[bytes]]:
+    def read() -> Iterator[bytes]:
+        with file.open(info) as content:
+            yield from _chunks(content, info.file_size)()
+
+    return read
+
+
+def _chunks(file: Any, size: int) -> Callable[[], Iterator[bytes]]:
+    def read() -> Iterator[bytes]:
+        left = size
+        while left:
+            chunk = file.read(min(_CHUNK, left))
+            if not chunk:
+                raise EOFError("a member ends early")
+            left -= len(chunk)
+            yield chunk
+        if file.read(1):
+            raise zlib.error("a member is longer than its header says")
+
+    return read
+
+
+def _drain(stream: Joined) -> None:
+    """Reads what lies behind the last member, so that the md5 sum is of the whole."""
+    if not stream.closed:
+        while stream.read(_CHUNK):
+            pass

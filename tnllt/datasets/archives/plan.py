@@ -1,0 +1,157 @@
+"""What an archive holds and where it goes, settled before anything is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tnllt.datasets.archives.members import Unsafe, members
+from tnllt.datasets.archives.sources import Archive, Joined, expected_md5
+from tnllt.errors import DataError
+
+Progress = Callable[[int, int], None]
+_JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file to be: path below the root, size in bytes, crc32 of its content."""
+
+    path: PurePosixPath
+    size: int
+    crc: int
+
+
+@dataclass
+class Plan:
+    """All files of an archive, by their path in it."""
+
+    archive: Archive
+    entries: dict[str, Entry]
+    md5: str | None = None
+
+    @property
+    def size(self) -> int:
+        return sum(entry.size for entry in self.entries.values())
+
+
+def make_plan(archive: Archive, folder: Path, progress: Progress | None = None) -> Plan:
+    """Reads an archive through: checks its md5 sum, every checksum in it and every path, and settles where files go.
+
+    Raises:
+        Unsafe: a member that must not be unpacked.
+        DataError: an archive that is damaged, or not the one that its md5 sum was made of.
+    """
+    wanted = expected_md5(archive, folder)
+    stream = Joined(archive, hashed=wanted is not None, progress=progress)
+    found: dict[str, tuple[int, int]] = {}
+    try:
+        for member in members(archive, stream):
+            crc = 0
+            for chunk in member.chunks():
+                crc = zlib.crc32(chunk, crc)
+            name = str(member.path)
+            if name in found and found[name] != (member.size, crc):
+                raise Unsafe(f"holds {name!r} twice, with different content", archive.parts[0])
+            found[name] = (member.size, crc)
+        md5 = _md5(stream)
+    except Unsafe:
+        raise
+    except DataError as error:
+        # A wrong sum is the plainer news, if only the rest can still be read.
+        if wanted is not None and (md5 := _md5(stream)) != wanted[1]:
+            raise DataError(f"md5 is {md5}, {wanted[0].name} says {wanted[1]}; {error}", error.path) from error
+        raise
+    finally:
+        stream.close()
+    if wanted is not None and md5 != wanted[1]:
+        raise DataError(
+            f"md5 of the {len(archive.parts)} files of {archive.name} together is {md5}, {wanted[0].name} says "
+            f"{wanted[1]}: a download is damaged or not of this release; nothing was unpacked",
+            archive.parts[0],
+        )
+    names = [name for name in found if not any(part in _JUNK for part in PurePosixPath(name).parts)]
+    targets = destinations(names, archive.kind)
+    _refuse_collisions(targets, archive)
+    return Plan(archive, {name: Entry(targets[name], *found[name]) for name in names}, md5)
+
+
+def _md5(stream: Joined) -> str | None:
+    if stream.digest is None:
+        return None
+    while stream.read(1 << 20):
+        pass
+    return stream.digest.hexdigest()
+
+
+def _refuse_collisions(targets: dict[str, PurePosixPath], archive: Archive) -> None:
+    taken: dict[str, str] = {}
+    folders = {str(parent) for target in targets.values() for parent in target.parents}
+    for name, target in targets.items():
+        other = taken.setdefault(str(target), name)
+        if other != name or str(target) in folders:
+            raise Unsafe(f"{name!r} and {other!r} would be one file or folder", archive.parts[0])
+
+
+def destinations(names: list[str], kind: str) -> dict[str, PurePosixPath]:
+    """Where the files of an archive go below the root, without the folders that archives wrap them in.
+
+    `TNLLT/seq/imgs/1.png` goes to `seq/imgs/1.png`; `annos/annos/seq.txt` to `annos/seq.txt`.
+    """
+    parts = {name: PurePosixPath(name).parts for name in names}
+    if kind == "sequences":
+        while (top := _wrapping(list(parts.values()))) is not None:
+            parts = {name: path[1:] for name, path in parts.items() if path[0] == top}
+        return {name: PurePosixPath(*path) for name, path in parts.items()}
+    targets = {}
+    for name, path in parts.items():
+        while len(path) > 1 and path[0] == kind:
+            path = path[1:]
+        targets[name] = PurePosixPath(kind, *path)
+    return targets
+
+
+def _wrapping(paths: list[tuple[str, ...]]) -> str | None:
+    """The one folder that all files lie in, if it is no sequence itself; else None."""
+    tops = {path[0] for path in paths}
+    if len(tops) != 1 or any(len(path) < 3 for path in paths if not path[-1].endswith((".txt", ".md", ".pdf"))):
+        return None
+    inside = {path[1].lower() for path in paths if len(path) > 1}
+    is_sequence = inside & {"imgs", "img", "groundtruth.txt", "language.txt"}
+    return None if is_sequence or any(len(path) < 2 for path in paths) else tops.pop()
+
+
+# --- on disk --------------------------------------------------------------------------------------------------------
+
+
+def save_plan(plan: Plan, path: Path) -> None:
+    """Writes a plan as JSON lines, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".tmp")
+    with draft.open("w", encoding="utf-8") as file:
+        head = {"version": 1, "files": plan.archive.fingerprint(), "entries": len(plan.entries), "md5": plan.md5}
+        file.write(json.dumps(head) + "\n")
+        for name, entry in plan.entries.items():
+            file.write(json.dumps([name, str(entry.path), entry.size, entry.crc]) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def load_plan(archive: Archive, path: Path) -> Plan | None:
+    """The saved plan of the very same download, or None."""
+    try:
+        lines: Iterator[str] = iter(path.read_text(encoding="utf-8").splitlines())
+        head: dict[str, Any] = json.loads(next(lines))
+        if head["version"] != 1 or head["files"] != archive.fingerprint():
+            return None
+        rows = [json.loads(line) for line in lines]
+    except (OSError, StopIteration, ValueError, KeyError):
+        return None
+    entries = {name: Entry(PurePosixPath(target), size, crc) for name, target, size, crc in rows}
+    return Plan(archive, entries, head["md5"]) if len(entries) == head["entries"] else None
