@@ -55,7 +55,7 @@ def make_table(scores: Scores, metrics: list[Metric], by: str = "overall") -> Ta
     if by == "overall":
         columns = {m.short: scores.score(m) for m in metrics}
         bounds = {m.short: scores.reference(m) for m in metrics}
-        title = f"{scores.dataset or 'dataset'}, {len(scores.sequences)} sequences, protocol {scores.protocol.name}"
+        title = f"{scores.dataset or 'dataset'}, {plural(len(scores.sequences), 'sequence')}, protocol {scores.protocol.name}"
         digits = [m.digits for m in metrics]
     else:
         metric = metrics[0]
@@ -77,6 +77,10 @@ def make_table(scores: Scores, metrics: list[Metric], by: str = "overall") -> Ta
     return Table(title, ["Tracker", *columns], rows, digits, notes, references)
 
 
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def footnotes(scores: Scores) -> list[str]:
     """What every output must say of these scores, in sentences."""
     found = []
@@ -96,7 +100,7 @@ def footnotes(scores: Scores) -> list[str]:
                 f"Refused by {scores.protocol.name}'s own toolkit and left out of every tracker's mean: {some} ({why})."
             )
         else:
-            found.append(f"{tracker}: {notes[0].text} ({len(names)} sequences: {some}).")
+            found.append(f"{tracker}: {notes[0].text} ({plural(len(names), 'sequence')}: {some}).")
     empty = scores.empty("success")
     if empty:
         found.append(
@@ -107,8 +111,8 @@ def footnotes(scores: Scores) -> list[str]:
             there = ~scores.missing[k] & ~scores.refused
             dropped = int((there & ~scores.kept("success")[k]).sum())
             if dropped and name not in empty:
-                noun = "sequence" if dropped == 1 else "sequences"
-                found.append(f"{name}: {dropped} {noun} without any success left out of the mean, by rule.")
+                some = plural(dropped, "sequence")
+                found.append(f"{name}: {some} without any success left out of the mean, by rule.")
     if scores.skipped_attributes:
         skipped = ", ".join(scores.skipped_attributes)
         found.append(f"Attributes with fewer than {scores.protocol.min_sequences} sequences are skipped: {skipped}.")

@@ -1,0 +1,210 @@
+"""What can be wrong with results that are still rows of four numbers: findings with stable codes.
+
+A score never repairs these; a person should look at them before believing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Sequence as Seq
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.boxes import from_corners, overlap
+from tnllt.errors import DataError
+from tnllt.results.layouts import ResultFile
+from tnllt.results.reading import read_many
+from tnllt.sequence import Boxes, Sequence
+
+Severity = Literal["error", "warning", "note"]
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A kind of finding. Its name never changes and is never used again for something else."""
+
+    name: str
+    severity: Severity
+    title: str
+    remedy: str
+
+
+_ALL = (
+    Code("missing", "error", "no result for a sequence", "run it, or score with --allow-missing"),
+    Code("unreadable", "error", "a file that cannot be read as rows x,y,w,h", "mend the row, or run it again"),
+    Code("short", "error", "fewer rows than the sequence has frames", "run it again, or score with --allow-short"),
+    Code("long", "warning", "more rows than the sequence has frames", "none needed: the rest is not scored"),
+    Code("nan", "warning", "rows with NaN or infinity", "the official rule repeats the box before; others refuse them"),
+    Code("non-positive-size", "warning", "boxes whose width or height is not positive",
+         "the official rule repeats the box before; other toolkits take them as they are"),
+    Code("corners", "error", "boxes that look like corners x1,y1,x2,y2", "write x,y,w,h"),
+    Code("normalized", "error", "boxes that look as if divided by the image's size", "write pixels"),
+    Code("off-by-one", "warning", "boxes one pixel off in x and y",
+         "does the code count pixels from 1 (MATLAB) or from 0?"),
+    Code("constant", "warning", "the same box on every frame", "did the tracker run at all?"),
+    Code("first-box", "warning", "the first row is not the given box",
+         "protocols that replace it hide this; is it the right sequence, and x,y,w,h in pixels?"),
+    Code("integers", "note", "every number is whole: boxes were rounded or truncated when saved",
+         "save decimals; `tnllt-eval --round` shows what whole numbers cost"),
+    Code("duplicate", "warning", "the same boxes as another tracker's", "was a folder copied under a new name?"),
+    Code("groundtruth", "warning", "the ground truth itself, row for row", "a tracker's boxes are never exactly these"),
+    Code("unknown-file", "note", "a text file that no sequence is named after", "none needed; is a name misspelt?"),
+)  # fmt: skip
+CODES: Mapping[str, Code] = {code.name: code for code in _ALL}
+_ORDER: dict[str, int] = {code.name: i for i, code in enumerate(_ALL)}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found.
+
+    Attributes:
+        code: a name in `CODES`; `severity` and `remedy` are that code's.
+        file: where, or "" (a missing file).
+        row: the first row concerned, counted from 1, or None.
+        count: how many rows.
+        text: what exactly.
+    """
+
+    code: str
+    tracker: str
+    sequence: str
+    file: str
+    text: str
+    row: int | None = None
+    count: int = 0
+
+    @property
+    def severity(self) -> Severity:
+        return CODES[self.code].severity
+
+    @property
+    def remedy(self) -> str:
+        return CODES[self.code].remedy
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "severity": self.severity, "remedy": self.remedy}
+
+
+def lint(
+    sequences: Seq[Sequence], files: Mapping[str, Mapping[str, ResultFile]], unknown: Iterable[str] = ()
+) -> list[Finding]:
+    """Findings on every tracker's results, worst first, then by tracker and sequence.
+
+    Args:
+        sequences: what should be there.
+        files: {tracker: {sequence: file}}.
+        unknown: text files that no sequence is named after.
+    """
+    found: list[Finding] = []
+    by_content: dict[tuple[str, bytes], str] = {}
+    copies: dict[tuple[str, str], list[str]] = {}
+    for tracker, own in files.items():
+        for sequence in sequences:
+            file = own.get(sequence.name)
+            if file is None:
+                found.append(Finding("missing", tracker, sequence.name, "", "no result"))
+                continue
+            try:
+                boxes = read_many([file])[0].boxes
+            except DataError as error:
+                found.append(Finding("unreadable", tracker, sequence.name, file.place, str(error), error.row))
+                continue
+            found += lint_boxes(sequence, boxes, tracker, file.place)
+            first = by_content.setdefault((sequence.name, boxes.tobytes()), tracker)
+            if first != tracker:
+                copies.setdefault((tracker, first), []).append(sequence.name)
+    for (tracker, first), names in copies.items():
+        place = files[tracker][names[0]].place
+        text = f"the same boxes as {first} on {len(names)} of {len(sequences)} sequences"
+        found.append(Finding("duplicate", tracker, names[0], place, text))
+    found += [Finding("unknown-file", "", "", place, "no sequence has its name") for place in unknown]
+    weight = {"error": 0, "warning": 1, "note": 2}
+    return sorted(found, key=lambda f: (weight[f.severity], _ORDER[f.code], f.tracker, f.sequence))
+
+
+def lint_boxes(sequence: Sequence, boxes: Boxes, tracker: str = "", place: str = "") -> list[Finding]:
+    """Findings on one result (T', 4)."""
+    return [
+        Finding(code, tracker, sequence.name, place, text, row, count)
+        for code, text, row, count in _look(sequence.groundtruth, boxes)
+    ]
+
+
+def _look(truth: Boxes, boxes: Boxes) -> Iterator[tuple[str, str, int | None, int]]:
+    length = min(len(truth), len(boxes))
+    if len(boxes) < len(truth):
+        gap = f"rows {len(boxes) + 1} to {len(truth)} are missing"
+        yield "short", f"{len(boxes)} rows for {len(truth)} frames; {gap}", len(boxes) + 1, len(truth) - len(boxes)
+    elif len(boxes) > len(truth):
+        yield "long", f"{len(boxes)} rows for {len(truth)} frames", len(truth) + 1, len(boxes) - len(truth)
+    broken = np.asarray(~np.isfinite(boxes).all(1))
+    if broken.any():
+        yield "nan", f"{broken.sum()} rows with NaN or infinity", int(np.argmax(broken)) + 1, int(broken.sum())
+    with np.errstate(invalid="ignore"):
+        flat = np.asarray((boxes[:, 2:] <= 0).any(1))
+    if flat.any():
+        yield "non-positive-size", f"{flat.sum()} rows without a size", int(np.argmax(flat)) + 1, int(flat.sum())
+    good = ~broken[:length] & ~np.asarray(np.isnan(truth[:length]).any(1))
+    if not good.any():
+        return
+    yield from _look_at_shape(truth[:length][good], boxes[:length][good], boxes)
+    if len(boxes) >= len(truth) and np.array_equal(boxes[: len(truth)], truth, equal_nan=True) and len(truth) > 1:
+        yield "groundtruth", f"all {len(truth)} rows are the ground truth's", 1, len(truth)
+
+
+def _look_at_shape(truth: Boxes, boxes: Boxes, everything: Boxes) -> Iterator[tuple[str, str, int | None, int]]:
+    count = len(boxes)
+    if normalized(boxes, truth):
+        yield "normalized", f"all numbers lie between {boxes.min():.3g} and {boxes.max():.3g}", 1, count
+    elif corners(boxes, truth):
+        yield "corners", f"third and fourth column fit as right and bottom edge (row 1: {_row(boxes[0])})", 1, count
+    elif (shift := off_by_one(boxes, truth)) is not None:
+        yield "off-by-one", f"x and y lie {shift[0]:+.0f} and {shift[1]:+.0f} px from the ground truth's", 1, count
+    elif np.abs(boxes[0] - truth[0]).max() > 1:
+        yield "first-box", f"row 1 is {_row(boxes[0])}, the given box {_row(truth[0])}", 1, 1
+    if len(everything) > 2 and (everything[1:] == everything[1]).all() and not (truth[1:] == truth[1]).all():
+        yield "constant", f"rows 2 to {len(everything)} are all {_row(everything[1])}", 2, len(everything) - 1
+    elif (boxes == np.floor(boxes)).all() and len(boxes) > 2:
+        yield "integers", "every number is whole", 1, count
+
+
+def _row(box: Array) -> str:
+    return ",".join(f"{v:g}" for v in box)
+
+
+def normalized(boxes: Boxes, truth: Boxes) -> bool:
+    """Whether boxes look as if divided by the image's size: all within [-0.5, 1.5], the ground truth in pixels."""
+    sizes = truth[:, 2:][(truth[:, 2:] > 0).all(1)]
+    inside = (boxes > -0.5).all() and (boxes < 1.5).all()
+    fractions = np.count_nonzero(boxes != np.round(boxes)) > boxes.size / 2  # a lost tracker's 1,1,1,1 is no fraction
+    return bool(inside and fractions and len(sizes) and np.median(sizes) > 4)
+
+
+def corners(boxes: Boxes, truth: Boxes) -> bool:
+    """Whether boxes fit the ground truth much better read as x1, y1, x2, y2 than as x, y, w, h."""
+    other = from_corners(boxes)
+    if not (other[:, 2:] > 0).all(1).mean() > 0.9:
+        return False
+    as_sizes, as_corners = float(overlap(boxes, truth).mean()), float(overlap(other, truth).mean())
+    same_start = np.abs(other[0] - truth[0]).max() <= 1 < np.abs(boxes[0] - truth[0]).max()
+    return bool(as_corners > as_sizes + 0.2 or (same_start and as_corners > as_sizes))
+
+
+def off_by_one(boxes: Boxes, truth: Boxes) -> tuple[float, float] | None:
+    """The shift in x and y (each -1 or 1) of a first row, or of the well-tracked frames, one pixel beside the truth."""
+    first = boxes[0] - truth[0]
+    if abs(first[0]) == 1 and first[0] == first[1] and np.abs(first[2:]).max() <= 1:
+        return float(first[0]), float(first[1])
+    close = overlap(boxes, truth) > 0.8
+    if np.count_nonzero(close) < 50:
+        return None
+    shift = np.median((boxes - truth)[close], axis=0)
+    exact = np.abs(np.abs(shift[:2]) - 1).max() < 0.1 and shift[0] * shift[1] > 0 and np.abs(shift[2:]).max() < 0.5
+    # A tracker that strays by a pixel does so less evenly than a different origin does.
+    even = np.abs((boxes - truth)[close][:, :2] - shift[:2]).mean() < 0.5
+    return (float(np.sign(shift[0])), float(np.sign(shift[1]))) if exact and even else None
