@@ -160,7 +160,7 @@ class Unused(object):
 
 
 def fill_gaps():
-    """What newer Python, numpy, torch and torchvision dropped, and packages imported but never used; only where missing."""
+    """Where missing: what newer Python, numpy and torch dropped, and packages imported but never used."""
     lacking = [name for name in UNUSED if importlib.util.find_spec(name.split(".")[0]) is None]
     for name in lacking:
         sys.modules[name] = stub_module(name)

@@ -1,0 +1,206 @@
+"""Against the real upstream code: boxes through `tnllt-run` equal those of upstream's own tracker class.
+
+TNLLT_UPSTREAM          folder of clones, each under its repository's name (OSTrack, GRM, ...)
+TNLLT_UPSTREAM_PYTHON   interpreter with the versions of the records; by default FOLDER/env/bin/python
+TNLLT_UPSTREAM_FRAMES   frames of each clip, 5 by default
+
+Nothing of the clones or of the clips is committed; weights are random, of a fixed seed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tnllt.tracking.baselines import get_baseline
+from tnllt.tracking.baselines.bridge import parse_cfg
+from tnllt.tracking.baselines.find import folder
+
+pytestmark = [pytest.mark.upstream, pytest.mark.slow]
+
+HERE = Path(__file__).parent
+FRAMES = int(os.environ.get("TNLLT_UPSTREAM_FRAMES", "5"))
+SENTENCE = "the person who walks across the street"
+AS_THEY_ARE = ["ostrack", "grm", "romtrack", "odtrack", "evptrack", "aqatrack", "mixformer"]
+UVL = (
+    "MODEL.BACKBONE.PRETRAINED_PATH={files}/mae_pretrain_vit_base.pth,MODEL.BACKBONE.LANGUAGE.TYPE={files}/bert,"
+    "MODEL.BACKBONE.LANGUAGE.VOCAB_PATH={files}/bert/vocab.txt"
+)
+#: With stand-ins: changes of upstream's configuration that lead it to them.
+STOOD_IN = {
+    "aiatrack": "",
+    "sutrack": "MODEL.ENCODER.PRETRAIN_TYPE={files}/fast_itpn_base.pt",
+    "uvltrackBB": UVL,
+    "uvltrackNL": UVL,
+    "uvltrackNLBB": UVL,
+    "allinone": "",
+    "dutrack": "MODEL.BACKBONE.BERT_DIR={files}/bert,MODEL.BACKBONE.BLIP_DIR={files}/blip",
+}
+#: In training only: no encoder weights to start from, one small step.
+TRAINED = {
+    "ostrack": 'MODEL.PRETRAIN_FILE=""',
+    "odtrack": 'MODEL.PRETRAIN_FILE=""',
+    "mixformer": "MODEL.BACKBONE.PRETRAINED=false",
+    "allinone": 'MODEL.PRETRAIN_FILE=""',
+    "dutrack": 'MODEL.PRETRAIN_FILE="",' + STOOD_IN["dutrack"],
+}
+
+
+@dataclass
+class Upstream:
+    """Clones, interpreter, clips, and what stands in."""
+
+    clones: Path
+    python: str
+    clips: Path
+    files: Path
+    vocabulary: Path
+    made: dict[str, Path] = field(default_factory=dict)
+
+    def clone(self, name: str) -> Path:
+        repo = self.clones / get_baseline(name).repository.rsplit("/", 1)[-1]
+        if not repo.is_dir():
+            pytest.skip(f"no clone at {repo}")
+        return repo
+
+    def environment(self) -> dict[str, str]:
+        hub = {"TORCH_HOME": f"{self.files}/torch", "HF_HUB_CACHE": f"{self.files}/hub", "HF_HUB_OFFLINE": "1"}
+        return {"PYTHONPATH": str(HERE / "standins"), **hub}
+
+    def record(self, name: str, tmp_path: Path) -> str:
+        """The packaged record, or for stood-in parts a user's own TOML file that extends it."""
+        if name not in STOOD_IN:
+            return name
+        if not (self.files / "torch").is_dir():
+            make = [self.python, HERE / "standins" / "make.py", self.files, self.vocabulary]
+            subprocess.run(make, check=True, capture_output=True)
+        file = tmp_path / f"{name}.toml"
+        variables = "\n".join(f'{key} = "{value}"' for key, value in self.environment().items())
+        file.write_text(f'extends = "{name}"\n[environment.variables]\n{variables}\n')
+        return str(file)
+
+    def direct(self, what: str, case: dict[str, Any], scratch: Path) -> Any:
+        scratch.mkdir()
+        file = scratch.with_suffix(".json")
+        file.write_text(json.dumps({**case, "scratch": str(scratch)}))
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        if case["name"] in STOOD_IN:
+            environment.update(self.environment())
+        command = [self.python, HERE / "direct.py", what, file]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def upstream(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Upstream:
+    if not os.environ.get("TNLLT_UPSTREAM"):
+        pytest.skip("TNLLT_UPSTREAM is not set to a folder of clones")
+    clones = Path(os.environ["TNLLT_UPSTREAM"])
+    python = os.environ.get("TNLLT_UPSTREAM_PYTHON", str(clones / "env" / "bin" / "python"))
+    clips = tmp_path_factory.mktemp("clips")
+    for name in ("Crossing", "Couple"):
+        source, clip = shared / "data" / "otb" / name, clips / name
+        (clip / "img").mkdir(parents=True)
+        for picture in sorted((source / "img").glob("*.jpg"))[:FRAMES]:
+            (clip / "img" / picture.name).symlink_to(picture)
+        rows = (source / "groundtruth_rect.txt").read_text().splitlines()[:FRAMES]
+        (clip / "groundtruth_rect.txt").write_text("\n".join(rows) + "\n")
+        (clip / "language.txt").write_text(SENTENCE + "\n")
+    files = tmp_path_factory.mktemp("files")
+    return Upstream(clones, python, clips, files, shared / "data" / "bert" / "vocab.txt")
+
+
+def case_of(upstream: Upstream, name: str, tmp_path: Path, cfg: str) -> dict[str, Any]:
+    clips = []
+    for clip in sorted(upstream.clips.iterdir()):
+        row = (clip / "groundtruth_rect.txt").read_text().splitlines()[0]
+        box = [float(part) for part in row.replace(",", " ").split()]
+        frames = [str(path) for path in sorted((clip / "img").iterdir())]
+        text = SENTENCE if get_baseline(name).text.key or get_baseline(name).text.positional else None
+        clips.append({"name": clip.name, "frames": frames, "box": box, "text": text})
+    paths = {"worker": str(folder()), "repo": str(upstream.clone(name)), "save_dir": str(tmp_path / "output")}
+    weights = str(tmp_path / "weights.pth.tar")
+    return {"name": name, "device": "cpu", "cfg": parse_cfg(cfg), "clips": clips, "checkpoint": weights, **paths}
+
+
+def listing(repo: Path) -> dict[str, tuple[int, int]]:
+    return {str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in repo.rglob("*") if ".git" not in p.parts}
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done
+
+
+@pytest.mark.parametrize("name", AS_THEY_ARE + list(STOOD_IN))
+def test_boxes_are_upstreams_own(upstream: Upstream, name: str, tmp_path: Path) -> None:
+    repo = upstream.clone(name)
+    cfg = STOOD_IN.get(name, "").format(files=upstream.files)
+    record = upstream.record(name, tmp_path)
+    before = listing(repo)
+    case = case_of(upstream, name, tmp_path, cfg)
+    parameters = upstream.direct("checkpoint", case, tmp_path / "a")
+    expected = upstream.direct("track", case, tmp_path / "b")
+    assert parameters > 10_000_000
+
+    settings = [f"repo={repo}", f"python={upstream.python}", f"weights={case['checkpoint']}", f"cfg={cfg}"]
+    given = [part for setting in settings for part in ("--set", setting)]
+    results = tmp_path / "results"
+    which = ["--baseline", record] if record.endswith(".toml") else [record]
+    run("tnllt.cli.run", *which, "-d", upstream.clips, "--results", results, *given, "--devices", "cpu", "--threads", 1)
+    for clip, rows in expected.items():
+        written = (results / f"{name}_tracking_result" / f"{clip}.txt").read_text().splitlines()
+        assert written == [",".join(f"{value:.4f}" for value in row) for row in rows]
+    assert listing(repo) == before, "upstream's files were touched"
+
+    # To the last digit, before the results' four decimals: the bridge itself.
+    tracker = get_baseline(record).tracker_factory(
+        {"repo": repo, "python": upstream.python, "weights": Path(case["checkpoint"]), "cfg": cfg, "device": "cpu"}
+    )
+    clip = case["clips"][0]
+    pictures = [cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB) for path in clip["frames"]]
+    from_text = name == "uvltrackNL"
+    first = tracker.initialize(pictures[0], None if from_text else clip["box"], clip["text"])
+    rows = [first.box if first is not None else clip["box"], *(tracker.track(picture).box for picture in pictures[1:])]
+    tracker.close()
+    assert rows == expected[clip["name"]]
+    assert np.ptp(np.array(rows), axis=0).max() > 1, "the boxes never move: this would prove nothing"
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_one_training_step(upstream: Upstream, name: str, tmp_path: Path) -> None:
+    repo = upstream.clone(name)
+    cfg = TRAINED[name].format(files=upstream.files)
+    record = upstream.record(name, tmp_path)
+    data = tmp_path / "data"
+    run("tnllt.cli.data", "synth", data, *["--sequences", "3", "--length", "30", "--size", "320x240", "--seed", "5"])
+    which = ["--baseline", record] if record.endswith(".toml") else [record]
+    given = ["--set", f"repo={repo}", "--set", f"python={upstream.python}", "--device", "cpu"]
+    small = ["--epochs", "1", "--batch-size", "2", "--samples", "2", "--loader-workers", "0", "--split", "all"]
+    output = tmp_path / "out"
+    before = listing(repo)
+    run("tnllt.cli.train", "baseline", *which, "-d", data, "-o", output, *given, *small, "--set", f"cfg={cfg}")
+    assert listing(repo) == before, "upstream's files were touched"
+    steps = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert steps and all(np.isfinite(step["Loss/total"]) and step["Loss/total"] > 0 for step in steps)
+    (weights,) = output.glob("checkpoints/train/*/*/*_ep0001.pth.tar")
+    results = tmp_path / "results"
+    more = ["--set", f"weights={weights}", "--devices", "cpu", "--threads", 1]
+    settings = [*given[:4], "--set", f"cfg={STOOD_IN.get(name, '').format(files=upstream.files)}"]
+    run("tnllt.cli.run", *which, "-d", upstream.clips, "--results", results, *settings, *more)
+    for clip in upstream.clips.iterdir():
+        boxes = np.loadtxt(results / f"{name}_tracking_result" / f"{clip.name}.txt", delimiter=",")
+        assert boxes.shape == (FRAMES, 4) and np.isfinite(boxes).all()
