@@ -83,7 +83,8 @@ function scoreCell(t, c, bestTwo) {
 function rankRange(t) {
   const range = D.ranks[t];
   if (!state.intervals || state.set !== 0 || state.metric !== D.metrics[0].key || D.trackers.length < 2) return '';
-  return el('small', { title: `first in ${Math.round(100 * range.first)} % of the resamples` }, range.low === range.high ? `${range.low}` : `${range.low}–${range.high}`);
+  if (range.low === range.high) return '';
+  return el('small', { title: `first in ${Math.round(100 * range.first)} % of the resamples` }, `${range.low}–${range.high}`);
 }
 
 function boardFoot(columns) {

@@ -1,0 +1,78 @@
+"""A scene as a recording for the Rerun viewer (`.rrd`; extra `view`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tnllt.errors import DataError, MissingExtraError
+from tnllt.eval.view.render import COLOURS
+from tnllt.eval.view.scene import Scene, fitted
+from tnllt.eval.view.server import Pictures
+from tnllt.results.atomic import temporary_beside
+
+
+def write_recording(scene: Scene, path: Path, *, start: int = 0, stop: int | None = None, step: int = 1) -> int:
+    """Writes frames [start, stop), every `step`-th, with boxes, overlaps and descriptions; returns how many.
+
+    Raises:
+        MissingExtraError: rerun-sdk is not installed.
+        DataError: a frame or the file cannot be read or written.
+    """
+    try:
+        import rerun as rr
+    except ImportError as error:
+        raise MissingExtraError("a recording for Rerun", "view", error) from error
+    indices = range(max(0, start), len(scene) if stop is None else min(stop, len(scene)), max(1, step))
+    if not indices:
+        raise DataError(f"no frame in that range; the sequence has {len(scene)}")
+    with temporary_beside(path) as temporary:
+        recording = rr.RecordingStream("tnllt", recording_id=scene.sequence.name)
+        recording.save(temporary)
+        _log_fixed(rr, recording, scene)
+        _log_frames(rr, recording, scene, indices)
+        recording.flush()
+        recording.disconnect()
+    return len(indices)
+
+
+def _log_fixed(rr: Any, recording: Any, scene: Scene) -> None:
+    if scene.sequence.language:
+        recording.log("sentence", rr.TextDocument(scene.sequence.language), static=True)
+    for k, name in enumerate(scene.trajectories):
+        line = rr.SeriesLines(colors=_rgb(COLOURS[k % len(COLOURS)]), names=name)
+        recording.log(["overlap", name], line, static=True)
+
+
+def _log_frames(rr: Any, recording: Any, scene: Scene, indices: range) -> None:
+    pictures = Pictures(scene.sequence.frames, keep=1) if scene.sequence.has_frames else None
+    boxes = {name: fitted(t.boxes, len(scene)) for name, t in scene.trajectories.items()}
+    changes = {name: {c.frame - 1: c for c in scene.changes[name]} for name in scene.trajectories}
+    for index in indices:
+        recording.set_time("frame", sequence=index)
+        if pictures is not None and index < len(pictures):
+            recording.log("image", rr.EncodedImage(contents=pictures.jpeg(index), media_type="image/jpeg"))
+        _log_box(rr, recording, ["image", "ground truth"], scene.sequence.groundtruth[index], "#ffffff")
+        for k, (name, own) in enumerate(boxes.items()):
+            _log_box(rr, recording, ["image", name], own[index], COLOURS[k % len(COLOURS)])
+            value = float(scene.overlaps[name][index])
+            if np.isfinite(value):
+                recording.log(["overlap", name], rr.Scalars(value))
+            if index in changes[name]:
+                change = changes[name][index]
+                recording.log(["description", name], rr.TextDocument(f"{change.description}\n\n{change.think}"))
+
+
+def _log_box(rr: Any, recording: Any, entity: list[str], box: Any, colour: str) -> None:
+    if np.isfinite(box).all() and box[2] > 0 and box[3] > 0:
+        recording.log(
+            entity, rr.Boxes2D(array=box, array_format=rr.Box2DFormat.XYWH, colors=_rgb(colour), labels=entity[-1])
+        )
+    else:
+        recording.log(entity, rr.Clear(recursive=False))
+
+
+def _rgb(colour: str) -> list[int]:
+    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
