@@ -20,7 +20,7 @@ PATTERNS: dict[str, str] = {
 }
 
 #: Outlines of patches, and the word for each.
-PATCHES = ("round", "long", "tall", "ragged")
+PATCHES = ("round", "long", "ragged", "angular")
 
 
 @dataclass(frozen=True)

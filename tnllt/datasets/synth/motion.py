@@ -31,9 +31,10 @@ def wander(rng: np.random.Generator, frames: int, low: Path, high: Path, speed: 
 
 
 def noise(rng: np.random.Generator, frames: int, sigma: float) -> Curve:
-    """A smooth random curve with unit standard deviation."""
+    """A smooth random curve with about unit standard deviation (over many frames), within -2.5..2.5."""
     curve = gaussian_filter1d(rng.normal(size=frames + 1), sigma, mode="wrap")[:frames]
-    return np.asarray(curve / (curve.std() + 1e-9))
+    # What a Gaussian filter leaves of white noise's deviation.
+    return np.asarray(np.clip(curve * np.sqrt(2 * np.sqrt(np.pi) * sigma), -2.5, 2.5))
 
 
 def swing(rng: np.random.Generator, frames: int, reach: float) -> Curve:

@@ -66,8 +66,9 @@ def _heart() -> Outline:
 
 
 def _crescent() -> Outline:
-    outer, inner = _turn(40, 40, 280), _turn(40, 300, -240) * 0.78
-    return np.concatenate([outer + np.array([0.12, 0]), inner + np.array([0.6, 0])])
+    """The unit circle without another one, its horns cut short, so that they can be seen at any size."""
+    outer, inner = _turn(41, 58, 250), _turn(41, 270, -184) * 0.8
+    return np.concatenate([outer + np.array([0.2, 0]), inner + np.array([0.7, 0])])
 
 
 def _drop() -> Outline:

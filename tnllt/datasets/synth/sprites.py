@@ -72,9 +72,9 @@ def from_rgba(premultiplied: NDArray[np.uint8]) -> Sprite:
         ends = [int(f) for axis in (0, 1) for f in (outline[:, axis].argmin(), outline[:, axis].argmax())]
         outline = outline[np.unique(np.concatenate([keep, ends]))]
     hull = cv2.convexHull(outline.astype(np.float32))[:, 0].astype(np.float64)
-    ys, xs = np.nonzero(solid)
-    pick = np.linspace(0, max(len(xs) - 1, 0), min(len(xs), 160)).astype(int)
-    points = np.stack([xs[pick], ys[pick]], axis=1) + 0.5
+    grid = np.arange(0, SIDE, max(1.0, np.sqrt(solid.sum() / 220))).astype(int)
+    rows, columns = np.nonzero(solid[np.ix_(grid, grid)])
+    points = np.stack([grid[columns], grid[rows]], axis=1) + 0.5
     levels = [np.ascontiguousarray(premultiplied)]
     while levels[-1].shape[0] > 12:
         half = levels[-1].shape[0] // 2
@@ -177,15 +177,7 @@ def _patch(look: Look, library: Library, rng: np.random.Generator) -> NDArray[np
         grey = 1 + 0.55 * np.clip((grey - grey.mean()) / (grey.std() + 8), -1.6, 1.6)
         tint = np.array(COLOURS[look.main], np.float32)
         piece = 0.18 * piece + 0.82 * np.clip(tint * grey + 16 * (grey - 1), 0, 255)
-    angle = np.linspace(0, 2 * np.pi, 90, endpoint=False)
-    radius = np.full_like(angle, 0.78)
-    rough = 0.16 if look.kind == "ragged" else 0.07
-    for wave in range(2, 9 if look.kind == "ragged" else 5):
-        radius += rough / np.sqrt(wave) * rng.normal() * np.cos(wave * angle + rng.uniform(0, 2 * np.pi))
-    if look.kind == "panel":  # nearly a rectangle
-        radius = 1 / np.maximum(np.abs(np.cos(angle)) ** 8 + np.abs(np.sin(angle)) ** 8, 1e-9) ** 0.125
-    stretch = {"long": (1.0, 0.5), "tall": (0.5, 1.0)}.get(look.kind, (1.0, 1.0))
-    outline = np.stack([np.cos(angle), np.sin(angle)], 1) * np.clip(radius, 0.3, 1.45)[:, None] * stretch
+    outline = _cut(look.kind, rng)
     outline *= REACH / np.abs(outline).max()
     side = SIDE * _FINE
     mask = np.zeros((side, side), np.uint8)
@@ -194,3 +186,27 @@ def _patch(look: Look, library: Library, rng: np.random.Generator) -> NDArray[np
     alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.5, 1.6))
     rgb = piece * _shading(rng)[..., None] * (alpha[..., None] / np.float32(255))
     return np.dstack([np.minimum(rgb, alpha[..., None]), alpha]).astype(np.uint8)
+
+
+def _cut(kind: str, rng: np.random.Generator) -> NDArray[np.float64]:
+    """The line along which a patch is cut out, (P, 2) about the origin."""
+    angle = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+    if kind == "angular":
+        corners = np.sort(
+            rng.uniform(0, 2 * np.pi, 3) * 0.25 + np.arange(3) * 2 * np.pi / 3 + rng.uniform(0, 2 * np.pi)
+        )
+        if rng.random() < 0.6:
+            corners = np.arange(4) * np.pi / 2 + rng.uniform(-0.3, 0.3, 4) + np.pi / 4
+        return np.stack([np.cos(corners), np.sin(corners)], axis=1)
+    if kind == "panel":  # nearly a rectangle
+        radius = 1 / np.maximum(np.abs(np.cos(angle)) ** 8 + np.abs(np.sin(angle)) ** 8, 1e-9) ** 0.125
+    else:
+        radius = np.full_like(angle, 0.78)
+        rough = 0.16 if kind == "ragged" else 0.07
+        for wave in range(2, 9 if kind == "ragged" else 5):
+            radius += rough / np.sqrt(wave) * rng.normal() * np.cos(wave * angle + rng.uniform(0, 2 * np.pi))
+    stretch = (1.0, 1.0)
+    if kind == "long":  # lying or standing
+        stretch = (1.0, rng.uniform(0.4, 0.55)) if rng.random() < 0.4 else (rng.uniform(0.35, 0.5), 1.0)
+    unit = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.asarray(unit * np.clip(radius, 0.3, 1.45)[:, None] * stretch)

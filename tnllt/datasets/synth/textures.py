@@ -107,7 +107,11 @@ def landscape(rng: np.random.Generator, h: int, w: int) -> Field:
     picture = _ramp(ramp, np.clip(sky * 0.6 + 95, 0, 255))
     ys = np.arange(h)[:, None]
     for depth in range(int(rng.integers(1, 4))):
-        ridge = horizon - h * 0.18 * (1 - depth / 3) + h * 0.22 * (octaves(rng, 8, w, 2, 2)[:1] - 0.5)
+        ridge = (
+            horizon
+            - h * 0.18 * (1 - depth / 3)
+            + h * 0.22 * (octaves(rng, int(rng.choice([8, 200])), w, 2, 4)[:1] - 0.5)
+        )
         inside = ys > ridge
         tone = _palette(rng, 1)[0] * (0.45 + 0.2 * depth)
         picture = np.where(inside[..., None], tone * (0.7 + 0.6 * octaves(rng, h, w, 12, 5)[..., None]), picture)
