@@ -28,7 +28,7 @@ class Progress:
         tenth = done * 10 // max(total, 1)
         if tenth > self._tenth:
             self._tenth = tenth
-            click.echo(f"{self.label}: {self._amount(done)} of {self._amount(total)}", err=True)
+            click.echo(f"{self.label}: {self._amounts(done, total)}", err=True)
 
     def _draw(self, done: int, total: int) -> None:
         from tqdm import tqdm
@@ -40,5 +40,7 @@ class Progress:
         if done >= total:
             self._bar.close()
 
-    def _amount(self, count: int) -> str:
-        return f"{count / 1e6:,.1f} MB" if self.unit == "B" else f"{count:,} {self.unit}"
+    def _amounts(self, done: int, total: int) -> str:
+        if self.unit == "B":
+            return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
+        return f"{done:,} of {total:,} {self.unit}"

@@ -217,6 +217,8 @@ def _find(name: str, root: Path | None, annos: Path | None) -> tuple[Layout, lis
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise UsageError(f"{name!r} is neither a benchmark ({', '.join(LAYOUTS)}) nor a folder here{hint}")
         return _find_path(path, annos)
+    if root is not None and (root / "dataset.toml").is_file():
+        layout, root = from_toml(root / "dataset.toml", LAYOUTS)
     if root is None and annos is None:
         raise UsageError(f"where is {layout.title}? Give --root DIR or --annos DIR, set TNLLT_ROOT, or use tnllt.toml")
     return layout, find_places(layout, root, annos)

@@ -1,0 +1,55 @@
+"""`tnllt-data convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tnllt.cli.common import location_options, printable
+from tnllt.cli.data import target
+from tnllt.cli.progress import Progress
+from tnllt.config import Locations
+
+
+@click.command()
+@click.argument("place", metavar="ROOT", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@location_options
+@click.option("--split", default="test", show_default=True, help="test, train, ...; all: every annotated sequence.")
+@click.option("--sequences", multiple=True, help="Only these names or globs, or a file of names; may be repeated.")
+@click.option(
+    "--images",
+    type=click.Choice(["keep", "jpeg", "png"]),
+    default="keep",
+    show_default=True,
+    help="keep: copy the files (a video becomes JPEG); jpeg, png: encode every frame.",
+)
+@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG.")
+@click.option("--workers", type=click.IntRange(1), help="Encoding threads.  [default: one per processor]")
+def convert(
+    place: Path,
+    out: Path,
+    where: Locations,
+    split: str,
+    sequences: tuple[str, ...],
+    images: str,
+    quality: int,
+    workers: int | None,
+) -> None:
+    """Write a dataset in TNLLT's layout, or its PNG frames as JPEG.
+
+    ROOT is a folder or a video whose layout is found by looking, or the root of the benchmark that --dataset names.
+    OUT gets a folder per sequence, annos/ and splits/. What the dataset does not say is not written. With
+    `--images jpeg` the saving in bytes and the loss (PSNR of every frame) are stated. Interrupted, run it again.
+    """
+    from tnllt.datasets import open_dataset
+    from tnllt.datasets.convert import convert as run
+    from tnllt.datasets.convert import format_conversion
+
+    name, root, annos = target(where, place)
+    chosen = None if split == "all" else split
+    dataset = open_dataset(name, root, annos, split=chosen, names=sequences or None)
+    progress = Progress("converting", "frames")
+    result = run(dataset, out, split=split, images=images, quality=quality, workers=workers, progress=progress)
+    click.echo(printable(format_conversion(result)))

@@ -1,0 +1,265 @@
+"""Any dataset in TNLLT's layout; PNG frames as JPEG, with what that saves and loses."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tnllt.datasets.benchmarks import TNLLT_ATTRIBUTES
+from tnllt.datasets.dataset import Dataset
+from tnllt.datasets.frames import ImageFrames, prefetch
+from tnllt.errors import DataError, UsageError
+from tnllt.sequence import Annotation, Boxes, Image, Sequence
+
+_DRAFT = ".tnllt-draft"
+Progress = Callable[[int, int], None]
+#: File beside the frames -> folder of the evaluation toolkit that holds the same.
+_TOOLKIT = {"groundtruth.txt": "annos", "absent_label.txt": "annos/absent", "attributes.txt": "annos/att"}
+#: Bytes before, bytes after, PSNR in dB (None: copied, or a lossless format).
+_Cost = tuple[int, int, float | None]
+
+
+@dataclass
+class Conversion:
+    """What was written, and what it cost.
+
+    Attributes:
+        sequences, frames: how many were written; `skipped` sequences were there already.
+        bytes_before, bytes_after: size of the image files; 0 before for a video.
+        psnr: peak signal-to-noise ratio in dB of every re-encoded frame, infinite where nothing was lost.
+        worst: (dB, sequence, frame from 1) of the frame that lost most.
+        dropped: attributes that TNLLT's file has no column for.
+    """
+
+    sequences: int = 0
+    skipped: int = 0
+    frames: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    psnr: list[float] = field(default_factory=list)
+    worst: tuple[float, str, int] | None = None
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def mean_psnr(self) -> float | None:
+        """Mean over the frames that lost something; None where none did."""
+        lossy = [value for value in self.psnr if math.isfinite(value)]
+        return sum(lossy) / len(lossy) if lossy else None
+
+
+def convert(
+    dataset: Dataset,
+    out: Path,
+    *,
+    split: str | None = None,
+    images: str = "keep",
+    quality: int = 95,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Writes a dataset as TNLLT's release and toolkit have it: sequence folders, `annos/`, `splits/`.
+
+    A sequence is written under a draft's name and renamed when it is whole, so that a killed run goes on where it
+    was. What the dataset does not say (presence, language, attributes) is not written.
+
+    Args:
+        dataset: the sequences; those without frames get annotations alone.
+        out: folder to write into.
+        split: name of the list to write, None for none.
+        images: "keep" copies the files as they are, "jpeg" and "png" encode them anew.
+        quality: of JPEG, 1 to 100.
+        workers: encoding threads, by default one per processor.
+        progress: told of frames done and in all.
+
+    Raises:
+        UsageError: a value that means nothing.
+        DataError: a frame or annotation that cannot be read, a folder that cannot be written.
+    """
+    if images not in ("keep", "jpeg", "png"):
+        raise UsageError(f"images = {images!r}; known are keep, jpeg, png")
+    result = Conversion()
+    names = _attribute_names(dataset)
+    if names is not None and set(names) > set(TNLLT_ATTRIBUTES):
+        result.dropped, names = tuple(name for name in names if name not in TNLLT_ATTRIBUTES), TNLLT_ATTRIBUTES
+    total = sum(len(sequence) for sequence in dataset)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+            for sequence in dataset:
+                if (out / sequence.name).is_dir():
+                    result.skipped += 1
+                    continue
+                _write_sequence(sequence, out, images, quality, names, pool, result)
+                if progress is not None:
+                    progress(result.frames, total)
+        _write_lists(dataset, out, split, names)
+    except OSError as error:
+        raise DataError(f"cannot be written ({error.strerror}); run the command again to go on", out) from error
+    return result
+
+
+def _attribute_names(dataset: Dataset) -> tuple[str, ...] | None:
+    """The attributes that the sequences have, or None where none has any."""
+    found = next((sequence.attributes for sequence in dataset if sequence.attributes), None)
+    return None if found is None else tuple(found)
+
+
+def _write_sequence(
+    sequence: Sequence,
+    out: Path,
+    images: str,
+    quality: int,
+    names: tuple[str, ...] | None,
+    pool: ThreadPoolExecutor,
+    result: Conversion,
+) -> None:
+    draft = out / f".{sequence.name}{_DRAFT}"  # hidden: a reader must not take it for a sequence
+    if draft.exists():
+        shutil.rmtree(draft)
+    draft.mkdir()
+    annotation = sequence.annotation
+    files = dict(annotation_files(annotation, names))
+    for name, text in files.items():
+        (draft / name).write_text(text, encoding="utf-8")
+    if sequence.has_frames:
+        _write_frames(sequence, draft / "imgs", images, quality, pool, result)
+    # The toolkit's copy first: the folder's new name says that all of it is there.
+    for name, place in (
+        ("groundtruth.txt", "annos"),
+        ("absent_label.txt", "annos/absent"),
+        ("attributes.txt", "annos/att"),
+    ):
+        if name in files:
+            (out / place).mkdir(parents=True, exist_ok=True)
+            (out / place / f"{sequence.name}.txt").write_text(files[name], encoding="utf-8")
+    draft.rename(out / sequence.name)
+    result.sequences += 1
+
+
+def annotation_files(
+    annotation: Annotation, names: Iterable[str] | None = TNLLT_ATTRIBUTES
+) -> Iterator[tuple[str, str]]:
+    """(file name, content) of the annotation files that TNLLT keeps beside a sequence's frames.
+
+    Numbers are written in the fewest digits that read back as the same float64. Flags: 1 = present.
+    """
+    yield "groundtruth.txt", format_boxes(annotation.groundtruth)
+    if annotation.present is not None:
+        yield "absent_label.txt", "".join(f"{int(flag)}\n" for flag in annotation.present)
+    if annotation.language is not None:
+        yield "language.txt", annotation.language + "\n"
+    if annotation.attributes is not None and names is not None:
+        yield "attributes.txt", ",".join(str(int(annotation.attributes[name])) for name in names) + "\n"
+    if annotation.descriptions is not None:
+        yield "descriptions.txt", "\n".join(annotation.descriptions) + "\n"
+
+
+def format_boxes(boxes: Boxes) -> str:
+    """Rows `x,y,w,h`, exact, whole numbers without a point, NaN as such."""
+    return "".join(",".join(_shortest(value) for value in row) + "\n" for row in boxes.tolist())
+
+
+def _shortest(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+
+
+def _write_frames(
+    sequence: Sequence, folder: Path, images: str, quality: int, pool: ThreadPoolExecutor, result: Conversion
+) -> None:
+    folder.mkdir()
+    frames = sequence.frames
+    count = min(len(sequence), len(frames))
+    digits = max(5, len(str(count)))
+    stems = [folder / f"{number:0{digits}}" for number in range(1, count + 1)]
+    costs: Iterator[_Cost]
+    if images == "keep" and isinstance(frames, ImageFrames):
+        costs = pool.map(_copy, (frames.path(i) for i in range(count)), stems)
+    else:
+        suffix = ".png" if images == "png" else ".jpg"
+        costs = _encode_all(sequence, [stem.with_suffix(suffix) for stem in stems], quality, pool)
+    for number, (before, after, psnr) in enumerate(costs, start=1):
+        result.frames += 1
+        result.bytes_before += before
+        result.bytes_after += after
+        if psnr is not None:
+            result.psnr.append(psnr)
+            if math.isfinite(psnr) and (result.worst is None or psnr < result.worst[0]):
+                result.worst = (psnr, sequence.name, number)
+
+
+def _encode_all(sequence: Sequence, paths: list[Path], quality: int, pool: ThreadPoolExecutor) -> Iterator[_Cost]:
+    """Decodes in order, encodes on the pool; a bounded number of frames waits."""
+    frames = sequence.frames
+    waiting: deque[Future[_Cost]] = deque()
+    for index, image in enumerate(prefetch(sequence, stop=len(paths), workers=2)):
+        before = frames.path(index).stat().st_size if isinstance(frames, ImageFrames) else 0
+        waiting.append(pool.submit(_encode, image, before, paths[index], quality))
+        if len(waiting) > 16:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _copy(source: Path, stem: Path) -> _Cost:
+    suffix = {".jpeg": ".jpg"}.get(source.suffix.lower(), source.suffix.lower())
+    shutil.copyfile(source, stem.with_suffix(suffix))
+    size = source.stat().st_size
+    return size, size, None
+
+
+def _encode(image: Image, before: int, path: Path, quality: int) -> _Cost:
+    """Writes one frame as its suffix says."""
+    import cv2
+
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
+    done, data = cv2.imencode(path.suffix, bgr, options)
+    if not done:
+        raise DataError("frame cannot be encoded", path)
+    path.write_bytes(data.tobytes())
+    if path.suffix != ".jpg":
+        return before, len(data), None
+    again = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.float32)
+    error = float(np.mean(np.square(again - bgr)))
+    return before, len(data), 10 * math.log10(255**2 / error) if error > 0 else math.inf
+
+
+def _write_lists(dataset: Dataset, out: Path, split: str | None, names: tuple[str, ...] | None) -> None:
+    if split is not None:
+        (out / "splits").mkdir(exist_ok=True)
+        (out / "splits" / f"{split}.txt").write_text("".join(f"{name}\n" for name in dataset.names), encoding="utf-8")
+    if names is not None and names != TNLLT_ATTRIBUTES:
+        # Other attributes than TNLLT's: readers must know what the columns are.
+        listed = ", ".join(f'"{name}"' for name in names)
+        text = f'# Columns of attributes.txt, which are not those of TNLLT.\nbase = "tnllt"\nname = "{dataset.name}"\n'
+        (out / "dataset.toml").write_text(f"{text}attribute_names = [{listed}]\n", encoding="utf-8")
+
+
+def format_conversion(result: Conversion) -> str:
+    """What was saved and what was lost, in words."""
+    lines = [f"{result.sequences:,} sequences, {result.frames:,} frames written"]
+    if result.skipped:
+        lines[0] += f"; {result.skipped:,} were there already"
+    if result.bytes_before and result.bytes_after:
+        share = 1 - result.bytes_after / result.bytes_before
+        change = f"{share:.1%} saved" if share >= 0 else f"{-share:.1%} more"
+        lines.append(f"images: {result.bytes_before / 1e6:,.1f} MB -> {result.bytes_after / 1e6:,.1f} MB, {change}")
+    if result.psnr:
+        if result.mean_psnr is None or result.worst is None:
+            lines.append("loss: none")
+        else:
+            db, name, frame = result.worst
+            lines.append(f"loss: PSNR {result.mean_psnr:.1f} dB on average, worst {db:.1f} dB ({name}, frame {frame})")
+    if result.dropped:
+        lines.append(f"attributes that TNLLT's file has no column for, left out: {' '.join(result.dropped)}")
+    return "\n".join(lines)
