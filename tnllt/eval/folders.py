@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 
 from tnllt.eval.cache import RowCache, annotation_digest, content_digest, row_key
 from tnllt.eval.evaluate import assemble, make_references, make_rows
@@ -44,11 +46,11 @@ def evaluate_files(
     annotations = annotation_digest(listed)
     rows: dict[str, Row] = {}
     names = [s.name for s in listed]
-    for block in _blocks(files, names):
+    for block in _blocks(files, names, cache is not None):
         keys: dict[str, str] = {}
         if cache is not None:
             for tracker, raws in block.items():
-                contents = [(name, content_digest(parts)) for name, parts in raws.items()]
+                contents = [(name, parts.digest) for name, parts in raws.items()]
                 keys[tracker] = row_key(annotations, contents, rules, allow_short, round)
                 found = cache.get(keys[tracker], tracker)
                 if found is not None:
@@ -66,16 +68,26 @@ def evaluate_files(
     return assemble(listed, ordered, references, rules, lazy, allow_missing, allow_short, round)
 
 
-def _blocks(files: Files, names: Seq[str]) -> Iterator[dict[str, dict[str, list[bytes]]]]:
-    """Trackers with the bytes of their results {tracker: {sequence: [file, what lies beside it]}}, some at a time."""
-    block: dict[str, dict[str, list[bytes]]] = {}
+@dataclass(frozen=True)
+class _Read:
+    """A result's bytes, and a digest of them and of what lies beside (empty where nothing is cached)."""
+
+    raw: bytes
+    digest: bytes
+    size: int
+
+
+def _blocks(files: Files, names: Seq[str], digests: bool) -> Iterator[dict[str, dict[str, _Read]]]:
+    """Trackers with what was read of their results {tracker: {sequence: ...}}, as many at a time as memory may hold."""
+    block: dict[str, dict[str, _Read]] = {}
     size = 0
     with ThreadPoolExecutor(4) as pool:
         for tracker, own in files.items():
             there = [own[name] for name in names if name in own]
-            raws = dict(zip((f.sequence for f in there), pool.map(_raw, there), strict=True))
-            size += sum(len(part) for parts in raws.values() for part in parts)
-            block[tracker] = raws
+            block[tracker] = dict(
+                zip((f.sequence for f in there), pool.map(partial(_read, digests), there), strict=True)
+            )
+            size += sum(found.size for found in block[tracker].values())
             if size > _BLOCK_BYTES:
                 yield block
                 block, size = {}, 0
@@ -83,14 +95,18 @@ def _blocks(files: Files, names: Seq[str]) -> Iterator[dict[str, dict[str, list[
         yield block
 
 
-def _raw(file: ResultFile) -> list[bytes]:
-    return [file.read(), *(file.beside[what]() for what in sorted(file.beside))]
+def _read(digests: bool, file: ResultFile) -> _Read:
+    raw = file.read()
+    if not digests:
+        return _Read(raw, b"", len(raw))
+    parts = [raw, *(file.beside[what]() for what in sorted(file.beside))]
+    return _Read(raw, content_digest(parts), sum(map(len, parts)))
 
 
-def _parse(files: Files, raws: dict[str, dict[str, list[bytes]]]) -> dict[str, dict[str, Trajectory]]:
-    flat = [(files[tracker][name], parts[0]) for tracker, own in raws.items() for name, parts in own.items()]
+def _parse(files: Files, read: dict[str, dict[str, _Read]]) -> dict[str, dict[str, Trajectory]]:
+    flat = [(files[tracker][name], found.raw) for tracker, own in read.items() for name, found in own.items()]
     parsed = iter(read_many([file for file, _ in flat], [raw for _, raw in flat]))
-    return {tracker: {name: next(parsed) for name in own} for tracker, own in raws.items()}
+    return {tracker: {name: next(parsed) for name in own} for tracker, own in read.items()}
 
 
 def _references(sequences: list[Sequence], annotations: bytes, protocol: Protocol, cache: RowCache | None) -> list[Row]:

@@ -24,7 +24,7 @@ from tnllt.sequence import Boxes, Flags, Sequence, Trajectory
 
 Array = NDArray[np.float64]
 #: Boxes measured at once: arrays this small stay in the processor's cache and need no fresh pages from the system.
-_BATCH = 16_000
+_BATCH = 60_000
 NoteKind = Literal["missing", "refused", "short", "long", "dropped"]
 
 
@@ -159,16 +159,20 @@ def _store(
     members: list[tuple[Row, Boxes]], index: int, sequence: Sequence, errors: FrameErrors, protocol: Protocol
 ) -> None:
     found = curves(errors, protocol)
-    counted = np.clip(np.nan_to_num(errors.overlap, nan=0.0), 0.0, 1.0)
+    counted = np.fmin(np.fmax(errors.overlap, 0.0), 1.0)  # NaN counts 0
+    average = counted.sum(1) / errors.frames if errors.frames else np.zeros(len(members))
+    rest = counted[:, 1:]
+    passed = [np.count_nonzero(rest > t, axis=1) for t in (0.5, 0.75)]
+    got10k = np.stack([rest.sum(1), *passed, np.full(len(members), rest.shape[1])], axis=1)
+    unscorable = np.isnan(errors.overlap).any(1) if protocol.refuse_nan_overlap else np.zeros(len(members), bool)
     for k, (row, _) in enumerate(members):
         if protocol.refuse_nan_overlap and np.isnan(errors.overlap[k, errors.counted]).any():
             _refuse(row, index, sequence.name, "an overlap that is no number (infinite or zero areas)")
             continue
         for name in CURVES:
             row.curves[name][index] = found[name][k]
-        row.values["average_overlap"][index] = counted[k].sum() / errors.frames if errors.frames else 0.0
-        rest = counted[k, 1:]
-        row.values["got10k"][index] = (rest.sum(), np.sum(rest > 0.5), np.sum(rest > 0.75), len(rest))
+        row.values["average_overlap"][index] = average[k]
+        row.values["got10k"][index] = got10k[k]
 
 
 def add_longterm(row: Row, sequences: Seq[Sequence], trajectories: Mapping[str, Trajectory]) -> None:

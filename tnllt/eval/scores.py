@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ class Scores:
         """(K, S) True where a tracker has no result."""
         return np.stack([row.missing for row in self.rows])
 
-    @property
+    @cached_property
     def refused(self) -> Flags:
         """(S,) True where the protocol's toolkit refuses some tracker's sequence: it leaves every tracker's mean."""
         return np.asarray(np.any([row.refused for row in self.rows], axis=0))

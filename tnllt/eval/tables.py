@@ -55,7 +55,8 @@ def make_table(scores: Scores, metrics: list[Metric], by: str = "overall") -> Ta
     if by == "overall":
         columns = {m.short: scores.score(m) for m in metrics}
         bounds = {m.short: scores.reference(m) for m in metrics}
-        title = f"{scores.dataset or 'dataset'}, {plural(len(scores.sequences), 'sequence')}, protocol {scores.protocol.name}"
+        count = plural(len(scores.sequences), "sequence")
+        title = f"{scores.dataset or 'dataset'}, {count}, protocol {scores.protocol.name}"
         digits = [m.digits for m in metrics]
     else:
         metric = metrics[0]

@@ -205,12 +205,11 @@ def read_file(path: str | Path) -> bytes:
     """A file's bytes. Raises DataError where it cannot be read or is too large to be a result."""
     try:
         with open(path, "rb") as stream:  # noqa: PTH123
-            raw = stream.read(MOST_BYTES + 1)
+            if os.fstat(stream.fileno()).st_size > MOST_BYTES:
+                raise DataError(f"is larger than {MOST_BYTES >> 20} MB; no result file is", path)
+            return stream.read()
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", path) from error
-    if len(raw) > MOST_BYTES:
-        raise DataError(f"is larger than {MOST_BYTES >> 20} MB; no result file is", path)
-    return raw
 
 
 def _read_zipped(path: Path, member: str) -> bytes:
