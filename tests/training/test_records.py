@@ -1,0 +1,192 @@
+"""Records: published files, folders of samples, pairs out of datasets, and the answers the annotation gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tnllt.datasets import ArrayFrames
+from tnllt.errors import DataError, UsageError
+from tnllt.reasoningtrack.reasoners import Reasoning, parse_answer
+from tnllt.sequence import Annotation, Sequence
+from tnllt.training.rewards import strict_reward
+from tnllt.training.vlm.pairs import PairOptions, choose, write_pairs
+from tnllt.training.vlm.records import read_published, read_samples
+from tnllt.training.vlm.sources import Sources, gather
+from tnllt.training.vlm.truth import side, true_description, write_answer
+
+ANSWER = "<think>a</think><d>no</d><answer>the car</answer>"
+
+
+def published(folder: Path, **changes) -> Path:
+    record = {
+        "instruction": " Be brief. ",
+        "input": "<image><image>the car",
+        "output": ANSWER,
+        "images": ["/your_root_path/part/sample0001/img1.jpg", "/your_root_path/part/sample0001/img2.jpg"],
+        **changes,
+    }
+    file = folder / "records.json"
+    file.write_text(json.dumps([record]))
+    return file
+
+
+def test_placeholder_roots_are_rewritten(tmp_path: Path):
+    (record,) = read_published(published(tmp_path), Path("/data/pairs"))
+    assert record.images == (
+        Path("/data/pairs/part/sample0001/img1.jpg"),
+        Path("/data/pairs/part/sample0001/img2.jpg"),
+    )
+    assert (record.description, record.instruction, record.output) == ("the car", "Be brief.", ANSWER)
+    assert read_published(published(tmp_path), Path("/x"), "Mine.")[0].instruction == "Mine."
+
+
+def test_other_paths(tmp_path: Path):
+    (record,) = read_published(published(tmp_path, images=["a/1.jpg", "/abs/2.jpg"]), None)
+    assert record.images == (tmp_path / "a/1.jpg", Path("/abs/2.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"input": "<image>the car"}, "twice"),
+        ({"output": None}, "output"),
+        ({"images": ["a"]}, "two paths"),
+        ({"images": ["/your_root_path/../../etc/passwd", "b"]}, "climb"),
+    ],
+)
+def test_faulty_records_are_named(tmp_path: Path, changes, says):
+    with pytest.raises(DataError, match=says) as caught:
+        read_published(published(tmp_path, **changes), tmp_path)
+    assert "row 1" in str(caught.value)
+
+
+def test_faulty_files(tmp_path: Path):
+    with pytest.raises(DataError, match="--images"):
+        read_published(published(tmp_path), None)
+    file = tmp_path / "x.json"
+    for text in ("{", "{}", "[1]"):
+        file.write_text(text)
+        with pytest.raises(DataError):
+            read_published(file, None)
+    with pytest.raises(DataError, match="no samples"):
+        read_samples(tmp_path)
+
+
+def test_published_files_all_read(shared: Path):
+    files = sorted((shared / "data/tnllt/sft").glob("*.json"))
+    records = [record for file in files for record in read_published(file, Path("/data"))]
+    assert len(records) == 997
+    assert all(record.images[0].parts[:2] == ("/", "data") for record in records)
+    assert sum(not record.description for record in records) == 1  # TNL2K's record 126 has no sentence
+
+
+def test_published_sample_reads(shared: Path):
+    (record,) = read_samples(shared / "data/tnllt/sample0001")
+    assert record.description == "the wooden ship on the river"
+    assert record.boxes == ((176.0, 64.7031, 243.0, 232.0), (130.0, 62.7031, 258.0, 225.0))
+    assert all(path.is_file() for path in record.images) and "<think>" in record.instruction
+
+
+@pytest.mark.parametrize("box", ["1,2,3", "1,2,0,4", "nan,1,1,1", "a,b,c,d"])
+def test_a_sample_with_a_bad_box_is_refused(tmp_path: Path, box):
+    facts = {"language_description": "x", "img1_groundtruth": "1,2,3,4", "img2_groundtruth": box}
+    (tmp_path / "data.json").write_text(json.dumps(facts))
+    with pytest.raises(DataError, match=r"data\.json"):
+        read_samples(tmp_path)
+
+
+def test_sources_are_checked(tmp_path: Path, box_pairs: Path):
+    with pytest.raises(UsageError, match="--records"):
+        gather(Sources(), tmp_path)
+    with pytest.raises(DataError, match="--skip-missing"):
+        gather(Sources(records=(published(tmp_path),), images=tmp_path), tmp_path)
+    both = Sources(records=(published(tmp_path),), images=tmp_path, samples=(box_pairs,), skip_missing=True)
+    assert len(gather(both, tmp_path)) == 48
+    with pytest.raises(DataError, match="no record"):
+        gather(Sources(records=(published(tmp_path),), images=tmp_path, skip_missing=True), tmp_path)
+
+
+# --- pairs out of datasets
+
+
+def clip(frames: int = 60, language: str | None = "the box on the left", descriptions=None, present=None) -> Sequence:
+    pictures = np.zeros((frames, 60, 90, 3), np.uint8)
+    boxes = np.stack(
+        [np.linspace(2, 68, frames), np.full(frames, 20.0), np.full(frames, 20.0), np.full(frames, 20.0)], 1
+    )
+    boxes[5] = np.nan
+    for picture, box in zip(pictures, np.nan_to_num(boxes), strict=True):
+        picture[20:40, int(box[0]) : int(box[0]) + 20] = 200
+    note = Annotation(boxes, present=present, language=language, descriptions=descriptions)
+    return Sequence("clip", note, ArrayFrames(pictures))
+
+
+def test_pairs_are_usable_frames_in_order_and_repeatable():
+    present = np.arange(60) % 7 != 3
+    options = PairOptions(12, (10, 30), seed=3)
+    pairs = choose(clip(present=present), options)
+    assert len(pairs) == 12 and pairs == choose(clip(present=present), options)
+    for first, second in pairs:
+        assert 10 <= second - first <= 30 and 5 not in (first, second)
+        assert present[first] and present[second]
+    assert choose(clip(), PairOptions(12, (10, 30), seed=4)) != pairs
+    assert choose(clip(8), PairOptions(4, (10, 30))) == []
+
+
+def test_pairs_of_a_dataset_with_a_sentence_per_frame(tmp_path: Path):
+    told = tuple("the box on the left" if n < 30 else "the box near the edge" for n in range(60))
+    assert write_pairs([clip(descriptions=told)], tmp_path, PairOptions(6, (10, 50))) == 6
+    for record in read_samples(tmp_path):
+        second = json.loads((record.images[0].parent / "data.json").read_text())["frames"][1]
+        parsed = parse_answer(record.output or "")
+        assert strict_reward(record.output or "") == 1
+        assert parsed.answer == told[second] and parsed.update is (second >= 30)
+        assert record.boxes is not None and record.boxes[0][2:] == (20.0, 20.0)
+
+
+def test_pairs_of_any_dataset_put_the_side_right(tmp_path: Path):
+    write_pairs([clip()], tmp_path, PairOptions(8, (10, 55)))
+    answers = {parse_answer(record.output or "").answer for record in read_samples(tmp_path)}
+    assert answers == {"the box on the left", "the box on the right"}
+
+
+def test_a_teacher_writes_the_answers_and_bad_ones_are_left_out(tmp_path: Path):
+    replies = [ANSWER, "no tags", ANSWER, RuntimeError("away")]
+
+    class Teacher:
+        def describe(self, first, second, description):
+            reply = replies.pop(0)
+            if isinstance(reply, Exception):
+                raise reply
+            return Reasoning(raw=reply)
+
+    assert write_pairs([clip()], tmp_path, PairOptions(4, (10, 30)), Teacher()) == 2
+    assert [record.output for record in read_samples(tmp_path)] == [ANSWER, ANSWER]
+
+
+def test_nothing_to_make_pairs_of(tmp_path: Path):
+    with pytest.raises(DataError, match="no pair"):
+        write_pairs([clip(language=None)], tmp_path, PairOptions())
+
+
+def test_sides_and_sentences():
+    assert [side((x, 0, 10, 10), 90) for x in (0, 40, 80)] == ["left", "middle", "right"]
+    right, middle = (75.0, 0.0, 10.0, 10.0), (40.0, 0.0, 10.0, 10.0)
+    assert true_description("the man on the left", right, 90) == "the man on the right"
+    assert true_description("the man on the left side of it", right, 90) == "the man on the right side of it"
+    assert true_description("the man on the left", middle, 90) == "the man on the left"
+    assert true_description("the man left behind", right, 90) == "the man left behind"
+    twice = "the man on the left of the car on the right"
+    assert true_description(twice, right, 90) == twice
+
+
+def test_written_answers_say_what_happened():
+    boxes = ((0.0, 0.0, 10.0, 10.0), (70.0, 0.0, 20.0, 20.0))
+    text = write_answer("a", "b", boxes, (90, 90))
+    assert strict_reward(text) == 1 and parse_answer(text).answer == "b" and parse_answer(text).update
+    assert "from the left to the right" in text and "larger" in text
+    assert not parse_answer(write_answer("a", "a", boxes, (90, 90))).update

@@ -1,0 +1,125 @@
+"""Data and settings for the trainers that the published models were made with: LLaMA-Factory (SFT), EasyR1 (GRPO)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from tnllt.errors import DataError, UsageError
+from tnllt.training.rewards import Weights
+from tnllt.training.vlm.records import PairRecord
+from tnllt.training.vlm.rows import MAX_PIXELS, MIN_PIXELS
+
+_NAME = "tnllt_pairs"
+
+
+def export_llamafactory(records: Sequence[PairRecord], out: Path, model: str) -> list[Path]:
+    """`data/` with the records under the published keys and `dataset_info.json`, and the recipe as `sft.yaml`.
+
+    The `instruction` goes into the system prompt, where the tracker puts it, and the answer alone is trained.
+
+    Raises:
+        DataError: a record without an answer.
+    """
+    for record in records:
+        if not record.output:
+            raise DataError("the record has no answer to learn", record.source)
+    info = {
+        _NAME: {
+            "file_name": f"{_NAME}.json",
+            "formatting": "alpaca",
+            "columns": {"prompt": "input", "response": "output", "system": "instruction", "images": "images"},
+        }
+    }
+    settings = _template("llamafactory.yaml", MODEL=model, DATA=str((out / "data").resolve()), NAME=_NAME)
+    return [
+        _write(out / "data" / f"{_NAME}.json", _json([record.as_published() for record in records])),
+        _write(out / "data" / "dataset_info.json", _json(info)),
+        _write(out / "sft.yaml", settings),
+    ]
+
+
+def export_easyr1(
+    records: Sequence[PairRecord],
+    out: Path,
+    model: str,
+    weights: Weights,
+    variant: str,
+    tracker: dict[str, Any],
+    held_out: int = 0,
+) -> list[Path]:
+    """`train.jsonl` and `val.jsonl`, `reward.py`, a chat template with the system prompt, and `grpo.yaml`.
+
+    EasyR1 hands a reward nothing but the answer's text and the record's `answer`, so that is JSON with all it needs:
+    the pictures, both boxes, the old description. It has no system message; the template puts it there.
+
+    Args:
+        tracker: keyword arguments of the frozen tracker: `weights`, `config`, `device`.
+        held_out: so many records, the last ones, are for validation (at least 1 of each).
+
+    Raises:
+        DataError: a record without boxes. UsageError: records with different system prompts.
+    """
+    if len({record.instruction for record in records}) != 1:
+        raise UsageError("EasyR1 takes one system prompt for all records: give --prompt FILE")
+    rows = [_easyr1_row(record) for record in records]
+    held_out = held_out or min(64, max(1, len(rows) // 20))
+    train, val = (rows[:-held_out], rows[-held_out:]) if len(rows) > held_out else (rows, rows)
+    options = {"weights": weights_text(weights), "variant": variant, "tracker": tracker}
+    settings = _template("easyr1.yaml", MODEL=model, OUT=str(out.resolve()), OPTIONS=json.dumps(options))
+    chat = _template("chat_template.jinja", SYSTEM=json.dumps(records[0].instruction, ensure_ascii=False))
+    return [
+        _write(out / "train.jsonl", _jsonl(train)),
+        _write(out / "val.jsonl", _jsonl(val)),
+        _write(out / "reward.py", _template("easyr1_reward.py.txt")),
+        _write(out / "chat_template.jinja", chat),
+        _write(out / "grpo.yaml", settings),
+    ]
+
+
+def weights_text(weights: Weights) -> str:
+    """The four numbers that `Weights.parse` reads."""
+    return f"{weights.format:g},{weights.strict:g},{weights.iou:g},{weights.decision:g}"
+
+
+def _easyr1_row(record: PairRecord) -> dict[str, Any]:
+    if record.boxes is None:
+        raise DataError("the record has no boxes, which the rewards need", record.source)
+    pictures = [str(path.resolve()) for path in record.images]
+    answer = {
+        "description": record.description,
+        "images": pictures,
+        "box1": list(record.boxes[0]),
+        "box2": list(record.boxes[1]),
+    }
+    return {
+        "problem": "<image><image>" + record.description,
+        "answer": json.dumps(answer, ensure_ascii=False),
+        "images": pictures,
+    }
+
+
+def _template(name: str, **values: str) -> str:
+    """A text that ships here, with `@NAME@` replaced."""
+    text = (files("tnllt.training.vlm") / "templates" / name).read_text("utf-8")
+    values = {"MIN_PIXELS": str(MIN_PIXELS), "MAX_PIXELS": str(MAX_PIXELS), **values}
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value)
+    return text
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _jsonl(rows: Sequence[Any]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
