@@ -164,7 +164,6 @@ def _store(
     rest = counted[:, 1:]
     passed = [np.count_nonzero(rest > t, axis=1) for t in (0.5, 0.75)]
     got10k = np.stack([rest.sum(1), *passed, np.full(len(members), rest.shape[1])], axis=1)
-    unscorable = np.isnan(errors.overlap).any(1) if protocol.refuse_nan_overlap else np.zeros(len(members), bool)
     for k, (row, _) in enumerate(members):
         if protocol.refuse_nan_overlap and np.isnan(errors.overlap[k, errors.counted]).any():
             _refuse(row, index, sequence.name, "an overlap that is no number (infinite or zero areas)")
