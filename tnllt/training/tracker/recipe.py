@@ -1,0 +1,117 @@
+"""Training recipes as data: the published ones (`256`, `384`) and the one behind the bundled `tiny` weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from tnllt.errors import UsageError
+from tnllt.training.tracker.losses import LossWeights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a training run computes; saved with it, and compared when it is resumed.
+
+    Attributes:
+        config: the network, by name (`256`, `384`, `tiny`).
+        epochs, samples_per_epoch, batch: length; `batch` is per device.
+        templates, searches, max_gap: frames per sample, all within `max_gap` frames, in temporal order.
+        center_jitter, scale_jitter: how far a search crop is off: the centre by (U(0,1) - 0.5) sqrt(w h) x centre
+            jitter, the size by exp(N(0,1) x scale jitter).
+        learning_rate, backbone_factor, weight_decay, clip: AdamW; gradient norm is cut at `clip`.
+        schedule: "step" (x 0.1 at epoch `drop_epoch`) or "cosine" to 1 % of the rate; after `warmup` steps.
+        regress_at: see `losses.tracking_loss`.
+        ema: decay of the averaged weights, 0 for none.
+        gray, color_shift: chance that a whole sample is grey; that only its templates lose or change colour, so that
+            colour must come from the sentence.
+        drop_text: chance that a sample has no sentence, so that the network also works without one.
+    """
+
+    config: str = "256"
+    epochs: int = 45
+    samples_per_epoch: int = 30_000
+    batch: int = 8
+    templates: int = 3
+    searches: int = 2
+    max_gap: int = 200
+    center_jitter: float = 3.5
+    scale_jitter: float = 0.5
+    learning_rate: float = 1e-4
+    backbone_factor: float = 0.1
+    weight_decay: float = 1e-4
+    clip: float = 0.1
+    schedule: str = "step"
+    drop_epoch: int = 40
+    warmup: int = 0
+    drop_path: float = 0.1
+    loss: LossWeights = field(default_factory=LossWeights)
+    regress_at: str = "peak"
+    ema: float = 0.0
+    brightness: float = 0.2
+    gray: float = 0.05
+    flip: float = 0.5
+    color_shift: float = 0.0
+    drop_text: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("step", "cosine"):
+            raise UsageError(f"schedule is `step` or `cosine`, not {self.schedule!r}")
+        if self.regress_at not in ("peak", "target"):
+            raise UsageError(f"regress_at is `peak` or `target`, not {self.regress_at!r}")
+        for name in ("epochs", "samples_per_epoch", "batch", "templates", "searches"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, table: dict[str, Any]) -> Recipe:
+        """The recipe that `to_json` wrote. Raises UsageError for a key that is not one of ours."""
+        unknown = sorted(set(table) - {f.name for f in dataclasses.fields(cls)})
+        if unknown:
+            raise UsageError(f"unknown recipe keys: {', '.join(unknown)}")
+        loss = table.get("loss")
+        return cls(**{**table, **({"loss": LossWeights(**loss)} if isinstance(loss, dict) else {})})
+
+
+#: DUTrack's published configurations, and ours for the bundled weights.
+RECIPES: dict[str, Recipe] = {
+    "256": Recipe(config="256"),
+    "384": Recipe(config="384", epochs=50, center_jitter=4.5),
+    "tiny": Recipe(
+        config="tiny",
+        epochs=30,
+        samples_per_epoch=12_800,
+        batch=32,
+        max_gap=100,
+        center_jitter=2.5,
+        scale_jitter=0.25,
+        learning_rate=1e-3,
+        backbone_factor=1.0,
+        weight_decay=0.05,
+        clip=1.0,
+        schedule="cosine",
+        warmup=200,
+        drop_path=0.0,
+        regress_at="target",
+        ema=0.999,
+        gray=0.15,
+        color_shift=0.15,
+        drop_text=0.1,
+    ),
+}
+
+
+def recipe(name: str, **changes: Any) -> Recipe:
+    """A named recipe with some values changed. Raises UsageError for an unknown name or value."""
+    if name not in RECIPES:
+        raise UsageError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
+    known = {f.name for f in dataclasses.fields(Recipe)}
+    unknown = sorted(set(changes) - known)
+    if unknown:
+        raise UsageError(f"unknown recipe keys: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    return dataclasses.replace(RECIPES[name], **changes)

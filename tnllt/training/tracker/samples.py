@@ -1,0 +1,189 @@
+"""One training sample: templates, search frames in temporal order, their boxes and sentences.
+
+Sample number `i` of a run is a pure function of (seed, i). So a run that was killed goes on with exactly the samples
+it would have seen, whatever the number of loader processes.
+
+Source: DUTrack's published recipe (three templates, two search frames, jittered crops), with two additions that the
+bundled weights need: a sample may be grey, and its templates may lose their colour, so that only the sentence tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.errors import DataError
+from tnllt.reasoningtrack.config import Config
+from tnllt.training.tracker.recipe import Recipe
+from tnllt.training.tracker.sources import Clip, Source, limit_opencv_threads, square_region
+
+#: Draws from a source before a sample is given up: a source without one usable clip is an error, not an endless loop.
+ATTEMPTS = 50
+
+
+class Sample(NamedTuple):
+    """One sample; S search frames, T templates.
+
+    Attributes:
+        templates: uint8 (T, z, z, 3). searches: uint8 (S, x, x, 3).
+        boxes: float32 (S, 4): x, y, w, h of the target as fractions of the search crop.
+        text: int64 (S, 16) word pieces of the sentence that is true at each search frame.
+    """
+
+    templates: NDArray[np.uint8]
+    searches: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    text: NDArray[np.int64]
+
+
+@dataclass
+class Sampler:
+    """Draws samples. Picklable, so that loader processes can have one each.
+
+    Args:
+        sources: with their shares (any positive numbers).
+        config: the network's crop sizes and factors.
+        recipe: jitters, augmentation, seed.
+    """
+
+    sources: Sequence[tuple[Source, float]]
+    config: Config
+    recipe: Recipe
+    _words: Any = None
+
+    def __getitem__(self, index: int) -> Sample:
+        """Sample number `index` of the run. Raises DataError where no source gives one."""
+        limit_opencv_threads()
+        rng = np.random.default_rng((self.recipe.seed, index))
+        shares = np.array([share for _, share in self.sources], float)
+        for attempt in range(ATTEMPTS):
+            source = self.sources[int(rng.choice(len(shares), p=shares / shares.sum()))][0]
+            sample = self._from_clip(source.clip(rng, index + attempt), rng)
+            if sample is not None:
+                return sample
+        raise DataError(f"no usable sample in {ATTEMPTS} draws: too few frames with the target in view")
+
+    def _from_clip(self, clip: Clip, rng: np.random.Generator) -> Sample | None:
+        chosen = pick_frames(clip.frames, self.recipe.templates + self.recipe.searches, self.recipe.max_gap, rng)
+        if chosen is None:
+            return None
+        first, later = chosen[: self.recipe.templates], chosen[self.recipe.templates :]
+        config = self.config
+        templates = [clip.crop(int(i), clip.boxes[i], config.template_factor, config.template_size) for i in first]
+        searches, boxes = [], []
+        for i in later:
+            around = jitter(clip.boxes[i], self.recipe.center_jitter, self.recipe.scale_jitter, rng)
+            left, top, side = square_region(around, config.search_factor)
+            if side < 4:
+                return None
+            x, y, w, h = clip.boxes[i]
+            boxes.append([(x - left) / side, (y - top) / side, w / side, h / side])
+            searches.append(clip.crop(int(i), around, config.search_factor, config.search_size))
+        sentences = [clip.text(int(i)) or "" for i in later]
+        return self._augmented(np.stack(templates), np.stack(searches), np.array(boxes, np.float32), sentences, rng)
+
+    def _augmented(
+        self,
+        templates: NDArray[np.uint8],
+        searches: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        sentences: list[str],
+        rng: np.random.Generator,
+    ) -> Sample:
+        recipe = self.recipe
+        # A mirrored picture would make a lie of "on the left".
+        sided = any(word in sentence for sentence in sentences for word in ("left", "right"))
+        if rng.random() < recipe.flip and not sided:
+            templates, searches = templates[:, :, ::-1], searches[:, :, ::-1]
+            boxes[:, 0] = 1 - boxes[:, 0] - boxes[:, 2]
+        if rng.random() < recipe.gray:
+            templates, searches = to_gray(templates), to_gray(searches)
+        elif rng.random() < recipe.color_shift:
+            templates = to_gray(templates) if rng.random() < 0.5 else turn_hue(templates, int(rng.integers(20, 160)))
+        gain = rng.uniform(max(0, 1 - recipe.brightness), 1 + recipe.brightness, 2)
+        templates, searches = brighten(templates, gain[0]), brighten(searches, gain[1])
+        silent = rng.random() < recipe.drop_text
+        text = np.stack([self._encode("" if silent else sentence) for sentence in sentences])
+        return Sample(np.ascontiguousarray(templates), np.ascontiguousarray(searches), boxes, text)
+
+    def _encode(self, sentence: str) -> NDArray[np.int64]:
+        if self._words is None:
+            from tnllt.reasoningtrack.text import WordPiece
+
+            self._words = WordPiece(self.config.text_length)
+        return np.asarray(self._words.encode(sentence).ids, np.int64)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_words": None}
+
+
+def pick_frames(
+    frames: NDArray[np.int64], count: int, max_gap: int, rng: np.random.Generator
+) -> NDArray[np.int64] | None:
+    """`count` different frames, all within `max_gap` of each other, ascending; None where there are too few."""
+    if len(frames) < count:
+        return None
+    start = int(rng.integers(len(frames)))
+    low, high = np.searchsorted(frames, [frames[start], frames[start] + max_gap + 1])
+    if high - low < count:  # too near the end: look back instead
+        low, high = np.searchsorted(frames, [frames[start] - max_gap, frames[start] + 1])
+    if high - low < count:
+        return None
+    return np.sort(rng.choice(frames[low:high], count, replace=False))
+
+
+def jitter(box: NDArray[np.float64], center: float, scale: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """The box a search crop is cut around: size x exp(N(0,1) scale), moved by (U(0,1) - 0.5) sqrt(w h) center."""
+    size = box[2:] * np.exp(rng.standard_normal(2) * scale)
+    shift = (rng.random(2) - 0.5) * np.sqrt(size.prod()) * center
+    return np.concatenate([box[:2] + box[2:] / 2 + shift - size / 2, size])
+
+
+def to_gray(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB uint8 (N, H, W, 3), luma in all three channels."""
+    gray = np.stack([cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY) for image in images])
+    return np.asarray(np.repeat(gray[..., None], 3, axis=-1), np.uint8)
+
+
+def turn_hue(images: NDArray[np.uint8], degrees_half: int) -> NDArray[np.uint8]:
+    """RGB uint8 (N, H, W, 3) with the hue turned by 2 x `degrees_half` degrees."""
+    turned = []
+    for image in images:
+        hsv = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2HSV)
+        hsv[..., 0] = (hsv[..., 0].astype(np.int16) + degrees_half) % 180
+        turned.append(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
+    return np.asarray(np.stack(turned), np.uint8)
+
+
+def brighten(images: NDArray[np.uint8], gain: float) -> NDArray[np.uint8]:
+    return np.asarray(np.clip(images.astype(np.float32) * gain, 0, 255), np.uint8)
+
+
+class Batches:
+    """The sample numbers of each step from `first` on, for this process: a batch sampler for torch's DataLoader.
+
+    Step s of a run with N processes of batch B uses samples s N B .. (s + 1) N B - 1; process r takes every N-th.
+    """
+
+    def __init__(self, first: int, last: int, batch: int, rank: int = 0, world: int = 1) -> None:
+        self._steps, self._batch, self._rank, self._world = range(first, last), batch, rank, world
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self._steps:
+            start = step * self._world * self._batch + self._rank
+            yield list(range(start, start + self._world * self._batch, self._world))
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+
+def collate(samples: Sequence[Sample]) -> Mapping[str, Any]:
+    """A batch's tensors: templates uint8 (B, T, z, z, 3), searches (B, S, x, x, 3), boxes (B, S, 4), text (B, S, L)."""
+    import torch
+
+    return {name: torch.from_numpy(np.stack([getattr(s, name) for s in samples])) for name in Sample._fields}

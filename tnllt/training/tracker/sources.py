@@ -1,0 +1,204 @@
+"""Where training samples come from: sequences of a dataset, or scenes that the generator draws when they are asked for.
+
+Both give a `Clip`: frames whose boxes and sentences are known, and a function that cuts a square out of one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.errors import DataError, UsageError
+from tnllt.sequence import Boxes, Image
+from tnllt.sequence import Sequence as Video
+
+Box = Sequence[float] | NDArray[np.float64]
+
+#: (frame, box, factor, size) -> the square of side ceil(sqrt(w h) * factor) around the box, RGB uint8 (size, size, 3).
+Crop = Callable[[int, Box, float, int], Image]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The frames of one sequence that can be learnt from.
+
+    Attributes:
+        frames: (N,) numbers of the frames on which the target is in view, ascending.
+        boxes: (T, 4) x, y, w, h px of every frame.
+        text: frame -> the sentence that is true then, or None.
+        crop: see `Crop`.
+    """
+
+    frames: NDArray[np.int64]
+    boxes: Boxes
+    text: Callable[[int], str | None]
+    crop: Crop
+
+
+class Source(Protocol):
+    """Something that clips can be drawn from: sample `index` gets the same clip whoever asks, in whatever order."""
+
+    name: str
+
+    def clip(self, rng: np.random.Generator, index: int) -> Clip: ...
+
+
+class SequenceSource:
+    """Clips of a dataset's sequences, one sequence as likely as another.
+
+    Args:
+        name: shown in logs. sequences: with frames.
+
+    Raises:
+        DataError: there is no sequence.
+    """
+
+    def __init__(self, name: str, sequences: Sequence[Video]) -> None:
+        if len(sequences) == 0:
+            raise DataError(f"no sequence to train on in {name}")
+        self.name = name
+        self._sequences = sequences
+
+    def clip(self, rng: np.random.Generator, index: int) -> Clip:
+        sequence = self._sequences[int(rng.integers(len(self._sequences)))]
+        boxes = sequence.groundtruth
+        usable = np.isfinite(boxes).all(1) & (boxes[:, 2:] > 1).all(1)
+        if sequence.present is not None:
+            usable &= sequence.present
+
+        def text(frame: int) -> str | None:
+            return sequence.descriptions[frame] if sequence.descriptions is not None else sequence.language
+
+        frames = _Once(sequence)
+        return Clip(np.flatnonzero(usable), boxes, text, lambda i, *rest: crop(frames(i), *rest))
+
+
+class _Once:
+    """Frames of one sequence, each decoded once: template and search crops may come from the same one."""
+
+    def __init__(self, sequence: Video) -> None:
+        self._sequence = sequence
+        self._frames: dict[int, Image] = {}
+
+    def __call__(self, index: int) -> Image:
+        if index not in self._frames:
+            self._frames[index] = self._sequence.frames[index]
+        return self._frames[index]
+
+
+def crop(image: Image, box: Box, factor: float, size: int) -> Image:
+    """The square around the box as the tracker cuts it, except that a box of a pixel's size is enough."""
+    from tnllt.reasoningtrack.geometry import crop_square
+
+    return crop_square(image, [float(v) for v in box], factor, size)[0]
+
+
+class SynthSource:
+    """Scenes drawn on demand: no file is read, and only the crops that a sample needs are painted.
+
+    Planning a scene costs as much as painting twenty samples' crops of it. So `pool` scenes are in hand at a time, each
+    for `reuse` samples, in turns: neighbours in a batch come from different scenes, and yet sample `index` says alone
+    which scene it has.
+
+    Args:
+        config: a `tnllt.datasets.synth.SynthConfig`.
+        first: the generator's seed of the first scene, so that training and validation scenes differ.
+    """
+
+    name = "synth"
+
+    def __init__(self, config: Any, first: int = 0, pool: int = 128, reuse: int = 20) -> None:
+        self._config, self._first, self._pool, self._reuse = config, first, pool, reuse
+        self._scenes: dict[int, Any] = {}
+
+    def clip(self, rng: np.random.Generator, index: int) -> Clip:
+        scene = self._scene(index // (self._pool * self._reuse) * self._pool + index % self._pool)
+
+        def square(frame: int, box: Box, factor: float, size: int) -> Image:
+            left, top, side = square_region(box, factor)
+            return np.asarray(scene.render(frame, region=(left, top, side, side), size=size).image, np.uint8)
+
+        return Clip(np.flatnonzero(scene.present), scene.boxes, scene.description, square)
+
+    def _scene(self, number: int) -> Any:
+        from tnllt.datasets.synth import plan
+
+        if number not in self._scenes:
+            while len(self._scenes) >= self._pool:
+                self._scenes.pop(next(iter(self._scenes)))
+            self._scenes[number] = plan(self._first + number, self._config)
+        return self._scenes[number]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_scenes": {}}
+
+
+def square_region(box: Box, factor: float) -> tuple[int, int, int]:
+    """left, top, side in pixels of the square that `reasoningtrack.geometry.crop_square` cuts."""
+    x, y, w, h = (float(v) for v in box)
+    side = int(np.ceil(np.sqrt(w * h) * factor))
+    return round(x + w / 2 - side / 2), round(y + h / 2 - side / 2), side
+
+
+def make_source(spec: str, root: Path | None = None, first: int = 0) -> Source:
+    """A source from its command-line name: `synth`, `synth:key=value,...` (see `synth_config`), a benchmark, a folder.
+
+    Raises:
+        UsageError: an option that the generator does not have.
+        DataError: the dataset cannot be opened, or has no frames.
+    """
+    if spec == "synth" or spec.startswith("synth:"):
+        return SynthSource(synth_config(spec[6:]), first=first)
+    from tnllt.datasets import open_dataset
+
+    dataset = open_dataset(spec, root=root, split="train")
+    if len(dataset) and not dataset[0].has_frames:
+        raise DataError(f"{spec} has annotations but no frames here: training needs its --root")
+    return SequenceSource(spec, dataset)
+
+
+def synth_config(options: str = "") -> Any:
+    """A generator's configuration from `key=value,...`.
+
+    Keys: the numbers of `SynthConfig` (`frames=300`), the fields of its `Sources` (`motion_from=DIR`), and the families
+    of sprites (`patch=0.5`, their share).
+
+    Raises:
+        UsageError: a key that is none of these, or a value that is no number.
+    """
+    from dataclasses import fields, replace
+
+    from tnllt.datasets.synth import FAMILIES, Sources, SynthConfig
+
+    config, families = SynthConfig(), dict(FAMILIES)
+    numbers = {f.name: getattr(config, f.name) for f in fields(config)}
+    places = {f.name: getattr(config.sources, f.name) for f in fields(Sources)}
+    changes: dict[str, Any] = {}
+    sources: dict[str, Any] = {}
+    for part in filter(None, options.split(",")):
+        key, _, value = part.partition("=")
+        try:
+            if key in families:
+                families[key] = float(value)
+            elif key in places:
+                sources[key] = int(value) if isinstance(places[key], int) else value
+            elif isinstance(numbers.get(key), int | float):
+                changes[key] = type(numbers[key])(float(value))
+            else:
+                raise UsageError(f"synth has no option {key!r}")
+        except ValueError as error:
+            raise UsageError(f"synth: {key}={value!r} is not a number") from error
+    return SynthConfig(**changes, families=families, sources=replace(config.sources, **sources))
+
+
+@lru_cache(maxsize=1)
+def limit_opencv_threads() -> None:
+    """One OpenCV thread per loader process: the processes are the parallelism."""
+    cv2.setNumThreads(0)

@@ -1,0 +1,94 @@
+"""One training step as a module, so that DDP, FSDP, `torch.compile` and autocast see a single forward pass."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from tnllt.reasoningtrack.network import Network, Output
+from tnllt.training.tracker.losses import tracking_loss
+from tnllt.training.tracker.recipe import Recipe
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class TrainStep(nn.Module):
+    """Loss of a batch: every search frame against the templates, the temporal tokens passed from one to the next.
+
+    Args:
+        network: to be trained. recipe: losses. checkpoint_gradients: recompute the transformer's activations in the
+            backward pass instead of keeping them.
+    """
+
+    def __init__(self, network: Network, recipe: Recipe, checkpoint_gradients: bool = False) -> None:
+        super().__init__()
+        self.network = network
+        self._recipe = recipe
+        self._checkpoint = checkpoint_gradients
+        self.register_buffer("_mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("_std", torch.tensor(STD).view(3, 1, 1) * 255, persistent=False)
+
+    def forward(self, templates: Tensor, searches: Tensor, boxes: Tensor, text: Tensor) -> dict[str, Tensor]:
+        """Shapes as in `samples.collate`. Means over search frames: loss (with gradient), giou, l1, focal, iou."""
+        encoded = self.network.encode_templates(self._normalised(templates))
+        temporal = None
+        totals: list[Tensor] = []
+        reports: list[dict[str, Tensor]] = []
+        for i in range(searches.shape[1]):
+            out = self._matched(encoded, self._normalised(searches[:, i]), text[:, i], temporal)
+            temporal = out.tokens
+            total, report = tracking_loss(
+                out.score, out.size, out.offset, boxes[:, i], self._recipe.loss, self._recipe.regress_at
+            )
+            totals.append(total)
+            reports.append(report)
+        mean = {name: torch.stack([r[name] for r in reports]).mean() for name in reports[0] if name != "loss"}
+        return {"loss": torch.stack(totals).mean(), **mean}
+
+    def _matched(self, encoded: Tensor, search: Tensor, text: Tensor, temporal: Tensor | None) -> Output:
+        if self._checkpoint and self.training:
+            from torch.utils.checkpoint import checkpoint
+
+            kept: Output = checkpoint(self.network, encoded, search, text, temporal, use_reentrant=False)
+            return kept
+        out: Output = self.network(encoded, search, text, temporal)
+        return out
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """uint8 (..., H, W, 3) -> float (..., 3, H, W)."""
+        mean, std = self.get_buffer("_mean"), self.get_buffer("_std")
+        return (images.movedim(-1, -3).float() - mean) / std
+
+
+def parameter_groups(step: TrainStep, recipe: Recipe) -> list[dict[str, object]]:
+    """AdamW's groups: the backbone at `backbone_factor` of the rate, the rest at the full one.
+
+    The published recipe decays every parameter; with one rate for all (`backbone_factor` 1), only matrices decay.
+    """
+    named = [(name, p) for name, p in step.named_parameters() if p.requires_grad]
+    if recipe.backbone_factor != 1:
+        backbone = [p for name, p in named if ".backbone." in f".{name}"]
+        rest = [p for name, p in named if ".backbone." not in f".{name}"]
+        return [
+            {"params": rest, "lr": recipe.learning_rate},
+            {"params": backbone, "lr": recipe.learning_rate * recipe.backbone_factor},
+        ]
+    plain = [p for name, p in named if p.ndim < 2 or "embed" in name or "token" in name]
+    decayed = [p for name, p in named if not (p.ndim < 2 or "embed" in name or "token" in name)]
+    return [
+        {"params": decayed, "lr": recipe.learning_rate},
+        {"params": plain, "lr": recipe.learning_rate, "weight_decay": 0.0},
+    ]
+
+
+def rate_factor(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
+    """The learning rate at a step as a part of the full one."""
+    if step < recipe.warmup:
+        return (step + 1) / recipe.warmup
+    if recipe.schedule == "step":
+        return 0.1 if step >= recipe.drop_epoch * steps_per_epoch else 1.0
+    total = max(1, recipe.epochs * steps_per_epoch - recipe.warmup)
+    done = min(1.0, (step - recipe.warmup) / total)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))

@@ -1,0 +1,335 @@
+"""Training the tracking network: resumable to the step, on one process or many.
+
+Everything a step computes follows from the recipe and the step's number: its samples (`samples.Sampler`), its learning
+rate, its random numbers. So a run killed at any moment goes on from its last saved state as if nothing had happened.
+
+A run's folder holds `recipe.json`, `log.jsonl`, TensorBoard events, `state-NNNNNNNN/` (the newest two, each whole or
+absent: written under another name, then renamed) and `weights.safetensors` (averaged where the recipe says so).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tnllt.errors import MissingExtraError, UsageError
+from tnllt.training.tracker.recipe import Recipe
+from tnllt.training.tracker.samples import Batches, Sampler, collate
+from tnllt.training.tracker.sources import Source
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+
+    from tnllt.reasoningtrack.network import Network
+
+#: Called with the network to measure; returns named scores, e.g. {"success": 0.61}.
+Validate = Callable[["Network"], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is carried out; none of it changes what is learnt, apart from rounding.
+
+    Attributes:
+        out: the run's folder. workers: loader processes per training process. precision: "no", "bf16" or "fp16".
+        compile, checkpoint_gradients: see torch. save_every, log_every: steps; validate_every: epochs (0: never).
+        minutes: stop, with the state saved, after so many (for job queues with a limit).
+        init: weights to start from. cpu: leave accelerators alone.
+    """
+
+    out: Path
+    workers: int = 2
+    precision: str = "no"
+    compile: bool = False
+    checkpoint_gradients: bool = False
+    save_every: int = 500
+    log_every: int = 50
+    validate_every: int = 1
+    minutes: float | None = None
+    init: Path | None = None
+    cpu: bool = False
+
+
+def train(
+    recipe: Recipe,
+    sources: Sequence[tuple[Source, float]],
+    options: RunOptions,
+    validate: Validate | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Trains, or goes on training what `options.out` holds. Returns the path of the weights.
+
+    Raises:
+        UsageError: the folder belongs to a run of another recipe.
+        MissingExtraError: accelerate or tensorboard are not installed.
+    """
+    return _Run(recipe, sources, options, validate, say).run()
+
+
+class _Run:
+    def __init__(
+        self,
+        recipe: Recipe,
+        sources: Sequence[tuple[Source, float]],
+        options: RunOptions,
+        validate: Validate | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self.recipe, self.options, self.validate, self.say = recipe, options, validate, say
+        self.accelerator = _accelerator(options)
+        self.main = self.accelerator.is_main_process
+        if self.main:
+            _claim(options.out, recipe)
+        self.accelerator.wait_for_everyone()
+        self.world = self.accelerator.num_processes
+        self.steps_per_epoch = max(1, recipe.samples_per_epoch // (recipe.batch * self.world))
+        self.last = recipe.epochs * self.steps_per_epoch
+        self._build(sources)
+
+    def _build(self, sources: Sequence[tuple[Source, float]]) -> None:
+        import torch
+        from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+        from tnllt.reasoningtrack.config import Config
+        from tnllt.reasoningtrack.network import Network
+        from tnllt.training.tracker.start import start_from
+        from tnllt.training.tracker.step import TrainStep, parameter_groups
+
+        torch.manual_seed(self.recipe.seed)
+        self.config = Config.make(self.recipe.config)
+        network = Network(self.config, drop_path=self.recipe.drop_path)
+        if self.options.init is not None:
+            self.say(start_from(network, self.options.init))
+        step = TrainStep(network, self.recipe, self.options.checkpoint_gradients)
+        groups = parameter_groups(step, self.recipe)
+        optimizer = torch.optim.AdamW(groups, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
+        self.rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self.average: AveragedModel | None = None
+        if self.recipe.ema > 0:
+            if self.accelerator.distributed_type.name in ("FSDP", "DEEPSPEED"):
+                raise UsageError("averaged weights need whole copies of the network: set ema=0 with FSDP or DeepSpeed")
+            average = get_ema_multi_avg_fn(self.recipe.ema)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+            self.average.to(self.accelerator.device)
+            self.accelerator.register_for_checkpointing(self.average)
+        module = torch.compile(step) if self.options.compile else step
+        self.step, self.optimizer = self.accelerator.prepare(module, optimizer)
+        self.sampler = Sampler(sources, self.config, self.recipe)
+
+    def run(self) -> Path:
+        first = self._resume()
+        started = time.monotonic()
+        log = _Log(self.options.out, self.options.log_every, self.say, first) if self.main else None
+        stopped = first >= self.last
+        for number, batch in enumerate(self._loader(first), start=first):
+            report = self._step(number, batch)
+            if log is not None:
+                log.step(number, report, self.recipe.batch * self.world, self._rate(number))
+            done = number + 1
+            stopped = self._minutes_over(started) and done < self.last
+            if done % self.options.save_every == 0 or done == self.last or stopped:
+                self._save(done)
+            every = self.options.validate_every * self.steps_per_epoch
+            if self.validate is not None and every and (done % every == 0 or done == self.last):
+                self._validated(done, log)
+            if stopped:
+                self.say(f"stopped after {done} of {self.last} steps; the same command goes on from here")
+                break
+        if log is not None:
+            log.close()
+        return self._export()
+
+    def _loader(self, first: int) -> Iterator[Mapping[str, torch.Tensor]]:
+        from torch.utils.data import DataLoader
+
+        batches = Batches(first, self.last, self.recipe.batch, self.accelerator.process_index, self.world)
+        device = self.accelerator.device
+        loader: Any = DataLoader(
+            self.sampler,  # type: ignore[arg-type]  # a dataset is anything with __getitem__
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=self.options.workers,
+            prefetch_factor=4 if self.options.workers else None,
+            pin_memory=device.type == "cuda",
+        )
+        for batch in loader:
+            yield {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+
+    def _rate(self, number: int) -> float:
+        from tnllt.training.tracker.step import rate_factor
+
+        return rate_factor(number, self.steps_per_epoch, self.recipe)
+
+    def _step(self, number: int, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        import torch
+
+        # Seeded by the step, so that stochastic depth does not depend on where a run was interrupted.
+        torch.manual_seed((self.recipe.seed * 1_000_003 + number) * 4099 + self.accelerator.process_index)
+        self.step.train()
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self._rate(number)
+        with self.accelerator.autocast():
+            report: dict[str, torch.Tensor] = self.step(**batch)
+        self.accelerator.backward(report["loss"])
+        report["norm"] = torch.as_tensor(self.accelerator.clip_grad_norm_(self.step.parameters(), self.recipe.clip))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self._network())
+        return {name: value.detach() for name, value in report.items()}
+
+    def _network(self) -> Network:
+        step: Any = self.accelerator.unwrap_model(self.step, keep_torch_compile=False)
+        return step.network  # type: ignore[no-any-return]
+
+    def _minutes_over(self, started: float) -> bool:
+        return self.options.minutes is not None and time.monotonic() - started > 60 * self.options.minutes
+
+    def _resume(self) -> int:
+        state = newest_state(self.options.out)
+        if state is None:
+            return 0
+        self.accelerator.load_state(str(state))
+        step = int(state.name.removeprefix("state-"))
+        if self.main:
+            self.say(f"going on from step {step} ({state})")
+        return step
+
+    def _save(self, done: int) -> None:
+        final = self.options.out / f"state-{done:08d}"
+        partial = final.with_suffix(".tmp")
+        if self.main:
+            shutil.rmtree(partial, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.save_state(str(partial))
+        self.accelerator.wait_for_everyone()
+        if not self.main:
+            return
+        shutil.rmtree(final, ignore_errors=True)
+        _flush(partial)
+        partial.rename(final)
+        for old in _states(self.options.out)[:-2]:
+            shutil.rmtree(old, ignore_errors=True)
+        self._export()
+
+    def _measured(self) -> Network:
+        """The network that is exported and validated: the averaged one where there is one."""
+        network: Any = self.average.module if self.average is not None else self._network()
+        return network  # type: ignore[no-any-return]
+
+    def _validated(self, done: int, log: _Log | None) -> None:
+        if not self.main or self.validate is None or log is None:
+            return
+        network = self._measured().eval()
+        log.scores(done, self.validate(network))
+
+    def _export(self) -> Path:
+        """Writes the weights, whole or not at all."""
+        from tnllt.reasoningtrack.checkpoint import save_safetensors
+
+        path = self.options.out / "weights.safetensors"
+        if self.main:
+            partial = path.with_suffix(".tmp")
+            save_safetensors(self._measured(), partial, self.config.to_dict())
+            partial.replace(path)
+        return path
+
+
+class _Log:
+    """Losses and speed: a line now and then, JSON lines, TensorBoard."""
+
+    def __init__(self, out: Path, every: int, say: Callable[[str], None], first: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingExtraError("tnllt-train tracker", "train", error) from error
+        # purge_step: a killed run logged steps after its last saved state; they are logged again.
+        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=first)
+        self._file = (out / "log.jsonl").open("a", encoding="utf-8")
+        self._every, self._say = every, say
+        self._reports: list[Mapping[str, torch.Tensor]] = []
+        self._since = time.monotonic()
+
+    def step(self, number: int, report: Mapping[str, torch.Tensor], samples: int, rate: float) -> None:
+        self._reports.append(report)
+        if (number + 1) % self._every:
+            return
+        mean = {name: sum(float(r[name]) for r in self._reports) / len(self._reports) for name in report}
+        now = time.monotonic()
+        mean["samples_per_second"] = samples * len(self._reports) / max(1e-9, now - self._since)
+        mean["rate"] = rate
+        self._since, self._reports = now, []
+        self._write(number + 1, mean)
+        self._say(
+            f"step {number + 1}  loss {mean['loss']:.3f}  IoU {mean['iou']:.3f}  focal {mean['focal']:.3f}  "
+            f"{mean['samples_per_second']:.1f} samples/s"
+        )
+
+    def scores(self, number: int, scores: Mapping[str, float]) -> None:
+        self._write(number, {f"val/{name}": value for name, value in scores.items()})
+        self._say(f"step {number}  " + "  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+        self._since = time.monotonic()
+
+    def _write(self, number: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            tag = name if "/" in name else f"train/{name}"
+            self._board.add_scalar(tag, value, number)
+        self._file.write(json.dumps({"step": number, **values}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._board.close()
+        self._file.close()
+
+
+def _accelerator(options: RunOptions) -> Accelerator:
+    try:
+        from accelerate import Accelerator
+    except ImportError as error:
+        raise MissingExtraError("tnllt-train tracker", "train", error) from error
+    return Accelerator(mixed_precision=options.precision, cpu=options.cpu)
+
+
+def _claim(out: Path, recipe: Recipe) -> None:
+    """Makes the run's folder, or checks that it belongs to this recipe."""
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "recipe.json"
+    if file.is_file():
+        theirs = json.loads(file.read_text(encoding="utf-8"))
+        ours = json.loads(json.dumps(recipe.to_json()))
+        changed = [key for key in ours if ours[key] != theirs.get(key)]
+        if changed:
+            detail = ", ".join(f"{key} {theirs.get(key)} -> {ours[key]}" for key in changed)
+            raise UsageError(f"{out} holds a run of another recipe ({detail}); give another --out, or remove it")
+        return
+    partial = file.with_suffix(".tmp")
+    partial.write_text(json.dumps(recipe.to_json(), indent=1), encoding="utf-8")
+    partial.replace(file)
+
+
+def _states(out: Path) -> list[Path]:
+    return sorted(p for p in out.glob("state-????????") if p.is_dir())
+
+
+def newest_state(out: Path) -> Path | None:
+    """The newest complete state of a run, or None. A folder still called `.tmp` was being written when the run died."""
+    states = _states(out)
+    return states[-1] if states else None
+
+
+def _flush(folder: Path) -> None:
+    """Files to disk before the rename that declares them whole."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with contextlib.suppress(OSError):
+                handle = os.open(path, os.O_RDONLY)
+                os.fsync(handle)
+                os.close(handle)
