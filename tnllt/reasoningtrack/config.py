@@ -116,12 +116,12 @@ PRESETS: dict[str, Config] = {
     "384": Config(template_size=192, search_size=384, search_factor=5.0),
     # For two CPU cores: 3 M parameters, a third of them the factorised word table.
     "tiny": Config(
-        template_size=80,
-        search_size=160,
+        template_size=64,
+        search_size=128,
         depths=(1, 1, 4),
-        dims=(48, 96, 192),
-        heads=3,
-        head_channels=(96, 64, 48, 32),
+        dims=(48, 96, 128),
+        heads=4,
+        head_channels=(64, 64, 32, 32),
         text_positions=16,
         description_rows=16,
         pos_rows=1,
