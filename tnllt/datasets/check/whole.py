@@ -143,10 +143,10 @@ def _splits(layout: Layout, places: list[Place], root: Path | None) -> Iterator[
         own, listed = split_names(layout, places, split)
         if listed is None:
             continue
-        if split != "all":
-            lists[split] = listed
         if not own and names.isdisjoint(name.casefold() for name in splits.packaged(layout.name, "all") or listed):
             continue  # nothing of the release is here: another dataset in its layout
+        if split != "all":
+            lists[split] = listed
         here = "the folder's own list" if own else "the release's list"
         missing = [name for name in listed if name.casefold() not in names]
         if missing:

@@ -17,7 +17,7 @@ SEQUENCES, FRAMES, SEED = 8, 80, 2026
 
 def demo_config() -> SynthConfig:
     """Small frames, procedural sources alone: nothing depends on what is installed."""
-    return SynthConfig(frames=FRAMES, width=480, height=270, sources=Sources.only_procedural(), grey=0.0)
+    return SynthConfig(frames=FRAMES, width=480, height=270, sources=Sources.only_procedural(12), grey=0.0)
 
 
 def demo_folder(report: Report | None = None) -> Path:

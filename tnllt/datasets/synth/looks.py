@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,6 +49,9 @@ class Look:
 
     def words(self, colour: bool = True) -> str:
         """The noun phrase that is true of this look, without an article."""
+        return re.sub(r"\ba (?=[aeiou])", "an ", self._phrase(colour))
+
+    def _phrase(self, colour: bool) -> str:
         if self.family == "emoji":
             return _emoji_words(self.kind)
         if self.family == "file":

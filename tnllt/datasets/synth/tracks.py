@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 from tnllt.errors import UsageError
 
 _SKIP = {"absent", "att", "full_occlusion", "out_of_view", "attributes", "language", "nlp", "absent_label", "cover"}
+
+_SEPARATORS = str.maketrans(",;", "  ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +53,14 @@ def read_tracks(folder: Path, least: int = 20) -> list[Track]:
 
 
 def _boxes(path: Path) -> NDArray[np.float64] | None:
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        fields = re.split(r"[,;\s]+", line.strip())
-        if len(fields) != 4:
-            return None
-        try:
-            rows.append([float(f) for f in fields])
-        except ValueError:
-            return None
-    boxes = np.array(rows, np.float64).reshape(-1, 4)
+    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    fields = " ".join(lines).translate(_SEPARATORS).split()
+    if not lines or len(fields) != 4 * len(lines):
+        return None
+    try:
+        boxes = np.array(fields, np.float64).reshape(-1, 4)
+    except ValueError:
+        return None
     good = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 1).all(axis=1)
     if good.sum() < 2:
         return None
