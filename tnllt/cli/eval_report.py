@@ -81,4 +81,7 @@ def read_trace(file: ResultFile) -> list[dict[str, Any]]:
 
 
 def _findings(loaded: Loaded) -> list[dict[str, Any]]:
-    return []
+    from tnllt.results.lint import lint
+
+    found = lint(loaded.sequences, loaded.files, loaded.unknown)
+    return [{**finding.as_dict(), "message": finding.text} for finding in found]

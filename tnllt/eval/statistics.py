@@ -27,6 +27,8 @@ SEED = 0
 CONFIDENCE = 0.95
 #: Below this many kept sequences an interval would be a guess.
 MIN_SEQUENCES = 3
+#: Below this many, resamples repeat themselves and studentised intervals blow up: Student's t stands in.
+FEW_SEQUENCES = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +110,7 @@ def intervals(
         error = _means_and_errors(table, np.ones((1, counts.shape[1])))[1][0]
         draws, errors = _means_and_errors(table, counts)
         low, high = _studentized(estimate, error, draws - estimate, errors, confidence)
+        low, high = _with_few(low, high, estimate, error, kept, confidence)
     elif method == "percentile":
         low, high = _quantiles(bootstrap_scores(table, resamples, seed), confidence)
     elif method == "bca":
@@ -135,7 +138,9 @@ def difference_intervals(
     draws = _ratio(counts @ a.values.T, counts @ a.weights.T) - _ratio(counts @ b.values.T, counts @ b.weights.T)
     error = _difference_error(a, b, whole)[0]
     low, high = _studentized(estimate, error, draws - estimate, _difference_error(a, b, counts), confidence)
-    few = np.minimum(a.weights.sum(axis=1), b.weights.sum(axis=1)) < MIN_SEQUENCES
+    kept = np.minimum(a.weights.sum(axis=1), b.weights.sum(axis=1))
+    low, high = _with_few(low, high, estimate, error, kept, confidence)
+    few = kept < MIN_SEQUENCES
     return Intervals(
         estimate, np.where(few, np.nan, low), np.where(few, np.nan, high), confidence, "studentized", resamples
     )
@@ -310,6 +315,19 @@ def _studentized(estimate: Array, error: Array, draws: Array, errors: Array, con
     tail = (1 - confidence) / 2
     low, high = _nanquantile(pivots, [tail, 1 - tail])
     return estimate - high * error, estimate - low * error
+
+
+def _with_few(
+    low: Array, high: Array, estimate: Array, error: Array, kept: Array, confidence: float
+) -> tuple[Array, Array]:
+    """The bounds, by Student's t where too few sequences are kept for a studentised bootstrap."""
+    few = kept < FEW_SEQUENCES
+    if not few.any():
+        return low, high
+    from scipy.special import stdtrit
+
+    reach = stdtrit(np.maximum(kept - 1, 1), (1 + confidence) / 2) * error
+    return np.where(few, estimate - reach, low), np.where(few, estimate + reach, high)
 
 
 def _quantiles(draws: Array, confidence: float) -> tuple[Array, Array]:

@@ -28,6 +28,14 @@ HARDEST = 20
 DRAWN = 3
 LINT_LISTED = 500
 TEXT_LIMIT = 2_000
+#: What the abbreviations of LaSOT, TNL2K and TNLLT stand for.
+ATTRIBUTES = {
+    "CM": "Camera motion", "ROT": "Rotation", "DEF": "Deformation", "FOC": "Full occlusion",
+    "IV": "Illumination variation", "OV": "Out of view", "POC": "Partial occlusion", "VC": "Viewpoint change",
+    "SV": "Scale variation", "BC": "Background clutter", "MB": "Motion blur", "ARC": "Aspect ratio change",
+    "LR": "Low resolution", "FM": "Fast motion", "AS": "Adversarial sample", "TC": "Thermal crossover",
+    "MS": "Modality switch",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,10 @@ def page_data(scores: Scores, material: Material, overlaps: Seq[Array]) -> dict[
         overlaps: per sequence, (K, T) as `frame_overlaps` gives them.
     """
     metrics = scores.metrics("all")
-    sets = [("All sequences", "all", None), *((name, name, m) for name, m in scores.attribute_members().items())]
+    sets = [
+        ("All sequences", "all", None),
+        *((ATTRIBUTES.get(name, name), name, members) for name, members in scores.attribute_members().items()),
+    ]
     hardest = hardest_sequences(scores)
     return {
         "title": material.title or f"{len(scores.trackers)} trackers on {scores.dataset or 'a benchmark'}",

@@ -15,7 +15,7 @@ function axes({ width, height, xs, ys, xLabel, yLabel, label, logX = false, xTic
   const tx = logX ? Math.log10 : (v) => v;
   const x = (v) => pad.left + ((tx(v) - tx(xs[0])) / (tx(xs[1]) - tx(xs[0]) || 1)) * (width - pad.left - pad.right);
   const y = (v) => height - pad.bottom - ((v - ys[0]) / (ys[1] - ys[0] || 1)) * (height - pad.top - pad.bottom);
-  const root = svg('svg', { class: 'chart', viewBox: `0 0 ${width} ${height}`, height, role: 'img', 'aria-label': label });
+  const root = svg('svg', { class: 'chart', viewBox: `0 0 ${width} ${height}`, width, height, role: 'img', 'aria-label': label });
   for (const v of yTicks || ticks(ys[0], ys[1], 5)) {
     root.append(svg('line', { class: 'grid', x1: pad.left, x2: width - pad.right, y1: y(v), y2: y(v) }),
       svg('text', { x: pad.left - 8, y: y(v) + 4, 'text-anchor': 'end' }, neat(v)));

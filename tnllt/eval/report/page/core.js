@@ -1,8 +1,9 @@
 // What every part of the page shares: the data, the state, building of elements, tooltips, downloads.
 // Text from files reaches the page through text nodes and attributes only, never as markup.
-const parse = (id) => JSON.parse(document.getElementById(id).textContent);
-const S = parse('scores');
-const D = parse('data');
+// Control and direction-changing characters are shown as what they are: a name must not read as another one.
+const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufeff]/g,
+  (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'));
+const D = JSON.parse(document.getElementById('data').textContent, (key, value) => (typeof value === 'string' ? visible(value) : value));
 const $ = (selector, root = document) => root.querySelector(selector);
 const reduced = matchMedia('(prefers-reduced-motion: reduce)');
 

@@ -58,7 +58,7 @@ function radar(node, axesOf, shown) {
     return [width / 2 + r * Math.cos(angle), height / 2 + r * Math.sin(angle)];
   };
   const ring = (v) => axesOf.map((_, i) => at(i, v).map((n) => n.toFixed(1)).join(',')).join(' ');
-  const root = svg('svg', { class: 'chart', viewBox: `0 0 ${width} ${height}`, height, role: 'img', 'aria-label': `Radar of ${metric().label} over ${axesOf.length} attributes` });
+  const root = svg('svg', { class: 'chart', viewBox: `0 0 ${width} ${height}`, width, height, role: 'img', 'aria-label': `Radar of ${metric().label} over ${axesOf.length} attributes` });
   for (const v of ticks(low, high, 4)) {
     root.append(svg('polygon', { points: ring(v), fill: 'none', class: 'grid' }), svg('text', { x: at(0, v)[0] + 4, y: at(0, v)[1] + 4 }, neat(v)));
   }
@@ -86,7 +86,7 @@ function drawAttributes() {
   radar($('#attributes .radar'), sets, shown);
   $('#attributes .scroll').replaceChildren(heatTable({
     caption: `${metric().label} per attribute and tracker`, corner: 'Attribute', low, high, digits: 2,
-    rows: sets.map((s) => ({ id: s, name: D.sets[s].label, note: D.sets[s].count })),
+    rows: sets.map((s) => ({ id: s, name: D.sets[s].label, note: D.sets[s].label === D.sets[s].key ? D.sets[s].count : `${D.sets[s].key} ${D.sets[s].count}` })),
     columns: shown.map((t) => ({ id: t, name: D.trackers[t].name })),
     value: (s, t) => scoreOf(t, state.metric, s), pick: (row) => { $('#set').value = row.id; change({ set: row.id }); },
   }));

@@ -77,7 +77,7 @@ function drawPair() {
   node.replaceChildren(root);
   $('#pair .verdict').textContent = pairVerdict(a, b);
   const gaps = inSet().map((s) => [s, perSequence(a, s) - perSequence(b, s)]).filter(([, d]) => known(d) && d !== 0).sort((p, q) => q[1] - p[1]);
-  const list = (title, some) => [el('h3', {}, title), el('ol', { class: 'legend' }, some.map(([s, d]) => el('li', { class: 'key' },
+  const list = (title, some) => !some.length ? [] : [el('h3', {}, title), el('ol', { class: 'legend' }, some.map(([s, d]) => el('li', { class: 'key' },
     el('span', { class: 'v' }, signed(d)), el('button', { class: 'link t', type: 'button', title: short(D.sequences[s].name, 200), onclick: () => openSequence(s) }, short(D.sequences[s].name, 60)))))];
   $('#pair .gaps').replaceChildren(...[...list(`${short(D.trackers[a].name, 30)} ahead`, gaps.filter((g) => g[1] > 0).slice(0, 7)),
     el('p', {}, ' '), ...list(`${short(D.trackers[b].name, 30)} ahead`, gaps.filter((g) => g[1] < 0).reverse().slice(0, 7))].flat());
@@ -103,7 +103,7 @@ function initHardest() {
   root.append(el('ul', { class: 'hard' }, D.hardest.map((h) => {
     const s = D.sequences[h.sequence];
     return el('li', { class: 'card' },
-      h.pictures.length ? el('div', { class: 'strip' }, h.pictures.map((p) => el('img', { src: p.src, alt: `Frame ${p.frame} of ${short(s.name, 80)}`, loading: 'lazy', ...tipped(`Frame ${p.frame}: mean overlap ${fixed(p.overlap, 2)}`) }))) : '',
+      h.pictures.length ? el('div', { class: 'strip' }, h.pictures.map((p) => el('img', { src: p.src, alt: `Frame ${p.frame} of ${short(s.name, 80)}`, ...tipped(`Frame ${p.frame}: mean overlap ${fixed(p.overlap, 2)}`) }))) : '',
       el('div', { class: 'body' }, el('b', { title: short(s.name, 200) }, short(s.name, 120)),
         s.language ? el('p', { dir: 'auto' }, short(s.language, 200)) : '',
         el('p', {}, `mean ${fixed(h.mean)}, best ${fixed(h.best)} (${short(D.trackers[h.best_tracker].name, 30)}), ${count(s.frames)} frames `),

@@ -17,6 +17,9 @@ function floats(text) {
   const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   return new Float32Array(bytes.buffer);
 }
+// Control and direction-changing characters are shown as what they are: a name must not read as another one.
+const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufeff]/g,
+  (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'));
 const colour = (i) => COLOURS[i % COLOURS.length];
 const dash = (i) => DASHES[Math.floor(i / COLOURS.length) % DASHES.length];
 const active = () => scene.trackers.map((t, i) => i).filter((i) => shown.has(i));
@@ -64,7 +67,8 @@ function paint(bitmap) {
   const g = canvas.getContext('2d');
   g.clearRect(0, 0, canvas.width, canvas.height);
   if (bitmap) g.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  const unit = Math.max(1, canvas.width / Math.max(1, canvas.clientWidth));
+  // The picture is scaled to fit; lines keep their width on the screen.
+  const unit = Math.max(canvas.width / Math.max(1, canvas.clientWidth), canvas.height / Math.max(1, canvas.clientHeight));
   for (const i of active()) outline(g, scene.trackers[i].boxes, colour(i), 2.2 * unit, dash(i).map((d) => d * unit));
   if (shown.has('truth')) outline(g, scene.truth, '#ffffff', 2.2 * unit, [7 * unit, 4 * unit]);
   drawn = frame;
@@ -77,12 +81,14 @@ function outline(g, boxes, stroke, width, pattern) {
   g.setLineDash(pattern); g.lineWidth = width; g.strokeStyle = stroke; g.strokeRect(x, y, w, h);
 }
 
-// ---- overlap strip
+// ---- overlap strip: drawn once into a canvas of its own, then only the hand moves
+const backdrop = document.createElement('canvas');
 function strip() {
   const canvas = $('strip'), scale = devicePixelRatio || 1;
   const [w, h] = [canvas.clientWidth, canvas.clientHeight];
-  canvas.width = w * scale; canvas.height = h * scale;
-  const g = canvas.getContext('2d');
+  if (!w || !h) return;
+  canvas.width = backdrop.width = w * scale; canvas.height = backdrop.height = h * scale;
+  const g = backdrop.getContext('2d');
   g.scale(scale, scale);
   const x = (f) => (f / scene.frames) * w, y = (v) => h - 4 - v * (h - 16);
   g.fillStyle = 'rgba(170, 185, 205, .2)';
@@ -104,15 +110,15 @@ function strip() {
     g.fillStyle = colour(i);
     for (const c of scene.trackers[i].changes) { const px = x(c.frame - 1); g.beginPath(); g.moveTo(px - 4, 0); g.lineTo(px + 4, 0); g.lineTo(px, 8); g.fill(); }
   }
-  backdrop = g.getImageData(0, 0, canvas.width, canvas.height);
   hand();
 }
-let backdrop = null;
 function hand() {
-  const canvas = $('strip'), g = canvas.getContext('2d'), scale = devicePixelRatio || 1;
-  if (backdrop) g.putImageData(backdrop, 0, 0);
+  const canvas = $('strip'), g = canvas.getContext('2d');
+  if (!backdrop.width) return;
+  g.clearRect(0, 0, canvas.width, canvas.height);
+  g.drawImage(backdrop, 0, 0);
   g.fillStyle = '#fff';
-  g.fillRect(((frame + 0.5) / scene.frames) * canvas.clientWidth - 0.75, 8, 1.5, canvas.clientHeight);
+  g.fillRect(((frame + 0.5) / scene.frames) * canvas.width - 1, 8, 2, canvas.height);
 }
 
 // ---- what stands beside the picture
@@ -206,7 +212,7 @@ function row(id, name, mark) {
 }
 
 async function start() {
-  scene = await (await fetch('scene.json')).json();
+  scene = JSON.parse(await (await fetch('scene.json')).text(), (key, value) => (typeof value === 'string' ? visible(value) : value));
   scene.truth = floats(scene.groundtruth);
   scene.trackers.forEach((t, i) => { t.boxes = floats(t.boxes); t.overlap = floats(t.overlap); shown.add(i); });
   document.title = `${scene.name.slice(0, 80)} – tnllt`;
