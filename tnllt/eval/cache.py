@@ -29,7 +29,7 @@ from tnllt.eval.rows import Note, Row
 from tnllt.sequence import Sequence
 
 #: Changes whenever scoring changes what it computes from the same input.
-VERSION = 1
+VERSION = 2
 _MOST_BYTES = 256 << 20
 _KEEP_DAYS = 30
 

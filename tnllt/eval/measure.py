@@ -63,9 +63,10 @@ def measure(groundtruth: Boxes, present: Flags | None, boxes: Boxes, protocol: P
     x, y, w, h = (np.ascontiguousarray(boxes[..., i]) for i in range(4))
     seen = np.ones(len(groundtruth), bool) if present is None else np.asarray(present, bool)
     with np.errstate(all="ignore"):
+        right, bottom, gt_right, gt_bottom = x + w, y + h, gt_x + gt_w, gt_y + gt_h
         if protocol.stores_corners:
-            w, h, gt_w, gt_h = (x + w) - x, (y + h) - y, (gt_x + gt_w) - gt_x, (gt_y + gt_h) - gt_y
-        overlap = _overlap((x, y, w, h), (gt_x, gt_y, gt_w, gt_h), protocol)
+            w, h, gt_w, gt_h = right - x, bottom - y, gt_right - gt_x, gt_bottom - gt_y
+        overlap = _overlap((x, y, w, h, right, bottom), (gt_x, gt_y, gt_w, gt_h, gt_right, gt_bottom), protocol)
         center, gt_center = _center(x, y, w, h, protocol), _center(gt_x, gt_y, gt_w, gt_h, protocol)
         error = np.sqrt((center[0] - gt_center[0]) ** 2 + (center[1] - gt_center[1]) ** 2)
         normalized, gt_normal = _normalized(center, gt_center, gt_w, gt_h, protocol)
@@ -160,14 +161,14 @@ def refusal(boxes: Boxes, length: int, protocol: Protocol) -> str | None:
 
 
 def _overlap(a: tuple[Array, ...], b: tuple[Array, ...], protocol: Protocol) -> Array:
+    """Overlap of boxes given as x, y, w, h, x + w, y + h."""
     minimum, maximum = (np.fmin, np.fmax) if protocol.ignore_nan_corner else (np.minimum, np.maximum)
     if protocol.inclusive_corners:
-        right, bottom = minimum(a[0] + a[2] - 1, b[0] + b[2] - 1), minimum(a[1] + a[3] - 1, b[1] + b[3] - 1)
-        width = maximum(0, right - maximum(a[0], b[0]) + 1)
-        height = maximum(0, bottom - maximum(a[1], b[1]) + 1)
+        width = maximum(0, minimum(a[4] - 1, b[4] - 1) - maximum(a[0], b[0]) + 1)
+        height = maximum(0, minimum(a[5] - 1, b[5] - 1) - maximum(a[1], b[1]) + 1)
     else:
-        width = maximum(0, minimum(a[0] + a[2], b[0] + b[2]) - maximum(a[0], b[0]))
-        height = maximum(0, minimum(a[1] + a[3], b[1] + b[3]) - maximum(a[1], b[1]))
+        width = maximum(0, minimum(a[4], b[4]) - maximum(a[0], b[0]))
+        height = maximum(0, minimum(a[5], b[5]) - maximum(a[1], b[1]))
     shared = width * height
     union = a[2] * a[3] + b[2] * b[3] - shared
     ratio = shared / (union + protocol.overlap_epsilon if protocol.overlap_epsilon else union)

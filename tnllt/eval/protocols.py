@@ -184,6 +184,7 @@ STRICT = Protocol(
     invalid_result="miss",
     overlap_strict=False,
     zero_overlap_misses=True,
+    stores_corners=True,  # the same box twice overlaps by exactly 1
     inclusive_corners=False,
     ignore_nan_corner=False,
     clip_overlap=True,

@@ -1,0 +1,80 @@
+"""Long-term measures against values worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tnllt.eval import evaluate
+from tnllt.eval.longterm import best_f, confidence_thresholds, precision_recall, rates
+from tnllt.sequence import Annotation, Sequence, Trajectory
+
+BOX = [10.0, 10, 10, 10]
+
+
+def scene():
+    """Four frames, the target gone in the third. The tracker is right twice, sure once, and fooled once."""
+    sequence = Sequence("a", Annotation(np.array([BOX] * 4), np.array([True, True, False, True])))
+    boxes = np.array([BOX, BOX, BOX, [100.0, 100, 10, 10]])
+    return sequence, boxes
+
+
+def test_f_by_hand():
+    sequence, boxes = scene()
+    made = Trajectory(boxes, np.array([1.0, 0.8, 0.5, 0.3]))
+    scores = evaluate([sequence], {"t": {"a": made}})
+    # At 0.8: two reported, overlaps 1 and 1, three present: Pr 1, Re 2/3. At 0.5 Pr falls to 2/3, Re stays.
+    assert scores.score("lt_precision")[0] == 1.0
+    assert scores.score("lt_recall")[0] == pytest.approx(2 / 3)
+    assert scores.score("lt_f")[0] == pytest.approx(0.8)
+
+
+def test_oxuva_by_hand():
+    sequence, boxes = scene()
+    made = Trajectory(boxes, None, np.array([False, False, True, False]))
+    scores = evaluate([sequence], {"t": {"a": made}})
+    assert scores.score("tpr")[0] == pytest.approx(2 / 3) and scores.score("tnr")[0] == 1.0
+    assert scores.score("maxgm")[0] == pytest.approx(np.sqrt(2 / 3))
+
+
+def test_nothing_to_measure_is_not_zero():
+    sequence, boxes = scene()
+    everywhere = Sequence("a", Annotation(sequence.groundtruth, np.ones(4, bool)))
+    made = Trajectory(boxes, np.ones(4))
+    scores = evaluate([everywhere], {"t": {"a": made}})
+    assert np.isnan(scores.score("tnr")[0]) and np.isnan(scores.score("maxgm")[0]) and scores.score("tpr")[0] == 0.75
+    assert "n/a" in scores.table("tnr")
+    plain = evaluate([everywhere], {"t": {"a": boxes}})
+    assert not plain.has_longterm and np.isnan(plain.score("lt_f")[0])
+    assert [m.name for m in plain.metrics()][-1] == "average_overlap"
+    assert [m.name for m in scores.metrics()][-1] == "maxgm"
+
+
+def test_a_tracker_that_always_calls_absence_has_no_f():
+    sequence, boxes = scene()
+    scores = evaluate([sequence], {"t": {"a": Trajectory(boxes, None, np.ones(4, bool))}})
+    assert np.isnan(scores.score("lt_f")[0])
+    assert scores.score("tpr")[0] == 0 and scores.score("tnr")[0] == 1 and scores.score("maxgm")[0] == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_maxgm_is_the_maximum_over_p(tpr, tnr):
+    p = np.linspace(0, 1, 2001)
+    grid = np.sqrt((1 - p) * tpr * ((1 - p) * tnr + p)).max()
+    found = rates(np.array([tpr * 1e6, 1e6, tnr * 1e6, 1e6]))[2]
+    assert found == pytest.approx(grid, abs=1e-5) and found >= grid - 1e-12
+
+
+def test_thresholds_are_shared_and_bounded():
+    rng = np.random.default_rng(0)
+    many = confidence_thresholds([rng.random(5000), np.array([np.nan, 2.0])])
+    assert len(many) == 100 and many[-1] == 2.0 and (np.diff(many) >= 0).all()
+    assert confidence_thresholds([np.full(3, np.nan)]).size == 0
+    curves = precision_recall(
+        np.array([1.0, 0.5]), np.array([True, True]), np.array([0.2, np.nan]), np.array([0.1, 0.3])
+    )
+    np.testing.assert_array_equal(curves, [[1.0, np.nan], [0.5, 0.0]])
+    assert np.isnan(best_f(np.empty((0, 2, 3)))).all()
