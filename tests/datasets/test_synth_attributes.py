@@ -55,7 +55,7 @@ def masked(scene: ScenePlan, index: int) -> np.ndarray:
 def alone(scene: ScenePlan, **changes: object) -> ScenePlan:
     """The scene with its target changed and nothing else in it."""
     layer: Layer = replace(scene.layers[scene.target], **changes)  # type: ignore[arg-type]
-    return ScenePlan(**{**vars(scene), "layers": (layer,), "target": 0})
+    return replace(scene, layers=(layer,), target=0)
 
 
 def extent(mask: np.ndarray) -> tuple[float, float]:
@@ -63,7 +63,7 @@ def extent(mask: np.ndarray) -> tuple[float, float]:
     return float(np.ptp(xs) + 1), float(np.ptp(ys) + 1)
 
 
-#: What comes along by definition: nothing is fully hidden without having been partly so; a turned box has another shape.
+#: What comes along by definition: nothing is wholly hidden without having been partly so; a turned box is another.
 COMES_ALONG = {"FOC": {"POC"}, "ROT": {"ARC", "SV"}, "OV": {"FM"}, "POC": {"FOC"}}
 
 
@@ -208,7 +208,7 @@ def test_motion_blur_takes_sharpness(make: Make) -> None:
     for seed in SEEDS:
         scene = make(seed, "MB", textured=1.0)
         index = int(seen(scene, "MB")[2])
-        sharp = ScenePlan(**{**vars(alone(scene, blur=None)), "camera_blur": None})
+        sharp = replace(alone(scene, blur=None), camera_blur=None)
         x, y, w, h = (int(v) for v in scene.boxes[index])
         energy = []
         for each in (scene, sharp):
@@ -240,7 +240,7 @@ def test_adversarial_perturbation_keeps_its_bound(make: Make) -> None:
     for seed in SEEDS:
         scene = make(seed, "AS")
         index = int(seen(scene, "AS")[0])
-        clean = ScenePlan(**{**vars(scene), "attack": None})
+        clean = replace(scene, attack=None)
         difference = scene.render(index).image.astype(int) - clean.render(index).image
         bound = scene.facts.attack[index]
         assert np.abs(difference).max() == bound

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tnllt.datasets.synth import ATTRIBUTES, Library, ScenePlan, Sources, SynthConfig, only, plan
+from tnllt.datasets.synth import ATTRIBUTES, Library, Sources, SynthConfig, only, plan
 from tnllt.errors import UsageError
 
 
@@ -97,7 +97,7 @@ def test_outside_the_frame_a_region_is_black(sources: Library) -> None:
 def test_visible_share_is_what_the_mask_leaves(sources: Library) -> None:
     for seed in range(6):
         scene = plan(seed, bare(sources, rates=only("FOC", "POC")), sources)
-        clear = ScenePlan(**{**vars(scene), "layers": (scene.layers[scene.target],), "target": 0})
+        clear = replace(scene, layers=(scene.layers[scene.target],), target=0)
         for index in range(0, 60, 6):
             left, all_of_it = (s.render(index, mask=True).mask for s in (scene, clear))
             assert left is not None and all_of_it is not None
