@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tnllt.errors import TnlltError
+from tnllt.reasoningtrack.folded import fold
 from tnllt.reasoningtrack.geometry import hann_window
 from tnllt.reasoningtrack.network import Network
 from tnllt.reasoningtrack.text import Encoded
@@ -51,7 +52,7 @@ class Engine:
     """Runs a network on crops. Not for training: the network is changed in place."""
 
     def __init__(self, network: Network, device: torch.device, dtype: torch.dtype, compile: str = "auto") -> None:
-        self.network = network.eval().requires_grad_(False).to(device, dtype)
+        self.network = fold(network.eval().requires_grad_(False).to(device, dtype))
         self.config = network.config
         self.device, self.dtype = device, dtype
         self._mean = 255 * torch.tensor(_MEAN, device=device)
@@ -82,7 +83,9 @@ class Engine:
             mask = torch.cat(parts, dim=1).to(self.device)
         out = self.network.match(prefix, templates, self._images([q.search for q in queries]), mask)
         boxes, scores = out.boxes(self._window)
-        found = torch.cat([boxes, scores[:, None]], dim=1).cpu().double().numpy()  # the only wait for the device
+        # The tokens too: a fused relu may turn what is no number into 0.
+        largest = out.tokens.float().abs().amax(dim=(1, 2))
+        found = torch.cat([boxes, scores[:, None], largest[:, None]], dim=1).cpu().double().numpy()  # the only wait
         if not np.isfinite(found).all():
             raise TnlltError(f"the network's answer is not finite in {self.dtype}; use precision=bfloat16 or float32")
         return [Answer(found[i, :4], float(found[i, 4]), out.tokens[i]) for i in range(len(queries))]

@@ -24,14 +24,18 @@ LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 TEMPORAL_TOKENS = 3
 
 
+def patches(x: Tensor, k: int) -> Tensor:
+    """(B, H, W, C) -> (B, H/k, W/k, k k C)."""
+    b, h, w, c = x.shape
+    return x.view(b, h // k, k, w // k, k, c).transpose(2, 3).reshape(b, h // k, w // k, k * k * c)
+
+
 def conv_as_linear(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """A k x k convolution of stride k on (B, H, W, C), as one matrix product over its patches."""
     k = conv.kernel_size[0]
     if k == 1:
         return F.linear(x, conv.weight.flatten(1), conv.bias)
-    b, h, w, c = x.shape
-    patches = x.view(b, h // k, k, w // k, k, c).transpose(2, 3).reshape(b, h // k, w // k, k * k * c)
-    return F.linear(patches, conv.weight.permute(0, 2, 3, 1).flatten(1), conv.bias)
+    return F.linear(patches(x, k), conv.weight.permute(0, 2, 3, 1).flatten(1), conv.bias)
 
 
 def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
@@ -256,16 +260,18 @@ class Output(NamedTuple):
     def boxes(self, window: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The box at the score's peak (B, 4): cx, cy, w, h as parts of the search region; and that score (B,).
 
-        With `window` (S, S) the peak is that of score * window, and so is the score.
+        With `window` (S, S) the peak is that of score * window; the score is still the network's own.
         """
         side = self.score.shape[-1]
-        score = self.score if window is None else self.score * window
-        best, at = score.flatten(1).max(dim=1)
-        size, offset = (
-            m.flatten(2).gather(2, at.view(-1, 1, 1).expand(-1, 2, 1)).squeeze(2) for m in (self.size, self.offset)
-        )
+        at = (self.score if window is None else self.score * window).flatten(1).argmax(dim=1)
+        score, size, offset = (_at(m, at) for m in (self.score, self.size, self.offset))
         cell = torch.stack([at % side, torch.div(at, side, rounding_mode="floor")], dim=1)
-        return torch.cat([(cell + offset) / side, size], dim=1), best
+        return torch.cat([(cell + offset) / side, size], dim=1), score[:, 0]
+
+
+def _at(maps: Tensor, cell: Tensor) -> Tensor:
+    """(B, C, S, S) at the flat indices (B,) -> (B, C)."""
+    return maps.flatten(2).gather(2, cell.view(-1, 1, 1).expand(-1, maps.shape[1], 1)).squeeze(2)
 
 
 class Network(nn.Module):
