@@ -66,6 +66,11 @@ class _Lazy(click.Group):
     default="overall",
     help="Columns of the table: metrics, or one metric's attributes or sequences.",
 )
+@click.option(
+    "--intervals/--no-intervals",
+    default=None,
+    help="95 % bootstrap intervals in the table.  [default: yes, but not in LaTeX's]",
+)
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Leave scores, curves, tables and figures here.")
 @click.option("--no-plots", is_flag=True, help="With --out: no figures.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")

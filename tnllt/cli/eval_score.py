@@ -21,6 +21,7 @@ def score(
     attributes: bool,
     format_: str,
     by: str,
+    intervals: bool | None,
     out: Path | None,
     no_plots: bool,
     quiet: bool,
@@ -47,16 +48,16 @@ def score(
     if save_baseline is not None:
         gates.write_baseline(scores, save_baseline)
     if not quiet:
-        _print(scores, metric, format_, by, attributes)
+        _print(scores, metric, format_, by, attributes, intervals)
     gates.check(scores, floors, before, max_drop or 0.0)
 
 
-def _print(scores: Scores, metric: str, format_: str, by: str, attributes: bool) -> None:
-    click.echo(render(scores, metric, format_, by), nl=False)
+def _print(scores: Scores, metric: str, format_: str, by: str, attributes: bool, intervals: bool | None) -> None:
+    click.echo(render(scores, metric, format_, by, intervals), nl=False)
     if format_ == "json":
         click.echo()
     elif attributes and by == "overall" and scores.attribute_members():
         for chosen in scores.metrics(metric):
             if chosen.has_curve:
                 click.echo()
-                click.echo(render(scores, chosen.name, format_, "attribute"), nl=False)
+                click.echo(render(scores, chosen.name, format_, "attribute", intervals), nl=False)

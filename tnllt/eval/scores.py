@@ -223,11 +223,14 @@ class Scores:
 
         return to_frame(self, metrics, by)
 
-    def table(self, metrics: str | Iterable[str] = "all", format: str = "text", by: str = "overall") -> str:
-        """The score table as text, markdown, latex, csv or json, with its footnotes."""
+    def table(
+        self, metrics: str | Iterable[str] = "all", format: str = "text", by: str = "overall",
+        intervals: bool | None = None,
+    ) -> str:  # fmt: skip
+        """The score table as text, markdown, latex, csv or json, with its footnotes; see `tnllt.eval.tables.render`."""
         from tnllt.eval.tables import render
 
-        return render(self, metrics, format, by)
+        return render(self, metrics, format, by, intervals)
 
     def save(self, folder: str | Path, metrics: str | Iterable[str] = "all") -> list[Path]:
         """Writes scores.json, curves.npz and CSV tables; returns what was written."""

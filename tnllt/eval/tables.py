@@ -7,7 +7,7 @@ import io
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,21 +35,35 @@ class Table:
     digits: list[int]
     footnotes: list[str]
     references: list[list[str | float]]
+    intervals: list[list[tuple[float, float]]] = field(default_factory=list)
+    """Per row and column of numbers, the bounds of the score; empty where none are shown."""
 
 
-def render(scores: Scores, metrics: str | Iterable[str] = "all", format: str = "text", by: str = "overall") -> str:
-    """The table in one of `FORMATS`, `by` one of `BY`. Raises UsageError for another format."""
+def render(
+    scores: Scores, metrics: str | Iterable[str] = "all", format: str = "text", by: str = "overall",
+    intervals: bool | None = None,
+) -> str:  # fmt: skip
+    """The table in one of `FORMATS`, `by` one of `BY`. Raises UsageError for another format.
+
+    Args:
+        intervals: show 95 % bootstrap intervals over sequences. None: yes in overall tables, but not in LaTeX's, which
+            papers have little room for. JSON always has them.
+    """
     chosen = scores.metrics(metrics)
     if format == "json":
         return json.dumps(summary(scores, chosen), indent=2, ensure_ascii=False, allow_nan=False)
     writers = {"text": _text, "markdown": _markdown, "latex": _latex, "csv": _csv}
     if format not in writers:
         raise UsageError(f"no table format {format!r}; known: {', '.join(FORMATS)}")
-    return writers[format](make_table(scores, chosen, by))
+    shown_intervals = by == "overall" and format != "latex" if intervals is None else intervals
+    return writers[format](make_table(scores, chosen, by, shown_intervals))
 
 
-def make_table(scores: Scores, metrics: list[Metric], by: str = "overall") -> Table:
-    """The table of trackers (rows, best first) against metrics, attributes or sequences (columns)."""
+def make_table(scores: Scores, metrics: list[Metric], by: str = "overall", intervals: bool = False) -> Table:
+    """The table of trackers (rows, best first) against metrics, attributes or sequences (columns).
+
+    Single sequences have no interval over sequences: there `intervals` changes nothing.
+    """
     order = scores.ranking(metrics[0])
     notes = footnotes(scores)
     if by == "overall":
@@ -75,7 +89,22 @@ def make_table(scores: Scores, metrics: list[Metric], by: str = "overall") -> Ta
     ]
     names = [row.tracker for row in scores.references] if bounds else []
     references: list[list[str | float]] = [[name, *(bounds[c][name] for c in columns)] for name in names]
-    return Table(title, ["Tracker", *columns], rows, digits, notes, references)
+    shown_intervals = _intervals(scores, metrics, by, order) if intervals else []
+    return Table(title, ["Tracker", *columns], rows, digits, notes, references, shown_intervals)
+
+
+def _intervals(scores: Scores, metrics: list[Metric], by: str, order: list[int]) -> list[list[tuple[float, float]]]:
+    from tnllt.eval.uncertainty import all_intervals
+
+    if by == "overall":
+        every = all_intervals(scores, metrics)
+        found = [every[m.name] for m in metrics]
+    elif by == "attribute":
+        members = scores.attribute_members().values()
+        found = [all_intervals(scores, metrics[:1], flags)[metrics[0].name] for flags in members]
+    else:
+        return []
+    return [[(float(one.low[k]), float(one.high[k])) for one in found] for k in order]
 
 
 def plural(count: int, noun: str) -> str:
@@ -140,6 +169,7 @@ def summary(scores: Scores, metrics: list[Metric]) -> dict[str, Any]:
             "attributes": {n: np.flatnonzero(f).tolist() for n, f in scores.attributes.items()},
             "ranking": {m.name: [scores.trackers[k] for k in scores.ranking(m)] for m in metrics},
             "scores": {t: {n: v[k] for n, v in overall.items()} for k, t in enumerate(scores.trackers)},
+            "intervals": _summary_intervals(scores, metrics),
             "references": {
                 r.tracker: {m.name: scores.reference(m)[r.tracker] for m in metrics} for r in scores.references
             },
@@ -156,6 +186,23 @@ def summary(scores: Scores, metrics: list[Metric]) -> dict[str, Any]:
         }
     )
     return table
+
+
+def _summary_intervals(scores: Scores, metrics: list[Metric]) -> dict[str, Any]:
+    """{"confidence", "resamples", "seed", "trackers": {tracker: {metric: [low, high]}}}."""
+    from tnllt.eval.statistics import CONFIDENCE, RESAMPLES, SEED
+    from tnllt.eval.uncertainty import all_intervals
+
+    found = all_intervals(scores, metrics)
+    return {
+        "confidence": CONFIDENCE,
+        "resamples": RESAMPLES,
+        "seed": SEED,
+        "trackers": {
+            t: {m.name: [float(found[m.name].low[k]), float(found[m.name].high[k])] for m in metrics}
+            for k, t in enumerate(scores.trackers)
+        },
+    }
 
 
 def _finite(value: Any) -> Any:
@@ -218,16 +265,31 @@ def _pad(text: str, width: int, right: bool) -> str:
     return space + text if right else text + space
 
 
+def _bounds(bounds: tuple[float, float], digits: int) -> str:
+    """The interval of a cell; empty where there is none."""
+    return "" if np.isnan(bounds[0]) else f"{bounds[0]:.{digits}f}-{bounds[1]:.{digits}f}"
+
+
 def _text(table: Table) -> str:
-    grid = [[shown(cell) for cell in row] for row in [table.headings, *_grid(table)]]
-    widths = [max(_width(row[i]) for row in grid) for i in range(len(table.headings))]
+    grid = [[_cut(shown(cell)) for cell in row] for row in [table.headings, *_grid(table)]]
+    below = [["", *(_bounds(b, d) for b, d in zip(row, table.digits, strict=True))] for row in table.intervals]
+    widths = [max(_width(row[i]) for row in grid + below) for i in range(len(table.headings))]
     lines = ["  ".join(_pad(c, widths[i], i > 0) for i, c in enumerate(row)).rstrip() for row in grid]
+    for index, row in reversed(list(enumerate(below))):
+        lines.insert(index + 2, "  ".join(_pad(c, widths[i], i > 0) for i, c in enumerate(row)).rstrip())
     rule = "  ".join("-" * w for w in widths)
     lines.insert(1, rule)
     if table.references:
         lines.insert(len(lines) - len(table.references), rule)
     notes = [f"* {shown(note)}" for note in table.footnotes]
+    if below:
+        notes.append("Below each score: 95 % bootstrap interval over sequences.")
     return "\n".join([shown(table.title), "", *lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def _cut(text: str, most: int = 60) -> str:
+    """A name that would push every other column off the screen, cut."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _markdown(table: Table) -> str:
@@ -235,8 +297,11 @@ def _markdown(table: Table) -> str:
         text = shown(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         return "".join("\\" + c if c in "\\`*_{}[]()#+!|~" else c for c in text)
 
-    rows = [table.headings, *_grid(table)]
-    lines = ["| " + " | ".join(escape(c) for c in row) + " |" for row in rows]
+    rows = [[escape(c) for c in row] for row in [table.headings, *_grid(table)]]
+    for row, bounds in zip(rows[1:], table.intervals, strict=False):
+        for i, (one, digits) in enumerate(zip(bounds, table.digits, strict=True), 1):
+            row[i] += f" ({text})" if (text := _bounds(one, digits)) else ""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "| --- |" + " ---: |" * len(table.digits))
     notes = [f"- {escape(note)}" for note in table.footnotes]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
@@ -268,6 +333,10 @@ def _latex(table: Table) -> str:
                 cells[i + 1] = rf"\textbf{{{cells[i + 1]}}}"
             elif value == second:
                 cells[i + 1] = rf"\underline{{{cells[i + 1]}}}"
+        if index < len(table.intervals):
+            for i, (bounds, digits) in enumerate(zip(table.intervals[index], table.digits, strict=True), 1):
+                if text := _bounds(bounds, digits):
+                    cells[i] += r" {\scriptsize[" + text.replace("-", "--") + "]}"
         lines.append(" & ".join(cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     return "\n".join(lines + [f"% {shown(note)}" for note in table.footnotes]) + "\n"
@@ -288,10 +357,13 @@ def _csv(table: Table) -> str:
     """Full precision, so that nothing is lost; footnotes as comment lines."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([safe_csv(h) for h in table.headings])
-    for row in table.rows + table.references:
-        cells = ["" if np.isnan(v) else repr(v) for v in map(float, row[1:])]
-        writer.writerow([safe_csv(str(row[0])), *cells])
+    ends = [f"{h} {end}" for h in table.headings[1:] for end in ("low", "high")] if table.intervals else []
+    writer.writerow([safe_csv(h) for h in table.headings + ends])
+    for index, row in enumerate(table.rows + table.references):
+        bounds = [v for pair in table.intervals[index] for v in pair] if index < len(table.intervals) else []
+        numbers = [*map(float, row[1:]), *bounds]
+        cells = ["" if np.isnan(v) else repr(v) for v in numbers]
+        writer.writerow([safe_csv(str(row[0])), *cells, *[""] * (len(ends) - len(bounds))])
     for note in table.footnotes:
         writer.writerow([f"# {note}"])
     return stream.getvalue()
