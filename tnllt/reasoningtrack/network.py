@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tnllt.reasoningtrack.config import Config
 
@@ -174,6 +175,9 @@ class PatchEmbed(nn.Module):
 class Backbone(nn.Module):
     """Convolutional stages per image, then one transformer over text, templates and search region."""
 
+    #: In training: transformer activations are computed again in the backward pass instead of being kept.
+    recompute = False
+
     def __init__(self, config: Config, drop: float = 0.0) -> None:
         super().__init__()
         c1, c2, c3 = config.dims
@@ -213,7 +217,10 @@ class Backbone(nn.Module):
         """Tokens (B, N, C) through the transformer -> (B, 3 + last, C): the first three and the last `last`."""
         blocks = self.blocks[self.convolutional :]
         for block in blocks[:-1]:
-            tokens = block(tokens, mask)
+            if self.recompute and self.training:
+                tokens = checkpoint(block, tokens, mask, use_reentrant=False)
+            else:
+                tokens = block(tokens, mask)
         return self.norm(blocks[-1](tokens, mask, last))  # type: ignore[no-any-return]
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tnllt.reasoningtrack.network import Network, Output
+from tnllt.reasoningtrack.network import Network
 from tnllt.training.tracker.losses import tracking_loss
 from tnllt.training.tracker.recipe import Recipe
 
@@ -18,15 +18,14 @@ class TrainStep(nn.Module):
     """Loss of a batch: every search frame against the templates, the temporal tokens passed from one to the next.
 
     Args:
-        network: to be trained. recipe: losses. checkpoint_gradients: recompute the transformer's activations in the
-            backward pass instead of keeping them.
+        network: to be trained. recipe: losses. checkpoint_gradients: see `Backbone.recompute`.
     """
 
     def __init__(self, network: Network, recipe: Recipe, checkpoint_gradients: bool = False) -> None:
         super().__init__()
         self.network = network
         self._recipe = recipe
-        self._checkpoint = checkpoint_gradients
+        network.backbone.recompute = checkpoint_gradients
         self.register_buffer("_mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("_std", torch.tensor(STD).view(3, 1, 1) * 255, persistent=False)
 
@@ -37,7 +36,7 @@ class TrainStep(nn.Module):
         totals: list[Tensor] = []
         reports: list[dict[str, Tensor]] = []
         for i in range(searches.shape[1]):
-            out = self._matched(encoded, self._normalised(searches[:, i]), text[:, i], temporal)
+            out = self.network(encoded, self._normalised(searches[:, i]), text[:, i], temporal)
             temporal = out.tokens
             total, report = tracking_loss(
                 out.score, out.size, out.offset, boxes[:, i], self._recipe.loss, self._recipe.regress_at
@@ -46,15 +45,6 @@ class TrainStep(nn.Module):
             reports.append(report)
         mean = {name: torch.stack([r[name] for r in reports]).mean() for name in reports[0] if name != "loss"}
         return {"loss": torch.stack(totals).mean(), **mean}
-
-    def _matched(self, encoded: Tensor, search: Tensor, text: Tensor, temporal: Tensor | None) -> Output:
-        if self._checkpoint and self.training:
-            from torch.utils.checkpoint import checkpoint
-
-            kept: Output = checkpoint(self.network, encoded, search, text, temporal, use_reentrant=False)
-            return kept
-        out: Output = self.network(encoded, search, text, temporal)
-        return out
 
     def _normalised(self, images: Tensor) -> Tensor:
         """uint8 (..., H, W, 3) -> float (..., 3, H, W)."""

@@ -1,0 +1,170 @@
+"""Training samples: where the target is, what a sample depends on, who gets which."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from tnllt.errors import DataError, UsageError
+from tnllt.reasoningtrack.config import Config
+from tnllt.sequence import Annotation, Image, Sequence
+from tnllt.training.tracker.recipe import RECIPES, Recipe, recipe
+from tnllt.training.tracker.samples import Batches, Sampler, collate, jitter, pick_frames
+from tnllt.training.tracker.sources import SequenceSource, SynthSource, make_source, square_region, synth_config
+
+CONFIG = Config.make({"size": "tiny", "template_size": 32, "search_size": 64})
+
+
+class WhiteSquare:
+    """A white square that moves over black."""
+
+    def __init__(self, boxes: np.ndarray) -> None:
+        self.boxes = boxes
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: int) -> Image:
+        image = np.zeros((120, 160, 3), np.uint8)
+        x, y, w, h = self.boxes[index].astype(int)
+        image[y : y + h, x : x + w] = 255
+        return image
+
+
+def white_square(frames: int = 30, present: np.ndarray | None = None, language: str | None = "the square") -> Sequence:
+    boxes = np.array([[40 + i, 30 + i, 24, 20] for i in range(frames)], float)
+    return Sequence("white", Annotation(boxes, present, language), WhiteSquare(boxes))
+
+
+def sampler(source: object, **changes: object) -> Sampler:
+    return Sampler([(source, 1.0)], CONFIG, recipe("tiny", gray=0, color_shift=0, brightness=0, **changes))  # type: ignore[list-item]
+
+
+def test_box_is_where_the_target_is() -> None:
+    draw = sampler(SequenceSource("white", [white_square()]))
+    for index in range(20):
+        sample = draw[index]
+        for image, box in zip(sample.searches, sample.boxes, strict=True):
+            rows, columns = np.nonzero(image[..., 0] > 127)
+            seen = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / 64
+            x, y, w, h = box
+            assert np.allclose(seen, np.clip([x, y, x + w, y + h], 0, 1), atol=2 / 64)
+
+
+def test_sample_depends_on_seed_and_number_alone() -> None:
+    first, second = (sampler(SynthSource(small_synth(), pool=4, reuse=3)) for _ in range(2))
+    forward = [first[i] for i in range(8)]
+    backward = {i: second[i] for i in reversed(range(8))}
+    for i, sample in enumerate(forward):
+        assert all(np.array_equal(a, b) for a, b in zip(sample, backward[i], strict=True))
+    other = sampler(SynthSource(small_synth(), pool=4, reuse=3), seed=1)[0]
+    assert not np.array_equal(other.searches, forward[0].searches)
+
+
+def test_frames_without_the_target_are_not_used() -> None:
+    present = np.zeros(30, bool)
+    present[10:16] = True
+    rng = np.random.default_rng(0)
+    clip = SequenceSource("white", [white_square(present=present)]).clip(rng, 0)
+    assert clip.frames.tolist() == list(range(10, 16))
+    with pytest.raises(DataError, match="no usable sample"):
+        sampler(SequenceSource("none", [white_square(present=np.zeros(30, bool))]))[0]
+
+
+def test_frames_come_in_order_and_near_each_other() -> None:
+    frames = np.array([0, 1, 2, 50, 51, 52, 53, 54, 300])
+    for seed in range(50):
+        chosen = pick_frames(frames, 5, 60, np.random.default_rng(seed))
+        if chosen is not None:
+            assert (np.diff(chosen) > 0).all()
+            assert chosen[-1] - chosen[0] <= 60
+    assert pick_frames(frames, 10, 1000, np.random.default_rng(0)) is None
+
+
+def test_jitter_follows_the_recipes_formula() -> None:
+    box = np.array([10.0, 20.0, 30.0, 40.0])
+    rng, same = np.random.default_rng(3), np.random.default_rng(3)
+    moved = jitter(box, 3.5, 0.5, rng)
+    size = box[2:] * np.exp(same.standard_normal(2) * 0.5)
+    center = box[:2] + box[2:] / 2 + (same.random(2) - 0.5) * np.sqrt(size.prod()) * 3.5
+    assert np.allclose(moved, [*(center - size / 2), *size])
+
+
+def test_square_is_the_trackers() -> None:
+    assert square_region([10.0, 20.0, 30.0, 40.0], 2.0) == (10 + 15 - 35, 20 + 20 - 35, 70)
+
+
+def test_mirroring_leaves_sided_sentences_alone() -> None:
+    draw = sampler(SequenceSource("white", [white_square(language="the square on the left")]), flip=1.0)
+    plain = sampler(SequenceSource("white", [white_square(language="the square")]), flip=1.0)
+    assert not np.array_equal(draw[0].searches, plain[0].searches)
+    assert np.array_equal(draw[0].searches, plain[0].searches[:, :, ::-1])
+
+
+def test_processes_share_the_samples_out() -> None:
+    parts = [list(Batches(2, 4, 3, rank, 2)) for rank in (0, 1)]
+    assert parts == [[[12, 14, 16], [18, 20, 22]], [[13, 15, 17], [19, 21, 23]]]
+    assert list(Batches(0, 2, 2)) == [[0, 1], [2, 3]]
+
+
+def test_sampler_goes_to_another_process() -> None:
+    draw = sampler(SynthSource(small_synth(), pool=2))
+    before = draw[0]
+    after = pickle.loads(pickle.dumps(draw))[0]
+    assert np.array_equal(before.searches, after.searches)
+
+
+def test_collated_shapes() -> None:
+    batch = collate([sampler(SequenceSource("white", [white_square()]))[i] for i in range(4)])
+    assert batch["templates"].shape == (4, 3, 32, 32, 3)
+    assert batch["searches"].shape == (4, 2, 64, 64, 3)
+    assert batch["boxes"].shape == (4, 2, 4)
+    assert batch["text"].shape == (4, 2, 16)
+
+
+def test_sentence_of_the_moment_is_read() -> None:
+    from tnllt.reasoningtrack.text import WordPiece
+
+    boxes = white_square().groundtruth
+    texts = tuple(f"square number {i}" for i in range(30))
+    source = SequenceSource("w", [Sequence("w", Annotation(boxes, descriptions=texts), WhiteSquare(boxes))])
+    known = {tuple(WordPiece(16).encode(text).ids) for text in texts}
+    sample = sampler(source, drop_text=0.0)[0]
+    assert {tuple(row) for row in sample.text} <= known
+    assert len({tuple(row) for row in sample.text}) == 2
+    empty = tuple(WordPiece(16).encode("").ids)
+    assert {tuple(row) for row in sampler(source, drop_text=1.0)[0].text} == {empty}
+
+
+def test_recipes_say_what_was_published() -> None:
+    base = RECIPES["256"]
+    assert (base.templates, base.searches, base.max_gap, base.epochs, base.drop_epoch) == (3, 2, 200, 45, 40)
+    assert (base.learning_rate, base.backbone_factor, base.weight_decay, base.clip) == (1e-4, 0.1, 1e-4, 0.1)
+    assert (base.loss.giou, base.loss.l1, base.loss.focal, base.center_jitter) == (2.0, 5.0, 1.0, 3.5)
+    assert (RECIPES["384"].center_jitter, RECIPES["384"].epochs) == (4.5, 50)
+    assert Recipe.from_json(base.to_json()) == base
+
+
+@pytest.mark.parametrize("changes", [{"schedule": "sine"}, {"batch": 0}, {"nonsense": 1}, {"regress_at": "x"}])
+def test_impossible_recipes_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        recipe("tiny", **changes)
+
+
+def test_synth_options() -> None:
+    config = synth_config("patch=0.7,frames=33,grey=0.2,procedural=5")
+    assert (config.families["patch"], config.frames, config.grey, config.sources.procedural) == (0.7, 33, 0.2, 5)
+    assert isinstance(make_source("synth:frames=20"), SynthSource)
+    for bad in ("nonsense=1", "frames=many"):
+        with pytest.raises(UsageError):
+            synth_config(bad)
+
+
+def small_synth():  # type: ignore[no-untyped-def]
+    from tnllt.datasets.synth import Sources, SynthConfig
+
+    return SynthConfig(frames=30, width=160, height=120, sources=Sources.only_procedural(4))

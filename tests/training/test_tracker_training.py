@@ -1,0 +1,218 @@
+"""The training loop: it learns, and a killed run ends with the weights of an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+pytest.importorskip("tensorboard")
+
+from tnllt.errors import DataError, UsageError  # noqa: E402
+from tnllt.reasoningtrack.checkpoint import read_checkpoint  # noqa: E402
+from tnllt.reasoningtrack.config import Config  # noqa: E402
+from tnllt.reasoningtrack.network import Network  # noqa: E402
+from tnllt.training.tracker.recipe import recipe  # noqa: E402
+from tnllt.training.tracker.sources import SynthSource  # noqa: E402
+from tnllt.training.tracker.start import start_from  # noqa: E402
+from tnllt.training.tracker.step import TrainStep, parameter_groups, rate_factor  # noqa: E402
+from tnllt.training.tracker.trainer import RunOptions, newest_state, train  # noqa: E402
+
+NETWORK = {
+    "size": "tiny",
+    "template_size": 32,
+    "search_size": 64,
+    "dims": [16, 16, 32],
+    "heads": 2,
+    "depths": [1, 1, 2],
+    "head_channels": [16, 16, 16, 16],
+    "word_rank": 4,
+}
+SMALL = {"config": json.dumps(NETWORK), "batch": 4, "samples_per_epoch": 20, "epochs": 2, "warmup": 2, "drop_path": 0.1}
+
+
+def synth():  # type: ignore[no-untyped-def]
+    from tnllt.datasets.synth import Sources, SynthConfig
+
+    config = SynthConfig(frames=30, width=160, height=120, sources=Sources.only_procedural(4))
+    return SynthSource(config, pool=4, reuse=10)
+
+
+def run(out: Path, **options: object) -> dict[str, torch.Tensor]:
+    quiet = {"workers": 0, "save_every": 4, "log_every": 5, "validate_every": 0, "cpu": True}
+    how = RunOptions(out=out, **{**quiet, **options})  # type: ignore[arg-type]
+    path = train(recipe("tiny", **SMALL), [(synth(), 1.0)], how, say=lambda _: None)
+    return read_checkpoint(path)[0]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.allclose(a[name].float(), b[name].float(), atol=1e-6), name
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, torch.Tensor]]:
+    out = tmp_path_factory.mktemp("run")
+    return out, run(out)
+
+
+def test_run_leaves_what_it_promises(undisturbed: tuple[Path, dict[str, torch.Tensor]]) -> None:
+    out, weights = undisturbed
+    state = newest_state(out)
+    assert state is not None
+    assert state.name == "state-00000010"
+    assert not list(out.glob("*.tmp"))
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [5, 10]
+    assert all(line["loss"] > 0 and 0 <= line["iou"] <= 1 for line in lines)
+    assert list((out / "tensorboard").iterdir())
+    first = Network(Config.make(NETWORK)).state_dict()
+    assert weights.keys() == first.keys()
+
+
+def test_stopped_run_goes_on_to_the_same_weights(
+    undisturbed: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    run(tmp_path, minutes=1e-9)  # stops after its first step
+    state = newest_state(tmp_path)
+    assert state is not None
+    assert state.name == "state-00000001"
+    same(run(tmp_path), undisturbed[1])
+
+
+def test_loader_processes_change_nothing(undisturbed: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path) -> None:
+    same(run(tmp_path, workers=2), undisturbed[1])
+
+
+def test_recomputed_activations_change_nothing(
+    undisturbed: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    weights = run(tmp_path, checkpoint_gradients=True)
+    for name, value in undisturbed[1].items():
+        assert torch.allclose(weights[name].float(), value.float(), atol=1e-4), name
+
+
+def test_folder_of_another_recipe_is_refused(undisturbed: tuple[Path, dict[str, torch.Tensor]]) -> None:
+    options = RunOptions(out=undisturbed[0], cpu=True)
+    with pytest.raises(UsageError, match="batch 4 -> 8"):
+        train(recipe("tiny", **{**SMALL, "batch": 8}), [(synth(), 1.0)], options)
+
+
+def test_half_written_state_is_not_taken(undisturbed: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path) -> None:
+    run(tmp_path, minutes=1e-9)
+    (tmp_path / "state-00000009.tmp").mkdir()
+    state = newest_state(tmp_path)
+    assert state is not None
+    assert state.name == "state-00000001"
+
+
+@pytest.mark.slow
+def test_killed_run_ends_with_the_same_weights(
+    undisturbed: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    program = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2]); "
+        "from test_tracker_training import run; run(Path(sys.argv[1]), save_every=3, log_every=1)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path), str(Path(__file__).parent)]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    log = tmp_path / "log.jsonl"
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and not (log.is_file() and len(log.read_text().splitlines()) >= 5):
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "state-00000010").exists()
+    same(run(tmp_path, save_every=3, log_every=1), undisturbed[1])
+
+
+@pytest.mark.slow
+def test_a_minute_of_training_beats_none(tmp_path: Path) -> None:
+    from tnllt.datasets.synth import Sources, SynthConfig, only
+    from tnllt.training.tracker.validate import held_out, validator
+
+    easy = SynthConfig(
+        frames=30,
+        width=160,
+        height=120,
+        rates=only(),
+        distractors=(0, 0),
+        change=0.0,
+        artefacts=False,
+        size=(0.25, 0.35),
+        families={"shape": 1.0},
+        sources=Sources.only_procedural(4),
+    )
+    measure = validator(held_out(easy, 6))
+    sizes = {**NETWORK, "dims": [32, 48, 96], "heads": 3, "head_channels": [48, 32, 32, 32]}
+    changes = {"config": json.dumps(sizes), "batch": 16, "samples_per_epoch": 8000, "epochs": 1, "warmup": 30}
+    toy = recipe("tiny", **changes, learning_rate=2e-3, center_jitter=2.0, color_shift=0, gray=0, ema=0.98)
+    network = Network(Config.make(toy.config))
+    torch.manual_seed(0)
+    network.initialise()
+    before = measure(network.eval())["AO"]
+    options = RunOptions(out=tmp_path, workers=1, save_every=10_000, validate_every=0, cpu=True)
+    path = train(toy, [(SynthSource(easy, pool=64, reuse=10), 1.0)], options, say=lambda _: None)
+    network.load_state_dict(read_checkpoint(path)[0])
+    after = measure(network.eval())["AO"]
+    assert after > before + 0.2, f"{before:.3f} untrained, {after:.3f} trained"
+
+
+def test_learning_rate_follows_the_recipe() -> None:
+    published = recipe("256")
+    assert rate_factor(0, 100, published) == 1.0
+    assert rate_factor(3999, 100, published) == 1.0
+    assert rate_factor(4000, 100, published) == pytest.approx(0.1)
+    ours = recipe("tiny", epochs=10, warmup=10)
+    assert rate_factor(0, 100, ours) == pytest.approx(0.1)
+    assert rate_factor(10, 100, ours) == pytest.approx(1.0)
+    assert rate_factor(1000, 100, ours) == pytest.approx(0.01)
+
+
+def test_backbone_learns_slower_where_the_recipe_says_so() -> None:
+    step = TrainStep(Network(Config.make(NETWORK)), recipe("tiny"))
+    rest, backbone = parameter_groups(step, recipe("256"))
+    assert backbone["lr"] == pytest.approx(1e-5)
+    assert rest["lr"] == pytest.approx(1e-4)
+    count = sum(p.numel() for p in step.network.backbone.parameters() if p.requires_grad)
+    assert sum(p.numel() for p in backbone["params"]) == count  # type: ignore[attr-defined]
+
+
+def test_starting_weights(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    source = Network(Config.make(NETWORK))
+    whole = tmp_path / "whole.pth"
+    torch.save({"net": source.state_dict()}, whole)
+    target = Network(Config.make(NETWORK))
+    assert "tracker's weights" in start_from(target, whole)
+    same(target.state_dict(), source.state_dict())
+
+    parts = ("patch_embed.", "blocks.", "norm.")
+    itpn = {
+        name.removeprefix("backbone."): value
+        for name, value in source.state_dict().items()
+        if name.removeprefix("backbone.").startswith(parts)
+    }
+    file = tmp_path / "itpn.pth"
+    torch.save(itpn, file)
+    target = Network(Config.make(NETWORK))
+    head = target.box_head.state_dict()
+    assert f"{len(itpn)} tensors" in start_from(target, file)
+    taken = {name: value for name, value in target.backbone.state_dict().items() if name in itpn}
+    same(taken, itpn)
+    same(target.box_head.state_dict(), head)
+
+    itpn.pop("norm.weight")
+    torch.save(itpn, file)
+    with pytest.raises(DataError, match=r"1 missing \(backbone\.norm\.weight\)"):
+        start_from(target, file)
