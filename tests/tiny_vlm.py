@@ -30,7 +30,9 @@ TEMPLATE = """{%- for turn in messages -%}
 
 WORDS = (
     "user assistant system the target is a red green blue white black box ball car ship man dog river road left right "
-    "moved turned stays same still now yes no <think> </think><d>yes</d><answer> </think><d>no</d><answer> </answer>"
+    "turned stays same now yes no <think> </think><d>yes</d><answer> </think><d>no</d><answer> </answer> "
+    "The target moved from the left to the right within the middle of the picture and keeps its size. looks larger "
+    "looks smaller. The description is still true. The description is not true any more."
 )
 
 

@@ -140,6 +140,8 @@ def trickle(handler) -> None:
         time.sleep(0.05)
 
 
+TEN_MB = json.dumps(chat("x" * 10_000_000)).encode()
+
 FAULTS = {
     "slow": (lambda h: time.sleep(2), {"timeout": 0.3, "retries": 1}, "timeout"),
     "trickle": (trickle, {"timeout": 0.4, "retries": 0}, "timeout"),
@@ -157,7 +159,7 @@ FAULTS = {
     "no choices": (lambda h: h.send({"choices": []}), {}, "no_choice"),
     "strange choice": (lambda h: h.send({"choices": ["x"]}), {}, "empty"),
     "error in 200": (lambda h: h.send({"error": {"message": "overloaded"}}), {}, "server_error"),
-    "10 MB": (lambda h: h.send(chat("x" * 10_000_000)), {}, "too_large"),
+    "10 MB": (lambda h: h.send(TEN_MB), {}, "too_large"),
     "10 MB error": (lambda h: h.send(b"x" * 10_000_000, 500), {}, "too_large"),
     "zipped": (lambda h: h.send(b"\x1f\x8b", content_encoding="gzip"), {}, "compressed"),
     "hangs up": (lambda h: h.connection.close(), {}, "connection"),

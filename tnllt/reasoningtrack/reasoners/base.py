@@ -51,12 +51,18 @@ class Reasoner(Protocol):
 
 
 class ReasonerError(Exception):
-    """No usable answer. `kind` is a short stable name (timeout, status, cut_off, too_large, circuit_open, ...)."""
+    """No usable answer. `kind` is a short stable name (timeout, status, cut_off, too_large, circuit_open, ...).
 
-    def __init__(self, kind: str, message: str, detail: Mapping[str, Any] | None = None) -> None:
+    `seconds` is for a failure that was recorded earlier; None: as long as it took now.
+    """
+
+    def __init__(
+        self, kind: str, message: str, detail: Mapping[str, Any] | None = None, seconds: float | None = None
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.detail: Mapping[str, Any] = detail or {}
+        self.seconds = seconds
 
 
 class StaticReasoner:

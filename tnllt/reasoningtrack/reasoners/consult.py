@@ -95,6 +95,8 @@ def _failed(question: Question, error: Exception, seconds: float) -> Outcome:
     if not known:
         log.debug("reasoner raised", exc_info=error)
     detail = dict(error.detail) if isinstance(error, ReasonerError) else {}
+    if isinstance(error, ReasonerError) and error.seconds is not None:
+        seconds = error.seconds
     raw = str(detail.pop("raw", ""))
     event = _event(
         question,

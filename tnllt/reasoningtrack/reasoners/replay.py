@@ -54,10 +54,11 @@ class ReplayReasoner:
             event = events[self._used[key] % len(events)]
             self._used[key] += 1
         detail = {**event.get("detail", {}), "replayed": True}
-        if event.get("error"):
-            raise ReasonerError(event["error"].get("kind", "failed"), event["error"].get("message", ""), detail)
         answer = event.get("answer")
         seconds = float(event.get("seconds") or 0.0)
+        if event.get("error"):
+            error = event["error"]
+            raise ReasonerError(error.get("kind", "failed"), error.get("message", ""), detail, seconds)
         return Reasoning(event.get("think"), bool(event.get("update")), answer, event["raw"], seconds, detail)
 
     def info(self) -> Mapping[str, Any]:
