@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tnllt.errors import DataError
 from tnllt.eval.curves import CURVES
 from tnllt.eval.metrics import METRICS, Metric
-from tnllt.eval.tables import footnotes, safe_csv, shown
+from tnllt.eval.tables import footnotes, plural, safe_csv, shown
 from tnllt.sequence import Flags
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _curve_figure(
     figure = Figure(figsize=(width * len(metrics), 4.8), layout="constrained")
     for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True):
         draw_curves(axes, scores, metric, members, title, columns if outside else 0)
-    _footnote(figure, scores)
+    _footnote(figure, scores, members)
     yield from _save(figure, stem, formats)
     yield _write_csv(stem.with_name(stem.name + ".csv"), _curve_rows(scores, metrics, members))
 
@@ -121,7 +121,7 @@ def draw_curves(
         axes.plot(thresholds, curves[k], label=label, zorder=3 + 1 / (1 + rank), **line_style(rank))
     heading = {"success": "Success plots of OPE", "precision": "Precision plots of OPE"}
     name = heading.get(metric.name, "Normalized precision plots of OPE")
-    axes.set_title(f"{name} – {shown(title)}" if title else f"{name} on {shown(scores.dataset) or 'the dataset'}")
+    axes.set_title(f"{name} – {shown(title)}" if title else f"{name} on {_benchmark(scores.dataset)}")
     axes.set_xlabel(metric.axis)
     axes.set_ylabel("Success rate" if metric.name == "success" else "Precision")
     axes.set_xlim(float(thresholds[0]), float(thresholds[-1]))
@@ -131,6 +131,12 @@ def draw_curves(
     if outside:
         where = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "ncols": outside, "borderaxespad": 0.0}
     axes.legend(handles[::-1], labels[::-1], **where)
+
+
+def _benchmark(name: str) -> str:
+    from tnllt.datasets import BENCHMARKS
+
+    return (BENCHMARKS[name].title if name in BENCHMARKS else shown(name)) or "the dataset"
 
 
 def _radar_figure(scores: Scores, stem: Path, metric: Metric, formats: tuple[str, ...]) -> Iterator[Path]:
@@ -153,23 +159,27 @@ def _radar_figure(scores: Scores, stem: Path, metric: Metric, formats: tuple[str
     best, worst = values.max(1), values.min(1)
     ticks = [f"{shown(n)}\n({b:.3f}, {w:.3f})" for n, b, w in zip(names, best, worst, strict=True)]
     axes.set_xticks(angles, ticks, fontsize=9)
-    axes.tick_params(axis="x", pad=14)
+    axes.tick_params(axis="x", pad=8)
+    for tick, angle in zip(axes.get_xticklabels(), angles, strict=True):
+        side = np.sin(angle)
+        tick.set_horizontalalignment("center" if abs(side) < 0.1 else "left" if side > 0 else "right")
     axes.tick_params(axis="y", labelsize=8, labelcolor="#777777")
     axes.set_rlabel_position(180 / len(names))  # type: ignore[attr-defined]
     axes.set_ylim(0, max(0.05, float(np.ceil(values.max() * 10) / 10)))
     axes.set_title(f"{metric.label} by attribute (best, worst)", pad=30)
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.12, 1.05), ncols=columns)
+    axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.25, 1.05), ncols=columns)
     _footnote(figure, scores)
     yield from _save(figure, stem, formats)
     rows = [[scores.trackers[k], *values[:, k].tolist()] for k in order]
     yield _write_csv(stem.with_name(stem.name + ".csv"), [["tracker", *names], *rows])
 
 
-def _footnote(figure: Figure, scores: Scores) -> None:
+def _footnote(figure: Figure, scores: Scores, members: Flags | None = None) -> None:
     """Protocol, ceiling and floor, and whatever every output of these scores must say."""
-    bounds = scores.reference("success")
-    text = f"protocol {scores.protocol.name}, {len(scores.sequences)} sequences"
+    bounds = scores.reference("success", members)
+    count = len(scores.sequences) if members is None else int(members.sum())
+    text = f"protocol {scores.protocol.name}, {plural(count, 'sequence')}"
     if bounds:
         text += f"; success of the ground truth {bounds['ceiling']:.3f}, of the first box {bounds['floor']:.3f}"
     incomplete = {"missing", "refused", "short"} & {note.kind for note in scores.notes}
@@ -206,7 +216,7 @@ def _save(figure: Figure, stem: Path, formats: tuple[str, ...]) -> Iterator[Path
         path = stem.with_name(f"{stem.name}.{ending}")
         # Without dates and versions, equal scores give equal files.
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending, {"Software": None})
-        figure.savefig(path, metadata=metadata)
+        figure.savefig(path, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
         yield path
 
 
