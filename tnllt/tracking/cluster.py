@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -91,19 +92,30 @@ def _outcome(ray: Any, reference: Any, job: Job) -> Outcome:
 
 
 def _connect(address: str, verbose: bool) -> Any:
+    _answers(address)
     try:
         import ray
     except ImportError as error:
         raise MissingExtraError("--cluster", "cluster", error) from error
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        ray.init(
-            address=address,
-            log_to_driver=verbose,
-            logging_level=logging.ERROR,
-            namespace="tnllt",
-        )
+        ray.init(address=address, log_to_driver=verbose, logging_level=logging.ERROR, namespace="tnllt")
     except (ConnectionError, ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())[:200]
         raise UsageError(f"no Ray cluster at {address!r}: {said}; `ray start --head` begins one") from error
     return ray
+
+
+def _answers(address: str) -> None:
+    """Raises UsageError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # "auto", or something for Ray to judge
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise UsageError(f"no Ray cluster at {address!r}: {said}; `ray start --head` begins one") from error
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if host in ("127.0.0.1", "localhost"):
+        # Ray would look for the machine's outward address, where a cluster of the loopback device does not listen.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

@@ -89,9 +89,9 @@ def convert(value: Any, hint: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _convert_union(value, arguments)
     if origin is Literal:
-        return _first((a for a in arguments if str(a) == str(value)), value)
+        return _first(a for a in arguments if str(a) == str(value))
     if isinstance(origin, type) and issubclass(origin, enum.Enum):
-        return _first((m for m in origin if str(value) in (str(m.value), m.name)), value)
+        return _first((m for m in origin if value is m or str(value) in (str(m.value), m.name)))
     if origin is type(None):
         return _one_of(value is None or (isinstance(value, str) and value.lower() in _NONE), None)
     if origin in (bool, int, float, str, Path):
@@ -201,7 +201,7 @@ def _one_of(fits: bool, value: Any) -> Any:
     return value
 
 
-def _first(matches: typing.Iterable[Any], value: Any) -> Any:
+def _first(matches: typing.Iterable[Any]) -> Any:
     for match in matches:
         return match
     raise _Mismatch

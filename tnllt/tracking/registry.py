@@ -89,12 +89,13 @@ def find_tracker(name: str, options: Mapping[str, Any] | None = None, label: str
     Raises:
         UsageError: no such tracker or option. MissingExtraError: an extra is needed.
     """
-    return _checked(TrackerSpec(label or "", _target(name)), options or {}, name)
+    name, target = _target(name)
+    return _checked(TrackerSpec(label or "", target), options or {}, name)
 
 
 def find_class(name: str) -> tuple[str, type[Tracker]]:
     """Target and class of a tracker by its name. Raises UsageError and MissingExtraError as `find_tracker`."""
-    target = _target(name)
+    name, target = _target(name)
     return target, TrackerSpec(name, target).tracker_class
 
 
@@ -165,18 +166,19 @@ def load_class(target: str) -> type[Tracker]:
     return found
 
 
-def _target(name: str) -> str:
+def _target(name: str) -> tuple[str, str]:
+    """The name as it is registered, and what it stands for."""
     known = registered()
     if name in known:
-        return known[name]
+        return name, known[name]
     if name.endswith(".toml"):
-        return f"baseline:{Path(name).expanduser().absolute()}"
+        return name, f"baseline:{Path(name).expanduser().absolute()}"
     if ":" in name:
         module, _, cls = name.rpartition(":")
-        return f"{Path(module).expanduser().absolute()}:{cls}" if module.endswith(".py") else name
+        return name, f"{Path(module).expanduser().absolute()}:{cls}" if module.endswith(".py") else name
     baselines = baseline_names()
     if name in baselines:
-        return f"baseline:{name}"
+        return name, f"baseline:{name}"
     folded = {k.lower(): k for k in (*baselines, *known)}
     if name.lower() in folded:
         return _target(folded[name.lower()])
