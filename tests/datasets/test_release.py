@@ -52,10 +52,10 @@ def test_listing_is_quick_and_reads_nothing(release: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Path, "read_bytes", refuse)
     seconds = []
     for split, count in (("test", 50), ("train", 150), (None, 200)) * 3:
-        begin = time.perf_counter()
+        begin = time.process_time()  # not the wall clock: other work must not fail the test
         dataset = TNLLTDataset(release, split=split)
         assert len(dataset) == count and len([sequence.name for sequence in dataset]) == count
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
     assert min(seconds[2::3]) < 0.2, seconds
 
 

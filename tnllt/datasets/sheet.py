@@ -54,7 +54,8 @@ def contact_sheet(dataset: Dataset, path: Path, *, most: int = 24, columns: int 
         _draw(axis, tile)
         sequence = tile.sequence
         sentence = textwrap.shorten(sequence.language or "(no sentence)", 96, placeholder=" ...")
-        title = f"{textwrap.shorten(sequence.name, 34, placeholder='...')}  ({len(sequence):,})"
+        name = sequence.name if len(sequence.name) <= 34 else f"{sequence.name[:33]}…"
+        title = f"{name}  ({len(sequence):,})"
         axis.set_title(title, fontsize=7.5, loc="left", pad=3, fontweight="bold", parse_math=False)
         wrapped = textwrap.fill(sentence, 48)
         axis.text(0, -0.03, wrapped, transform=axis.transAxes, fontsize=7, va="top", parse_math=False)
