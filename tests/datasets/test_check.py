@@ -260,3 +260,9 @@ def test_the_real_annotations(shared: Path):
     previews = check_dataset(shared / "data" / "tnl2k" / "sequences")
     assert previews.sequences == 12
     assert sum(f.code == "image-preview" for f in previews.findings) == 12
+
+
+def test_every_code_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    for code in CODES.values():
+        assert f"| `{code.name}` | {code.severity.value} | {code.title} | {code.remedy} |" in page
