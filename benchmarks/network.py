@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--frames", type=int, default=12, help="timed frames per case; a multiple of 3")
-    parser.add_argument("--compile", default="auto", choices=["auto", "on", "off"])
+    parser.add_argument("--no-graphs", action="store_true", help="on CUDA: without CUDA graphs")
     parser.add_argument("--clock", default="wall", choices=["wall", "cpu"], help="cpu: on a machine that is busy")
     args = parser.parse_args()
     clock = time.process_time if args.clock == "cpu" else time.perf_counter
@@ -247,7 +247,7 @@ def main() -> None:
         dtype = getattr(torch, precision)
         network = Network(config)
         network.load_state_dict(state)
-        engine = Engine(network, device, dtype, args.compile)
+        engine = Engine(network, device, dtype, not args.no_graphs)
         for batch in args.batch:
             clip = Clip(config, batch)
             runs = {

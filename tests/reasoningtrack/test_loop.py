@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from tnllt.reasoningtrack import ReasoningTrack
 from tnllt.reasoningtrack.config import Config
 from tnllt.reasoningtrack.reasoners import Reasoning
 
-CALM = ["calm_couple_256", "calm_man_384", pytest.param("calm_crossing_256_full", marks=pytest.mark.slow)]
-FREE = ["track_couple_256", "track_motorrolling_384"]
+#: Whole clips are slow; the first frames (and a refresh) run always.
+CLIPS = ["calm_couple_256", "calm_man_384", "track_couple_256", "track_motorrolling_384"]
 
 
 @dataclass
@@ -27,13 +27,11 @@ class Scripted:
     own: str
     answers: list[tuple[bool, str]]
     asked: int = 0
-    seconds: list[np.ndarray[Any, Any]] = field(default_factory=list)
 
     def describe(self, first: Any, second: Any, description: str) -> Reasoning:
         assert description == self.own
         update, text = self.answers[self.asked]
         self.asked += 1
-        self.seconds.append(second)
         return Reasoning(None, update, text, "scripted", 0.0)
 
 
@@ -61,36 +59,79 @@ def load(shared: Path, name: str) -> Case:
     return Case(golden, config, golden_state(folder, config, calm), frames, str(golden["description"]), answers)
 
 
-def drive(case: Case, tracker: ReasoningTrack, forced: Any) -> Iterator[tuple[int, Any, str]]:
-    """Frame number, the tracker's own answer, the description; the box is put to `forced` after each frame."""
-    tracker.initialize(case.frames[0], case.golden["boxes"][0], case.own)
-    for n, image in enumerate(case.frames[1:], 1):
-        answer = np.asarray(tracker.track(image).box)
-        yield n, answer, tracker.description
+def drive(case: Case, tracker: ReasoningTrack, frames: int) -> Iterator[np.ndarray[Any, Any]]:
+    """The tracker's own answers; after each frame its box is put to the forced one, else the golden one."""
+    golden = case.golden
+    forced = golden["forced"] if "forced" in golden else golden["boxes"]
+    tracker.initialize(case.frames[0], golden["boxes"][0], case.own)
+    for n in range(1, frames):
+        yield np.asarray(tracker.track(case.frames[n]).box)
         tracker.box = forced[n]
     tracker.finish()
 
 
-def check(case: Case, boxes: list[Any], events: list[Any], tolerance: float) -> None:
-    golden = case.golden
-    np.testing.assert_allclose(np.array(boxes), golden["boxes"][1:], rtol=0, atol=tolerance)
-    assert [e["frame"] for e in events] == golden["updates"].tolist()
-    assert [e["after"] for e in events] == golden["descriptions"].tolist()
+def check(case: Case, boxes: list[Any], events: list[Any]) -> None:
+    golden, frames = case.golden, 1 + len(boxes)
+    tolerance = 0.001 if "forced" in golden else 0.02
+    np.testing.assert_allclose(np.array(boxes), golden["boxes"][1:frames], rtol=0, atol=tolerance)
+    updates = [int(n) for n in golden["updates"] if n < frames]
+    assert [e["frame"] for e in events if e["event"] == "refresh"] == updates
+    assert [e["after"] for e in events if e["event"] == "refresh"] == golden["descriptions"][: len(updates)].tolist()
 
 
-@pytest.mark.parametrize("name", CALM)
-def test_calm_clips(shared: Path, name: str) -> None:
+def follow(shared: Path, name: str, frames: int | None) -> None:
     case, events = load(shared, name), []
-    tracker = ReasoningTrack(case.config, case.weights, Scripted(case.own, case.answers))
+    tracker = ReasoningTrack(case.config, case.weights, Scripted(case.own, case.answers), device="cpu")
     tracker.emit = events.append
-    boxes = [answer for _, answer, _ in drive(case, tracker, case.golden["forced"])]
-    check(case, boxes, events, 0.001)
+    check(case, list(drive(case, tracker, frames or len(case.frames))), events)
 
 
-@pytest.mark.parametrize("name", FREE)
-def test_free_clips_one_step_at_a_time(shared: Path, name: str) -> None:
-    case, events = load(shared, name), []
-    tracker = ReasoningTrack(case.config, case.weights, Scripted(case.own, case.answers))
-    tracker.emit = events.append
-    boxes = [answer for _, answer, _ in drive(case, tracker, case.golden["boxes"])]
-    check(case, boxes, events, 0.02)
+@pytest.mark.parametrize("name", CLIPS)
+def test_clips_begin_as_the_golden_ones(shared: Path, name: str) -> None:
+    follow(shared, name, 13)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*CLIPS, "calm_crossing_256_full"])
+def test_whole_clips_are_the_golden_ones(shared: Path, name: str) -> None:
+    follow(shared, name, None)
+
+
+def batch_of(shared: Path, frames: int) -> None:
+    """The golden clip with two others that start later, so that the numbers of templates and tokens differ."""
+    case, events = load(shared, "calm_couple_256"), []
+    forced = case.golden["forced"]
+    reasoner = Scripted(case.own, case.answers)
+    tracker = ReasoningTrack(case.config, case.weights, reasoner, device="cpu")
+    state = tracker.start(case.frames[0], case.golden["boxes"][0], case.own, events.append)
+    others: dict[int, Any] = {}
+    boxes, beside = [], {1: [], 3: []}
+    for n in range(1, frames):
+        states = [state, *others.values()]
+        images = [case.frames[n], *(case.frames[n - start] for start in others)]
+        first, *rest = tracker.step(states, images)
+        boxes.append(first.box)
+        state.box = forced[n].copy()
+        for (start, other), answer in zip(others.items(), rest, strict=True):
+            beside[start].append(answer.box)
+            other.box = forced[n - start].copy()
+        if n in beside:  # no sentence, so it asks nothing of the scripted reasoner
+            others[n] = tracker.start(case.frames[0], forced[0], None)
+    check(case, boxes, events)
+    alone = ReasoningTrack(case.config, case.weights, device="cpu")
+    for start, found in beside.items():
+        alone.initialize(case.frames[0], forced[0])
+        for n, box in enumerate(found, 1):
+            np.testing.assert_allclose(np.asarray(alone.track(case.frames[n]).box), box, rtol=0, atol=0.001)
+            alone.box = forced[n]
+        assert len(found) == frames - 1 - start
+    assert tracker.end(state)["refreshes"] == [int(n) for n in case.golden["updates"] if n < frames]
+
+
+def test_a_batch_begins_as_one_at_a_time(shared: Path) -> None:
+    batch_of(shared, 12)
+
+
+@pytest.mark.slow
+def test_a_batch_is_as_one_at_a_time_to_the_end(shared: Path) -> None:
+    batch_of(shared, 60)

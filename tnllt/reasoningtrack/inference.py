@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from tnllt.errors import TnlltError
 from tnllt.reasoningtrack.folded import fold
 from tnllt.reasoningtrack.geometry import hann_window
+from tnllt.reasoningtrack.graphs import CudaGraphs
 from tnllt.reasoningtrack.network import Network
 from tnllt.reasoningtrack.text import Encoded
 from tnllt.sequence import Image
@@ -49,9 +51,13 @@ class Answer:
 
 
 class Engine:
-    """Runs a network on crops. Not for training: the network is changed in place."""
+    """Runs a network on crops. Not for training: the network is changed in place.
 
-    def __init__(self, network: Network, device: torch.device, dtype: torch.dtype, compile: str = "auto") -> None:
+    Args:
+        network: with its weights. cuda_graphs: on CUDA, record a forward pass of each shape once and replay it.
+    """
+
+    def __init__(self, network: Network, device: torch.device, dtype: torch.dtype, cuda_graphs: bool = True) -> None:
         self.network = fold(network.eval().requires_grad_(False).to(device, dtype))
         self.config = network.config
         self.device, self.dtype = device, dtype
@@ -59,6 +65,7 @@ class Engine:
         self._std = 255 * torch.tensor(_STD, device=device)
         self._window = torch.from_numpy(hann_window(self.config.side)).to(device)
         self._first = self.network.first_temporal()[0]
+        self._graphs = CudaGraphs(self._forward) if cuda_graphs and device.type == "cuda" else None
 
     @torch.inference_mode()
     def embed_text(self, text: Encoded) -> Tensor:
@@ -68,32 +75,54 @@ class Engine:
     @torch.inference_mode()
     def encode_templates(self, crops: Sequence[Image]) -> Tensor:
         """Crops uint8 (z, z, 3) -> (len(crops), n, C)."""
-        return self.network.encode_templates(self._images(crops)[None])[0]
+        with self._exact():
+            return self.network.encode_templates(self._normalised(self._pixels(crops))[None])[0]
 
     @torch.inference_mode()
     def predict(self, queries: Sequence[Query]) -> list[Answer]:
-        """One forward pass for all the queries; a shorter one is padded, and its padding is not looked at."""
-        prefixes = [torch.cat([self._first if q.temporal is None else q.temporal, q.text]) for q in queries]
-        prefix, prefix_mask = _stack(prefixes)
+        """One forward pass for all the queries; a shorter one is padded, and its padding is not looked at.
+
+        Raises:
+            TnlltError: the network's answer is not finite.
+        """
+        prefix, prefix_mask = _stack(
+            [torch.cat([self._first if q.temporal is None else q.temporal, q.text]) for q in queries]
+        )
         templates, template_mask = _stack([q.templates for q in queries])
-        mask = None
-        if prefix_mask is not None or template_mask is not None:
-            search_mask = torch.ones(len(queries), self.config.search_tokens, dtype=torch.bool)
-            parts = (_mask(prefix_mask, prefix), _mask(template_mask, templates), search_mask)
-            mask = torch.cat(parts, dim=1).to(self.device)
-        out = self.network.match(prefix, templates, self._images([q.search for q in queries]), mask)
-        boxes, scores = out.boxes(self._window)
-        # The tokens too: a fused relu may turn what is no number into 0.
-        largest = out.tokens.float().abs().amax(dim=(1, 2))
-        found = torch.cat([boxes, scores[:, None], largest[:, None]], dim=1).cpu().double().numpy()  # the only wait
+        inputs = (prefix, templates, self._pixels([q.search for q in queries]))
+        with self._exact():
+            if prefix_mask is not None or template_mask is not None:
+                search_mask = torch.ones(len(queries), self.config.search_tokens, dtype=torch.bool)
+                parts = (_mask(prefix_mask, prefix), _mask(template_mask, templates), search_mask)
+                answers, tokens = self._forward(*inputs, torch.cat(parts, dim=1).to(self.device))
+            else:
+                answers, tokens = self._forward(*inputs) if self._graphs is None else self._graphs(*inputs)
+        found = answers.cpu().double().numpy()  # the only wait for the device
         if not np.isfinite(found).all():
             raise TnlltError(f"the network's answer is not finite in {self.dtype}; use precision=bfloat16 or float32")
-        return [Answer(found[i, :4], float(found[i, 4]), out.tokens[i]) for i in range(len(queries))]
+        return [Answer(found[i, :4], float(found[i, 4]), tokens[i]) for i in range(len(queries))]
 
-    def _images(self, crops: Sequence[Image]) -> Tensor:
-        """uint8 crops -> normalised (B, 3, H, W), channels last in memory."""
-        pixels = torch.from_numpy(np.stack(crops)).to(self.device).float()
-        return ((pixels - self._mean) / self._std).to(self.dtype).permute(0, 3, 1, 2)
+    def _forward(
+        self, prefix: Tensor, templates: Tensor, pixels: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(B, 6): box, score, largest token (a fused relu may hide what is no number); and the tokens (B, 3, C)."""
+        out = self.network.match(prefix, templates, self._normalised(pixels), mask)
+        boxes, scores = out.boxes(self._window)
+        largest = out.tokens.float().abs().amax(dim=(1, 2))
+        return torch.cat([boxes, scores[:, None], largest[:, None]], dim=1), out.tokens
+
+    def _pixels(self, crops: Sequence[Image]) -> Tensor:
+        return torch.from_numpy(np.stack(crops)).to(self.device)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) -> (B, 3, H, W), channels last in memory."""
+        return ((pixels.float() - self._mean) / self._std).to(self.dtype).permute(0, 3, 1, 2)
+
+    def _exact(self) -> AbstractContextManager[object]:
+        """cuDNN would otherwise round float32 convolutions to TF32."""
+        if self.device.type != "cuda":
+            return nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def _stack(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:

@@ -20,7 +20,6 @@ from tnllt.reasoningtrack.network import Network
 from tnllt.reasoningtrack.reasoners import Reasoner, make_reasoner
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
-Compile: TypeAlias = Literal["auto", "on", "off"]
 
 #: Small weights that ship with the package, to see the tracker run; not those of any publication.
 DEMONSTRATION = Path(__file__).parent / "weights" / "tiny.safetensors"
@@ -31,7 +30,7 @@ def load_engine(
     weights: str | Path | Mapping[str, Tensor] | None,
     device: str,
     precision: str,
-    compile: str,
+    cuda_graphs: bool,
 ) -> tuple[Engine, dict[str, Any]]:
     """The network with its weights, and JSON-able facts about both.
 
@@ -40,8 +39,6 @@ def load_engine(
     """
     if precision not in get_args(Precision):
         raise UsageError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}")
-    if compile not in get_args(Compile):
-        raise UsageError(f"compile must be one of {', '.join(get_args(Compile))}, not {compile!r}")
     place = _device(device)
     facts: dict[str, Any] = {}
     own: dict[str, Any] = {}
@@ -57,7 +54,7 @@ def load_engine(
         network = Network(chosen)
     network.to_empty(device="cpu")
     load_strictly(network, tensors, source)
-    engine = Engine(network, place, getattr(torch, precision), compile)
+    engine = Engine(network, place, getattr(torch, precision), cuda_graphs)
     facts |= {"config": chosen.to_dict(), "device": _device_name(place), "precision": precision}
     return engine, facts | {"torch": torch.__version__, "threads": torch.get_num_threads()}
 

@@ -23,7 +23,7 @@ from tnllt.reasoningtrack.inference import Answer, Query
 from tnllt.reasoningtrack.memory import TemplateHistory, template_indices
 from tnllt.reasoningtrack.reasoners import Question, Reasoner, StaticReasoner, consult
 from tnllt.reasoningtrack.reasoners.trace import SCHEMA
-from tnllt.reasoningtrack.setup import Compile, Precision, load_engine, resolve_reasoner
+from tnllt.reasoningtrack.setup import Precision, load_engine, resolve_reasoner
 from tnllt.reasoningtrack.text import WordPiece
 from tnllt.sequence import Image
 from tnllt.tracking.tracker import Emit, Mode, Prediction, Tracker
@@ -79,7 +79,7 @@ class ReasoningTrack(Tracker):
         refresh_move: due where the corner moved further than min(H, W) / this.
         device: "cpu", "cuda", "cuda:1", or "auto": CUDA where there is one.
         precision: "float32", "bfloat16" or "float16".
-        compile: "auto", "on" or "off": CUDA graphs on CUDA (auto: on), `torch.compile` on the CPU (auto: off).
+        cuda_graphs: on CUDA, record the forward pass once and replay it.
         vocabulary: another BERT vocabulary than the bundled uncased one.
         history: folder for the template crops while a sequence is tracked (3 z^2 bytes a frame).
 
@@ -102,7 +102,7 @@ class ReasoningTrack(Tracker):
         refresh_move: float = 32.0,
         device: str = "auto",
         precision: Precision = "float32",
-        compile: Compile = "auto",
+        cuda_graphs: bool = True,
         vocabulary: str | Path | None = None,
         history: str | Path | None = None,
     ) -> None:
@@ -113,7 +113,7 @@ class ReasoningTrack(Tracker):
         self._released = compat == "released"
         self._interval, self._area, self._move = refresh_interval, refresh_area, refresh_move
         self._history = history
-        self._engine, self._facts = load_engine(config, weights, device, precision, compile)
+        self._engine, self._facts = load_engine(config, weights, device, precision, cuda_graphs)
         self.config: Config = self._engine.config
         self._words = WordPiece(self.config.text_length, vocabulary)
         self._reasoner = resolve_reasoner(reasoner, reasoner_options, prompt, compat)
