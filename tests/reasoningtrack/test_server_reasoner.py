@@ -445,6 +445,11 @@ def test_addresses_that_cannot_be_meant(spec, says):
         make_reasoner(spec)
 
 
-def test_unknown_options_are_refused():
-    with pytest.raises(UsageError, match="tiemout"):
-        make_reasoner("openai:http://127.0.0.1:1", tiemout=3)
+@pytest.mark.parametrize(
+    "options",
+    [{"tiemout": 3}, {"timeout": "soon"}, {"image_format": "gif"}, {"compat": "theirs"}, {"n": 1.5}, {"url": "x"}],
+)
+def test_options_that_cannot_be_meant_are_refused_by_name(options):
+    with pytest.raises(UsageError, match=next(iter(options))):
+        make_reasoner("openai:http://127.0.0.1:1", **options)
+    assert make_reasoner("openai:http://127.0.0.1:1", timeout="3", n="2").info()["sampling"]["n"] == 2

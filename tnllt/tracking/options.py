@@ -91,7 +91,7 @@ def convert(value: Any, hint: Any) -> Any:
     if origin is Literal:
         return _first(a for a in arguments if str(a) == str(value))
     if isinstance(origin, type) and issubclass(origin, enum.Enum):
-        return _first((m for m in origin if value is m or str(value) in (str(m.value), m.name)))
+        return _first(m for m in origin if value is m or str(value) in (str(m.value), m.name))
     if origin is type(None):
         return _one_of(value is None or (isinstance(value, str) and value.lower() in _NONE), None)
     if origin in (bool, int, float, str, Path):
@@ -125,7 +125,7 @@ def _convert_scalar(value: Any, kind: type) -> Any:
         text = str(value).lower()
         return _one_of(text in _TRUE + _FALSE, text in _TRUE)
     if kind in (int, float):
-        if isinstance(value, bool):
+        if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
             raise _Mismatch
         try:
             return kind(value.replace("_", "") if isinstance(value, str) else value)

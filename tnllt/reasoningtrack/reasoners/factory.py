@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from importlib import import_module
 from typing import Any
 
 from tnllt.errors import UsageError
 from tnllt.reasoningtrack.reasoners.base import Reasoner, StaticReasoner
+from tnllt.tracking.options import check_options
 
 _MAKERS = {"openai": ("server", "ServerReasoner"), "transformers": ("local", "LocalReasoner")}
 KINDS = ("static", "openai:URL", "transformers:PATH", "replay:FILE")
@@ -22,7 +22,8 @@ def make_reasoner(spec: str, **options: Any) -> Reasoner:
             `model`, `timeout`, `retries`, `cache`, ... `static` and `replay` need none and ignore them.
 
     Raises:
-        UsageError: unknown kind, missing URL or path, or an option that this kind does not have.
+        UsageError: unknown kind, missing URL or path, an option that this kind does not have, or a value of another
+            type.
     """
     kind, _, place = spec.partition(":")
     if kind == "static" and not place:
@@ -35,9 +36,8 @@ def make_reasoner(spec: str, **options: Any) -> Reasoner:
         return ReplayReasoner(place)
     module, name = _MAKERS[kind]
     maker = getattr(import_module(f"tnllt.reasoningtrack.reasoners.{module}"), name)
-    known = [name for name in inspect.signature(maker).parameters if name not in ("self", "url", "path")]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise UsageError(f"reasoner {kind} has no option {', '.join(unknown)}; it has {', '.join(known)}")
-    reasoner: Reasoner = maker(place, **options)
+    where = "url" if kind == "openai" else "path"
+    if where in options:
+        raise UsageError(f"reasoner {kind} has its {where} behind the colon, not as an option")
+    reasoner: Reasoner = maker(**check_options(maker, {where: place, **options}))
     return reasoner

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tnllt.errors import DataError, MissingExtraError, UsageError
 from tnllt.reasoningtrack.reasoners.base import ReasonerError, Reasoning
@@ -36,6 +36,7 @@ class LocalReasoner:
         MissingExtraError: without the extra `vlm`. DataError: no such model.
     """
 
+    name: ClassVar[str] = "reasoner transformers"
     concurrency = 1
 
     def __init__(

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
 from tnllt.errors import MissingExtraError, UsageError
@@ -57,6 +57,8 @@ class ServerReasoner:
     Raises:
         UsageError: not an http(s) URL. MissingExtraError: without the extra `vlm`.
     """
+
+    name: ClassVar[str] = "reasoner openai"
 
     def __init__(
         self,

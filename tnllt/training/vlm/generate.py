@@ -53,7 +53,7 @@ def formed_fraction(model: Any, processor: Any, records: Sequence[PairRecord], m
 
 
 def stop_when_formed(
-    processor: Any, records: Sequence[PairRecord], target: float, every: int, samples: int = 16, max_tokens: int = 512
+    processor: Any, records: Sequence[PairRecord], target: float, every: int, samples: int = 32, max_tokens: int = 512
 ) -> Any:
     """A callback that ends training once `target` of the sampled answers are well formed.
 
