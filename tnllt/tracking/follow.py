@@ -18,7 +18,6 @@ from tnllt.tracking.gauge import IDLE, READING, STARTING, TRACKING, Gauge
 from tnllt.tracking.readahead import ReadAhead
 from tnllt.tracking.tracker import Emit, Mode, Prediction, SupportsBatch, Tracker
 
-
 #: What a tracker may raise: code that ends its process by `sys.exit` must not end a run.
 FAULTS = (Exception, SystemExit)
 
