@@ -20,6 +20,16 @@ PATTERNS: dict[str, str] = {
     "halved": "{kind} that is half {main} and half {second}",
 }
 
+#: Kinds that a change of proportions or a small size makes hard to tell apart.
+_ALIKE = (
+    {"square", "rectangle", "diamond"},
+    {"circle", "oval", "leaf"},
+    {"pentagon", "hexagon"},
+    {"flower", "gear"},
+    {"person", "walking person", "robot"},
+    {"car", "truck", "bus"},
+)
+
 #: Outlines of patches, and the word for each.
 PATCHES = ("round", "long", "ragged", "angular")
 
@@ -146,7 +156,7 @@ def relative(rng: np.random.Generator, look: Look, how: str, files: list[str], c
         return replace(look, pattern=pattern, second=second, seed=seed)
     if how == "shape" or not colour:
         names = SHAPES if look.family == "shape" else OBJECTS
-        alike = {"person", "walking person"} if look.kind in ("person", "walking person") else {look.kind}
+        alike = next((group for group in _ALIKE if look.kind in group), {look.kind})
         return replace(look, kind=_choice(rng, [k for k in names if k not in alike]), seed=seed)
     main = _choice(rng, [c for c in distinct(look.main) if c != look.second] or list(distinct(look.main)))
     second = look.second if not look.second or look.second in distinct(main, 30) else _choice(rng, distinct(main))

@@ -228,8 +228,8 @@ class _Planner:
         sideways = np.abs(away[:, 0]) >= np.abs(away[:, 1])
         names = np.where(
             sideways,
-            np.where(away[:, 0] < 0, "on the left", "on the right"),
-            np.where(away[:, 1] < 0, "at the top", "at the bottom"),
+            np.where(away[:, 0] < 0, "left", "right"),
+            np.where(away[:, 1] < 0, "upper", "lower"),
         )
         return tuple(str(n) for n in names)
 
@@ -240,7 +240,7 @@ class _Planner:
         rng, look = self.crowd_rng, cast.target[0][1]
         files = list(self.library.emoji) if look.family == "emoji" else list(self.library.files)
         looks = []
-        for _ in range(8):
+        for _ in range(6):
             other = relative(rng, look, "shape", files, not grey)
             if look.family == "patch":  # the same picture's grain, another cut
                 other = Look("patch", other.kind, look.main, "", "plain", look.material, False, other.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
 Points = NDArray[np.float64]
+Affine = tuple[float, float, float, float, float, float]
 Region = tuple[float, float, float, float]
 WAVES = 2 * np.pi / (0.9 * SIDE)  #: wave number of deformations, per raster pixel
 
@@ -84,37 +86,48 @@ def render(
     return Rendered(canvas.image, box, bool(plan.present[index]), canvas.mask)
 
 
-def _joined(view: Matrix, inner: Matrix) -> Matrix:
-    """view after inner, both (2, 3)."""
-    return np.concatenate([view[:, :2] @ inner[:, :2], (view[:, :2] @ inner[:, 2] + view[:, 2])[:, None]], axis=1)
+def _joined(view: Matrix, inner: Matrix) -> Affine:
+    """view after inner, both (2, 3); view only scales and shifts. Plain numbers: this runs for every sprite drawn."""
+    (sx, _, tx), (_, sy, ty) = view.tolist()
+    (a, b, c), (d, e, f) = inner.tolist()
+    return sx * a, sx * b, sx * c + tx, sy * d, sy * e, sy * f + ty
 
 
-def _level(count: int, matrix: Matrix) -> int:
+def _level(count: int, matrix: Affine) -> int:
     """Which halving of a raster to draw, so that at most 1.5 of its pixels fall on one."""
-    shrink = np.sqrt(abs(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]))
-    return int(np.clip(np.floor(np.log2(1 / max(shrink, 1e-6)) + 0.42), 0, count - 1))
+    a, b, _, d, e, _ = matrix
+    shrink = math.sqrt(max(abs(a * e - b * d), 1e-12))
+    return min(max(math.floor(0.42 - math.log2(shrink)), 0), count - 1)
 
 
-def _pixel(matrix: Matrix, ratio: tuple[float, float] = (1, 1)) -> Matrix:
-    """From continuous coordinates (pixel centres at one half) to OpenCV's (at whole numbers), scaled source."""
-    out = matrix.copy()
-    out[:, 0] *= ratio[0]
-    out[:, 1] *= ratio[1]
-    out[:, 2] += out[:, :2].sum(axis=1) * 0.5 - 0.5
-    return out
+def _pixel(matrix: Affine, along: float, down: float, left: int = 0, top: int = 0) -> Matrix:
+    """From continuous coordinates (pixel centres at one half) to OpenCV's (at whole numbers).
+
+    Args:
+        along, down: by how much the source was made smaller, in width and height.
+        left, top: the corner of what is drawn.
+    """
+    a, b, c, d, e, f = matrix
+    a, b, d, e = a * along, b * down, d * along, e * down
+    return np.array([[a, b, c + (a + b) / 2 - 0.5 - left], [d, e, f + (d + e) / 2 - 0.5 - top]])
+
+
+def _reach(matrix: Affine, pad: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of a raster drawn under the matrix, with a border of pad pixels."""
+    a, b, c, d, e, f = matrix
+    a, b, d, e = a * SIDE, b * SIDE, d * SIDE, e * SIDE
+    left, right = c + min(a, 0.0) + min(b, 0.0), c + max(a, 0.0) + max(b, 0.0)
+    top, bottom = f + min(d, 0.0) + min(e, 0.0), f + max(d, 0.0) + max(e, 0.0)
+    return math.floor(left) - pad, math.floor(top) - pad, math.ceil(right) + pad, math.ceil(bottom) + pad
 
 
 def _background(plan: ScenePlan, index: int, view: Matrix, width: int, height: int) -> Picture:
     levels = plan.backdrop()
     matrix = _joined(view, plan.background[index])
     level = levels[_level(len(levels), matrix)]
-    ratio = (levels[0].shape[1] / level.shape[1], levels[0].shape[0] / level.shape[0])
-    return np.asarray(
-        cv2.warpAffine(
-            level, _pixel(matrix, ratio), (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-        ),
-        np.uint8,
-    )
+    (h, w), (rows, columns) = levels[0].shape[:2], level.shape[:2]
+    local = _pixel(matrix, w / columns, h / rows)
+    return _u8(cv2.warpAffine(level, local, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
 
 
 def paint(image: Picture, layers: tuple[Layer, ...], library: Library) -> Picture:
@@ -156,36 +169,27 @@ def _draw(canvas: _Canvas, library: Library, layer: Layer, index: int) -> None:
         return
     matrix = _joined(canvas.view, layer.matrix[index])
     height, width = canvas.image.shape[:2]
-    streak = layer.blur[index] * canvas.scale if layer.blur is not None else None
+    streak = layer.blur[index] * canvas.scale if layer.blur is not None and layer.blur[index].any() else None
     pad = 2 + (int(np.abs(streak).max() / 2) + 1 if streak is not None else 0)
-    corners = np.array([[0, 0], [SIDE, 0], [0, SIDE], [SIDE, SIDE]]) @ matrix[:, :2].T + matrix[:, 2]
-    low = np.floor(corners.min(axis=0)).astype(int) - pad
-    high = np.ceil(corners.max(axis=0)).astype(int) + pad
-    if low[0] >= width or low[1] >= height or high[0] <= 0 or high[1] <= 0:
+    left, top, right, bottom = _reach(matrix, pad)
+    if left >= width or top >= height or right <= 0 or bottom <= 0:
         return
     keep = pad if streak is not None else 0  # a streak at the border needs what lies beyond it
-    low = np.maximum(low, -keep)
-    high = np.minimum(high, (width + keep, height + keep))
+    left, top, right, bottom = max(left, -keep), max(top, -keep), min(right, width + keep), min(bottom, height + keep)
     levels = layer.rasters(library, index)
-    which = _level(len(levels), matrix)
-    raster = levels[which]
+    raster = levels[_level(len(levels), matrix)]
     ratio = SIDE / raster.shape[0]
     if layer.wave is not None:
         raster = _bent(raster, layer.wave[index], ratio)
-    local = _pixel(matrix, (ratio, ratio))
-    local[:, 2] -= low
-    size = (int(high[0] - low[0]), int(high[1] - low[1]))
-    patch = np.asarray(cv2.warpAffine(raster, local, size, flags=cv2.INTER_LINEAR), np.uint8)
+    local = _pixel(matrix, ratio, ratio, left, top)
+    patch = _u8(cv2.warpAffine(raster, local, (right - left, bottom - top), flags=cv2.INTER_LINEAR))
     if streak is not None:
         patch = smear(patch, streak)
-    x0, y0 = max(-int(low[0]), 0), max(-int(low[1]), 0)
-    patch = patch[
-        y0 : y0 + min(int(high[1]), height) - max(int(low[1]), 0),
-        x0 : x0 + min(int(high[0]), width) - max(int(low[0]), 0),
-    ]
+    x, y = max(left, 0), max(top, 0)
+    patch = patch[y - top : min(bottom, height) - top, x - left : min(right, width) - left]
     if opacity < 1:
-        patch = np.asarray(cv2.convertScaleAbs(patch, alpha=opacity), np.uint8)
-    _blend(canvas, patch, max(int(low[0]), 0), max(int(low[1]), 0), layer.role)
+        patch = _u8(cv2.convertScaleAbs(patch, alpha=opacity))
+    _blend(canvas, patch, x, y, layer.role)
 
 
 def _blend(canvas: _Canvas, patch: Picture, x: int, y: int, role: str) -> None:
@@ -195,7 +199,8 @@ def _blend(canvas: _Canvas, patch: Picture, x: int, y: int, role: str) -> None:
         return
     under = canvas.image[y : y + rows, x : x + columns]
     alpha = patch[..., 3]
-    rest = cv2.merge([255 - alpha] * 3)
+    clear = cv2.bitwise_not(alpha)
+    rest = cv2.merge([clear, clear, clear])
     canvas.image[y : y + rows, x : x + columns] = cv2.add(cv2.multiply(under, rest, scale=1 / 255.0), patch[..., :3])
     if canvas.mask is not None and role != "shade":
         where = canvas.mask[y : y + rows, x : x + columns]

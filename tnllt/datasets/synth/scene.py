@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tnllt.datasets.synth.sources import Library
 
 Picture = NDArray[np.uint8]
+_RAMP = np.linspace(0, 1, 256)[:, None]
 FADE = 8  #: frames in which one look gives way to the next
 
 
@@ -51,6 +52,8 @@ class Layer:
 
     def rasters(self, library: Library, index: int) -> tuple[Picture, ...]:
         """Premultiplied RGBA rasters of frame `index`, halved again and again."""
+        if len(self.looks) == 1:
+            return library.sprite(self.looks[0][1]).levels
         for (_, before), (first, after) in zip(self.looks, self.looks[1:], strict=False):
             share = (index - first) / FADE + 0.5
             if 0 < share < 1:
@@ -75,7 +78,8 @@ class ScenePlan:
         present: (T,) bool, at least a twentieth of the target shows.
         attributes: {name: bool}, TNLLT's 15.
         phrases: (first frame, noun phrase that is true from there on).
-        place: per frame "", "on the left", ...: told where a distractor looks exactly alike.
+        place: per frame "left", "right", "upper" or "lower", as seen from a distractor that looks exactly alike; None
+            where there is none.
         template: sentence around the phrase (`cast.say`).
         wrong: a sentence that is true of a distractor (or of nothing) and never of the target.
     """
@@ -131,7 +135,7 @@ class ScenePlan:
         """The sentence that is true of the target in frame `index`, in the words of `language`."""
         phrase = [p for first, p in self.phrases if index >= first][-1]
         place = self.place[index] if self.place is not None else ""
-        return say(self.template, f"{phrase} {place}".strip())
+        return say(self.template, f"{place} {phrase}".strip())
 
     @cached_property
     def descriptions(self) -> tuple[str, ...]:
@@ -146,7 +150,7 @@ class ScenePlan:
     def tone(self, index: int) -> NDArray[np.uint8]:
         """Light of frame `index` as a table (1, 256, 3)."""
         gain = self.facts.light[index] * self.balance[min(index, len(self.balance) - 1)]
-        curve = np.linspace(0, 1, 256)[:, None] ** self.gamma * 255 * gain
+        curve = _RAMP**self.gamma * 255 * gain
         return np.asarray(np.clip(curve, 0, 255)[None], np.uint8)
 
     def backdrop(self) -> tuple[Picture, ...]:

@@ -82,6 +82,18 @@ _BAD_NAMES = (
     "PLAYING",
     "CURLY",
     "DIVISION",
+    *(
+        "BREAST-FEEDING",
+        "JUGGLING",
+        "MASSAGE",
+        "HAIRCUT",
+        "DEPARTURE",
+        "ARRIVING",
+        "WARDS",
+        " OFF",
+        "FLAG IN",
+        "CHARACTER",
+    ),
 )
 
 

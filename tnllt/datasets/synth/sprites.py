@@ -107,7 +107,7 @@ def _painted(look: Look, library: Library, rng: np.random.Generator) -> NDArray[
             )
             shift = rng.uniform(-9, 9, 3) if role in ("main", "second") else np.zeros(3)
             palette[index] = (*np.clip(np.array(rgb) + shift, 0, 255).astype(int), 255)
-    rgba = cv2.resize(palette[label], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    rgba = cv2.resize(cv2.LUT(cv2.merge([label] * 4), palette[None]), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     light = _shading(rng)
     if look.material >= 0:
         light = light * library.grain(look.material, SIDE, rng)
@@ -120,14 +120,16 @@ def _paint_pattern(
     """Paints the second colour over parts of the first."""
     side = label.shape[0]
     low, high = outline.min(0), outline.max(0)
-    ys, xs = np.mgrid[0:side, 0:side].astype(np.float32)
+    xs = np.arange(side, dtype=np.float32)[None]
+    ys = xs.T
     if pattern == "bordered":
         inner = cv2.erode(
             (label == 1).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=side // 22, borderValue=0
         )
         where = (label == 1) & (inner == 0)
     elif pattern == "halved":
-        where = (xs > (low[0] + high[0]) / 2) if rng.random() < 0.5 else (ys > (low[1] + high[1]) / 2)
+        sideways = rng.random() < 0.5
+        where = np.broadcast_to(xs > (low[0] + high[0]) / 2 if sideways else ys > (low[1] + high[1]) / 2, label.shape)
     else:
         period = side / rng.uniform(6.0, 7.5)
         angle = rng.uniform(0, np.pi) if pattern == "striped" else 0.0
@@ -144,7 +146,8 @@ def _paint_pattern(
 
 def _shading(rng: np.random.Generator) -> NDArray[np.float32]:
     """A soft light from one side, (SIDE, SIDE), about 1."""
-    ys, xs = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
+    xs = np.linspace(-1, 1, SIDE, dtype=np.float32)[None]
+    ys = xs.T
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.28)
     field = 1 + strength * (xs * np.cos(angle) + ys * np.sin(angle))
     return np.asarray(field - rng.uniform(0, 0.25) * (xs * xs + ys * ys), np.float32)
