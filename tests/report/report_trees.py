@@ -14,7 +14,9 @@ SIZE = (144, 256)  # height, width
 SENTENCE = "the small bright box that drifts over the dark noise"
 #: Names and sentences that try to break out of wherever they are put.
 HOSTILE_TRACKERS = ("<img src=x onerror=hurt()>", "=1+1", "q\"uo'te & \u202egnp.exe", "x" * 200)
-HOSTILE_SENTENCE = "</script><script>window.hurt = 1</script><!-- " + "\u202e" + "]]> ${x} \\input{/etc/passwd} " + "y" * 10_000
+HOSTILE_SENTENCE = (
+    "</script><script>window.hurt = 1</script><!-- " + "\u202e" + "]]> ${x} \\input{/etc/passwd} " + "y" * 10_000
+)
 
 
 def picture(box: np.ndarray, number: int, present: bool = True) -> np.ndarray:

@@ -74,7 +74,8 @@ def _rule(step: Step, number: int, k: int, metrics: Seq[Metric], touched: Seq[To
         best = int(np.abs(own).argmax())
         some = sorted(touched, key=lambda t: -abs(t.contribution[best]))[:top]
         names = [
-            f"{printable(_short(t.sequence))} ({_fate(t)}{_signed(float(t.contribution[best]))}, {_frames(t.frames)})"
+            f"{printable(_short(t.sequence))} "
+            f"({_fate(t, best)}{_signed(float(t.contribution[best]))}, {_frames(t.frames)})"
             for t in some
         ]
         more = f" and {len(touched) - len(some)} more" if len(touched) > len(some) else ""
@@ -85,8 +86,8 @@ def _rule(step: Step, number: int, k: int, metrics: Seq[Metric], touched: Seq[To
     return lines
 
 
-def _fate(touched: Touched) -> str:
-    before, after = touched.kept
+def _fate(touched: Touched, metric: int) -> str:
+    before, after = touched.kept[:, metric].tolist()
     if before == after:
         return ""
     return "now counted, " if after else "no longer counted, "
@@ -132,7 +133,8 @@ def explanation_json(found: Explanation, names: tuple[str, str]) -> dict[str, An
                         "frames": sum(t.frames for t in s.touched.get(tracker, ())),
                         "sequences": [
                             {"sequence": t.sequence, "frames": t.frames, "before": table(t.before),
-                             "after": table(t.after), "kept": list(t.kept), "contribution": table(t.contribution)}
+                             "after": table(t.after), "kept": dict(zip(metrics, t.kept.T.tolist(), strict=True)),
+                             "contribution": table(t.contribution)}
                             for t in s.touched.get(tracker, ())
                         ],
                     }

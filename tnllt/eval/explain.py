@@ -45,7 +45,7 @@ class Touched:
         sequence: its name.
         frames: frames that pass other thresholds than before, or leave or enter the count.
         before, after: the sequence's own score per metric; NaN where refused.
-        kept: whether it enters the mean before and after.
+        kept: (2, metric) whether it enters the mean before and after.
         contribution: what it adds to the tracker's mean score, per metric.
     """
 
@@ -53,7 +53,7 @@ class Touched:
     frames: int
     before: Array
     after: Array
-    kept: tuple[bool, bool]
+    kept: NDArray[np.bool_]
     contribution: Array
 
 
@@ -238,7 +238,7 @@ def _touched(rescorer: Rescorer, before: Scores, after: Scores, metrics: Seq[Met
         listed = [
             Touched(
                 before.sequences[s], int(frames[s]), values[0][k, s], values[1][k, s],
-                (bool(kept[0][k, s].any()), bool(kept[1][k, s].any())), share[1][k, s] - share[0][k, s],
+                np.stack([kept[0][k, s], kept[1][k, s]]), share[1][k, s] - share[0][k, s],
             )
             for s in np.flatnonzero(moved[k].any(axis=-1) | (frames > 0))
         ]  # fmt: skip

@@ -1,0 +1,221 @@
+"""The gap between two protocols, taken apart exactly; reported scores and folders traced back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tnllt.cli.eval import cli
+from tnllt.errors import UsageError
+from tnllt.eval import evaluate
+from tnllt.eval.claims import find_claim, parse_claim
+from tnllt.eval.explain import Rescorer, explain
+from tnllt.eval.folder_gap import folder_gap, related
+from tnllt.eval.metrics import CURVE_METRICS
+from tnllt.eval.protocol import RULES
+from tnllt.eval.protocols import PROTOCOLS
+from tnllt.eval.rule_text import protocol_card, rule_text
+from tnllt.sequence import Annotation, Sequence, Trajectory
+
+
+def world(seed: int = 0, count: int = 8) -> tuple[list[Sequence], dict[str, dict[str, Trajectory]]]:
+    """Sequences with everything that rules act on: absences, boxes over the border, NaN, broken results."""
+    rng = np.random.default_rng(seed)
+    sequences, results = [], {"good": {}, "bad": {}}
+    for s in range(count):
+        length = 40 + s
+        truth = np.c_[rng.uniform(-5, 80, (length, 2)), rng.uniform(10, 40, (length, 2))].round(s % 3)
+        present = rng.random(length) > (0.2 if s % 2 else 0.0)
+        if s == 6:
+            present[0] = False
+        if s == 3:
+            truth[7:9, 2:] = 0
+        if s == 5:
+            truth[4] = np.nan
+        sequences.append(Sequence(f"s{s}", Annotation(truth, present), dataset="toy"))
+        for name, noise in (("good", 3.0), ("bad", 15.0)):
+            boxes = np.nan_to_num(truth, nan=20.0) + rng.normal(0, noise, truth.shape)
+            boxes[:, 2:] = np.maximum(boxes[:, 2:], 1)
+            if name == "bad":
+                boxes[11, 2] = 0
+                if s == 6:
+                    boxes[1:] += 500  # lost from the start
+            results[name][f"s{s}"] = Trajectory(boxes)
+    return sequences, results
+
+
+PAIRS = [("tnllt", name) for name in PROTOCOLS if name != "tnllt"]
+PAIRS += [("stark", "lorat"), ("pysot", "got10k"), ("trackingnet", "strict"), ("pytracking-uav", "tnllt")]
+
+
+@pytest.mark.parametrize(("a", "b"), PAIRS)
+def test_the_parts_sum_to_the_gap(a: str, b: str) -> None:
+    sequences, results = world()
+    found = explain(sequences, results, a, b)
+    left, right = (evaluate(sequences, results, p) for p in (a, b))
+    for m, metric in enumerate(CURVE_METRICS):
+        assert np.array_equal(found.score_a[:, m], left.score(metric))
+        assert np.array_equal(found.score_b[:, m], right.score(metric))
+    total = np.sum([step.contribution for step in found.steps], axis=0)
+    assert np.abs(total - found.gap).max() < 1e-12
+    assert found.residual < 1e-12
+    assert [s.rule for s in found.steps] == list(PROTOCOLS[a].differences(PROTOCOLS[b]))
+    for step in found.steps:
+        for k, tracker in enumerate(found.trackers):
+            if step.rule in ("drop_zero_curves", "refuse_nan_annotation", "refuse_nan_overlap"):
+                continue  # these move the number of sequences, and with it the share of every one
+            parts = sum((t.contribution for t in step.touched[tracker]), start=np.zeros(3))
+            if all((t.kept[0] == t.kept[1]).all() for t in step.touched[tracker]):
+                assert np.abs(parts - step.contribution[k]).max() < 1e-12, step.rule
+
+
+def test_alone_and_last_are_what_they_say() -> None:
+    from dataclasses import replace
+
+    sequences, results = world()
+    found = explain(sequences, results, "tnllt", "lorat")
+    a, b = PROTOCOLS["tnllt"], PROTOCOLS["lorat"]
+    for step in found.steps:
+        alone = evaluate(sequences, results, replace(a, **{step.rule: getattr(b, step.rule)}), allow_short=True)
+        without = evaluate(sequences, results, replace(b, **{step.rule: getattr(a, step.rule)}), allow_short=True)
+        for m, metric in enumerate(CURVE_METRICS):
+            assert step.alone[:, m] == pytest.approx(alone.score(metric) - found.score_a[:, m], abs=1e-14)
+            assert step.last[:, m] == pytest.approx(found.score_b[:, m] - without.score(metric), abs=1e-14)
+    assert any(step.order_matters for step in found.steps)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_rescoring_measures_again_wherever_a_rule_can_act(name: str) -> None:
+    """Any one rule of any protocol put into the official one: the shortcut gives what scoring gives."""
+    from dataclasses import replace
+
+    sequences, results = world(seed=3)
+    rescorer = Rescorer(sequences, results, allow_short=True)
+    for rule in PROTOCOLS["tnllt"].differences(PROTOCOLS[name]):
+        mixed = replace(PROTOCOLS["tnllt"], **{rule: getattr(PROTOCOLS[name], rule)})
+        plain = evaluate(sequences, results, mixed, allow_short=True)
+        for metric in CURVE_METRICS:
+            assert np.array_equal(rescorer.scores(mixed).score(metric), plain.score(metric)), rule
+
+
+def test_frames_and_sequences_are_named() -> None:
+    sequences, results = world()
+    found = explain(sequences, results, "tnllt", "stark")
+    absent = next(s for s in found.steps if s.rule == "absent")
+    away = {s.name: int((~s.present).sum()) for s in sequences if s.present is not None and not s.present.all()}
+    for tracker in found.trackers:
+        assert {t.sequence for t in absent.touched[tracker]} <= set(away)
+        assert all(0 < t.frames <= away[t.sequence] for t in absent.touched[tracker])
+    dropped = next(s for s in found.steps if s.rule == "drop_zero_curves")
+    assert [t.sequence for t in dropped.touched["bad"] if t.kept[:, 0].tolist() == [False, True]] == ["s6"]
+
+
+def test_every_rule_has_words() -> None:
+    for rule in RULES:
+        assert rule_text(rule).why, rule
+        assert rule_text(rule).label != rule
+    for protocol in PROTOCOLS.values():
+        for rule, _, value, _ in protocol_card(protocol):
+            assert value and value not in ("True", "False"), rule
+
+
+def test_a_claimed_score_is_found() -> None:
+    sequences, results = world()
+    wanted = float(evaluate(sequences, results, "got10k").score("normalized_precision")[0])
+    matches = find_claim(sequences, results, parse_claim(f"{wanted:.4f}"))
+    fits = [(m.tracker, m.protocol, m.metric, m.round) for m in matches if m.fit]
+    assert fits == [("good", "got10k", "normalized_precision", "none")]
+    saved = float(evaluate(sequences, results, "tnllt", round="trunc").score("success")[0])
+    matches = find_claim(sequences, results, parse_claim(f"{100 * saved:.3f}"))
+    assert ("good", "tnllt", "success", "trunc") in [
+        (m.tracker, m.protocol, m.metric, m.round) for m in matches if m.fit
+    ]
+    nothing = find_claim(sequences, results, parse_claim("0.99999"))
+    assert not any(m.fit for m in nothing)
+    assert nothing[0].distance == min(m.distance for m in nothing)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit"),
+    [("0.559", 0.559, 0.001), (".56", 0.56, 0.01), ("55.9", 0.559, 0.001), ("55.9%", 0.559, 0.001), ("56", 0.56, 0.01)],
+)
+def test_claims_as_people_write_them(text: str, value: float, unit: float) -> None:
+    claim = parse_claim(text)
+    assert (claim.value, claim.unit) == pytest.approx((value, unit))
+
+
+@pytest.mark.parametrize("text", ["", "high", "-0.5", "155", "0.5.5", "nan", "100.1%"])
+def test_claims_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_claim(text)
+
+
+def test_two_folders() -> None:
+    sequences, results = world()
+    first = results["good"]
+    second = {n: Trajectory(np.rint(t.boxes)) for n, t in first.items()}
+    second["s2"] = Trajectory(first["s2"].boxes)
+    found = folder_gap(sequences, first, second, "tnllt")
+    assert found.relations == {"rounded to integers": 7, "identical": 1}
+    total = sum((d.contribution for d in found.differences), start=np.zeros(3))
+    assert total == pytest.approx(found.second - found.first, abs=1e-12)
+
+
+def test_relations_of_files() -> None:
+    boxes = np.random.default_rng(0).uniform(1, 90, (30, 4))
+    assert related(boxes, boxes) == ("identical", 0)
+    assert related(boxes, np.trunc(boxes))[0] == "truncated to integers"
+    assert related(np.rint(boxes), boxes)[0] == "the first rounded to integers"
+    assert related(boxes, boxes + np.array([1, 1, 0, 0]))[0] == "x and y one pixel higher"
+    assert related(boxes, np.concatenate([boxes[:1], boxes[:-1]]))[0] == "one frame later"
+    assert related(boxes, boxes[:-3]) == ("-3 rows", 3)
+    assert related(boxes, boxes.round(2))[0].startswith("equal to within")
+    assert related(boxes, boxes[::-1])[0] == "other boxes"
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_command_on_a_release(release: Path) -> None:
+    from conftest import arguments
+
+    text = run("explain", "lasot", "stark", *arguments(release), "--trackers", "SiamFC")
+    assert "SiamFC" in text and "Frames without the target" in text and "gap" in text
+    table = json.loads(run("explain", "tnllt", "lorat", *arguments(release), "--format", "json"))
+    for own in table["trackers"].values():
+        for metric, gap in own["gap"].items():
+            assert sum(rule["contribution"][metric] for rule in own["rules"]) == pytest.approx(gap, abs=1e-12)
+    assert "is what these give" in run("explain", "--claimed", "0.746", *arguments(release))
+    folders = str(release / "results")
+    assert "identical" in run("explain", folders, folders, *arguments(release), "--trackers", "SiamFC")
+
+
+@pytest.mark.parametrize("arguments", [["explain"], ["explain", "lasot"], ["explain", "lasot", "nonsense"]])
+def test_commands_that_cannot_be_meant(arguments: list[str]) -> None:
+    with pytest.raises(UsageError):
+        CliRunner().invoke(cli, arguments, catch_exceptions=False, standalone_mode=False)
+
+
+@pytest.mark.parametrize("other", ["stark", "pytracking"])
+def test_real_trackers_on_lasot(shared: Path, other: str) -> None:
+    lasot = shared / "data" / "lasot"
+    text = run(
+        "explain", "lasot", other, "--dataset", "lasot", "--annos", str(lasot / "annos"), "--results",
+        str(lasot / "results"), "--format", "json",
+    )  # fmt: skip
+    table = json.loads(text)
+    assert set(table["trackers"]) == {"ATOM", "DiMP50", "SiamFC"}
+    assert table["residual"] < 1e-12
+    for own in table["trackers"].values():
+        for metric, gap in own["gap"].items():
+            assert abs(sum(rule["contribution"][metric] for rule in own["rules"]) - gap) < 1e-12
+        absent = next(rule for rule in own["rules"] if rule["rule"] == "absent")
+        assert len(absent["sequences"]) == 164 and absent["frames"] == 18_346
+        assert absent["contribution"]["normalized_precision"] == pytest.approx(0.0262103, abs=1e-6)

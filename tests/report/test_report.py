@@ -1,0 +1,140 @@
+"""The report's file: its numbers are the scores', its size is bounded, overlaps are packed within half a level."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import arguments
+
+from tnllt.cli.eval import cli
+from tnllt.errors import DataError
+from tnllt.eval import evaluate
+from tnllt.eval.report import write_report
+from tnllt.eval.report.build import Material, frame_overlaps, page_data
+from tnllt.eval.report.overlaps import LEVELS, pack, unpack
+from tnllt.eval.report.pictures import worst_frames
+from tnllt.eval.report.write import embed
+from tnllt.sequence import Annotation, Sequence, Trajectory
+
+
+def embedded(path: Path, key: str) -> dict:
+    page = path.read_text("utf-8")
+    start = page.index(f'<script type="application/json" id="{key}">') + len(
+        f'<script type="application/json" id="{key}">'
+    )
+    return json.loads(page[start : page.index("</script>", start)])
+
+
+@pytest.fixture(scope="module")
+def made(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made")
+    for command in (["report"], ["--no-plots"]):
+        given = [*command, *arguments(release), "--out", str(out)]
+        result = CliRunner().invoke(cli, given, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    return out
+
+
+def test_the_embedded_scores_are_scores_json(made: Path) -> None:
+    assert embedded(made / "report.html", "scores") == json.loads((made / "scores.json").read_text("utf-8"))
+
+
+def test_what_the_page_shows_is_scores_json(made: Path) -> None:
+    scores, data = (embedded(made / "report.html", key) for key in ("scores", "data"))
+    trackers = [t["name"] for t in data["trackers"]]
+    assert trackers == scores["trackers"]
+    for metric in (m["key"] for m in data["metrics"]):
+        for k, tracker in enumerate(trackers):
+            assert data["table"][metric]["score"][0][k] == scores["scores"][tracker][metric]
+            assert data["table"][metric]["interval"][0][k] == scores["intervals"]["trackers"][tracker][metric]
+            shown = data["per_sequence"][metric][k]
+            assert shown == list(scores["per_sequence"][tracker][metric].values())
+        assert data["table"][metric]["ceiling"][0] == scores["references"]["ceiling"][metric]
+        assert data["table"][metric]["floor"][0] == scores["references"]["floor"][metric]
+    for place, own in enumerate(data["sets"][1:], 1):
+        for k, tracker in enumerate(trackers):
+            assert (
+                data["table"]["success"]["score"][place][k] == scores["per_attribute"][tracker]["success"][own["key"]]
+            )
+
+
+def test_changes_carry_their_thoughts(made: Path) -> None:
+    data = embedded(made / "report.html", "data")
+    for sequence in data["sequences"]:
+        assert sequence["absent"] == [[19, 27]]
+        assert [(c["frame"], c["think"]) for c in sequence["changes"]] == [
+            (30, "It came back brighter than it went.")
+        ] * 4
+
+
+def test_a_benchmark_fits_into_eight_megabytes(tmp_path: Path) -> None:
+    """21 trackers, 50 sequences of 2,400 frames: 2.5 million overlaps that wander as real ones do."""
+    rng = np.random.default_rng(0)
+    sequences, results = [], {f"tracker {k}": {} for k in range(21)}
+    for s in range(50):
+        length = int(rng.integers(1800, 3000))
+        truth = np.c_[200 + np.cumsum(rng.normal(0, 1, (length, 2)), 0), np.full((length, 2), 60.0)]
+        flags = {f"A{i}": bool(rng.random() < 0.5) for i in range(15)}
+        sequences.append(Sequence(f"s{s}", Annotation(np.abs(truth) + 1, None, "a sentence", flags), dataset="made"))
+        for k, own in enumerate(results.values()):
+            boxes = (
+                truth
+                + np.cumsum(rng.normal(0, 0.2 + k / 20, truth.shape), 0) * [1, 1, 0, 0]
+                + rng.normal(0, 1, truth.shape)
+            )
+            own[f"s{s}"] = Trajectory(boxes)
+    scores = evaluate(sequences, results)
+    path = write_report(scores, tmp_path, Material(sequences, results))
+    assert path.stat().st_size < 8_000_000
+    index = embedded(path, "data")["overlaps"]["index"]
+    assert all(entry["stride"] == 1 for entry in index), "detail was lost although there was room"
+    small = write_report(scores, tmp_path / "small", Material(sequences, results), max_bytes=2_000_000)
+    assert small.stat().st_size < 2_000_000
+    assert max(entry["stride"] for entry in embedded(small, "data")["overlaps"]["index"]) > 1
+    with pytest.raises(DataError, match="max-size"):
+        write_report(scores, tmp_path / "tiny", Material(sequences, results), max_bytes=500_000)
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_packed_overlaps_come_back() -> None:
+    rng = np.random.default_rng(1)
+    series = [np.where(rng.random((3, n)) < 0.1, np.nan, rng.random((3, n))) for n in (1, 17, 500)]
+    back = unpack(pack(series, 10**9), 3)
+    for one, two in zip(series, back, strict=True):
+        assert np.array_equal(np.isnan(one), np.isnan(two))
+        assert np.nanmax(np.abs(one - two), initial=0) <= 0.5 / LEVELS + 1e-12
+    thin = pack(series, 900)
+    assert len(thin.data) < len(pack(series, 10**9).data)
+    halves = unpack(thin, 3)[2]
+    stride = thin.index[2]["stride"]
+    assert stride > 1
+    assert halves[0, 0] == pytest.approx(np.nanmean(series[2][0, :stride]), abs=0.02) or np.isnan(halves[0, 0])
+
+
+def test_embedding_leaves_no_way_out() -> None:
+    nasty = ["</script>", "<!--", "\u2028\u2029", "\ud800", "&amp;", "]]>"]
+    text = embed(nasty)
+    assert json.loads(text) == nasty
+    assert not set("<>&\u2028\u2029") & set(text)
+    text.encode("ascii")
+
+
+def test_worst_frames_are_spread_and_measured() -> None:
+    overlaps = np.full((2, 40), 0.9)
+    overlaps[:, [3, 15, 27]] = 0.1
+    overlaps[:, 30:] = np.nan
+    assert worst_frames(overlaps, 4) == [3, 15, 27]
+
+
+def test_numbers_that_are_none_stay_none(tmp_path: Path) -> None:
+    """A missing result and a single sequence: no interval, no crash, said in the page."""
+    sequences = [Sequence("only", Annotation(np.full((5, 4), 10.0)))]
+    scores = evaluate(sequences, {"one": {"only": np.full((5, 4), 10.0)}})
+    results = {"one": {"only": Trajectory(np.full((5, 4), 10.0))}}
+    data = page_data(scores, Material(sequences, results), [frame_overlaps(scores, "only")])
+    assert data["table"]["success"]["interval"][0] == [[None, None]]
+    assert write_report(scores, tmp_path, Material(sequences, results)).is_file()

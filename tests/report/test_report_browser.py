@@ -1,0 +1,241 @@
+"""The report in a real Chromium: silent, off the network, usable by mouse, keyboard, on a phone and in the dark."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from conftest import arguments
+
+from tnllt.cli.eval import cli
+
+pytestmark = pytest.mark.browser
+
+
+def make_report(folder: Path, out: Path, *more: str) -> str:
+    result = CliRunner().invoke(cli, ["report", *arguments(folder), "--out", str(out), *more], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return (out / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def report(release: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_report(release, tmp_path_factory.mktemp("report"))
+
+
+def names(page: Any) -> list[str]:
+    return page.locator("#leaderboard tbody th .t").all_inner_texts()
+
+
+def test_it_is_silent_and_complete(report: str, watch: Any) -> None:
+    watched = watch(report)
+    page = watched.page
+    for section in (
+        "leaderboard",
+        "curves",
+        "attributes",
+        "matrix",
+        "timeline",
+        "pair",
+        "speed",
+        "hardest",
+        "lint",
+        "protocol",
+    ):
+        assert page.locator(f"#{section} h2").is_visible(), section
+    assert page.locator("#curves polyline").count() == 4
+    assert page.locator("#attributes .radar polygon[stroke]").count() == 4
+    assert page.locator("#hardest img").count() == 16
+    assert page.evaluate("[...document.images].every((i) => i.complete && i.naturalWidth > 0)")
+    assert page.locator("#leaderboard tfoot th").all_inner_texts() == ["Ceiling", "Floor"]
+    assert "OSTrack" in page.locator("#leaderboard .runs").inner_text()
+    watched.silent()
+    assert watched.asked == [report] or all(u.startswith(("file:", "data:", "blob:")) for u in watched.asked)
+
+
+def test_sorting_by_mouse_and_keyboard(report: str, watch: Any) -> None:
+    watched = watch(report)
+    page = watched.page
+    best = names(page)
+    assert best[0] == "ReasoningTrack" and best[-1] == "SiamFC"
+    page.click('th[data-key="success"] button')
+    assert names(page) == best[::-1]
+    assert page.get_attribute('th[data-key="success"]', "aria-sort") == "ascending"
+    page.focus('th[data-key="name"] button')
+    page.keyboard.press("Enter")
+    assert names(page) == sorted(best)
+    page.keyboard.press("Enter")
+    assert names(page) == sorted(best, reverse=True)
+    page.click('th[data-key="fps"] button')
+    assert names(page)[0] == "OSTrack_000"
+    watched.silent()
+
+
+def test_choosing_what_is_shown(report: str, watch: Any) -> None:
+    watched = watch(report)
+    page = watched.page
+    page.select_option("#metric", "precision")
+    assert "Precision" in page.inner_text("#curves h2")
+    assert page.get_attribute('th[data-key="precision"]', "class") == "num on"
+    page.select_option("#metric", "success")
+    before = page.get_attribute("#curves polyline >> nth=0", "points")
+    page.select_option("#set", "2")
+    assert page.get_attribute("#curves polyline >> nth=0", "points") != before
+    page.select_option("#set", "0")
+    page.uncheck("#intervals")
+    assert page.locator("#leaderboard td small").count() == 0
+    page.locator('#leaderboard input[data-show="0"]').uncheck()
+    assert page.locator("#curves polyline").count() == 3
+    assert not page.locator('#curves input[data-show="0"]').is_checked()
+    watched.silent()
+
+
+def test_keyboard_in_the_table_of_sequences_opens_the_timeline(report: str, watch: Any) -> None:
+    watched = watch(report)
+    page = watched.page
+    page.focus("#matrix td[tabindex='0']")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("[document.activeElement.dataset.r, document.activeElement.dataset.c]") == ["1", "1"]
+    wanted = page.locator("#matrix tbody tr >> nth=1").locator("th").get_attribute("title")
+    page.keyboard.press("Enter")
+    assert page.locator("#pick option:checked").inner_text() == wanted
+    page.focus("#seek")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('#timeline .where').textContent === 'frame 2'")
+    assert "It came back brighter" in page.inner_text("#timeline .changes")
+    page.click("#timeline .changes button >> nth=0")
+    page.wait_for_function("document.querySelector('#timeline .where').textContent === 'frame 30'")
+    watched.silent()
+
+
+def test_the_timeline_draws_what_was_measured(report: str, watch: Any) -> None:
+    """The canvas holds ink in every shown tracker's colour, and shade where the target is away."""
+    watched = watch(report)
+    page = watched.page
+    ink = """() => {
+        const c = document.querySelector('#stage');
+        const pixels = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+        return pixels.filter((v, i) => i % 4 === 3 && v > 0).length / (pixels.length / 4);
+    }"""
+    whole = page.evaluate(ink)
+    assert whole > 0.08  # eight of sixty frames are shaded
+    for t in range(4):
+        page.locator(f'#timeline input[data-show="{t}"]').uncheck()
+    assert page.evaluate(ink) < whole
+    watched.said = [
+        text for text in watched.said if "willReadFrequently" not in text
+    ]  # the test reads pixels, not the page
+    watched.silent()
+
+
+def test_csv_downloads_hold_the_numbers(report: str, watch: Any, release: Path, tmp_path: Path) -> None:
+    watched = watch(report)
+    with watched.page.expect_download() as download:
+        watched.page.click('button[data-csv="leaderboard.csv"]')
+    rows = list(csv.reader(io.StringIO(Path(download.value.path()).read_text("utf-8-sig"))))
+    scores = embedded(Path(report.removeprefix("file://")).read_text("utf-8"), "scores")
+    assert len(rows) == 5
+    column = rows[0].index("success")
+    for row in rows[1:]:
+        assert float(row[column]) == scores["scores"][row[0]]["success"]
+        assert [float(v) for v in row[column + 1 : column + 3]] == scores["intervals"]["trackers"][row[0]]["success"]
+    watched.silent()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_phone(report: str, watch: Any, dark: bool) -> None:
+    watched = watch(report, width=375, height=720, dark=dark)
+    page = watched.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(16, 19, 23)" if dark else "rgb(255, 255, 255)"
+    )
+    page.click("#theme")
+    page.click("#theme")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(16, 19, 23)"
+    watched.silent()
+
+
+def test_text_stands_out_from_its_background(report: str, watch: Any) -> None:
+    """WCAG AA, 4.5 to 1, for ink and muted text in both themes; 3 to 1 for the lines of charts."""
+    for dark in (False, True):
+        page = watch(report, dark=dark).page
+        read = "(n) => getComputedStyle(document.documentElement).getPropertyValue(n).trim()"
+        paper = page.evaluate(read, "--paper")
+        for name in ("--ink", "--muted", "--accent", "--bad", "--good"):
+            assert contrast(page.evaluate(read, name), paper) >= 4.5, (name, dark)
+        for i in range(7):
+            assert contrast(page.evaluate(read, f"--c{i}"), paper) >= 3.0, (i, dark)
+
+
+def contrast(one: str, two: str) -> float:
+    light = sorted(luminance(c) for c in (one, two))
+    return (light[1] + 0.05) / (light[0] + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_hostile_names_do_no_harm(hostile: Path, watch: Any, tmp_path: Path) -> None:
+    address = make_report(hostile, tmp_path)
+    watched = watch(address)
+    page = watched.page
+    assert page.evaluate("typeof window.hurt") == "undefined"
+    assert page.locator("img[onerror], [onerror]").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert "\u202e" not in page.inner_text("body")
+    assert "<img src=x onerror=hurt()>" in names(page)
+    for button in page.locator("button[data-csv]").all():
+        with page.expect_download() as download:
+            button.click()
+        text = Path(download.value.path()).read_text("utf-8-sig")
+        cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+        assert not [c for c in cells if re.match(r"[=+@\t\r]", c)], "a spreadsheet would run this"
+    watched.silent()
+
+
+def test_the_browser_refuses_other_scripts(report: str, browser: Any, tmp_path: Path) -> None:
+    """Were markup to get through, the page's policy would still keep it from running."""
+    page = browser.new_page()
+    page.goto(report)
+    markup = '<img src=x onerror="window.hurt=1"><a id=k href="javascript:window.hurt=2">k</a>'
+    page.evaluate("(text) => document.body.insertAdjacentHTML('beforeend', text)", markup)
+    page.click("#k")
+    page.wait_for_timeout(200)
+    assert page.evaluate("typeof window.hurt") == "undefined"
+    page.close()
+
+
+def embedded(page: str, key: str) -> Any:
+    match = re.search(rf'<script type="application/json" id="{key}">(.*?)</script>', page, re.DOTALL)
+    assert match is not None
+    return json.loads(match[1])
+
+
+def test_real_trackers_on_lasot(shared: Path, watch: Any, tmp_path: Path) -> None:
+    lasot = shared / "data" / "lasot"
+    places = ["--dataset", "lasot", "--annos", str(lasot / "annos"), "--results", str(lasot / "results")]
+    result = CliRunner().invoke(cli, ["report", *places, "--out", str(tmp_path)], catch_exceptions=False)
+    assert result.exit_code == 0
+    file = tmp_path / "report.html"
+    assert file.stat().st_size < 8_000_000
+    expected = json.loads((lasot / "expected_scores.json").read_text())
+    scores = embedded(file.read_text("utf-8"), "scores")["scores"]
+    for tracker, own in expected.items():
+        assert scores[tracker]["success"] == pytest.approx(own["success_auc"], abs=1e-12)
+    watched = watch(file.as_uri())
+    page = watched.page
+    assert names(page) == ["DiMP50", "ATOM", "SiamFC"]
+    assert page.locator("#matrix tbody tr").count() == 280
+    assert "DiMP50 wins 164 and loses 116 of 280" in page.inner_text("#pair .verdict")
+    watched.silent()

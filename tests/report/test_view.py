@@ -1,0 +1,298 @@
+"""The viewer: on this machine alone, nothing but its own addresses, fast enough to scrub; recordings and videos."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import arguments
+
+from tnllt.cli.eval import cli
+from tnllt.cli.eval_view import frame_range, open_scene
+from tnllt.config import Locations
+from tnllt.datasets import ArrayFrames, ImageFrames, VideoFrames
+from tnllt.errors import DataError, UsageError
+from tnllt.eval.view.render import render
+from tnllt.eval.view.scene import Scene, changes_of, spans
+from tnllt.eval.view.server import ViewServer
+from tnllt.sequence import Annotation, Sequence, Trajectory
+
+
+def served(scene: Scene) -> Iterator[ViewServer]:
+    server = ViewServer(scene)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def server(release: Path) -> Iterator[ViewServer]:
+    yield from served(open_scene(Locations("tnllt", release / "data", None, release / "results"), "beta"))
+
+
+def get(server: ViewServer, path: str, host: str | None = None, method: str = "GET") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection.putrequest(method, path, skip_host=True)
+    connection.putheader("Host", host if host is not None else f"127.0.0.1:{server.server_port}")
+    connection.endheaders()
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def test_it_answers(server: ViewServer) -> None:
+    assert get(server, "/")[0] == 200
+    scene = json.loads(get(server, "/scene.json")[1])
+    assert scene["frames"] == 60 and scene["absent"] == [[19, 27]] and len(scene["trackers"]) == 4
+    status, data = get(server, "/frame/0.jpg")
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert status == 200 and image.shape == (144, 256, 3)
+
+
+ELSEWHERE = (
+    "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/frame/../../../etc/passwd", "/frame/..%2f1.jpg",
+    "/frame/1.jpg/..", "//etc/passwd", "/page/view.js", "/server.py", "/frame/60.jpg", "/frame/-1.jpg",
+    "/frame/1e1.jpg", "/frame/\u0663.jpg", "/frame/999999999999.jpg", "/frame/.jpg", "/favicon.ico", "/view.js/",
+    "/?../../etc/passwd/..%00/x",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_other_addresses_are_not_there(server: ViewServer, path: str) -> None:
+    status, data = get(server, path.encode().decode("latin-1"))
+    if path.startswith("/?"):
+        assert data == get(server, "/")[1]
+    else:
+        assert status == 404, path
+    assert b"root:" not in data
+
+
+def test_raw_requests_that_no_browser_sends(server: ViewServer) -> None:
+    for line in (
+        b"GET /../../../../etc/passwd HTTP/1.0",
+        b"GET file:///etc/passwd HTTP/1.0",
+        b"GET ../etc/passwd HTTP/1.0",
+    ):
+        with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
+            connection.sendall(line + b"\r\nHost: 127.0.0.1:%d\r\n\r\n" % server.server_port)
+            assert b" 404 " in connection.recv(4096)
+
+
+def test_other_sites_cannot_ask(server: ViewServer) -> None:
+    for host in ("evil.example", f"evil.example:{server.server_port}", "", "127.0.0.1.evil.example"):
+        assert get(server, "/scene.json", host)[0] == 403
+    assert get(server, "/scene.json", f"localhost:{server.server_port}")[0] == 200
+    assert get(server, "/", method="POST")[0] == 501
+    assert get(server, "/", method="HEAD") == (200, b"")
+
+
+def test_it_listens_on_loopback_only(server: ViewServer) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+    assert server.socket.getsockname()[0] == "127.0.0.1"
+    outside = [i[4][0] for i in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
+    for address in {a for a in outside if not a.startswith("127.")}:
+        with pytest.raises(OSError):
+            socket.create_connection((address, server.server_port), timeout=2).close()
+
+
+def test_a_taken_port_is_said(server: ViewServer, release: Path) -> None:
+    scene = Scene(Sequence("s", Annotation(np.ones((3, 4)))), {})
+    with pytest.raises(UsageError, match="--port"):
+        ViewServer(scene, server.server_port)
+
+
+@pytest.fixture(scope="module")
+def long_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """10,000 frames of 1280 x 720 as JPEG files (links to fifty different ones: the disk must not be the test)."""
+    folder = tmp_path_factory.mktemp("long")
+    rng = np.random.default_rng(0)
+    for i in range(50):
+        noise = cv2.resize(rng.integers(0, 255, (90, 160, 3)).astype(np.uint8), (1280, 720))
+        (folder / f"{i:05d}.jpg").write_bytes(cv2.imencode(".jpg", noise)[1].tobytes())
+    for i in range(50, 10_000):
+        (folder / f"{i:05d}.jpg").hardlink_to(folder / f"{i % 50:05d}.jpg")
+    return folder
+
+
+def long_scene(frames: Any) -> Scene:
+    rng = np.random.default_rng(1)
+    truth = np.c_[600 + np.cumsum(rng.normal(0, 2, (10_000, 2)), 0), np.full((10_000, 2), 80.0)]
+    present = np.ones(10_000, bool)
+    present[4000:4400] = False
+    results = {f"t{k}": Trajectory(truth + rng.normal(0, 4 + k, truth.shape)) for k in range(5)}
+    return Scene(Sequence("long", Annotation(truth, present, "a sentence"), frames, "made"), results)
+
+
+def test_a_seek_in_ten_thousand_frames_is_answered_in_time(long_folder: Path) -> None:
+    for live in served(long_scene(ImageFrames(long_folder))):
+        seconds = []
+        for index in np.random.default_rng(2).permutation(10_000)[:40]:
+            begin = time.perf_counter()
+            status, data = get(live, f"/frame/{index}.jpg")
+            seconds.append(time.perf_counter() - begin)
+            assert status == 200 and len(data) > 10_000
+        assert np.median(seconds) < 0.15
+        begin = time.perf_counter()
+        assert get(live, "/scene.json")[0] == 200
+        assert time.perf_counter() - begin < 1.0
+
+
+def test_a_seek_in_decoded_frames_is_answered_in_time() -> None:
+    picture = np.random.default_rng(3).integers(0, 255, (720, 1280, 3)).astype(np.uint8)
+    for live in served(long_scene(ArrayFrames([picture] * 10_000))):
+        begin = time.perf_counter()
+        assert get(live, "/frame/7777.jpg")[0] == 200
+        first = time.perf_counter() - begin
+        begin = time.perf_counter()
+        assert get(live, "/frame/7777.jpg")[0] == 200
+        assert time.perf_counter() - begin < max(0.15, first)
+
+
+def test_a_video_file_is_sought_exactly(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, (64, 48))
+    for i in range(120):
+        writer.write(np.full((48, 64, 3), i * 2, np.uint8))
+    writer.release()
+    scene = Scene(Sequence("v", Annotation(np.full((120, 4), 5.0)), VideoFrames(path)), {})
+    for live in served(scene):
+        for index in (100, 3, 117, 60, 61, 0):
+            image = cv2.imdecode(np.frombuffer(get(live, f"/frame/{index}.jpg")[1], np.uint8), cv2.IMREAD_COLOR)
+            assert abs(image.mean() - index * 2) < 3, index
+
+
+@pytest.mark.browser
+def test_the_page_scrubs_and_jumps(long_folder: Path, watch: Any) -> None:
+    for live in served(long_scene(ImageFrames(long_folder))):
+        watched = watch(live.url)
+        page = watched.page
+        seek = """(at) => new Promise((done) => {
+            const begin = performance.now();
+            const seek = document.getElementById('seek');
+            seek.value = at; seek.dispatchEvent(new Event('input'));
+            const wait = () => document.documentElement.dataset.frame == at ? done(performance.now() - begin) : requestAnimationFrame(wait);
+            wait();
+        })"""  # noqa: E501
+        times = [page.evaluate(seek, at) for at in (9_000, 120, 5_555, 7_001, 42, 9_999, 3_333, 8_080, 17)]
+        assert np.median(times) < 150
+        page.keyboard.press("a")
+        page.wait_for_function("document.documentElement.dataset.frame == '4000'")
+        assert page.inner_text('[data-v="truth"]') == "out of view"
+        page.click("#worst")
+        worst = long_scene(ImageFrames(long_folder)).worst_frame()
+        page.wait_for_function(f"document.documentElement.dataset.frame == '{worst}'")
+        assert page.is_disabled("#refresh")
+        watched.silent()
+
+
+@pytest.mark.browser
+def test_the_page_plays_and_shows_thoughts(server: ViewServer, watch: Any) -> None:
+    watched = watch(server.url)
+    page = watched.page
+    page.keyboard.press("r")
+    page.wait_for_function("document.documentElement.dataset.frame == '29'")
+    assert "It came back brighter than it went." in page.inner_text("#thoughts")
+    page.keyboard.press("Home")
+    page.keyboard.press(" ")
+    page.wait_for_function("Number(document.documentElement.dataset.frame) > 5")
+    page.keyboard.press(" ")
+    assert page.inner_text("#play") == "Play"
+    page.locator("#trackers input >> nth=0").uncheck()
+    page.set_viewport_size({"width": 375, "height": 720})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    watched.silent()
+
+
+@pytest.mark.browser
+def test_hostile_names_do_no_harm_in_the_page(hostile: Path, watch: Any) -> None:
+    scene = open_scene(Locations("tnllt", hostile / "data", None, hostile / "results"), "alpha")
+    for live in served(scene):
+        watched = watch(live.url)
+        watched.page.keyboard.press("r")
+        watched.page.wait_for_timeout(100)
+        assert watched.page.evaluate("typeof window.hurt") == "undefined"
+        assert watched.page.locator("img").count() == 0
+        assert "\u202e" not in watched.page.inner_text("body")
+        watched.silent()
+
+
+def test_recording_for_rerun(release: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rerun")
+    out = tmp_path / "beta.rrd"
+    given = ["view", "beta", *arguments(release), "--rerun", str(out), "--frames", "25:40"]
+    result = CliRunner().invoke(cli, given, catch_exceptions=False)
+    assert result.exit_code == 0 and "16 frames" in result.output
+    assert out.read_bytes()[:3] == b"RRF" and out.stat().st_size > 16 * 1000
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
+def test_render(release: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"beta{suffix}"
+    given = ["render", "beta", *arguments(release), "--out", str(out), "--frames", "1:40:2", "--width", "320"]
+    result = CliRunner().invoke(cli, given, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    if suffix == ".gif":
+        from PIL import Image
+
+        with Image.open(out) as picture:
+            assert picture.n_frames == 20 and picture.size == (320, 180)
+    else:
+        capture = cv2.VideoCapture(str(out))
+        frames = []
+        while (read := capture.read())[0]:
+            frames.append(read[1])
+        assert len(frames) == 20 and frames[0].shape == (180, 320, 3)
+        assert frames[0].std() > 10
+
+
+def test_render_says_what_it_cannot(release: Path, tmp_path: Path) -> None:
+    scene = open_scene(Locations("tnllt", release / "data", None, release / "results"), "beta", "SiamFC")
+    with pytest.raises(UsageError, match="suffix"):
+        render(scene, tmp_path / "x.mov")
+    with pytest.raises(UsageError, match="no frame"):
+        render(scene, tmp_path / "x.gif", start=100)
+    bare = Scene(Sequence("s", Annotation(np.ones((3, 4)))), {})
+    with pytest.raises(DataError, match="--root"):
+        render(bare, tmp_path / "x.gif")
+    assert not list(tmp_path.iterdir())
+
+
+def test_frame_ranges() -> None:
+    assert frame_range(None) == (0, None, 1)
+    assert frame_range("10:20") == (9, 20, 1)
+    assert frame_range("10:20:5") == (9, 20, 5)
+    assert frame_range(":20") == (0, 20, 1)
+    for text in ("x", "5", "0:9", "1:2:3:4", "-1:4"):
+        with pytest.raises(UsageError):
+            frame_range(text)
+
+
+def test_scenes_know_their_events() -> None:
+    record = {"description_changes": [{"frame": 5, "description": "new"}, {"frame": "x", "description": 3}, 7]}
+    trajectory = Trajectory(np.ones((9, 4)), record=record)
+    assert [(c.frame, c.description) for c in changes_of(trajectory)] == [(6, "new")]
+    trace = [
+        {"frame": 3, "before": "a", "after": "b", "think": "so"},
+        {"frame": 4, "before": "b", "after": "b"},
+        {"event": "x"},
+    ]
+    assert [(c.frame, c.description, c.think) for c in changes_of(trajectory, trace)] == [(4, "b", "so")]
+    assert spans(np.array([1, 1, 0, 1, 0], bool)) == [(0, 2), (3, 4)]
+
+
+def test_unknown_sequence_and_tracker(release: Path) -> None:
+    where = Locations("tnllt", release / "data", None, release / "results")
+    for name, tracker in (("nosuch", "all"), ("beta", "nosuch")):
+        with pytest.raises((UsageError, DataError, KeyError)):
+            open_scene(where, name, tracker)
