@@ -213,7 +213,7 @@ def keep_metrics(path, rank):
 
     def update_stats(self, new_stats, batch_size, loader):
         figures = {k: float(v) for k, v in new_stats.items() if not hasattr(v, "numel") or v.numel() == 1}
-        broken = [key for key, value in figures.items() if key.startswith("Loss") and not math.isfinite(value)]
+        broken = [key for key, value in figures.items() if "Loss" in key and not math.isfinite(value)]
         if rank <= 0:
             with open(path, "a") as file:
                 file.write(json.dumps(dict(figures, epoch=self.epoch, loader=loader.name)) + "\n")

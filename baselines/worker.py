@@ -29,7 +29,7 @@ HEAD = struct.Struct(">4sIQ")
 MAGIC = b"TNLT"
 
 #: Packages that draw or log: where one is missing, calls to it may be swallowed.
-LOGGERS = ("wandb", "visdom", "visdom.server", "tensorboardX")
+LOGGERS = ("wandb", "visdom", "visdom.server", "tensorboardX", "sentry_sdk", "sentry_sdk.profiler")
 #: Packages that upstream files import at their top but that tracking never calls.
 UNUSED = (*LOGGERS, "jpeg4py", "ipdb", "lmdb", "tikzplotlib", "seaborn")
 

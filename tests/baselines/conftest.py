@@ -58,6 +58,11 @@ def mini_record(name: str = "only_params", /, **tables: Any) -> BaselineRecord:
     return record_from(table, Path("mini.toml"))
 
 
+@pytest.fixture(scope="session")
+def record_of() -> Callable[..., BaselineRecord]:
+    return mini_record
+
+
 @pytest.fixture
 def make(mini: Path, weights: Path) -> Iterator[Make]:
     """Starts a tracker of the miniature repository: options as keywords, record's tables in `tables`."""

@@ -1,0 +1,31 @@
+import importlib
+import os
+
+import torch
+
+from lib.test.tracker.network import Mini
+
+from .base_functions import *  # noqa: F403
+from .base_functions import build_dataloaders
+from .trainers.ltr_trainer import LTRTrainer
+
+
+def run(settings):
+    config_module = importlib.import_module("lib.config.%s.config" % settings.script_name)
+    cfg = config_module.cfg
+    config_module.update_config_from_file(settings.cfg_file)
+    assert not settings.use_lmdb and not settings.use_wandb and os.environ["LOCAL_RANK"]
+    if cfg.TRAIN.FAULT == "crash":
+        raise RuntimeError("training broke")
+    settings.scale = float("nan") if cfg.TRAIN.FAULT == "nan" else 1.0
+    loaders = build_dataloaders(cfg, settings)
+    net = Mini().cuda()
+    net.forward = net.move.forward
+    if settings.local_rank != -1:
+        total = torch.tensor([1.0])
+        torch.distributed.all_reduce(total)
+        print("processes:", int(total.item()))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    if cfg.TRAIN.FAULT == "swallowed":
+        loaders[0].collate_fn = None
+    LTRTrainer(net, loaders, optimizer, settings).train(cfg.TRAIN.EPOCH, load_latest=True)

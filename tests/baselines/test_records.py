@@ -1,0 +1,191 @@
+"""Records: the packaged ones, their checks, those of users; doctor, listing, and the page made from them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tnllt.cli.run import cli
+from tnllt.errors import DataError, TnlltError, UsageError
+from tnllt.tracking.baselines import find_baseline, from_repository, get_baseline, load, names, table
+from tnllt.tracking.baselines.bridge import parse_cfg
+from tnllt.tracking.baselines.doctor import examine
+from tnllt.tracking.baselines.record import BaselineRecord
+from tnllt.tracking.tracker import Mode
+
+NAMES = (
+    "ostrack grm aiatrack mixformer romtrack odtrack evptrack aqatrack lmtrack sutrack citetrack allinone mmtrack "
+    "dutrack jointNL jointNLTrack uvltrackNL uvltrackBB uvltrackNLBB ctvlt"
+)
+MINIMAL = """
+name = "mine"
+title = "Mine"
+repository = "https://example.org/mine"
+licence = "MIT"
+citation = ""
+modes = ["BB"]
+[tracker]
+name = "mine"
+yaml = "base"
+[checkpoint]
+path = "x.pth"
+source = "here"
+"""
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_all_twenty_are_there_and_sound() -> None:
+    assert sorted(names()) == sorted(NAMES.split()) and len(names()) == 20
+    for record in table.records():
+        assert record.repository.startswith("https://github.com/") and len(record.commit) == 40
+        if record.name != "lmtrack":
+            assert record.environment and record.environment.packages and record.training and record.checkpoint
+            assert record.checkpoint.path.endswith(".pth.tar") or record.checkpoint.path == "models"
+            assert record.tracker_class().modes == record.modes
+
+
+def test_facts_of_the_records() -> None:
+    assert get_baseline("romtrack").call.constructor == ("params", "yaml", "dataset")
+    assert get_baseline("dutrack").text.every_frame and get_baseline("allinone").text.positional
+    assert get_baseline("mixformer").call.dataset == "lasot"
+    assert get_baseline("sutrack").modes == (Mode.BB, Mode.NL_BB)
+    assert get_baseline("sutrack").call.config == {"TEST.USE_NLP.TNLLT": True}
+    assert get_baseline("uvltrackNL").call.arguments == {"extra_cfg": {"TEST": {"MODE": "NL"}}}
+    assert get_baseline("ostrack").scores["OSTrack-384"]["LaSOT"] == 71.1
+
+
+def test_results_only_is_refused_with_the_reason() -> None:
+    record = get_baseline("lmtrack")
+    with pytest.raises(UsageError, match="lmtrack cannot be run: its code was never released"):
+        record.tracker_class()
+
+
+def test_names_that_are_none() -> None:
+    assert find_baseline("ostrac") is None
+    with pytest.raises(UsageError, match=r"no baseline is called .ostrac.; did you mean ostrack\?"):
+        get_baseline("ostrac")
+    with pytest.raises(UsageError, match=r"nowhere\.toml: no such baseline record"):
+        get_baseline("nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('title = "Mine"', 'titel = "Mine"', "unknown key titel; did you mean title?"),
+        ('title = "Mine"', "", "key title is missing"),
+        ('title = "Mine"', "title = 3", "title must be a string, not 3"),
+        ('modes = ["BB"]', 'modes = ["XX"]', r"modes\[0\] must be one of BB, NL, NL\+BB, not 'XX'"),
+        ('modes = ["BB"]', "modes = []", "modes: at least one"),
+        ('name = "mine"\ntitle', 'name = "../x"\ntitle', "name = '../x': letters, digits"),
+        ('yaml = "base"', "", r"key tracker\.yaml is missing"),
+        ('yaml = "base"', 'yaml = "base"\nconstructor = ["dataset"]', "constructor must name params"),
+        ('yaml = "base"', 'yaml = "base"\nreuse = 1', r"tracker\.reuse must be true or false, not 1"),
+        ("[checkpoint]", "[text]\nevery_frame = true\n[checkpoint]", "every_frame needs `key`"),
+        ("[tracker]", "status = 1\n[tracker]", "status must be one of runs, results-only"),
+        ("[tracker]", 'status = "results-only"\n[tracker]', "needs a `reason`"),
+        ("[checkpoint]", "[check]", "unknown key check; did you mean checkpoint?"),
+        ("[checkpoint]", "[[checkpoint]]", r"\[checkpoint\] must be a table"),
+    ],
+)
+def test_faulty_records_are_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in MINIMAL
+    file = tmp_path / "mine.toml"
+    file.write_text(MINIMAL.replace(old, new))
+    with pytest.raises(DataError, match=said) as caught:
+        load(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_file_that_is_not_toml(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("name = ")
+    with pytest.raises(TnlltError, match="not valid TOML"):
+        load(file)
+
+
+def test_a_record_that_starts_from_another(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('extends = "ostrack"\nname = "wide"\n[tracker]\nconfig = { "TEST.SEARCH_FACTOR" = 5.0 }\n')
+    record = get_baseline(str(file))
+    assert (record.name, record.title) == ("wide", "OSTrack")
+    assert record.call.config == {"TEST.SEARCH_FACTOR": 5.0} and record.call.constructor == ("params", "dataset")
+    (tmp_path / "second.toml").write_text('extends = "mine"\nname = "wider"\n')
+    assert load(tmp_path / "second.toml").call.config == {"TEST.SEARCH_FACTOR": 5.0}
+    file.write_text('extends = "second"\n')
+    with pytest.raises(DataError, match="round in a circle"):
+        load(file)
+
+
+def test_a_record_from_a_clone(mini: Path) -> None:
+    (mini / "lib/test/parameter/with_yaml.py").touch()
+    record = from_repository(mini, "with_yaml", "base", name="other")
+    assert record.name == "other" and record.call.experiments == "mini"
+    assert record.call.constructor == ("params", "yaml", "dataset")
+    with pytest.raises(UsageError, match=r"has no lib/test/parameter/nix\.py; there are: mini, with_yaml"):
+        from_repository(mini, "nix", "base")
+    with pytest.raises(UsageError, match=r"has no experiments/with_yaml/nix\.yaml"):
+        from_repository(mini, "with_yaml", "nix")
+
+
+def test_settings_in_one_line() -> None:
+    assert parse_cfg("") == {}
+    assert parse_cfg('A.B=1, C=[2,3],D="x,y",E=a b,F=true') == {
+        "A.B": 1,
+        "C": [2, 3],
+        "D": "x,y",
+        "E": "a b",
+        "F": True,
+    }
+    with pytest.raises(UsageError, match="cfg: 'nonsense' is not KEY=VALUE"):
+        parse_cfg("nonsense")
+
+
+def found(record: BaselineRecord, **options: Any) -> dict[str, str]:
+    return {f.what: f"{f.text} -> {f.remedy}" for f in examine(record, **options) if f.state == "missing"}
+
+
+def test_doctor_says_what_is_missing(record_of: Callable[..., BaselineRecord], mini: Path, weights: Path) -> None:
+    record = record_of()
+    lacking = found(record)
+    assert list(lacking) == ["clone", "weights"]
+    assert "git clone https://example.org/mini" in lacking["clone"]
+    assert "from these tests" in lacking["weights"]
+    lacking = found(record, repo=mini, python="/no/python", weights=weights, device="cpu")
+    assert list(lacking) == ["interpreter", "weights"]
+    assert "python3 -m venv ENV" in lacking["interpreter"]
+    assert "not a checkpoint of torch's" in lacking["weights"]
+
+
+def test_doctor_names_packages(record_of: Callable[..., BaselineRecord], mini: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "w.pth"
+    checkpoint.write_bytes(b"PK\x03\x04")
+    modules = {"modules": ["cv2", "nowhere_to_be_found"], "packages": ["nowhere-to-be-found==1.2"]}
+    record = record_of(environment={"upstream": "", "python": "3.11", **modules})
+    given: dict[str, Any] = {"repo": mini, "python": sys.executable, "weights": checkpoint, "device": "cpu"}
+    lacking = found(record, **given)
+    assert list(lacking) == ["packages"]
+    assert "-m pip install 'nowhere-to-be-found==1.2'" in lacking["packages"]
+    assert not found(record_of(), **given)
+
+
+def test_commands() -> None:
+    listed = CliRunner().invoke(cli, ["list", "--baselines"])
+    assert listed.exit_code == 0
+    assert [line.split()[0] for line in listed.output.splitlines()[1:21]] == list(names())
+    doctor = CliRunner().invoke(cli, ["doctor", "lmtrack"])
+    assert doctor.exit_code == 2 and "its code was never released" in doctor.output
+    doctor = CliRunner().invoke(cli, ["doctor", "ostrack", "--set", "python=/no/python"])
+    assert doctor.exit_code == 2 and "ostrack: 3 missing" in doctor.output
+    assert "git clone https://github.com/botaoye/OSTrack" in doctor.output
+
+
+def test_the_page_is_up_to_date(tmp_path: Path) -> None:
+    """After a change of a record: python -m tnllt.tracking.baselines.table"""
+    page = tmp_path / "baselines.md"
+    page.write_text((ROOT / "docs" / "baselines.md").read_text())
+    assert not table.refresh(page)

@@ -1,0 +1,168 @@
+"""The training launcher against the miniature repository: every place of the text, faults, resuming, torchrun."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tnllt.datasets import ImageFrames
+from tnllt.errors import DataError, IncompleteError, UsageError
+from tnllt.sequence import Annotation, Sequence
+from tnllt.tracking.baselines.bridge import BaselineTracker, find_weights
+from tnllt.tracking.baselines.launch import TrainingJob, train, write_index
+from tnllt.tracking.baselines.record import BaselineRecord
+
+pytest.importorskip("torch")
+pytest.importorskip("yaml")
+SENTENCE = "a red kite"
+Network = Callable[..., BaselineRecord]
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory: pytest.TempPathFactory) -> list[Sequence]:
+    """Three sequences of 30 small pictures with sentences; the target of the third is hidden in most of them."""
+    root = tmp_path_factory.mktemp("sequences")
+    made = []
+    for number, name in enumerate(("one", "two", "hidden")):
+        (root / name).mkdir()
+        for frame in range(30):
+            cv2.imwrite(str(root / name / f"{frame:04}.png"), np.full((32, 40, 3), 10 * number + frame, np.uint8))
+        boxes = np.tile([5.0, 6.0, 7.0, 8.0], (30, 1))
+        boxes[3] = np.nan
+        present = np.ones(30, bool)
+        if name == "hidden":
+            present[10:] = False
+        made.append(Sequence(name, Annotation(boxes, present, SENTENCE), ImageFrames(root / name)))
+    return made
+
+
+def job(mini: Path, output: Path, **changes: Any) -> TrainingJob:
+    defaults: dict[str, Any] = {"epochs": 1, "batch_size": 2, "samples": 4, "loader_workers": 0, "device": "cpu"}
+    return TrainingJob(repo=mini, python=sys.executable, output=output, **{**defaults, **changes})
+
+
+@pytest.fixture(scope="module")
+def network(record_of: Network) -> Network:
+    def make(text: str = "none") -> BaselineRecord:
+        call = {"constructor": ["params", "dataset"]}
+        training = {"script_name": "mini", "text": text, "config": {"TRAIN.TEXT": "" if text == "none" else text}}
+        return record_of("network", tracker=call, training=training)
+
+    return make
+
+
+def metrics(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nlp",
+        *(pytest.param(t, marks=pytest.mark.slow) for t in ("none", "exp_str", "language", "language_description")),
+    ],
+)
+def test_text_reaches_upstreams_sampler(
+    network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, text: str
+) -> None:
+    train(network(text), job(mini, tmp_path), sequences)
+    steps = metrics(tmp_path)
+    assert [step["loader"] for step in steps] == ["train", "train", "val", "val"]
+    assert all(np.isfinite(step["Loss/total"]) for step in steps)
+    assert {step["Text"] for step in steps} == {0.0 if text == "none" else float(len(SENTENCE))}
+
+
+@pytest.mark.slow
+def test_trained_weights_run_and_training_goes_on(
+    network: Network,
+    mini: Path,
+    sequences: list[Sequence],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    picture: Any,
+    make: Callable[..., BaselineTracker],
+) -> None:
+    record, output = network(), tmp_path / "out"
+    before = {p: p.stat().st_mtime_ns for p in sorted(mini.rglob("*"))}
+    folder = train(record, job(mini, output), sequences)
+    said = capfd.readouterr().out
+    assert "mini: 1 sequences to train on, 1 to validate on" in said
+    assert "left out as too short: hidden" in said
+    assert "TRAIN sequences: [['one']]" in said and "VAL sequences: [['two']]" in said
+    assert folder == output / "checkpoints/train/mini/base"
+    assert [p.name for p in folder.iterdir()] == ["Mini_ep0001.pth.tar"]
+
+    train(record, job(mini, output, epochs=3, save_every_epoch=True), sequences)
+    assert "resumed after epoch 1" in capfd.readouterr().out
+    assert {step["epoch"] for step in metrics(output)} == {1, 2, 3}
+    assert {p: p.stat().st_mtime_ns for p in sorted(mini.rglob("*"))} == before, "the clone was written to"
+
+    weights = find_weights(record, output, folder, None)
+    assert weights.name == "Mini_ep0003.pth.tar"
+    tracker = make("network", {"tracker": {"constructor": ["params", "dataset"]}}, weights=weights)
+    tracker.initialize(picture, [1.0, 2.0, 3.0, 4.0], None)
+    assert np.isfinite(tracker.track(picture).box).all()
+
+
+@pytest.mark.slow
+def test_other_datasets_of_upstreams_and_their_folders(
+    network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    more = job(mini, tmp_path, datasets={"ELSEWHERE": 0.0}, paths={"elsewhere_dir": "/data/elsewhere"})
+    train(network(), more, sequences)
+    assert "TRAIN sequences: [['one'], '/data/elsewhere']" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "code"), [("crash", 1), ("nan", 5), ("swallowed", 6)])
+def test_training_that_breaks_is_not_taken_for_done(
+    network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, fault: str, code: int
+) -> None:
+    broken = job(mini, tmp_path, config={"TRAIN.FAULT": fault})
+    with pytest.raises(IncompleteError, match=f"training ended with exit code {code}"):
+        train(network(), broken, sequences)
+
+
+@pytest.mark.slow
+def test_an_unreadable_picture_stops_it(
+    network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path
+) -> None:
+    frames = sequences[0].frames
+    assert isinstance(frames, ImageFrames)
+    bad = shutil.copytree(frames.folder, tmp_path / "bad")
+    for picture in bad.iterdir():
+        picture.write_bytes(b"no picture")
+    sequence = Sequence("bad", sequences[0].annotation, ImageFrames(bad))
+    with pytest.raises(IncompleteError, match="training ended with exit code 4"):
+        train(network(), job(mini, tmp_path / "out"), [sequence])
+
+
+@pytest.mark.slow
+def test_several_processes_by_torchrun(
+    network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = train(network(), job(mini, tmp_path, processes=2), sequences)
+    assert capfd.readouterr().out.count("processes: 2") == 2
+    assert [p.name for p in folder.iterdir()] == ["Mini_ep0001.pth.tar"]
+    assert len(metrics(tmp_path)) == 4, "only one process writes"
+
+
+def test_index_refuses_what_cannot_be_trained_on(sequences: list[Sequence], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no sequence shows its target in 20 frames or more"):
+        write_index(sequences[2:], tmp_path / "index.json")
+    assert write_index(sequences, tmp_path / "index.json", held_out=0.0) == (2, 2, ["hidden"])
+    rows = json.loads((tmp_path / "index.json").read_text())["train"]
+    assert rows[0]["boxes"][3] == [0.0, 0.0, 0.0, 0.0] and not rows[0]["present"][3]
+
+
+def test_a_yaml_that_is_not_there(network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no configuration at .*experiments/mini/nowhere\.yaml"):
+        train(network(), job(mini, tmp_path, yaml="nowhere"), sequences)
