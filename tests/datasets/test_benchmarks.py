@@ -283,3 +283,17 @@ def test_the_same_name_twice_warns(tmp_path: Path):
         write(tmp_path / "test" / side / "s" / "groundtruth.txt", *rows(2))
     with pytest.warns(DataWarning, match="a second sequence named 's'"):
         assert open_dataset("tnl2k", tmp_path).names == ["s"]
+
+
+def test_lasot_train_is_what_the_test_list_leaves(tmp_path: Path):
+    for name in (*packaged("lasot", "test"), "airplane-2"):
+        write(tmp_path / "annos" / f"{name}.txt", *rows(2))
+    assert open_dataset("lasot", tmp_path, split="train").names == ["airplane-2"]
+    assert len(open_dataset("lasot", tmp_path)) == 280
+
+
+def test_a_folder_without_splits_is_one_for_any_use(tmp_path: Path):
+    write_images(tmp_path / "a", range(1, 4))
+    write(tmp_path / "a" / "groundtruth.txt", *rows(3))
+    with pytest.warns(DataWarning, match="lists no splits: all 1 sequences are used for 'train'"):
+        assert open_dataset(tmp_path, split="train").names == ["a"]

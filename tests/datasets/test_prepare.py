@@ -337,3 +337,15 @@ def test_two_at_once_are_refused(downloads: Path, tmp_path: Path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(DataError, match="another `tnllt-data prepare` is at work"):
             prepare(downloads, tmp_path / "out")
+
+
+def test_command_says_what_it_did_and_what_comes_next(downloads: Path, tmp_path: Path):
+    from click.testing import CliRunner
+
+    from tnllt.cli.data import cli
+
+    done = CliRunner().invoke(cli, ["prepare", str(downloads), str(tmp_path / "out")], standalone_mode=False)
+    assert done.exit_code == 0 and "TNLLT: 30 files written, md5 " in done.stdout
+    assert f"tnllt-data check {tmp_path / 'out'} --dataset tnllt" in done.stdout
+    again = CliRunner().invoke(cli, ["prepare", str(downloads), "--to", str(tmp_path / "out")], standalone_mode=False)
+    assert "Nothing to do: everything is in place." in again.stdout

@@ -9,15 +9,17 @@ import click
 
 from tnllt.cli.common import printable
 from tnllt.cli.progress import Progress
+from tnllt.errors import UsageError
 
 
 @click.command()
 @click.argument("downloads", type=click.Path(path_type=Path))
-@click.option("--to", type=click.Path(path_type=Path), help="The dataset's folder.  [default: DOWNLOADS/TNLLT]")
+@click.argument("root", required=False, type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), help="The same as ROOT.")
 @click.option("--delete", is_flag=True, help="Delete the archives, once every file has been read back.")
 @click.option("--overwrite", is_flag=True, help="Replace files that differ from the archives'.")
-def prepare(downloads: Path, to: Path | None, delete: bool, overwrite: bool) -> None:
-    """Join, verify and unpack a download.
+def prepare(downloads: Path, root: Path | None, to: Path | None, delete: bool, overwrite: bool) -> None:
+    """Join, verify and unpack a download into ROOT (DOWNLOADS/TNLLT where none is given).
 
     DOWNLOADS holds TNLLT_part_* (with TNLLT.tar.gz.md5, if you have it), annos.zip, tracking_results.zip, or any tar
     or zip file of sequences. The parts are read as one; no joined copy is written. Interrupted, run it again.
@@ -27,8 +29,10 @@ def prepare(downloads: Path, to: Path | None, delete: bool, overwrite: bool) -> 
     """
     from tnllt.datasets.archives import prepare as run
 
-    root = to if to is not None else downloads / "TNLLT"
-    outcome = run(downloads, root, delete=delete, overwrite=overwrite, report=lambda label: Progress(label, "B"))
+    if root is not None and to is not None and root != to:
+        raise UsageError(f"ROOT is {root} but --to is {to}; give one of them")
+    target = root or to or downloads / "TNLLT"
+    outcome = run(downloads, target, delete=delete, overwrite=overwrite, report=lambda label: Progress(label, "B"))
     for name, count in outcome.archives.items():
         sum_ = f", md5 {outcome.md5[name]} is right" if name in outcome.md5 else ""
         click.echo(printable(f"{name}: {count:,} files written{sum_}; all read back"))
@@ -38,7 +42,7 @@ def prepare(downloads: Path, to: Path | None, delete: bool, overwrite: bool) -> 
         click.echo(printable(f"{name}: deleted"))
     if not (outcome.archives or outcome.removed or outcome.deleted):
         click.echo("Nothing to do: everything is in place.")
-    click.echo(f"tnllt-data check {shlex.quote(str(root))} --dataset tnllt")
-    if (root / "tracking_results").is_dir():
-        where = f"--root {shlex.quote(str(root))} --results {shlex.quote(str(root / 'tracking_results'))}"
+    click.echo(f"tnllt-data check {shlex.quote(str(target))} --dataset tnllt")
+    if (target / "tracking_results").is_dir():
+        where = f"--root {shlex.quote(str(target))} --results {shlex.quote(str(target / 'tracking_results'))}"
         click.echo(f"tnllt-eval {where} --trackers all")

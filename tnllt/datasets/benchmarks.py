@@ -11,7 +11,6 @@ TNLLT_ATTRIBUTES = ("CM", "ROT", "DEF", "FOC", "IV", "OV", "POC", "VC", "SV", "B
 LASOT_ATTRIBUTES = ("IV", "POC", "DEF", "MB", "CM", "ROT", "BC", "VC", "SV", "FOC", "FM", "OV", "LR", "ARC")
 OTB_ATTRIBUTES = ("IV", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OPR", "OV", "BC", "LR")
 UAV_ATTRIBUTES = ("SV", "ARC", "LR", "FM", "FOC", "POC", "OV", "BC", "IV", "VC", "CM", "SO")
-NFS_ATTRIBUTES = ("IV", "SV", "OCC", "DEF", "FM", "VC", "OV", "BC", "LR")
 
 #: What the abbreviations stand for, over all benchmarks.
 ATTRIBUTE_TITLES: Mapping[str, str] = {
@@ -139,7 +138,6 @@ _RECORDS = (
         boxes=("{folder}/30/{video}.txt", "{annos}/{name}.txt", "{root}/anno/nfs_{name}.txt"),
         box_format="vatic",
         box_stride=8,
-        attribute_names=NFS_ATTRIBUTES,
         signature=("30",),
     ),
     Layout(

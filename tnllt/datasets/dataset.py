@@ -259,6 +259,10 @@ def _choose(layout: Layout, places: list[Place], split: str | None) -> list[Plac
             return inside or places
         if split == "all":
             return places
+        if layout.name not in LAYOUTS and not any(place.split for place in places):
+            note = f"{layout.title or layout.name} lists no splits: all {len(places)} sequences are used for {split!r}"
+            warnings.warn(note, DataWarning, stacklevel=3)
+            return places
         raise DataError(f"{layout.title or layout.name} has no split {split!r} here; use split=None for all there is")
     by_name, folded = {p.name: p for p in places}, {p.name.casefold(): p for p in places}
     found = [by_name.get(name) or folded.get(name.casefold()) for name in listed]
@@ -293,7 +297,11 @@ def split_names(layout: Layout, places: Iterable[Place], split: str) -> tuple[bo
             files = sorted(root.glob(pattern))
             if files:
                 return True, tuple(f.stem for f in files) if "*" in pattern else splits.read(files[0])
-    return False, splits.packaged(layout.name, split)
+    listed = splits.packaged(layout.name, split)
+    if listed is None and split == "train" and (test := splits.packaged(layout.name, "test")) is not None:
+        # LaSOT's training set is what its test list leaves (protocol II).
+        return False, tuple(place.name for place in places if place.name not in set(test)) or None
+    return False, listed
 
 
 def match_names(wanted: Names, among: list[str], everywhere: list[str] | None = None) -> list[str]:
