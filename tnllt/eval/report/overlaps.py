@@ -44,7 +44,8 @@ def pack(series: Iterable[Array], budget: int) -> Packed:
     Args:
         series: in the order of the sequences; K is the same for all.
     """
-    codes = [_codes(values) for values in series]
+    whole_series = list(series)
+    codes = [_codes(values) for values in whole_series]
     strides = [1] * len(codes)
     whole = _deflate(codes)
     while len(whole) * 4 / 3 > budget and max((c.shape[1] for c in codes), default=0) > 64:
@@ -52,7 +53,8 @@ def pack(series: Iterable[Array], budget: int) -> Packed:
         limit = float(np.quantile([c.shape[1] for c in codes], 0.5))
         for i, code in enumerate(codes):
             if code.shape[1] >= max(limit, 64):
-                codes[i], strides[i] = _halved(code), strides[i] * 2
+                strides[i] *= 2
+                codes[i] = _codes(_thinned(whole_series[i], strides[i]))
         whole = _deflate(codes)
     index, start = [], 0
     for code, stride in zip(codes, strides, strict=True):
@@ -84,12 +86,10 @@ def _deflate(codes: Seq[NDArray[np.uint8]]) -> bytes:
     return zlib.compress(b"".join(parts), 9)
 
 
-def _halved(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Means of neighbours; nothing where neither is known."""
-    if codes.shape[1] % 2:
-        codes = np.concatenate([codes, np.full((len(codes), 1), NOTHING, np.uint8)], axis=1)
-    pairs = codes.reshape(len(codes), -1, 2).astype(np.float64)
-    known = pairs != NOTHING
+def _thinned(values: Array, stride: int) -> Array:
+    """Means of `stride` neighbours along time; NaN where none of them is known."""
+    missing = -values.shape[1] % stride
+    groups = np.pad(values, ((0, 0), (0, missing)), constant_values=np.nan).reshape(len(values), -1, stride)
+    known = ~np.isnan(groups)
     count = known.sum(axis=2)
-    total = np.where(known, pairs, 0.0).sum(axis=2)
-    return np.where(count > 0, np.rint(total / np.maximum(count, 1)), NOTHING).astype(np.uint8)
+    return np.where(count > 0, np.where(known, groups, 0.0).sum(axis=2) / np.maximum(count, 1), np.nan)
