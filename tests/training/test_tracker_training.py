@@ -216,3 +216,9 @@ def test_starting_weights(tmp_path: Path) -> None:
     torch.save(itpn, file)
     with pytest.raises(DataError, match=r"1 missing \(backbone\.norm\.weight\)"):
         start_from(target, file)
+
+
+def test_folder_of_other_data_is_refused(undisturbed: tuple[Path, dict[str, torch.Tensor]]) -> None:
+    source = SynthSource(None, name="synth:grey=1")
+    with pytest.raises(UsageError, match="data"):
+        train(recipe("tiny", **SMALL), [(source, 1.0)], RunOptions(out=undisturbed[0], cpu=True))

@@ -112,9 +112,8 @@ class SynthSource:
         first: the generator's seed of the first scene, so that training and validation scenes differ.
     """
 
-    name = "synth"
-
-    def __init__(self, config: Any, first: int = 0, pool: int = 128, reuse: int = 20) -> None:
+    def __init__(self, config: Any, first: int = 0, pool: int = 128, reuse: int = 20, name: str = "synth") -> None:
+        self.name = name
         self._config, self._first, self._pool, self._reuse = config, first, pool, reuse
         self._scenes: dict[int, Any] = {}
 
@@ -155,7 +154,7 @@ def make_source(spec: str, root: Path | None = None, first: int = 0) -> Source:
         DataError: the dataset cannot be opened, or has no frames.
     """
     if spec == "synth" or spec.startswith("synth:"):
-        return SynthSource(synth_config(spec[6:]), first=first)
+        return SynthSource(synth_config(spec[6:]), first=first, name=spec)
     from tnllt.datasets import open_dataset
 
     dataset = open_dataset(spec, root=root, split="train")

@@ -3,7 +3,7 @@
 Everything a step computes follows from the recipe and the step's number: its samples (`samples.Sampler`), its learning
 rate, its random numbers. So a run killed at any moment goes on from its last saved state as if nothing had happened.
 
-A run's folder holds `recipe.json`, `log.jsonl`, TensorBoard events, `state-NNNNNNNN/` (the newest two, each whole or
+A run's folder holds `run.json` (recipe and data), `log.jsonl`, TensorBoard events, `state-NNNNNNNN/` (the newest two, each whole or
 absent: written under another name, then renamed) and `weights.safetensors` (averaged where the recipe says so).
 """
 
@@ -87,7 +87,7 @@ class _Run:
         self.accelerator = _accelerator(options)
         self.main = self.accelerator.is_main_process
         if self.main:
-            _claim(options.out, recipe)
+            _claim(options.out, recipe, [(source.name, share) for source, share in sources])
         self.accelerator.wait_for_everyone()
         self.world = self.accelerator.num_processes
         self.steps_per_epoch = max(1, recipe.samples_per_epoch // (recipe.batch * self.world))
@@ -298,20 +298,22 @@ def _accelerator(options: RunOptions) -> Accelerator:
     return Accelerator(mixed_precision=options.precision, cpu=options.cpu)
 
 
-def _claim(out: Path, recipe: Recipe) -> None:
-    """Makes the run's folder, or checks that it belongs to this recipe."""
+def _claim(out: Path, recipe: Recipe, data: list[tuple[str, float]]) -> None:
+    """Makes the run's folder, or checks that what it holds was begun with this recipe and data."""
+    from tnllt import __version__
+
     out.mkdir(parents=True, exist_ok=True)
-    file = out / "recipe.json"
+    file = out / "run.json"
+    ours = json.loads(json.dumps({**recipe.to_json(), "data": data}))
     if file.is_file():
         theirs = json.loads(file.read_text(encoding="utf-8"))
-        ours = json.loads(json.dumps(recipe.to_json()))
         changed = [key for key in ours if ours[key] != theirs.get(key)]
         if changed:
             detail = ", ".join(f"{key} {theirs.get(key)} -> {ours[key]}" for key in changed)
             raise UsageError(f"{out} holds a run of another recipe ({detail}); give another --out, or remove it")
         return
     partial = file.with_suffix(".tmp")
-    partial.write_text(json.dumps(recipe.to_json(), indent=1), encoding="utf-8")
+    partial.write_text(json.dumps({"tnllt": __version__, **ours}, indent=1), encoding="utf-8")
     partial.replace(file)
 
 
