@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from tnllt.sequence import Frames, Image
 DIGEST_ROWS = 16
 #: Frames waiting for the tracker take at most this many bytes, however many were asked for.
 MOST_BYTES = 256 * 2**20
+
+_Decoded = tuple[Image, float, bytes]
 
 
 class ReadAhead:
@@ -31,10 +34,15 @@ class ReadAhead:
 
     def __init__(self, frames: Frames, count: int, depth: int = 4, where: str = "") -> None:
         self._frames, self._count, self._depth, self._where = frames, count, depth, where
-        self._next = 0
+        self._taken = self._asked = 0
         self._hash = hashlib.sha256()
-        self._waiting: deque[Future[tuple[Image, float, bytes]]] = deque()
-        self._pool = ThreadPoolExecutor(1, "tnllt-read") if depth > 0 else None
+        # Queues written in C, not futures: handing a frame over costs microseconds, which fast trackers notice.
+        self._wanted: SimpleQueue[int | None] = SimpleQueue()
+        self._ready: SimpleQueue[_Decoded | BaseException] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="tnllt-read", daemon=True) if depth > 0 else None
+        if self._thread is not None:
+            self._thread.start()
+            self._ask(1)
 
     def __len__(self) -> int:
         return self._count
@@ -44,14 +52,13 @@ class ReadAhead:
 
         Raises DataError that names sequence and frame where it cannot be decoded.
         """
-        if self._pool is None:
-            image, seconds, digest = self._decode(self._next)
-            self._next += 1
-        else:
-            self._fill()
-            image, seconds, digest = self._waiting.popleft().result()
-            self._depth = max(1, min(self._depth, MOST_BYTES // max(1, image.nbytes)))
-            self._fill()
+        got = self._decode(self._taken) if self._thread is None else self._ready.get()
+        if isinstance(got, BaseException):
+            raise got
+        self._taken += 1
+        image, seconds, digest = got
+        if self._thread is not None:
+            self._ask(max(1, min(self._depth, MOST_BYTES // max(1, image.nbytes))))
         self._hash.update(digest)
         return image, seconds
 
@@ -60,17 +67,29 @@ class ReadAhead:
         return self._hash.hexdigest()
 
     def close(self) -> None:
-        self._waiting.clear()
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        """Ends the thread, after the frame it has in hand. What it has decoded is forgotten."""
+        if self._thread is not None and self._thread.is_alive():
+            while not self._wanted.empty():
+                with suppress(Empty):
+                    self._wanted.get_nowait()
+            self._wanted.put(None)
+            self._thread.join()
 
-    def _fill(self) -> None:
-        assert self._pool is not None
-        while self._next < self._count and len(self._waiting) < self._depth:
-            self._waiting.append(self._pool.submit(self._decode, self._next))
-            self._next += 1
+    def _ask(self, ahead: int) -> None:
+        """Wants `ahead` frames beyond those taken."""
+        while self._asked < min(self._count, self._taken + ahead):
+            self._wanted.put(self._asked)
+            self._asked += 1
 
-    def _decode(self, index: int) -> tuple[Image, float, bytes]:
+    def _work(self) -> None:
+        while (index := self._wanted.get()) is not None:
+            try:
+                self._ready.put(self._decode(index))
+            except BaseException as error:
+                self._ready.put(error)
+                return
+
+    def _decode(self, index: int) -> _Decoded:
         begin = time.perf_counter()
         try:
             image = self._frames[index]
