@@ -297,3 +297,9 @@ def test_a_folder_without_splits_is_one_for_any_use(tmp_path: Path):
     write(tmp_path / "a" / "groundtruth.txt", *rows(3))
     with pytest.warns(DataWarning, match="lists no splits: all 1 sequences are used for 'train'"):
         assert open_dataset(tmp_path, split="train").names == ["a"]
+
+
+def test_the_environment_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tnllt_sequence(tmp_path / "a")
+    monkeypatch.setenv("TNLLT_ROOT", str(tmp_path))
+    assert TNLLTDataset(split=None).names == ["a"]

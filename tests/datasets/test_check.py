@@ -266,3 +266,16 @@ def test_every_code_is_documented():
     page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
     for code in CODES.values():
         assert f"| `{code.name}` | {code.severity.value} | {code.title} | {code.remedy} |" in page
+
+
+def test_a_video_that_ends_before_its_header_says(tmp_path: Path):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))
+    for number in range(40):
+        writer.write(np.random.default_rng(number).integers(0, 255, (48, 64, 3), np.uint8))
+    writer.release()
+    write(tmp_path / "clip.txt", *rows(40))
+    assert "image-truncated" not in codes(tmp_path, decode=True)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (message,) = codes(tmp_path, decode=True).get("image-truncated") or codes(tmp_path, decode=True)["boxes-more"]
+    assert "frames" in message

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -239,13 +239,7 @@ class _Zeros(io.RawIOBase):
 
 
 def test_no_room_is_said_before_anything_is_written(downloads: Path, tmp_path: Path, monkeypatch):
-    real = os.statvfs
-
-    def full(path):
-        state = real(path)
-        return type("State", (), {"f_bavail": 1, "f_frsize": state.f_frsize})()
-
-    monkeypatch.setattr(os, "statvfs", full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 0))
     with pytest.raises(DataError, match="nothing was unpacked"):
         prepare(downloads, tmp_path / "out")
     assert not files(tmp_path / "out")

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from tnllt.config import locate
 from tnllt.datasets import splits
 from tnllt.datasets.benchmarks import LAYOUTS, find_layout
 from tnllt.datasets.frames import VIDEO_SUFFIXES
@@ -163,7 +164,7 @@ def open_dataset(
 
     Args:
         name_or_folder: `tnllt`, `lasot`, ... (see `tnllt.datasets.BENCHMARKS`), `demo`, or a path.
-        root: the benchmark's folder.
+        root: the benchmark's folder; where neither it nor `annos` is given, TNLLT_ROOT and tnllt.toml say.
         annos: its folder of annotations alone; for a video file, its box file.
         split: which sequences: the split's list where all its names are annotated, else every annotated one (a
             warning says so where some are there). A `splits/` folder in the root beats the packaged lists. None: all.
@@ -217,6 +218,9 @@ def _find(name: str, root: Path | None, annos: Path | None) -> tuple[Layout, lis
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise UsageError(f"{name!r} is neither a benchmark ({', '.join(LAYOUTS)}) nor a folder here{hint}")
         return _find_path(path, annos)
+    if root is None and annos is None:
+        where = locate(name)  # TNLLT_ROOT, tnllt.toml
+        root, annos = where.root, where.annos
     if root is not None and (root / "dataset.toml").is_file():
         layout, root = from_toml(root / "dataset.toml", LAYOUTS)
     if root is None and annos is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -138,7 +137,11 @@ def _alone(root: Path) -> Iterator[Path]:
     desk.mkdir(exist_ok=True)
     with (desk / "lock").open("w") as lock:
         try:
+            import fcntl
+
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:
+            pass  # Windows has no such lock; drafts and renames keep single files whole there too
         except OSError:
             raise DataError("another `tnllt-data prepare` is at work here", root) from None
         yield desk

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -64,8 +64,7 @@ def _there(root: Path, entry: Entry, overwrite: bool) -> bool:
 
 
 def _need_room(root: Path, needed: int) -> None:
-    state = os.statvfs(root)
-    free = state.f_bavail * state.f_frsize
+    free = shutil.disk_usage(root).free
     if needed > free:
         raise DataError(f"needs {needed / 1e9:,.2f} GB but {free / 1e9:,.2f} GB are free; nothing was unpacked", root)
 

@@ -69,6 +69,8 @@ def _decode(checked: list[Checked], workers: int, progress: Progress | None) -> 
     total, done = sum(len(one.images) for one in checked), 0
     with ThreadPoolExecutor(workers) as pool:
         for one in checked:
+            if one.place.is_video:
+                yield from _decode_video(one)
             sizes: dict[tuple[int, int], list[int]] = {}
             images = iter(enumerate(one.images, start=1))
             while chunk := list(islice(images, _CHUNK * workers)):
@@ -87,3 +89,18 @@ def _decode(checked: list[Checked], workers: int, progress: Progress | None) -> 
                 others = ", ".join(f"{w}x{h} from frame {sizes[h, w][0]}" for h, w in sizes if (h, w) != most)
                 message = f"{most[1]}x{most[0]}, but {others}"
                 yield make_finding(one.place, "image-size", message, one.place.image_folder)
+
+
+def _decode_video(one: Checked) -> Iterator[Finding]:
+    """Decodes a video to its end: what its header says of its length may be wrong."""
+    import cv2
+
+    assert one.place.folder is not None  # a video is its own folder
+    capture = cv2.VideoCapture(str(one.place.folder))
+    promised, count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    if count < promised:
+        message = f"{count} of the {promised} frames that its header promises can be decoded"
+        yield make_finding(one.place, "image-truncated", message, one.place.folder)
