@@ -126,7 +126,7 @@ def test_a_record_from_a_clone(mini: Path) -> None:
     record = from_repository(mini, "with_yaml", "base", name="other")
     assert record.name == "other" and record.call.experiments == "mini"
     assert record.call.constructor == ("params", "yaml", "dataset")
-    with pytest.raises(UsageError, match=r"has no lib/test/parameter/nix\.py; there are: mini, with_yaml"):
+    with pytest.raises(UsageError, match=r"no lib/test/parameter/nix\.py; there are: mini, with_dataset, with_yaml"):
         from_repository(mini, "nix", "base")
     with pytest.raises(UsageError, match=r"has no experiments/with_yaml/nix\.yaml"):
         from_repository(mini, "with_yaml", "nix")

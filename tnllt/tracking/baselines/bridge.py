@@ -197,6 +197,8 @@ def modes_text(record: BaselineRecord) -> str:
 
 def existing_repo(record: BaselineRecord, repo: Path | None) -> Path:
     """The clone, resolved. UsageError, with the command that brings it, where it is not there."""
+    if repo is None and Path(record.repository).is_dir():
+        repo = Path(record.repository)
     if repo is None:
         raise UsageError(f"{record.name} needs its clone: --set repo=DIR ({clone_command(record)})")
     found = Path(repo).expanduser().resolve()

@@ -1,0 +1,1 @@
+from lib.test.parameter.mini import parameters  # noqa: F401

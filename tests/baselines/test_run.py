@@ -1,0 +1,131 @@
+"""Baselines through `tnllt-run`: the same store, resuming and records as any tracker's; trackers that users plug in."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tnllt.cli.run import cli
+from tnllt.errors import UsageError
+from tnllt.tracking.baselines import get_baseline
+from tnllt.tracking.baselines.bridge import worker_environment
+
+SENTENCE = "a red kite"
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sequences of four grey pictures, with boxes and sentences."""
+    root = tmp_path_factory.mktemp("clips")
+    for name in ("one", "two"):
+        (root / name / "img").mkdir(parents=True)
+        for frame in range(4):
+            cv2.imwrite(str(root / name / "img" / f"{frame:04}.png"), np.full((40, 60, 3), 2, np.uint8))
+        (root / name / "groundtruth.txt").write_text("5,6,7,8\n" * 4)
+        (root / name / "language.txt").write_text(SENTENCE + "\n")
+    return root
+
+
+@pytest.fixture
+def record(mini: Path, tmp_path: Path) -> Path:
+    """A user's record, without torch."""
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        f"""
+name = "mine"
+title = "Mine"
+repository = "https://example.org/mine"
+licence = "MIT"
+citation = ""
+modes = ["BB", "NL+BB"]
+[tracker]
+name = "with_dataset"
+yaml = "base"
+experiments = "mini"
+score = "best_score"
+config = {{ "TEST.USE_NLP.TNLLT" = true }}
+[text]
+key = "init_nlp"
+[checkpoint]
+path = "x.pth"
+source = "here"
+[environment]
+upstream = ""
+python = "3"
+packages = []
+[environment.variables]
+PYTHONPATH = "{Path(__file__).parent / "without_torch"}"
+"""
+    )
+    return file
+
+
+def run(clips: Path, results: Path, *arguments: object) -> tuple[int, str]:
+    places = ["--dataset", clips, "--results", results, "--devices", "cpu", "--threads", "1"]
+    done = CliRunner().invoke(cli, [str(part) for part in (*arguments, *places)], standalone_mode=False)
+    if done.exception is not None:
+        raise done.exception
+    return int(done.return_value or 0), done.output
+
+
+def rows(file: Path) -> list[list[float]]:
+    return [[float(v) for v in line.split(",")] for line in file.read_text().splitlines()]
+
+
+def test_own_record(clips: Path, record: Path, mini: Path, weights: Path, tmp_path: Path) -> None:
+    options = ["--set", f"repo={mini}", "--set", f"weights={weights}", "--set", f"python={sys.executable}"]
+    results = tmp_path / "results"
+    assert run(clips, results, "--baseline", record, *options, "--workers", 2)[0] == 0
+    shift = 1.0 + len(SENTENCE)
+    for name in ("one", "two"):
+        boxes = rows(results / "mine_tracking_result" / f"{name}.txt")
+        assert boxes == [[5 + i * shift, 6 + i * 2.0, 7, 8] for i in range(4)]
+        facts: Any = json.loads((results / "mine_tracking_result" / f"{name}.run.json").read_text())
+        assert facts["mode"] == "NL+BB" and facts["info"]["baseline"] == "mine"
+        assert len(facts["info"]["weights"]["sha256"]) == 64
+        assert facts["confidence"][1:] == pytest.approx([1.0, 0.5, 0.3333], abs=1e-4)
+    written = (results / "mine_tracking_result" / "one.txt").stat().st_mtime_ns
+    assert run(clips, results, "--baseline", record, *options)[0] == 0
+    assert (results / "mine_tracking_result" / "one.txt").stat().st_mtime_ns == written, "a second run leaves it alone"
+
+
+def test_a_failure_is_kept_and_tried_again(
+    clips: Path, record: Path, mini: Path, weights: Path, tmp_path: Path
+) -> None:
+    options = ["--set", f"repo={mini}", "--set", f"weights={weights}", "--set", f"python={sys.executable}"]
+    results = tmp_path / "results"
+    broken = [*options, "--set", 'cfg=TEST.FAULT="track"', "-s", "one"]
+    code, said = run(clips, results, "--baseline", record, *broken)
+    assert code == 3 and "lost at frame 3" in said
+    assert run(clips, results, "--baseline", record, *options)[0] == 0
+    assert len(rows(results / "mine_tracking_result" / "one.txt")) == 4
+
+
+def test_any_clone_of_that_shape(clips: Path, mini: Path, weights: Path, tmp_path: Path) -> None:
+    which = ["--repo", mini, "--tracker", "with_dataset", "--yaml", "base", "--name", "theirs"]
+    assert run(clips, tmp_path, *which, "--set", f"weights={weights}")[0] == 0
+    assert rows(tmp_path / "theirs_tracking_result" / "two.txt")[3] == [8.0, 12.0, 7.0, 8.0]
+
+
+def test_results_only_says_why(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="lmtrack cannot be run: its code was never released"):
+        run(clips, tmp_path, "lmtrack")
+
+
+def test_workers_share_the_list_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = get_baseline("ostrack")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert worker_environment(record, "cuda:1")["CUDA_VISIBLE_DEVICES"] == "1"
+    assert "CUDA_VISIBLE_DEVICES" not in worker_environment(record, "cuda")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert worker_environment(record, "cuda:1")["CUDA_VISIBLE_DEVICES"] == "7"
+    assert worker_environment(record, "cuda")["CUDA_VISIBLE_DEVICES"] == "4,7"
+    with pytest.raises(UsageError, match="shows only 2"):
+        worker_environment(record, "cuda:2")
