@@ -22,7 +22,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"})
 #: Pictures with the box drawn into them, which some releases put beside the frames: never a tracker's input.
 PREVIEWS = ("firstframe_bbox*", "*_bbox.*", "*preview*", "*thumb*")
-_DIGITS = re.compile(r"(\d+)")
+_DIGITS = re.compile(r"([0-9]+)")
 
 
 def read_image(path: str | Path) -> Image:
@@ -59,12 +59,13 @@ def is_preview(name: str) -> bool:
 
 def frame_order(name: str) -> tuple[Any, ...]:
     """Sort key that puts `10.jpg` behind `2.jpg`; padded numbers stay in the order of their names."""
-    return tuple(int(part) if part.isdigit() else part for part in _DIGITS.split(name.lower()))
+    # Split at a group: text and digits take turns.
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(_DIGITS.split(name.lower())))
 
 
 def frame_number(name: str) -> int | None:
     """The last number in a frame's file name: 247 for `0247.jpg`."""
-    numbers = re.findall(r"\d+", Path(name).stem)
+    numbers = _DIGITS.findall(Path(name).stem)
     return int(numbers[-1]) if numbers else None
 
 
