@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -11,35 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tnllt.errors import EXIT_INCOMPLETE, DataError, TnlltError, UsageError
+from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Image, Sequence, Trajectory
 from tnllt.tracking import machine
+from tnllt.tracking.failures import FAULTS, TrackerFailure, checked, failure_of
 from tnllt.tracking.gauge import IDLE, READING, STARTING, TRACKING, Gauge
 from tnllt.tracking.readahead import ReadAhead
 from tnllt.tracking.tracker import Emit, Mode, Prediction, SupportsBatch, Tracker
-
-#: What a tracker may raise: code that ends its process by `sys.exit` must not end a run.
-FAULTS = (Exception, SystemExit)
-
-
-class TrackerFailure(TnlltError):
-    """A tracker did not get through a sequence.
-
-    Args:
-        kind: "exception", "answer" (not a box), "data", "timeout", "memory" or "lost" (its process died).
-        message: one or two lines.
-        frame: the frame at fault, counted from 0, or None.
-        trace: the traceback, or "".
-    """
-
-    exit_code = EXIT_INCOMPLETE
-
-    def __init__(self, kind: str, message: str, frame: int | None = None, trace: str = "") -> None:
-        super().__init__(message)
-        self.kind, self.message, self.frame, self.trace = kind, message, frame, trace
-
-    def as_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "frame": self.frame, "message": self.message, "traceback": self.trace}
 
 
 @dataclass
@@ -347,28 +324,6 @@ def frame_count(sequence: Sequence) -> int:
     return rows
 
 
-def checked(prediction: Any, frame: int) -> tuple[list[float], float | None, bool]:
-    """Box, confidence and absence of an answer. Raises TrackerFailure that says what is wrong with it."""
-    box, confidence, absent = prediction, None, False
-    if isinstance(prediction, Prediction):
-        box, confidence, absent = prediction.box, prediction.confidence, bool(prediction.absent)
-    if box is None:
-        raise TrackerFailure("answer", _wrong(frame, "None", "four numbers x, y, w, h"), frame)
-    try:
-        numbers = [float(v) for v in np.asarray(box, dtype=np.float64).reshape(-1)]
-    except (TypeError, ValueError):
-        raise TrackerFailure("answer", _wrong(frame, f"{box!r:.80}", "four numbers x, y, w, h"), frame) from None
-    if len(numbers) != 4:
-        raise TrackerFailure("answer", _wrong(frame, f"{len(numbers)} numbers {numbers!r:.80}", "four"), frame)
-    if not np.isfinite(numbers).all():
-        raise TrackerFailure("answer", _wrong(frame, f"{numbers}", "finite numbers"), frame)
-    if confidence is not None:
-        confidence = float(confidence)
-        if np.isnan(confidence):
-            raise TrackerFailure("answer", _wrong(frame, "a confidence of NaN", "a number or None"), frame)
-    return numbers, confidence, absent
-
-
 def description_changes(events: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """From events with `before` and `after` that differ: where the description changed, and to what."""
     return [
@@ -376,17 +331,6 @@ def description_changes(events: list[Mapping[str, Any]]) -> list[dict[str, Any]]
         for event in events
         if isinstance(event.get("after"), str) and event.get("after") != event.get("before")
     ]
-
-
-def failure_of(error: BaseException, frame: int) -> TrackerFailure:
-    """The error as a `TrackerFailure` with its traceback."""
-    if isinstance(error, TrackerFailure):
-        return error
-    trace = "".join(traceback.format_exception(error))
-    if isinstance(error, DataError):
-        return TrackerFailure("data", str(error), frame, trace)
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    return TrackerFailure("exception", f"frame {frame + 1}: {said[:500]}", frame, trace)
 
 
 class _Forward(list[Mapping[str, Any]]):
@@ -403,10 +347,6 @@ class _Forward(list[Mapping[str, Any]]):
 
 def _emitter(follow: Follow) -> Emit:
     return follow.events.append
-
-
-def _wrong(frame: int, got: str, wanted: str) -> str:
-    return f"frame {frame + 1}: the tracker answered {got} instead of {wanted}"
 
 
 def _is_box(sequence: Sequence) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from tnllt.errors import EXIT_USAGE, DataError, TnlltError, UsageError
 from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
-from tnllt.tracking.follow import TrackerFailure
+from tnllt.tracking.failures import TrackerFailure
 from tnllt.tracking.gauge import LOADING, STARTING, TRACKING
 from tnllt.tracking.options import parameters
 from tnllt.tracking.process import Job, WorkerProcess

@@ -31,7 +31,8 @@ from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Sequence, Trajectory
 from tnllt.tracking import machine
-from tnllt.tracking.follow import FAULTS, Follow, Follower, TrackerFailure, choose_mode
+from tnllt.tracking.failures import FAULTS, TrackerFailure
+from tnllt.tracking.follow import Follow, Follower, choose_mode
 from tnllt.tracking.gauge import IDLE, LOADING, WRITING, Gauge
 from tnllt.tracking.setup import Setup
 from tnllt.tracking.tracker import Mode
