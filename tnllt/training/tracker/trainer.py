@@ -3,8 +3,8 @@
 Everything a step computes follows from the recipe and the step's number: its samples (`samples.Sampler`), its learning
 rate, its random numbers. So a run killed at any moment goes on from its last saved state as if nothing had happened.
 
-A run's folder holds `run.json` (recipe and data), `log.jsonl`, TensorBoard events, `state-NNNNNNNN/` (the newest two, each whole or
-absent: written under another name, then renamed) and `weights.safetensors` (averaged where the recipe says so).
+A run's folder holds `run.json` (recipe, data), `log.jsonl`, TensorBoard events, `state-NNNNNNNN/` (the newest two;
+each written under another name, then renamed, so whole) and `weights.safetensors` (averaged where the recipe says so).
 """
 
 from __future__ import annotations
