@@ -70,7 +70,7 @@ def write_results(folder: Path, root: Path, trackers: dict[str, float], hostile:
             boxes = truth + np.cumsum(rng.normal(0, noise / 8, truth.shape), axis=0) * [1, 1, 0.2, 0.2]
             boxes[:, 2:] = np.maximum(boxes[:, 2:], 4)
             boxes[0] = truth[0]
-            seconds = np.full(len(truth), 0.01 * (place + 1))
+            seconds = np.full(len(truth), 0.04 / (place + 1))
             record = {"device": "cpu", "description_changes": []}
             after = HOSTILE_SENTENCE if hostile else f"the box as {place} sees it"
             trace = [

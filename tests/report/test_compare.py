@@ -137,15 +137,13 @@ def test_ranks_gaps_and_diagram(scores: Scores, tmp_path: Path) -> None:
 def run(*given: str) -> str:
     result = CliRunner().invoke(cli, list(given), catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def test_the_commands(release: Path, tmp_path: Path) -> None:
     text = run("compare", "ReasoningTrack", "SiamFC", *arguments(release))
     assert "4 won, 0 lost, 0 tied" in text
-    table = json.loads(
-        run("compare", *arguments(release), "--format", "json", "--out", str(tmp_path)).split("\n", 0)[0]
-    )
+    table = json.loads(run("compare", *arguments(release), "--format", "json", "--out", str(tmp_path)))
     assert len(table["comparisons"]) == 6
     assert (tmp_path / "critical_difference_success.pdf").is_file()
     assert "OSTrack" in run("compare", "--runs", *arguments(release))
@@ -164,7 +162,8 @@ def test_real_trackers(shared: Path) -> None:
 @pytest.mark.parametrize("by", ["overall", "attribute"])
 def test_hostile_names_in_tables(hostile: Path, format_: str, by: str) -> None:
     text = run(*arguments(hostile), "--format", format_, "--by", by, "--intervals")
-    assert not [c for c in text if not c.isprintable() and c not in "\r\n"], "control or direction marks"
+    if format_ != "csv":  # where names are data, and stay as they are
+        assert not [c for c in text if not c.isprintable() and c != "\n"], "control or direction marks"
     if format_ == "text":
         assert max(map(len, text.split("\n"))) < 400
     if format_ == "markdown":

@@ -63,14 +63,14 @@ def test_it_answers(server: ViewServer) -> None:
 ELSEWHERE = (
     "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/frame/../../../etc/passwd", "/frame/..%2f1.jpg",
     "/frame/1.jpg/..", "//etc/passwd", "/page/view.js", "/server.py", "/frame/60.jpg", "/frame/-1.jpg",
-    "/frame/1e1.jpg", "/frame/\u0663.jpg", "/frame/999999999999.jpg", "/frame/.jpg", "/favicon.ico", "/view.js/",
+    "/frame/1e1.jpg", "/frame/%D9%A3.jpg", "/frame/999999999999.jpg", "/frame/.jpg", "/favicon.ico", "/view.js/",
     "/?../../etc/passwd/..%00/x",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("path", ELSEWHERE)
 def test_other_addresses_are_not_there(server: ViewServer, path: str) -> None:
-    status, data = get(server, path.encode().decode("latin-1"))
+    status, data = get(server, path)
     if path.startswith("/?"):
         assert data == get(server, "/")[1]
     else:
@@ -169,7 +169,7 @@ def test_a_video_file_is_sought_exactly(tmp_path: Path) -> None:
     for live in served(scene):
         for index in (100, 3, 117, 60, 61, 0):
             image = cv2.imdecode(np.frombuffer(get(live, f"/frame/{index}.jpg")[1], np.uint8), cv2.IMREAD_COLOR)
-            assert abs(image.mean() - index * 2) < 3, index
+            assert abs(image.mean() - VideoFrames(path)[index].mean()) < 0.9, index  # neighbours are 2 apart
 
 
 @pytest.mark.browser
@@ -187,11 +187,11 @@ def test_the_page_scrubs_and_jumps(long_folder: Path, watch: Any) -> None:
         times = [page.evaluate(seek, at) for at in (9_000, 120, 5_555, 7_001, 42, 9_999, 3_333, 8_080, 17)]
         assert np.median(times) < 150
         page.keyboard.press("a")
-        page.wait_for_function("document.documentElement.dataset.frame == '4000'")
+        page.wait_for_selector("html[data-frame='4000']")
         assert page.inner_text('[data-v="truth"]') == "out of view"
         page.click("#worst")
         worst = long_scene(ImageFrames(long_folder)).worst_frame()
-        page.wait_for_function(f"document.documentElement.dataset.frame == '{worst}'")
+        page.wait_for_selector(f"html[data-frame='{worst}']")
         assert page.is_disabled("#refresh")
         watched.silent()
 
@@ -201,11 +201,14 @@ def test_the_page_plays_and_shows_thoughts(server: ViewServer, watch: Any) -> No
     watched = watch(server.url)
     page = watched.page
     page.keyboard.press("r")
-    page.wait_for_function("document.documentElement.dataset.frame == '29'")
+    page.wait_for_selector("html[data-frame='29']")
     assert "It came back brighter than it went." in page.inner_text("#thoughts")
     page.keyboard.press("Home")
     page.keyboard.press(" ")
-    page.wait_for_function("Number(document.documentElement.dataset.frame) > 5")
+    deadline = time.monotonic() + 20
+    while int(page.get_attribute("html", "data-frame")) <= 5:
+        assert time.monotonic() < deadline, "it does not play"
+        page.wait_for_timeout(50)
     page.keyboard.press(" ")
     assert page.inner_text("#play") == "Play"
     page.locator("#trackers input >> nth=0").uncheck()

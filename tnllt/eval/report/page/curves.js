@@ -49,7 +49,8 @@ function radar(node, axesOf, shown) {
   const width = Math.max(280, node.clientWidth);
   const height = Math.min(460, Math.max(320, width * 0.9));
   const radius = Math.min(width / 2 - 64, height / 2 - 34);
-  const all = axesOf.flatMap((s) => shown.map((t) => scoreOf(t, state.metric, s))).filter(known);
+  const all = axesOf.flatMap((s) => range(D.trackers.length).map((t) => scoreOf(t, state.metric, s))).filter(known);
+  if (!all.length) { node.replaceChildren(); return; }
   const low = Math.max(0, Math.floor((Math.min(...all) - 0.05) * 10) / 10);
   const high = Math.min(1, Math.ceil(Math.max(...all) * 10) / 10);
   const at = (i, v) => {
@@ -82,7 +83,7 @@ function drawAttributes() {
   if (!sets.length) return;
   const shown = ranked().filter((t) => state.shown.has(t));
   const values = sets.flatMap((s) => ranked().map((t) => scoreOf(t, state.metric, s))).filter(known);
-  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const [low, high] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
   radar($('#attributes .radar'), sets, shown);
   $('#attributes .scroll').replaceChildren(heatTable({
     caption: `${metric().label} per attribute and tracker`, corner: 'Attribute', low, high, digits: 2,

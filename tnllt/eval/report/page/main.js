@@ -3,6 +3,7 @@ function drawSpeed() {
   const node = $('#speed .plot');
   if (!node) return;
   const some = range(D.trackers.length).filter((t) => known(D.trackers[t].fps) && known(scoreOf(t)));
+  if (!some.length) { node.replaceChildren(el('p', { class: 'note' }, 'No tracker with times has this score.')); return; }
   const width = Math.max(280, Math.min(820, node.clientWidth));
   const fps = some.map((t) => D.trackers[t].fps);
   const xs = [Math.min(...fps) / 1.5, Math.max(...fps, 30) * 1.5];
