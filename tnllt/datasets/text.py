@@ -94,7 +94,7 @@ def read_flags(path: Path) -> NDArray[np.int64]:
         if not (digit[1:] & digit[:-1]).any():
             return (data[digit] - 48).astype(np.int64)
     values = parse_table(raw, path=path)
-    bad = np.argwhere(values != np.floor(values))
+    bad = np.argwhere((values != np.floor(values)) | (np.abs(values) > 2**31))
     if len(bad):
         row, column = (int(i) for i in bad[0])
         raise DataError(f"{values[row, column]:g} is no flag; an integer is expected", path, row + 1)
