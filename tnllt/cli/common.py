@@ -6,7 +6,8 @@ import functools
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -46,6 +47,32 @@ def location_options(function: F) -> F:
     for option in reversed(_LOCATIONS):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand's module when it is called, so that help is instant.
+
+    Args:
+        subcommands: name -> (where it is, "package.module:attribute"; what it does, a line of the help).
+    """
+
+    def __init__(self, *args: Any, subcommands: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.subcommands = subcommands
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.subcommands)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.subcommands:
+            return None
+        module, _, attribute = self.subcommands[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in self.subcommands.items()])
 
 
 def run_command(command: click.Command, prog: str) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import click
 
-from tnllt.cli.common import run_command, version_option
+from tnllt.cli.common import LazyGroup, run_command, version_option
 from tnllt.cli.loading import Options, scoring_options
 
 #: Subcommand -> (where it is, what it does); a module is imported when its subcommand is called.
@@ -25,25 +24,12 @@ _SUBCOMMANDS = {
 }
 
 
-class _Lazy(click.Group):
-    """A group that imports a subcommand's module when it is called, so that help is instant."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_SUBCOMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _SUBCOMMANDS:
-            return None
-        module, _, attribute = _SUBCOMMANDS[name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in _SUBCOMMANDS.items()])
-
-
-@click.group(cls=_Lazy, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    subcommands=_SUBCOMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @scoring_options
 @click.option(
     "--metric",
