@@ -8,6 +8,7 @@ import textwrap
 import click
 
 from tnllt.eval.protocols import PROTOCOLS, TNLLT, get_protocol
+from tnllt.eval.rule_text import protocol_card
 
 
 @click.command()
@@ -24,18 +25,13 @@ def protocols(name: str | None, format_: str) -> None:
         protocol = get_protocol(name)
         click.echo(textwrap.fill(f"{protocol.name}: {protocol.summary}", 100))
         click.echo()
-        for rule, value in protocol.rules().items():
-            other = getattr(TNLLT, rule)
-            note = "" if value == other else f"   (official: {_short(other)})"
-            click.echo(f"  {rule:26} {_short(value)}{note}")
+        official = {rule: value for rule, _, value, _ in protocol_card(TNLLT)}
+        for rule, label, value, why in protocol_card(protocol):
+            note = "" if value == official[rule] else f" (official: {official[rule]})"
+            click.echo(textwrap.fill(f"{label}: {value}{note}", 100, initial_indent="  ", subsequent_indent="      "))
+            click.echo(textwrap.fill(why, 100, initial_indent="      ", subsequent_indent="      "))
     else:
         for protocol in PROTOCOLS.values():
             names = ", ".join((protocol.name, *protocol.aliases))
             click.echo(names)
             click.echo(textwrap.fill(protocol.summary, 100, initial_indent="    ", subsequent_indent="    "))
-
-
-def _short(value: object) -> str:
-    if isinstance(value, tuple):
-        return f"{len(value)} values, {value[0]:g} to {value[-1]:g}"
-    return "as computed" if value is None else f"{value:g}" if isinstance(value, float) else str(value).lower()

@@ -18,7 +18,7 @@ from tnllt.eval.view.scene import Scene
 from tnllt.sequence import Frames, Image
 
 HOST = "127.0.0.1"
-_FRAME = re.compile(r"/frame/(\d{1,9})\.jpg")
+_FRAME = re.compile(r"/frame/([0-9]{1,9})\.jpg")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
