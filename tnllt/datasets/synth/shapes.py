@@ -1,7 +1,7 @@
 """Outlines of the procedural sprites: simple shapes, and objects built of named parts.
 
 Coordinates are in a square from -1 to 1, y downwards. A drawing is a list of (role, outline) painted in order; a role
-is "main", "second" or a key of `colours.FIXED`.
+is "main", "second" or a key of `colours.FIXED`. Long because it is a table of drawings.
 """
 
 from __future__ import annotations
