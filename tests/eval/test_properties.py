@@ -160,3 +160,27 @@ def test_a_negative_first_box_is_replaced_and_rounding_modes():
     near = evaluate([sequence], {"t": {"a": boxes}}, round="nearest")
     down = evaluate([sequence], {"t": {"a": boxes}}, round="trunc")
     assert down.score()[0] == exact.reference()["ceiling"] > exact.score()[0] > near.score()[0]
+
+
+def test_short_results_as_each_toolkit_takes_them():
+    truth = np.tile([100.0, 100, 40, 40], (6, 1))
+    sequence = Sequence("a", Annotation(truth))
+    short = {"t": {"a": truth[:4]}}
+    zeros = {"t": {"a": np.vstack([truth[:4], np.zeros((2, 4))])}}
+    # pytracking repairs zero boxes before it pads, so its padding stays zero; a tracker's own zeros do not.
+    padded = evaluate([sequence], short, "pytracking")
+    assert padded.score("op50")[0] == pytest.approx(4 / 6) and "missing rows are zeros" in padded.table()
+    assert evaluate([sequence], zeros, "pytracking").score("op50")[0] == 1.0
+    assert evaluate([sequence], short, "got10k").score("op50")[0] == 1.0
+    assert evaluate([sequence], short, "trackingnet").score("op50")[0] == pytest.approx(4 / 6)
+    for name in ("tnllt", "pytracking-lasot", "stark-lasot", "pysot", "lorat"):
+        with pytest.raises(IncompleteError, match="4 rows for 6 frames"):
+            evaluate([sequence], short, name)
+        assert evaluate([sequence], short, name, allow_short=True).score("op50")[0] == 1.0
+    assert padded.frames("a")["t"].overlap[0].tolist() == [1, 1, 1, 1, 0, 0]
+
+
+def test_rounding_is_said():
+    sequence = Sequence("a", Annotation(np.tile([10.0, 10, 20, 20], (3, 1))))
+    scores = evaluate([sequence], {"t": {"a": sequence.groundtruth}}, round="trunc")
+    assert "--round trunc" in scores.table() and scores.select(["t"]).rounding == "trunc"

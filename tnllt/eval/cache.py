@@ -29,7 +29,7 @@ from tnllt.eval.rows import Note, Row
 from tnllt.sequence import Sequence
 
 #: Changes whenever scoring changes what it computes from the same input.
-VERSION = 2
+VERSION = 3
 _MOST_BYTES = 256 << 20
 _KEEP_DAYS = 30
 
@@ -90,6 +90,14 @@ class RowCache:
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise
+        self._prune_daily()
+
+    def _prune_daily(self) -> None:
+        mark = self.folder / "pruned"
+        with suppress(OSError):
+            if not mark.exists() or mark.stat().st_mtime < time.time() - 86400:
+                mark.touch()
+                self.prune()
 
     def prune(self) -> None:
         """Removes entries unused for a month, and the oldest ones where the folder is larger than 256 MB."""

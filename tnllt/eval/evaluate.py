@@ -128,7 +128,7 @@ def assemble(
             boxes, count, _ = fit(boxes, len(sequence), protocol, allow_short)
             if count:
                 try:
-                    found[tracker] = measure_sequence(sequence, [boxes], protocol)
+                    found[tracker] = measure_sequence(sequence, [boxes], protocol, len(own[name]))
                 except RefusedError:
                     continue
         return found
@@ -142,6 +142,7 @@ def assemble(
         tuple(rows),
         tuple(references),
         next((s.dataset for s in sequences if s.dataset), ""),
+        round,
         frames,
     )
 

@@ -35,7 +35,7 @@ def _errors(sequence: Sequence, trajectory: Trajectory, protocol: Protocol) -> F
         return None
     boxes, _, _ = fit(trajectory.boxes, len(sequence), protocol)
     try:
-        return measure_sequence(sequence, [boxes], protocol)
+        return measure_sequence(sequence, [boxes], protocol, len(trajectory))
     except RefusedError:
         return None
 

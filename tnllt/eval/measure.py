@@ -40,7 +40,9 @@ class FrameErrors:
     frames: int
 
 
-def measure(groundtruth: Boxes, present: Flags | None, boxes: Boxes, protocol: Protocol) -> FrameErrors:
+def measure(
+    groundtruth: Boxes, present: Flags | None, boxes: Boxes, protocol: Protocol, rows: int | None = None
+) -> FrameErrors:
     """Overlaps and centre errors of results (K, T, 4), already as long as the ground truth (T, 4).
 
     Args:
@@ -48,6 +50,7 @@ def measure(groundtruth: Boxes, present: Flags | None, boxes: Boxes, protocol: P
         present: (T,) True where the target is in view, None where that is unknown (every frame counts as present).
         boxes: (K, T, 4) results; not changed.
         protocol: the rules.
+        rows: how many rows the results had; those behind were padded, and padding is not repaired. None: all.
 
     Raises:
         RefusedError: the protocol refuses the annotation (see `refusals` for results).
@@ -58,7 +61,7 @@ def measure(groundtruth: Boxes, present: Flags | None, boxes: Boxes, protocol: P
     if protocol.round_boxes:
         groundtruth, boxes = np.round(groundtruth), np.round(boxes)
     broken = broken_boxes(boxes) if protocol.invalid_result == "miss" else None
-    boxes = repair(boxes, groundtruth, protocol)
+    boxes = repair(boxes, groundtruth, protocol, rows)
     gt_x, gt_y, gt_w, gt_h = (np.ascontiguousarray(column) for column in groundtruth.T)
     x, y, w, h = (np.ascontiguousarray(boxes[..., i]) for i in range(4))
     seen = np.ones(len(groundtruth), bool) if present is None else np.asarray(present, bool)
@@ -129,7 +132,7 @@ def broken_boxes(boxes: Boxes) -> Flags:
     return np.asarray(~(sized & placed))
 
 
-def repair(boxes: Boxes, groundtruth: Boxes, protocol: Protocol) -> Boxes:
+def repair(boxes: Boxes, groundtruth: Boxes, protocol: Protocol, rows: int | None = None) -> Boxes:
     """Results (K, T, 4) with invalid boxes and the first box put right as the protocol says; a copy if changed."""
     broken = None
     if protocol.invalid_result == "previous":
@@ -139,6 +142,7 @@ def repair(boxes: Boxes, groundtruth: Boxes, protocol: Protocol) -> Boxes:
     if broken is not None:
         broken &= all_columns(~np.isnan(groundtruth))
         broken[:, 0] = False
+        broken[:, rows:] &= rows is None
         if broken.any():
             source = np.where(broken, 0, np.arange(boxes.shape[1]))
             np.maximum.accumulate(source, axis=1, out=source)

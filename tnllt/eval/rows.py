@@ -105,11 +105,11 @@ def fit(boxes: Boxes, length: int, protocol: Protocol, allow_short: bool = False
     return boxes, count, "short"
 
 
-def measure_sequence(sequence: Sequence, boxes: Seq[Boxes], protocol: Protocol) -> FrameErrors:
+def measure_sequence(sequence: Sequence, boxes: Seq[Boxes], protocol: Protocol, rows: int | None = None) -> FrameErrors:
     """`measure` for results of equal length, at most that of the sequence. Raises RefusedError."""
     length = len(boxes[0]) if boxes else len(sequence)
     present = None if sequence.present is None else sequence.present[:length]
-    return measure(sequence.groundtruth[:length], present, np.stack(boxes), protocol)
+    return measure(sequence.groundtruth[:length], present, np.stack(boxes), protocol, rows)
 
 
 def fill(
@@ -117,25 +117,27 @@ def fill(
 ) -> None:
     """Scores every row's result on one sequence; a row whose tracker is not in `results` is marked missing."""
     length = len(sequence)
-    groups: dict[int, list[tuple[Row, Boxes]]] = {}
+    groups: dict[tuple[int, int], list[tuple[Row, Boxes]]] = {}
     for row in rows:
         boxes = results.get(row.tracker)
         if boxes is None:
             row.missing[index] = True
             row.notes.append(Note("missing", row.tracker, sequence.name, "no result"))
             continue
-        reason = refusal(boxes[:length], length, protocol)
-        if reason is not None and not (allow_short and 0 < len(boxes) < length):
+        answered = len(boxes)
+        boxes, scored, change = fit(boxes, length, protocol, allow_short)
+        reason = refusal(boxes, length, protocol)
+        if reason is not None:
             _refuse(row, index, sequence.name, reason)
             continue
-        boxes, scored, change = fit(boxes, length, protocol, allow_short)
         if change is not None:
             row.notes.append(Note(change, row.tracker, sequence.name, _changed(change, protocol, len(boxes), length)))
-        groups.setdefault(scored, []).append((row, boxes))
+        groups.setdefault((scored, min(answered, scored)), []).append((row, boxes))
     batch = max(1, _BATCH // max(1, length))
-    for members in (group[i : i + batch] for group in groups.values() for i in range(0, len(group), batch)):
+    batches = ((key[1], group[i : i + batch]) for key, group in groups.items() for i in range(0, len(group), batch))
+    for answered, members in batches:
         try:
-            errors = measure_sequence(sequence, [boxes for _, boxes in members], protocol)
+            errors = measure_sequence(sequence, [boxes for _, boxes in members], protocol, answered)
         except RefusedError as error:
             for row, _ in members:
                 _refuse(row, index, sequence.name, str(error))

@@ -39,6 +39,7 @@ class Scores:
         rows: one per tracker.
         references: the ceiling (ground truth as result) and the floor (the first box forever).
         dataset: the benchmark's name.
+        rounding: "nearest" or "trunc" where boxes were rounded to integers first, else "none".
     """
 
     protocol: Protocol
@@ -49,6 +50,7 @@ class Scores:
     rows: tuple[Row, ...] = field(repr=False)
     references: tuple[Row, ...] = field(default=(), repr=False)
     dataset: str = ""
+    rounding: str = "none"
     _frames: Callable[[str], Mapping[str, FrameErrors]] | None = field(default=None, repr=False)
 
     # Arrays -----------------------------------------------------------------------------------------------------
@@ -212,6 +214,7 @@ class Scores:
             tuple(self.rows[k].take(index, names) for k in order),
             tuple(row.take(index, names) for row in self.references),
             self.dataset,
+            self.rounding,
             self._frames,
         )
 

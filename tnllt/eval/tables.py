@@ -143,6 +143,8 @@ def footnotes(scores: Scores) -> list[str]:
             if dropped and name not in empty:
                 some = plural(dropped, "sequence")
                 found.append(f"{name}: {some} without any success left out of the mean, by rule.")
+    if scores.rounding != "none":
+        found.append(f"Boxes were rounded to integers before scoring (--round {scores.rounding}).")
     if scores.skipped_attributes:
         skipped = ", ".join(scores.skipped_attributes)
         found.append(f"Attributes with fewer than {scores.protocol.min_sequences} sequences are skipped: {skipped}.")
