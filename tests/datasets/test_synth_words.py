@@ -28,18 +28,18 @@ def distractors(scene: ScenePlan) -> list[Layer]:
 def test_no_distractor_answers_to_the_targets_description(sources: Library, grey: float) -> None:
     config = SynthConfig(frames=120, grey=grey, twins=0, change=0.6, distractors=(2, 5), sources=sources.sources)
     changed = 0
-    for seed in range(60):
+    for seed in range(30):
         scene = plan(seed, config, sources)
         changed += len(scene.phrases) > 1
-        for index in range(0, 120, 5):
+        for index in range(0, 120, 12):
             own = scene.layers[scene.target].look(index).words(not scene.grey)
             assert own in scene.description(index)
             assert own not in {layer.look(index).words(not scene.grey) for layer in distractors(scene)}
-    assert changed > 20
+    assert changed > 8
 
 
 def test_the_wrong_sentence_is_never_true_of_the_target(sources: Library) -> None:
-    for seed in range(60):
+    for seed in range(30):
         scene = plan(seed, SynthConfig(frames=100, change=0.5, distractors=(0, 3), sources=sources.sources), sources)
         assert scene.wrong not in scene.descriptions
         looks = [

@@ -189,6 +189,8 @@ def test_the_demo_is_made_once_and_reads_as_tnllt() -> None:
     assert demo_folder() == folder and made == {p: p.stat().st_mtime_ns for p in folder.rglob("*.jpg")}
     demo = open_dataset("demo")
     assert len(demo) == 8 and all(len(s) == 80 and s.language for s in demo)
+    seen = {name for s in demo for name, flag in (s.attributes or {}).items() if flag}
+    assert seen == set(ATTRIBUTES)
     assert demo[0].frames[0].shape == (270, 480, 3)
     assert not list(folder.parent.glob(".making-demo-*"))
 
@@ -240,7 +242,7 @@ def test_the_command_refuses(tmp_path: Path, arguments: list[str], message: str)
 
 def test_the_gallery_shows_all_fifteen(tmp_path: Path) -> None:
     run = CliRunner().invoke(
-        cli, ["synth", "--gallery", str(tmp_path / "g.png"), "-t", "60", "--size", "320x180", "--procedural"]
+        cli, ["synth", "--gallery", str(tmp_path / "g.png"), "-t", "60", "--size", "160x96", "--procedural"]
     )
     assert run.exit_code == 0, run.output
     sheet = cv2.imread(str(tmp_path / "g.png"))

@@ -198,23 +198,33 @@ def _configuration(options: dict[str, Any], rates: dict[str, float]) -> SynthCon
 
 def _write(out: Path, config: SynthConfig, options: dict[str, Any]) -> None:
     import time
+    from concurrent.futures import BrokenExecutor
 
     from tnllt.cli.progress import Progress
     from tnllt.datasets.synth import ATTRIBUTES, Output, library, write_dataset
+    from tnllt.errors import DataError, TnlltError
 
     made_of = library(config.sources).describe()
     parts = [f"{made_of[k]} {label}" for k, label in _SOURCES.items() if made_of[k]]
     click.echo(f"Sources: {', '.join(parts)}", err=True)
     begun = time.monotonic()
-    names = write_dataset(
-        out,
-        config,
-        options["sequences"],
-        options["seed"],
-        options["workers"] or _cores(),
-        Output(options["png"], options["quality"], options["masks"]),
-        Progress("Drawing", "frames"),
-    )
+    try:
+        names = write_dataset(
+            out,
+            config,
+            options["sequences"],
+            options["seed"],
+            options["workers"] or _cores(),
+            Output(options["png"], options["quality"], options["masks"]),
+            Progress("Drawing", "frames"),
+        )
+    except OSError as error:
+        raise DataError(f"cannot be written ({error.strerror or error})", error.filename or out) from error
+    except BrokenExecutor as error:
+        raise TnlltError(
+            "a worker process ended early, perhaps for want of memory: give fewer --workers; given again, the command "
+            "goes on where it stopped"
+        ) from error
     seconds = time.monotonic() - begun
     total = len(names) * config.frames
     click.echo(
