@@ -114,6 +114,19 @@ def test_any_clone_of_that_shape(clips: Path, mini: Path, weights: Path, tmp_pat
     assert rows(tmp_path / "theirs_tracking_result" / "two.txt")[3] == [8.0, 12.0, 7.0, 8.0]
 
 
+def test_a_record_that_knows_where_things_are(
+    clips: Path, record: Path, mini: Path, weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"beside the record")
+    with record.open("a") as file:
+        file.write(f'[options]\nrepo = "{mini}"\nweights = "weights.pth"\ncfg = "TEST.STEP=3"\n')
+    assert run(clips, tmp_path, "--baseline", record, "--mode", "BB", "-s", "one")[0] == 0
+    assert rows(tmp_path / "mine_tracking_result" / "one.txt")[1] == [8.0, 8.0, 7.0, 8.0]
+    again = ["--set", "cfg=TEST.STEP=4", "--name", "other"]
+    assert run(clips, tmp_path, "--baseline", record, "--mode", "BB", "-s", "one", *again)[0] == 0
+    assert rows(tmp_path / "other_tracking_result" / "one.txt")[1] == [9.0, 8.0, 7.0, 8.0]
+
+
 def test_results_only_says_why(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="lmtrack cannot be run: its code was never released"):
         run(clips, tmp_path, "lmtrack")

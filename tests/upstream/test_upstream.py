@@ -117,7 +117,7 @@ def upstream(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Upstream
         for picture in sorted((source / "img").glob("*.jpg"))[:FRAMES]:
             (clip / "img" / picture.name).symlink_to(picture)
         rows = (source / "groundtruth_rect.txt").read_text().splitlines()[:FRAMES]
-        (clip / "groundtruth_rect.txt").write_text("\n".join(rows) + "\n")
+        (clip / "groundtruth.txt").write_text("\n".join(rows) + "\n")
         (clip / "language.txt").write_text(SENTENCE + "\n")
     files = tmp_path_factory.mktemp("files")
     return Upstream(clones, python, clips, files, shared / "data" / "bert" / "vocab.txt")
@@ -126,7 +126,7 @@ def upstream(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Upstream
 def case_of(upstream: Upstream, name: str, tmp_path: Path, cfg: str) -> dict[str, Any]:
     clips = []
     for clip in sorted(upstream.clips.iterdir()):
-        row = (clip / "groundtruth_rect.txt").read_text().splitlines()[0]
+        row = (clip / "groundtruth.txt").read_text().splitlines()[0]
         box = [float(part) for part in row.replace(",", " ").split()]
         frames = [str(path) for path in sorted((clip / "img").iterdir())]
         text = SENTENCE if get_baseline(name).text.key or get_baseline(name).text.positional else None

@@ -88,19 +88,19 @@ def _job(record: Any, output: Path, settings: tuple[str, ...], device: str, opti
         datasets = {key: float(value) for key, value in shares.items()}
     except ValueError:
         raise UsageError("--with NAME=SHARE: the share must be a number") from None
-    repo = given.get("repo")
+    own = record.options_with(**{key: given.get(key) for key in ("repo", "python", "yaml", "cfg")})
     return TrainingJob(
-        repo=existing_repo(record, Path(repo) if repo else None),
-        python=given.get("python", sys.executable),
+        repo=existing_repo(record, own["repo"]),
+        python=own["python"] or sys.executable,
         output=output,
         device=device,
-        yaml=given.get("yaml"),
+        yaml=own["yaml"],
         epochs=options["epochs"],
         batch_size=options["batch_size"],
         samples=options["samples"],
         loader_workers=options["loader_workers"],
         save_every_epoch=options["save_every_epoch"],
-        config=parse_cfg(given.get("cfg", "")),
+        config=parse_cfg(own["cfg"] or ""),
         datasets=datasets,
         paths=parse_settings(options["paths"]),
         processes=options["processes"],

@@ -36,7 +36,7 @@ class BaselineTracker(Tracker):
         yaml: another configuration of upstream's, by name, or a YAML file of your own.
         dataset: the benchmark's name that upstream is told.
         cfg: settings changed in upstream's configuration: KEY=VALUE[,KEY=VALUE...], values in JSON.
-        device: cuda, cuda:N or cpu.
+        device: cuda (the default), cuda:N or cpu.
         start_timeout: seconds for imports and weights.
         frame_timeout: seconds for one frame.
 
@@ -58,19 +58,31 @@ class BaselineTracker(Tracker):
         yaml: str | None = None,
         dataset: str | None = None,
         cfg: str = "",
-        device: str = "cuda",
+        device: str | None = None,
         start_timeout: float = 1800.0,
         frame_timeout: float = 600.0,
     ) -> None:
         call, name = self.record.call, self.record.name
-        self.repo = existing_repo(self.record, repo)
-        self.python = python or sys.executable
-        self.save_dir = (Path(save_dir) if save_dir else self.repo / "output").expanduser().resolve()
-        self.weights = find_weights(self.record, self.save_dir, weights, yaml)
+        own = self.record.options_with(
+            repo=repo,
+            python=python,
+            weights=weights,
+            save_dir=save_dir,
+            yaml=yaml,
+            dataset=dataset,
+            cfg=cfg,
+            device=device,
+        )
+        yaml, device = own["yaml"], own["device"] or "cuda"
+        self.repo = existing_repo(self.record, own["repo"])
+        self.python = own["python"] or sys.executable
+        self.save_dir = Path(own["save_dir"] or self.repo / "output").expanduser().resolve()
+        self.weights = find_weights(self.record, self.save_dir, own["weights"], yaml)
         self.device, self.start_timeout, self.frame_timeout = device, start_timeout, frame_timeout
         if not (device in ("cpu", "cuda") or (device.startswith("cuda:") and device[5:].isdigit())):
             raise UsageError(f"{name}: device={device!r} is none of cpu, cuda, cuda:N")
-        self.spec = worker_spec(self.record, self.repo, self.weights, self.save_dir, yaml, dataset or call.dataset, cfg)
+        told = own["dataset"] or call.dataset
+        self.spec = worker_spec(self.record, self.repo, self.weights, self.save_dir, yaml, told, own["cfg"] or "")
         self.spec["device"] = "cpu" if device == "cpu" else "cuda"
         self.loaded: list[dict[str, Any]] = []
         self.versions: dict[str, str] = {}

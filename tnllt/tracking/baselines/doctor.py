@@ -67,7 +67,7 @@ def examine(
     save_dir: Path | None = None,
     yaml: str | None = None,
     cfg: str = "",
-    device: str = "cuda",
+    device: str | None = None,
 ) -> list[Finding]:
     """Look at clone, interpreter, packages, device and weights. Options as `BaselineTracker`'s.
 
@@ -79,6 +79,10 @@ def examine(
     found = [
         Finding("record", "ok", f"{record.title}, {modes_text(record)}, licence {record.licence}, {record.source}")
     ]
+    own = record.options_with(
+        repo=repo, python=python, weights=weights, save_dir=save_dir, yaml=yaml, cfg=cfg, device=device
+    )
+    repo, weights, yaml, device = own["repo"], own["weights"], own["yaml"], own["device"] or "cuda"
     clone = None
     try:
         clone = existing_repo(record, repo)
@@ -86,9 +90,9 @@ def examine(
     except UsageError as error:
         text = str(error).split(": ")[0] if repo is not None else "none given"
         found.append(Finding("clone", "missing", text, f"{clone_command(record)}; then --set repo=DIR"))
-    found.extend(_interpreter(record, python or sys.executable, device))
-    found.extend(_weights(record, clone, save_dir, weights, yaml))
-    found.extend(_further(record, clone, cfg))
+    found.extend(_interpreter(record, own["python"] or sys.executable, device))
+    found.extend(_weights(record, clone, own["save_dir"], weights, yaml))
+    found.extend(_further(record, clone, own["cfg"] or ""))
     found.extend(Finding("mind", "note", trap) for trap in record.traps)
     return found
 

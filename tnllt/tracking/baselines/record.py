@@ -156,6 +156,33 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Options:
+    """Where things are on this machine (table `options`), for records of users; paths relative to the TOML file.
+
+    See `BaselineTracker`, whose arguments of these names are stronger.
+    """
+
+    repo: str = ""
+    python: str = ""
+    weights: str = ""
+    save_dir: str = ""
+    yaml: str = ""
+    dataset: str = ""
+    cfg: str = ""
+    device: str = ""
+
+    def beside(self, folder: Path) -> dict[str, str]:
+        """Those that are given, by name, with paths made absolute. A bare word for `python` is searched on PATH."""
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name)}
+        for key in ("repo", "weights", "save_dir"):
+            if key in given:
+                given[key] = str(folder / Path(given[key]).expanduser())
+        if "/" in given.get("python", ""):
+            given["python"] = str(folder / Path(given["python"]).expanduser())
+        return given
+
+
+@dataclass(frozen=True)
 class BaselineRecord:
     """One baseline. See the classes above for its tables; `status` "results-only" has no code to run.
 
@@ -181,8 +208,14 @@ class BaselineRecord:
     weights: tuple[Weight, ...] = ()
     environment: Environment | None = None
     training: Training | None = None
+    options: Options = Options()
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     traps: tuple[str, ...] = ()
+
+    def options_with(self, **given: Any) -> dict[str, Any]:
+        """The options given, and this record's own where nothing was."""
+        own = self.options.beside(self.source.absolute().parent)
+        return {key: own.get(key) if value in (None, "") else value for key, value in given.items()}
 
     @property
     def call(self) -> Call:
