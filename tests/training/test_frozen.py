@@ -76,6 +76,16 @@ def test_a_missing_picture_is_a_failure_and_missing_boxes_an_error(records, tmp_
         FrozenTracker(Told()).overlaps([bare], ["x"])
 
 
+def test_grpo_wants_boxes_before_it_starts(records, tmp_path):
+    pytest.importorskip("trl")
+    from tnllt.training.vlm.grpo import GrpoOptions, make_trainer
+    from tnllt.training.vlm.rows import ModelOptions
+
+    bare = PairRecord(records[0].images, "x", "", None, None, "records.json, row 7")
+    with pytest.raises(DataError, match="row 7"):
+        make_trainer([*records, bare], ModelOptions("none"), GrpoOptions(tmp_path), FrozenTracker(Told()))
+
+
 def test_reward_functions_of_grpo(records):
     pytest.importorskip("trl")
     from tnllt.training.vlm.grpo import GrpoOptions, reward_functions

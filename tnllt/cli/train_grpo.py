@@ -37,6 +37,9 @@ from tnllt.errors import UsageError
 @click.option("--prompts-per-rollout", type=int, default=256, show_default=True)
 @click.option("--prompts-per-update", type=int, default=128, show_default=True)
 @click.option("--batch", type=int, default=1, show_default=True, help="Answers a device takes at a time.")
+@click.option(
+    "--max-prompt", type=int, default=4096, show_default=True, help="Longer questions are left out, and said."
+)
 @click.option("--max-tokens", type=int, default=2048, show_default=True, help="Tokens of an answer.")
 @click.option(
     "--rollouts",

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tnllt.errors import UsageError
+from tnllt.errors import DataError, UsageError
 from tnllt.training.rewards import (
     WITH_IOU,
     IouVariant,
@@ -24,6 +24,7 @@ from tnllt.training.rewards import (
 from tnllt.training.vlm.frozen import FrozenTracker
 from tnllt.training.vlm.records import PairRecord
 from tnllt.training.vlm.rows import (
+    MAX_PIXELS,
     ModelOptions,
     load_for_training,
     lora_config,
@@ -33,6 +34,7 @@ from tnllt.training.vlm.rows import (
     to_dataset,
     use_bf16,
     use_checkpointing,
+    within,
 )
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class GrpoOptions:
     prompts_per_rollout: int = 256
     prompts_per_update: int = 128
     batch: int = 1
+    max_prompt: int = 4096
     max_tokens: int = 2048
     max_norm: float = 1.0
     weights: Weights = field(default_factory=lambda: WITH_IOU)
@@ -82,7 +85,8 @@ def run_grpo(
         tracker: measures overlaps; None only where neither overlap nor decision counts.
 
     Raises:
-        MissingExtraError: without the extra `train`. UsageError: sizes that do not fit together.
+        MissingExtraError: without the extra `train`. UsageError: sizes that do not fit together. DataError: a record
+            without boxes where they count.
     """
     need_train_extra()
     trainer, processor = make_trainer(records, model, options, tracker)
@@ -100,7 +104,11 @@ def make_trainer(
 
     if options.weights.needs_tracker and tracker is None:
         raise UsageError("rewards of overlap or decision need a tracker")
+    bare = next((r for r in records if r.boxes is None), None) if options.weights.needs_tracker else None
+    if bare is not None:
+        raise DataError("no boxes, which the rewards need; train on --samples or --dataset", bare.source)
     network, processor = load_for_training(model)
+    records = within(records, processor, model.max_pixels or MAX_PIXELS, options.max_prompt, answers=False)
     config = GRPOConfig(
         output_dir=str(options.out / "checkpoints"),
         num_train_epochs=options.epochs,

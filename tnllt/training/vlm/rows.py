@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any
 from tnllt._version import __version__
 from tnllt.errors import DataError, MissingExtraError, UsageError
 from tnllt.training.vlm.records import PairRecord
+
+log = logging.getLogger(__name__)
 
 #: Bounds on a picture's pixels in the published training.
 MIN_PIXELS, MAX_PIXELS = 59_536, 262_144
@@ -114,6 +117,31 @@ def use_checkpointing(options: ModelOptions) -> bool:
     import torch
 
     return torch.cuda.is_available() if options.gradient_checkpointing is None else options.gradient_checkpointing
+
+
+def within(
+    records: Sequence[PairRecord], processor: Any, max_pixels: int, max_length: int, answers: bool
+) -> list[PairRecord]:
+    """The records whose prompt, and with `answers` their answer too, fits into so many tokens.
+
+    A picture takes one token per merged patch; what chat markup adds is rounded up. Raises DataError where none fits.
+    """
+    image = processor.image_processor
+    side = int(image.patch_size) * int(image.merge_size)
+    pictures = 2 * (max_pixels // side**2 + 2)
+    kept = []
+    for record in records:
+        texts = (record.instruction, record.description, (record.output or "") if answers else "")
+        length = sum(len(processor.tokenizer(text)["input_ids"]) for text in texts) + pictures + 32
+        if length <= max_length:
+            kept.append(record)
+    if not kept:
+        raise DataError(f"every record is longer than {max_length} tokens; allow longer ones or lower --max-pixels")
+    if len(kept) < len(records):
+        log.warning(
+            "%d of %d records left out: longer than %d tokens", len(records) - len(kept), len(records), max_length
+        )
+    return kept
 
 
 def lora_config(rank: int) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,9 +22,8 @@ from tnllt.training.vlm.rows import (
     to_dataset,
     use_bf16,
     use_checkpointing,
+    within,
 )
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def make_trainer(records: Sequence[PairRecord], model: ModelOptions, options: Sf
     from trl import SFTConfig, SFTTrainer
 
     network, processor = load_for_training(model)
-    kept = within(records, processor, model.max_pixels or MAX_PIXELS, options.max_length)
+    kept = within(records, processor, model.max_pixels or MAX_PIXELS, options.max_length, answers=True)
     config = SFTConfig(
         output_dir=str(options.out / "checkpoints"),
         num_train_epochs=options.epochs,
@@ -130,26 +128,3 @@ class AnswersOnly:
         if bool((learnt == batch["attention_mask"].sum(dim=1)).any()):
             raise DataError("the prompt would be trained on as well; this version of trl is not supported")
         return batch
-
-
-def within(records: Sequence[PairRecord], processor: Any, max_pixels: int, max_length: int) -> list[PairRecord]:
-    """The records that fit into `max_length` tokens. Raises DataError where none does.
-
-    A picture takes one token per merged patch; what chat markup adds is rounded up.
-    """
-    image = processor.image_processor
-    side = int(image.patch_size) * int(image.merge_size)
-    pictures = 2 * (max_pixels // side**2 + 2)
-    kept = []
-    for record in records:
-        texts = (record.instruction, record.description, record.output or "")
-        length = sum(len(processor.tokenizer(text)["input_ids"]) for text in texts) + pictures + 32
-        if length <= max_length:
-            kept.append(record)
-    if not kept:
-        raise DataError(f"every record is longer than {max_length} tokens; raise --max-length or lower --max-pixels")
-    if len(kept) < len(records):
-        log.warning(
-            "%d of %d records left out: longer than %d tokens", len(records) - len(kept), len(records), max_length
-        )
-    return kept

@@ -1,0 +1,58 @@
+"""Training on several devices: the configurations that ship, and two real processes on the CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tnllt.errors import UsageError
+from tnllt.training.vlm.launch import SHIPPED, config_path, launched
+
+pytest.importorskip("accelerate")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_configurations_are_accelerates(name):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(config_path(name)))
+    kind = {"ddp": "MULTI_GPU", "fsdp": "FSDP", "zero2": "DEEPSPEED", "zero3": "DEEPSPEED"}[name]
+    assert str(config.distributed_type).endswith(kind)
+    assert config.mixed_precision == "bf16" and config.num_processes == 8
+    if kind == "DEEPSPEED":
+        assert config.deepspeed_config["zero_stage"] == int(name[-1])
+
+
+def test_other_files_and_no_files(tmp_path: Path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("")
+    assert config_path(str(file)) == file
+    with pytest.raises(UsageError, match="zero2"):
+        config_path("zero9")
+    assert not launched()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tiny_vlm: Path, box_pairs: Path, tmp_path: Path):
+    for package in ("trl", "peft", "datasets"):
+        pytest.importorskip(package)
+    file = tmp_path / "two.yaml"
+    file.write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_CPU\nuse_cpu: true\nnum_machines: 1\n"
+        "num_processes: 2\nmachine_rank: 0\nmain_training_function: main\nmixed_precision: 'no'\n"
+    )
+    out = tmp_path / "out"
+    options = ["--model", tiny_vlm, "--samples", box_pairs, "--out", out, "--min-pixels", 3136, "--max-pixels", 7056]
+    sizes = ["--steps", 3, "--batch", 2, "--accumulation", 1, "--log-every", 1, "--learning-rate", 1e-3]
+    command = [sys.executable, "-m", "tnllt.cli.train", "sft", *options, *sizes, "--launch", file, "--processes", 2]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.count("trained for 3 steps") == 1  # the first process speaks for both
+    history = [h for h in json.loads((out / "history.json").read_text())["history"] if "loss" in h]
+    assert len(history) == 3 and (out / "model.safetensors").is_file()
