@@ -125,3 +125,18 @@ def test_polygons_need_to_be_stated(tmp_path: Path):
 def test_a_folder_without_sequences_says_what_one_is(tmp_path: Path):
     with pytest.raises(DataError, match=r"no sequence is here: one is a folder of images .* dataset\.toml"):
         open_dataset(tmp_path)
+
+
+def test_text_files_that_are_no_boxes_are_no_sequences(tmp_path: Path):
+    write_images(tmp_path / "a", range(1, 4))
+    write(tmp_path / "a" / "groundtruth.txt", *rows(3))
+    write(tmp_path / "README.txt", "Some words")
+    write(tmp_path / "numbers.txt", "1,2,3,4")
+    assert open_dataset(tmp_path).names == ["a"]
+
+
+def test_a_folder_of_box_files_alone(tmp_path: Path):
+    write(tmp_path / "README.txt", "Some words")
+    write(tmp_path / "x.txt", *rows(3))
+    dataset = open_dataset(tmp_path)
+    assert dataset.names == ["x"] and not dataset[0].has_frames

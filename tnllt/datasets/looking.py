@@ -13,6 +13,7 @@ from tnllt.datasets.layout import FlagFile, Layout
 from tnllt.datasets.places import Place, find_places
 from tnllt.datasets.reader import present_value
 from tnllt.errors import DataError
+from tnllt.numbers import parse_table
 
 _BOX_NAMES = ("groundtruth", "groundtruth_rect", "gt", "boxes", "bbox", "annotation", "{name}")
 _FLAG_NAMES = ("absent", "absent_label", "absence", "presence", "present", "visible", "visibility", "exist")
@@ -59,7 +60,7 @@ def look(folder: Path, annos: Path | None = None) -> tuple[Layout, list[Place]]:
             return layout, places
     name = folder.resolve().name or "folder"
     layout = replace(ANY_FOLDER, name=name, title=name)
-    places = [place for place in find_places(layout, folder, annos) if place.box_file is not None]
+    places = _plausible([place for place in find_places(layout, folder, annos) if place.box_file is not None], folder)
     if not places:
         raise DataError(
             "no sequence is here: one is a folder of images (or in img/, imgs/, frames/) with groundtruth.txt, a video "
@@ -67,6 +68,21 @@ def look(folder: Path, annos: Path | None = None) -> tuple[Layout, list[Place]]:
             folder,
         )
     return _settle_flags(layout, places)
+
+
+def _plausible(places: list[Place], root: Path) -> list[Place]:
+    """Without the text files that are no box files: a README beside the sequences is none."""
+    if any(place.folder is not None for place in places):
+        places = [p for p in places if p.folder is not None or (p.box_file is not None and p.box_file.parent != root)]
+    return [place for place in places if place.folder is not None or _begins_with_a_box(place.box_file)]
+
+
+def _begins_with_a_box(path: Path | None) -> bool:
+    first = text.read_text(path).lstrip().partition("\n")[0] if path is not None else ""
+    try:
+        return len(parse_table(first)[0]) in (4, 8)
+    except (DataError, IndexError):
+        return False
 
 
 def _by_signature(folder: Path) -> list[Layout]:
