@@ -34,7 +34,7 @@ ATTRIBUTES = {
     "IV": "Illumination variation", "OV": "Out of view", "POC": "Partial occlusion", "VC": "Viewpoint change",
     "SV": "Scale variation", "BC": "Background clutter", "MB": "Motion blur", "ARC": "Aspect ratio change",
     "LR": "Low resolution", "FM": "Fast motion", "AS": "Adversarial sample", "TC": "Thermal crossover",
-    "MS": "Modality switch",
+    "MS": "Modality switch", "IPR": "In-plane rotation", "OPR": "Out-of-plane rotation", "OCC": "Occlusion",
 }  # fmt: skip
 
 

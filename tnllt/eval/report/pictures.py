@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 from tnllt.errors import DataError
 from tnllt.sequence import Image, Sequence, Trajectory
 
-#: The palette of the report's page (BGR is OpenCV's order; these are RGB).
-PALETTE = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (184, 90, 146), (185, 129, 0), (47, 155, 214), (111, 79, 168))
-WIDTH, HEIGHT = 256, 160
+#: The page's hues for dark backgrounds, RGB: on pictures, light lines are seen best.
+PALETTE = (
+    (74, 168, 232),
+    (255, 138, 61),
+    (47, 199, 154),
+    (231, 156, 200),
+    (240, 180, 41),
+    (143, 211, 255),
+    (181, 156, 240),
+)
+WIDTH, HEIGHT = 288, 180
 
 
 def worst_frames(overlaps: NDArray[np.float64], wanted: int = 4) -> list[int]:
@@ -62,18 +70,17 @@ def thumbnails(
 
 
 def _thumbnail(image: Image, boxes: list[tuple[NDArray[np.float64], tuple[int, int, int]]]) -> Image:
-    """The picture shrunk to cover WIDTH x HEIGHT, boxes drawn at that size so that lines stay crisp."""
+    """The picture shrunk into WIDTH x HEIGHT, boxes drawn at that size so that lines stay crisp."""
     import cv2
 
-    scale = min(1.0, max(WIDTH / image.shape[1], HEIGHT / image.shape[0]))
+    scale = min(1.0, WIDTH / image.shape[1], HEIGHT / image.shape[0])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-    for box, colour in reversed(boxes):
+    for place, (box, colour) in reversed(list(enumerate(boxes))):
         if not np.isfinite(box).all() or np.abs(box).max() > 1e6:
             continue
         left, top, right, bottom = (np.array([*box[:2], *(box[:2] + box[2:])]) * scale).round().astype(int).tolist()
-        cv2.rectangle(small, (left, top), (right, bottom), (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.rectangle(small, (left, top), (right, bottom), colour, 1, cv2.LINE_AA)
+        cv2.rectangle(small, (left, top), (right, bottom), colour, 1 if place == 0 else 2)
     return np.asarray(small, np.uint8)
 
 

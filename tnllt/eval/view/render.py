@@ -180,7 +180,17 @@ def _wrapped(text: str, measure: Any, width: float, most: int = 3) -> list[str]:
 def _write_gif(path: Path, pictures: Iterator[Image], fps: float) -> None:
     from PIL import Image as Pillow
 
-    frames = (Pillow.fromarray(p).quantize(128, dither=Pillow.Dither.NONE) for p in pictures)
+    # The boxes' own colours have a place in every palette: a quantiser of whole pictures would merge thin lines away.
+    drawn = [int(c[i : i + 2], 16) for c in (*COLOURS, TRUTH, "#000000") for i in (1, 3, 5)]
+
+    def reduced(picture: Image) -> Any:
+        whole = Pillow.fromarray(picture)
+        palette = Pillow.new("P", (1, 1))
+        found = whole.quantize(256 - len(drawn) // 3, dither=Pillow.Dither.NONE).getpalette() or []
+        palette.putpalette([*drawn, *found][:768])
+        return whole.quantize(palette=palette, dither=Pillow.Dither.NONE)
+
+    frames = (reduced(p) for p in pictures)
     first = next(frames)
     # GIF counts in hundredths of a second, and viewers slow down what claims to be faster than 50 fps.
     delay = max(20, round(100 / fps) * 10)

@@ -99,7 +99,7 @@ function initPair() {
 function initHardest() {
   if (!D.hardest.length) { document.getElementById('hardest').hidden = true; return; }
   const root = section('hardest', `The ${D.hardest.length} hardest sequences`,
-    'By mean success over trackers' + (D.hardest.some((h) => h.pictures.length) ? ', each with the frames at which the trackers do worst; dashed white is the ground truth.' : '. Pictures appear where the dataset has its frames (--root).'));
+    'By mean success over trackers' + (D.hardest.some((h) => h.pictures.length) ? ', each with the frames at which the trackers do worst; white is the ground truth, the boxes are the best three trackers\'.' : '. Pictures appear where the dataset has its frames (--root).'));
   root.append(el('ul', { class: 'hard' }, D.hardest.map((h) => {
     const s = D.sequences[h.sequence];
     return el('li', { class: 'card' },
