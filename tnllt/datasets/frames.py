@@ -36,10 +36,11 @@ def read_image(path: str | Path) -> Image:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise DataError(f"frame cannot be read ({error.strerror})", path) from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+    rgb = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.10 does not know it yet
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR if rgb is None else rgb) if len(data) else None
     if image is None:
         raise DataError("frame cannot be decoded; `tnllt-data check --decode` lists all such files", path)
-    return np.asarray(image, np.uint8)
+    return np.asarray(image if rgb is not None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def is_frame(name: str) -> bool:
