@@ -188,4 +188,4 @@ def test_list_shows_what_runs_and_what_is_missing() -> None:
     runs, lacking = shown.split("Lack something:")
     assert all(name in runs for name in ("MIL", "still", "groundtruth"))
     assert "ViT" in lacking and "weights" in lacking
-    assert "--set step=A NUMBER  [default: 1.0]" in tnllt_run("list", f"{TRACKERS}:Drift").stdout
+    assert "  step   a number  [default: 1.0]" in tnllt_run("list", f"{TRACKERS}:Drift").stdout

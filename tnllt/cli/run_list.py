@@ -42,7 +42,7 @@ def _show_all() -> None:
 
 
 def _show_one(name: str) -> None:
-    from tnllt.tracking.options import describe, hints_of, parameters
+    from tnllt.tracking.options import describe, hints_of, parameters, type_of_default
     from tnllt.tracking.registry import find_class
 
     target, cls = find_class(name)
@@ -51,10 +51,11 @@ def _show_one(name: str) -> None:
     click.echo(f"\nInputs: {', '.join(mode.value for mode in cls.modes)}")
     options = parameters(cls)
     hints = hints_of(cls)
-    click.echo("Options:" if options else "It takes no options.")
+    click.echo("Options, each by --set NAME=VALUE:" if options else "It takes no options.")
+    width = max(map(len, options), default=0)
     for key, parameter in options.items():
         default = "" if parameter.default is inspect.Parameter.empty else f"  [default: {parameter.default}]"
-        click.echo(printable(f"  --set {key}={describe(hints.get(key, parameter.annotation)).upper()}{default}"))
+        click.echo(printable(f"  {key:{width}}  {describe(hints.get(key, type_of_default(parameter)))}{default}"))
 
 
 def _summary(target: str) -> str:

@@ -142,6 +142,8 @@ def _convert_union(value: Any, arguments: tuple[Any, ...]) -> Any:
             return -1
         return _STRICTNESS.index(hint) if hint in _STRICTNESS else 2 if typing.get_origin(hint) is Literal else 3
 
+    if isinstance(value, str) and {str, Path} <= set(arguments) and not Path(value).expanduser().exists():
+        return value  # a name or an address rather than a file
     for argument in sorted(arguments, key=strictness):
         try:
             return convert(value, argument)
@@ -176,6 +178,7 @@ def _guess(text: str) -> Any:
 
 
 def type_of_default(parameter: inspect.Parameter) -> Any:
+    """The type of a parameter's default value, where it is a plain one; else anything."""
     default = parameter.default
     return type(default) if isinstance(default, bool | int | float | str | Path) else Any
 
