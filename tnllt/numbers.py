@@ -106,11 +106,11 @@ def _width(clean: bytes | None) -> int:
 
 def _fast(texts: list[bytes], columns: int) -> list[Array] | None:
     """Tables of plainly spelled texts, or None if any of them holds anything unusual."""
-    joined = b" " * 16 + b"".join(texts)  # room for the words before the first number's end
+    joined = b"0" * 16 + b"".join(texts)  # room for the words before the first number's end
     data = np.frombuffer(joined, np.uint8)
     if data.max() > 57:
         return None
-    marks = np.flatnonzero((data[16:] < 48) & (data[16:] != 45)) + 16
+    marks = np.flatnonzero((data < 48) & (data != 45))
     kinds = data[marks]
     found = _ends_and_decimals(marks, kinds == 46)
     if found is None:
@@ -127,14 +127,15 @@ def _fast(texts: list[bytes], columns: int) -> list[Array] | None:
     minus = np.flatnonzero(data == 45)
     negative = np.searchsorted(ends, minus)
     digits[negative] -= 1
-    if len(minus) and (data[minus - 1] > 44).any():  # a sign anywhere but at a number's start
+    if (data[minus[minus > 16] - 1] > 44).any():  # a sign anywhere but at a number's start
         return None
     digits -= dotted
     if digits.min() < 1 or digits.max() > _DIGITS:
         return None
-    values = _mantissas(joined, ends, digits, decimals, dots_before).astype(np.float64)
+    mantissas, places = _mantissas(joined, ends, digits, decimals, dots_before)
+    values = mantissas.astype(np.float64)
     if dots_before is not None:
-        values /= _TENS[decimals]
+        values /= _TENS[places]
     values[negative] *= -1.0
     table = values.reshape(-1, columns)
     if len(texts) == 1:
@@ -164,8 +165,8 @@ def _ends_and_decimals(marks: Index, is_dot: Flags) -> tuple[Index, Index | int,
 
 def _mantissas(
     joined: bytes, ends: Index, digits: Index, decimals: Index | int, dots_before: Index | None
-) -> NDArray[np.uint64]:
-    """The digits of each number as an integer, its dot left out."""
+) -> tuple[NDArray[np.uint64], Index | int]:
+    """The digits of each number as an integer, its dot left out; and decimals, one number where all have as many."""
     low_digits = 8
     if dots_before is None:
         low, high_at = _words(joined, ends), ends
@@ -175,14 +176,16 @@ def _mantissas(
         tail = (1 << 64) - (1 << 8 * (8 - places))
         head = (1 << 8 * (7 - places)) - 1
         low = (low & np.uint64(tail)) | ((low & np.uint64(head)) << np.uint64(8))
+        decimals = places
     else:
         joined, high_at = joined.translate(None, b"."), ends - dots_before
         low = _words(joined, high_at)
+    if digits.max() <= low_digits:
+        return _eight_digits(low & _KEEP[digits]), decimals
     mantissa = _eight_digits(low & _KEEP[np.minimum(digits, low_digits)])
-    if digits.max() > low_digits:
-        high = _words(joined, high_at - 8) & _KEEP[np.maximum(digits - low_digits, 0)]
-        mantissa += _eight_digits(high) * np.uint64(10**low_digits)
-    return mantissa
+    high = _words(joined, high_at - 8) & _KEEP[np.maximum(digits - low_digits, 0)]
+    mantissa += _eight_digits(high) * np.uint64(10**low_digits)
+    return mantissa, decimals
 
 
 def _words(joined: bytes, ends: Index) -> NDArray[np.uint64]:
