@@ -3,9 +3,10 @@
 Python 3.7 syntax; the standard library, numpy and OpenCV until upstream code is imported. Started by the bridge in
 `tnllt.tracking.baselines`; nothing in here imports tnllt.
 
-A message is a 16-byte head (b"TNLT", length of the JSON, length of the payload; big endian), a JSON object in UTF-8
-and a payload of raw bytes (one RGB frame). No pickle. Requests carry "op": start, initialize, track, finish, close.
-Each is answered by one object with "ok": true, or by "ok": false with the error's text and upstream's traceback.
+A message is an 8-byte head (b"TNLT" and the length, big endian) and a JSON object in UTF-8; no pickle. Requests carry
+"op": start, initialize, track, finish, close. Each is answered by one object with "ok": true, or by "ok": false with
+the error's text and upstream's traceback. A frame's pixels lie in a memory-mapped file that the other side writes before it
+sends the request; a request whose frames outgrow the file names a new one, which is unlinked as soon as it is mapped.
 Answers go through a private copy of the standard output that is taken before anything else happens, so whatever
 upstream prints, even from C, reaches the log and never the protocol.
 """
@@ -16,6 +17,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import mmap
 import os
 import struct
 import sys
@@ -25,7 +27,7 @@ import traceback
 import types
 
 PROTOCOL = 1
-HEAD = struct.Struct(">4sIQ")
+HEAD = struct.Struct(">4sI")
 MAGIC = b"TNLT"
 
 #: Packages that draw or log: where one is missing, calls to it may be swallowed.
@@ -47,36 +49,21 @@ class Channel(object):
     def __init__(self, source, sink):
         self.source, self.sink = source, sink
 
-    def send(self, message, payload=b""):
+    def send(self, message):
         text = json.dumps(message).encode("utf-8")
-        self.sink.write(HEAD.pack(MAGIC, len(text), len(payload)))
-        self.sink.write(text)
-        self.sink.write(payload)
+        self.sink.write(HEAD.pack(MAGIC, len(text)) + text)
         self.sink.flush()
 
     def receive(self):
-        """The next (message, payload); (None, b"") where the other side has hung up."""
-        head = self._read(HEAD.size)
-        if head is None:
-            return None, b""
-        magic, text_length, payload_length = HEAD.unpack(head)
+        """The next message, or None where the other side has hung up."""
+        head = self.source.read(HEAD.size)
+        if len(head) < HEAD.size:
+            return None
+        magic, length = HEAD.unpack(head)
         if magic != MAGIC:
             raise WorkerError("not a message of this protocol: %r" % magic)
-        text = self._read(text_length)
-        payload = self._read(payload_length) if payload_length else b""
-        if text is None or payload is None:
-            return None, b""
-        return json.loads(text.decode("utf-8")), payload
-
-    def _read(self, length):
-        block = bytearray(length)
-        view, done = memoryview(block), 0
-        while done < length:
-            count = self.source.readinto(view[done:])
-            if not count:
-                return None
-            done += count
-        return block
+        text = self.source.read(length)
+        return json.loads(text.decode("utf-8")) if len(text) == length else None
 
 
 def take_pipes():
@@ -340,10 +327,10 @@ class Host(object):
     """Builds the upstream tracker and calls it in the dialect that its record states."""
 
     def __init__(self):
-        self.spec, self.tracker, self.text, self.used = {}, None, None, False
+        self.spec, self.tracker, self.text, self.used, self.pixels = {}, None, None, False, None
         self.weights = WeightsWatch()
 
-    def start(self, message, payload):
+    def start(self, message):
         self.spec = message["spec"]
         if not os.path.isfile(self.spec["checkpoint"]):
             raise WorkerError("no weights at %s" % self.spec["checkpoint"])
@@ -360,14 +347,14 @@ class Host(object):
         self.tracker = module.get_tracker_class()(*[values[name] for name in spec["constructor"]])
         self.used = False
 
-    def initialize(self, message, payload):
+    def initialize(self, message):
         if self.used and not self.spec.get("reuse"):
             self.build()
             self.weights.take(self.spec["checkpoint"])
         self.used = True
         import numpy
 
-        image = frame(message, payload)
+        image = self.frame(message)
         box = message.get("box") or self.spec.get("placeholder_box")
         info = dict(self.spec.get("info", {}))
         if box is not None:
@@ -386,12 +373,12 @@ class Host(object):
             answer["box"] = [float(v) for v in self.tracker.state]
         return answer
 
-    def track(self, message, payload):
+    def track(self, message):
         info = {}
         text = self.spec["text"]
         if text.get("every_frame"):
             info[text["key"]] = self.text
-        output = self.call(self.tracker.track, frame(message, payload), info)
+        output = self.call(self.tracker.track, self.frame(message), info)
         box = output["target_bbox"]
         box = [float(v) for v in (box.tolist() if hasattr(box, "tolist") else box)]
         answer = {"box": box}
@@ -405,8 +392,20 @@ class Host(object):
             return method(image, self.text, info)
         return method(image, info)
 
-    def finish(self, message, payload):
+    def finish(self, message):
         return {}
+
+    def frame(self, message):
+        """The frame that lies in the mapped file: upstream's own copy, which it may keep and change."""
+        import numpy
+
+        if message.get("file"):
+            with open(message["file"], "rb") as file:
+                self.pixels = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            os.unlink(message["file"])
+        height, width, channels = message["shape"]
+        flat = numpy.frombuffer(self.pixels, dtype=numpy.uint8, count=height * width * channels)
+        return flat.reshape(height, width, channels).copy()
 
 
 def upstream_parameters(spec):
@@ -440,12 +439,6 @@ def set_dotted(config, key, value):
     config[last] = value
 
 
-def frame(message, payload):
-    import numpy
-
-    return numpy.frombuffer(payload, dtype=numpy.uint8).reshape(message["shape"])
-
-
 def shorten(text, tokenizer, limit):
     """Words dropped from the end until text plus two marks has at most `limit` tokens: (text, what was cut)."""
     words = text.split(" ")
@@ -472,11 +465,11 @@ def serve(channel, host):
     channel.send({"protocol": PROTOCOL, "python": sys.version.split()[0]})
     operations = {"start": host.start, "initialize": host.initialize, "track": host.track, "finish": host.finish}
     while True:
-        message, payload = channel.receive()
+        message = channel.receive()
         if message is None or message.get("op") == "close":
             return
         try:
-            answer = operations[message["op"]](message, payload)
+            answer = operations[message["op"]](message)
             answer["ok"] = True
         except BaseException as error:  # upstream calls sys.exit, too
             answer = failure(error)

@@ -18,7 +18,7 @@ import numpy as np
 from tnllt.errors import UsageError
 from tnllt.sequence import Image
 from tnllt.tracking.baselines.find import folder
-from tnllt.tracking.baselines.process import BaselineError, WorkerProcess
+from tnllt.tracking.baselines.process import BaselineError, FrameFile, WorkerProcess
 from tnllt.tracking.baselines.record import BaselineRecord
 from tnllt.tracking.tracker import Mode, Prediction, Tracker
 
@@ -88,6 +88,7 @@ class BaselineTracker(Tracker):
         self.versions: dict[str, str] = {}
         self._frame, self._cut = 0, ""
         self._worker: WorkerProcess | None = None
+        self._frames = FrameFile()
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._start()
 
@@ -123,15 +124,7 @@ class BaselineTracker(Tracker):
         if box is None and Mode.NL not in self.record.modes:
             raise UsageError(f"{self.record.name} needs the first box (it takes {modes_text(self.record)})")
         given = None if box is None else [float(v) for v in np.asarray(box, dtype=float)]
-        answer = worker.request(
-            "initialize",
-            self.frame_timeout,
-            _pixels(image),
-            "initialize",
-            shape=list(image.shape),
-            box=given,
-            text=language,
-        )
+        answer = worker.request("initialize", self.frame_timeout, box=given, text=language, **self._frames.put(image))
         if answer.get("text_cut"):
             self._cut = answer["text_cut"]
             if self.emit is not None:
@@ -143,7 +136,7 @@ class BaselineTracker(Tracker):
             raise BaselineError(f"{self.record.name}: the worker has ended; start the sequence again")
         self._frame += 1
         answer = self._worker.request(
-            "track", self.frame_timeout, _pixels(image), f"track, call {self._frame}", shape=list(image.shape)
+            "track", self.frame_timeout, f"track, call {self._frame}", **self._frames.put(image)
         )
         box = answer["box"]
         if len(box) != 4:
@@ -158,6 +151,7 @@ class BaselineTracker(Tracker):
 
     def close(self) -> None:
         worker, self._worker = self._worker, None
+        self._frames.close()
         if worker is not None:
             worker.close()
         scratch, self._scratch = self._scratch, None
@@ -303,7 +297,7 @@ def parse_cfg(text: str) -> dict[str, Any]:
 def worker_environment(record: BaselineRecord, device: str) -> dict[str, str]:
     """This environment without what would leak our own packages, with the record's variables and the chosen GPU."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    environment.update({"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONNOUSERSITE": "1"})
+    environment.update({"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"})
     if record.environment is not None:
         environment.update(record.environment.variables)
     if device.startswith("cuda:"):
@@ -337,10 +331,3 @@ def commit_of(repo: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
-
-
-def _pixels(image: Image) -> memoryview:
-    array = np.ascontiguousarray(image)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise ValueError(f"an image must be uint8 (H, W, 3), not {array.dtype} {array.shape}")
-    return array.data.cast("B")

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from tnllt.errors import TnlltError
+from tnllt.sequence import Image
 
 PROTOCOL = 1
-_HEAD = struct.Struct(">4sIQ")
+_HEAD = struct.Struct(">4sI")
 _MAGIC = b"TNLT"
 #: How much of the worker's printed output is kept, in bytes: the end of it.
 _KEPT = 64 * 1024
@@ -69,7 +74,7 @@ class WorkerProcess:
         self._tail: deque[bytes] = deque()
         self._pump = threading.Thread(target=self._keep_output, daemon=True)
         self._pump.start()
-        hello = self._answer(start_timeout, None, b"", "start")
+        hello = self._answer(start_timeout, None, "start")
         if hello.get("protocol") != PROTOCOL:
             self.kill()
             raise BaselineError(f"{name}: the worker speaks protocol {hello.get('protocol')}, this tnllt {PROTOCOL}")
@@ -78,36 +83,31 @@ class WorkerProcess:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def request(
-        self, op: str, timeout: float, payload: bytes | memoryview = b"", what: str = "", **message: Any
-    ) -> dict[str, Any]:
+    def request(self, op: str, timeout: float, what: str = "", **message: Any) -> dict[str, Any]:
         """Send one request and wait for its answer.
 
         Args:
             op: start, initialize, track or finish.
             timeout: seconds; beyond them the worker is killed.
-            payload: the frame's pixels.
             what: the request in words, for messages.
 
         Raises:
             BaselineError: upstream raised, the worker died, or the time was up.
         """
-        answer = self._answer(timeout, {"op": op, **message}, payload, what or op)
+        answer = self._answer(timeout, {"op": op, **message}, what or op)
         if not answer.pop("ok", False):
             error, trace = answer.get("error"), answer.get("traceback")
             raise BaselineError(f"{self.name}: {what or op} failed: {error}", trace or "")
         return answer
 
-    def _answer(
-        self, timeout: float, message: Mapping[str, Any] | None, payload: bytes | memoryview, what: str
-    ) -> dict[str, Any]:
+    def _answer(self, timeout: float, message: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
         # The killing ends a blocked read or write, so that neither needs a limit of its own.
         watchdog = threading.Timer(timeout, self._expire)
         watchdog.daemon = True
         watchdog.start()
         try:
             if message is not None:
-                self._send(message, payload)
+                self._send(message)
             answer = self._receive()
         except (OSError, ValueError, EOFError) as error:
             if self._expired:
@@ -122,17 +122,16 @@ class WorkerProcess:
             watchdog.cancel()
         return answer
 
-    def _send(self, message: Mapping[str, Any], payload: bytes | memoryview) -> None:
+    def _send(self, message: Mapping[str, Any]) -> None:
         stream = _stream(self._process.stdin)
         text = json.dumps(message).encode()
-        stream.write(_HEAD.pack(_MAGIC, len(text), len(payload)) + text)
-        stream.write(payload)
+        stream.write(_HEAD.pack(_MAGIC, len(text)) + text)
         stream.flush()
 
     def _receive(self) -> dict[str, Any]:
         stream = _stream(self._process.stdout)
-        magic, length, extra = _HEAD.unpack(self._exactly(stream, _HEAD.size))
-        if magic != _MAGIC or extra:
+        magic, length = _HEAD.unpack(self._exactly(stream, _HEAD.size))
+        if magic != _MAGIC:
             raise ValueError(f"{magic!r}")
         answer = json.loads(self._exactly(stream, length))
         if not isinstance(answer, dict):
@@ -186,7 +185,7 @@ class WorkerProcess:
         """Ask the worker to end; after `timeout` seconds end it."""
         with contextlib.suppress(OSError, ValueError):
             if self.alive:
-                self._send({"op": "close"}, b"")
+                self._send({"op": "close"})
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -197,6 +196,42 @@ class WorkerProcess:
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             with contextlib.suppress(OSError, ValueError):
                 _stream(stream).close()
+
+
+class FrameFile:
+    """A memory-mapped file through which frames go to a worker. In memory where the system has such a place."""
+
+    def __init__(self) -> None:
+        self._map: mmap.mmap | None = None
+        self._name = ""
+
+    def put(self, image: Image) -> dict[str, Any]:
+        """Write a frame, uint8 (H, W, 3); returns what the request must say about it."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"an image must be uint8 (H, W, 3), not {image.dtype} {image.shape}")
+        fields: dict[str, Any] = {"shape": list(image.shape)}
+        if self._map is None or len(self._map) < image.size:
+            self.close()
+            self._name, self._map = self._make(image.size)
+            fields["file"] = self._name
+        target: Image = np.frombuffer(self._map, np.uint8, image.size).reshape(image.shape)
+        target[...] = image
+        return fields
+
+    @staticmethod
+    def _make(size: int) -> tuple[str, mmap.mmap]:
+        memory = Path("/dev/shm")
+        handle, name = tempfile.mkstemp(prefix="tnllt-frame-", dir=memory if os.access(memory, os.W_OK) else None)
+        try:
+            os.truncate(name, size)
+            return name, mmap.mmap(handle, size)
+        finally:
+            os.close(handle)
+
+    def close(self) -> None:
+        self._map = None  # unmapped with the last array that looks into it
+        if self._name:
+            Path(self._name).unlink(missing_ok=True)  # where no worker lived to do it
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:
