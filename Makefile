@@ -1,6 +1,7 @@
 # make demo   a first look: everything is made here, scored and drawn, no download beyond the packages
 # make test   the tests (fast ones; `make test-all` adds the slow ones)
 # make check  lint and types
+# make docs   the documentation site, in site/
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -8,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c constra
 EXTRAS := track,vlm,train,cluster,report,view,excel
 PYTEST ?= $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all check wheel clean
+.PHONY: help demo test test-all check docs wheel clean
 help:
 	@grep '^# make' Makefile | cut -c3-
 
@@ -38,6 +39,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/generate.py
+	$(BIN)/python -m mkdocs build --strict -d site
 
 wheel: $(VENV)/.dev
 	$(PIP) build
