@@ -5,8 +5,8 @@ Python 3.7 syntax; the standard library, numpy and OpenCV until upstream code is
 
 A message is an 8-byte head (b"TNLT" and the length, big endian) and a JSON object in UTF-8; no pickle. Requests carry
 "op": start, initialize, track, finish, close. Each is answered by one object with "ok": true, or by "ok": false with
-the error's text and upstream's traceback. A frame's pixels lie in a memory-mapped file that the other side writes before it
-sends the request; a request whose frames outgrow the file names a new one, which is unlinked as soon as it is mapped.
+the error's text and upstream's traceback. A frame's pixels lie in a memory-mapped file that the other side writes
+before it sends the request; the request that first uses a file names it, and it is unlinked as soon as it is mapped.
 Answers go through a private copy of the standard output that is taken before anything else happens, so whatever
 upstream prints, even from C, reaches the log and never the protocol.
 """
