@@ -63,17 +63,23 @@ async function show() {
 
 function paint(bitmap) {
   const canvas = $('picture');
-  if (canvas.width !== scene.width || canvas.height !== scene.height) { canvas.width = scene.width; canvas.height = scene.height; }
+  // As many pixels as the screen has for it, at most four to one of the picture: boxes stay crisp on small videos.
+  const shownAt = Math.min(canvas.clientWidth / scene.width, Math.max(canvas.clientHeight, 60) / scene.height) || 1;
+  const fit = Math.min(4, Math.max(1, shownAt * (devicePixelRatio || 1)));
+  const [w, h] = [Math.round(scene.width * fit), Math.round(scene.height * fit)];
+  if (canvas.width !== w || canvas.height !== h) { canvas.width = w; canvas.height = h; }
   const g = canvas.getContext('2d');
-  g.clearRect(0, 0, canvas.width, canvas.height);
-  if (bitmap) g.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  // The picture is scaled to fit; lines keep their width on the screen.
-  const unit = Math.max(canvas.width / Math.max(1, canvas.clientWidth), canvas.height / Math.max(1, canvas.clientHeight));
+  g.setTransform(fit, 0, 0, fit, 0, 0);
+  g.clearRect(0, 0, scene.width, scene.height);
+  if (bitmap) g.drawImage(bitmap, 0, 0, scene.width, scene.height);
+  const unit = 1 / shownAt; // lines keep their width on the screen, whatever the picture's size
   for (const i of active()) outline(g, scene.trackers[i].boxes, colour(i), 2.2 * unit, dash(i).map((d) => d * unit));
   if (shown.has('truth')) outline(g, scene.truth, '#ffffff', 2.2 * unit, [7 * unit, 4 * unit]);
   drawn = frame;
   document.documentElement.dataset.frame = frame;
 }
+/** The frame in view once more; one that is still on its way paints itself when it comes. */
+function repaint() { if (held.has(frame) || frame >= scene.pictures) paint(held.get(frame) || null); }
 function outline(g, boxes, stroke, width, pattern) {
   const [x, y, w, h] = boxes.subarray(4 * frame, 4 * frame + 4);
   if (![x, y, w, h].every(Number.isFinite) || w <= 0 || h <= 0) return;
@@ -205,7 +211,7 @@ function keys(event) {
 
 function row(id, name, mark) {
   const box = element('input', { type: 'checkbox', checked: shown.has(id) });
-  box.addEventListener('change', () => { if (box.checked) shown.add(id); else shown.delete(id); marks(); strip(); paint(held.get(frame) || null); readout(); });
+  box.addEventListener('change', () => { if (box.checked) shown.add(id); else shown.delete(id); marks(); strip(); repaint(); readout(); });
   const value = element('span', { className: 'v' });
   value.dataset.v = id;
   return element('li', {}, element('label', { title: name.slice(0, 300) }, box, mark, element('span', { className: 't' }, name.slice(0, 200)), value));
@@ -238,6 +244,7 @@ async function start() {
   for (const [id, act] of Object.entries(press)) $(id).addEventListener('click', () => { if (id !== 'play') play(false); act(); });
   addEventListener('keydown', keys);
   new ResizeObserver(strip).observe($('strip'));
+  new ResizeObserver(repaint).observe($('screen'));
   marks();
   strip();
   await show();
