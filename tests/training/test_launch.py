@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tnllt.errors import UsageError
-from tnllt.training.vlm.launch import SHIPPED, config_path, launched
+from tnllt.training.vlm.launch import SHIPPED, config_path, launched, relaunch
 
 pytest.importorskip("accelerate")
 
@@ -37,22 +37,36 @@ def test_other_files_and_no_files(tmp_path: Path):
     assert not launched()
 
 
+def test_the_command_starts_itself_once(monkeypatch, tmp_path: Path):
+    started = []
+
+    def call(command, env):
+        started.append((command, env))
+        return 0
+
+    monkeypatch.setattr("subprocess.call", call)
+    assert relaunch("zero2", 4, ["sft", "--launch", "zero2", "--out", "x"]) == 0
+    ((command, environment),) = started
+    assert command[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
+    assert command[-6:] == ["tnllt.cli.train", "sft", "--launch", "zero2", "--out", "x"]
+    assert command[5:7] == ["--num_processes", "4"] and command[4].endswith("zero2.yaml")
+    # What it starts carries --launch too, and must not launch again, whatever the launcher sets or leaves unset.
+    monkeypatch.setattr("os.environ", environment)
+    assert launched()
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_model(tiny_vlm: Path, box_pairs: Path, tmp_path: Path):
     for package in ("trl", "peft", "datasets"):
         pytest.importorskip(package)
-    file = tmp_path / "two.yaml"
-    file.write_text(
-        "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_CPU\nuse_cpu: true\nnum_machines: 1\n"
-        "num_processes: 2\nmachine_rank: 0\nmain_training_function: main\nmixed_precision: 'no'\n"
-    )
     out = tmp_path / "out"
     options = ["--model", tiny_vlm, "--samples", box_pairs, "--out", out, "--min-pixels", 3136, "--max-pixels", 7056]
-    sizes = ["--steps", 3, "--batch", 2, "--accumulation", 1, "--log-every", 1, "--learning-rate", 1e-3]
-    command = [sys.executable, "-m", "tnllt.cli.train", "sft", *options, *sizes, "--launch", file, "--processes", 2]
+    sizes = ["--steps", 2, "--batch", 2, "--accumulation", 1, "--log-every", 1, "--learning-rate", 1e-3]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*launcher, "-m", "tnllt.cli.train", "sft", *options, *sizes, "--launch", "ddp"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
+    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout.count("trained for 3 steps") == 1  # the first process speaks for both
+    assert done.stdout.count("trained for 2 steps") == 1  # the first process speaks for both
     history = [h for h in json.loads((out / "history.json").read_text())["history"] if "loss" in h]
-    assert len(history) == 3 and (out / "model.safetensors").is_file()
+    assert len(history) == 2 and (out / "model.safetensors").is_file()

@@ -14,6 +14,8 @@ from tnllt.errors import UsageError
 #: Configurations of accelerate that ship here.
 SHIPPED = ("ddp", "fsdp", "zero2", "zero3")
 
+_MARK = "TNLLT_LAUNCHED"
+
 
 def config_path(name: str) -> Path:
     """The file of a shipped configuration, or the path itself. Raises UsageError where there is none."""
@@ -26,8 +28,8 @@ def config_path(name: str) -> Path:
 
 
 def launched() -> bool:
-    """Whether this process is already one of several."""
-    return "LOCAL_RANK" in os.environ
+    """Whether this process was already started by a launcher, ours or another."""
+    return _MARK in os.environ or "LOCAL_RANK" in os.environ
 
 
 def relaunch(name: str, processes: int | None, arguments: Sequence[str]) -> int:
@@ -40,7 +42,8 @@ def relaunch(name: str, processes: int | None, arguments: Sequence[str]) -> int:
     if processes is not None:
         command += ["--num_processes", str(processes)]
     command += ["-m", "tnllt.cli.train", *arguments]
-    return subprocess.call(command)
+    # Not every launcher sets a rank (one process, say); without a mark each would launch again.
+    return subprocess.call(command, env={**os.environ, _MARK: "1"})
 
 
 def is_first_process() -> bool:
