@@ -27,8 +27,8 @@ def make_sequences(count: int = 12, frames: int = 400, seed: int = 7) -> list[Se
         size = np.exp(_path(rng, frames, (4.4, 4.2), 0.35))
         truth = np.concatenate([center - size / 2, size], axis=1).round()
         present = np.ones(frames, dtype=bool)
-        for start in rng.integers(40, frames - 60, size=index % 3):
-            present[start : start + rng.integers(10, 50)] = False
+        for start in rng.integers(frames // 10, frames * 4 // 5, size=index % 3):
+            present[start : start + rng.integers(frames // 40, frames // 8)] = False
         truth[~present] = 0
         attributes = {name: bool(rng.random() < 0.5) for name in ATTRIBUTES} | {"OV": not present.all()}
         made.append(Sequence(f"demo-{index + 1:02d}", Annotation(truth, present, None, attributes), dataset="demo"))
