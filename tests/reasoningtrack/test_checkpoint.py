@@ -104,12 +104,22 @@ def test_what_does_not_fit_is_named(state: dict[str, torch.Tensor]) -> None:
         load_strictly(network, missing)
     with pytest.raises(DataError, match=r"1 missing: backbone\.norm\.weight; 1 unexpected: backbone\.norme\.weight"):
         load_strictly(network, {**missing, "backbone.norme.weight": state[name]})
-    with pytest.raises(DataError, match=r"1 of the wrong shape: backbone\.norm\.weight \(191 instead of 192\)"):
+    with pytest.raises(DataError, match=r"1 of the wrong shape: backbone\.norm\.weight \(127 instead of 128\)"):
         load_strictly(network, {**state, name: state[name][1:]})
     with pytest.raises(DataError, match=r"1 not finite: backbone\.norm\.weight"):
         load_strictly(network, {**state, name: state[name] * torch.nan})
     with pytest.raises(DataError, match=r"1 of the wrong kind: backbone\.norm\.weight"):
         load_strictly(network, {**state, name: state[name].long()})
+
+
+def test_counters_of_batches_are_missing_together_or_not_at_all(state: dict[str, torch.Tensor]) -> None:
+    floats = {k: v for k, v in state.items() if v.is_floating_point()}
+    network = Network(CONFIG)
+    load_strictly(network, floats)
+    assert all(int(v) == 0 for k, v in network.state_dict().items() if k not in floats)
+    one = next(k for k in state if k not in floats)
+    with pytest.raises(DataError, match=f"1 missing: {one}"):
+        load_strictly(network, {k: v for k, v in state.items() if k != one})
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 cut off", b'\x10\0\0\0\0\0\0\0{"cut', b"\x80\x02."])

@@ -132,6 +132,9 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], source: str
         DataError: a tensor is missing, unexpected, of another shape or kind, or not finite; all are named.
     """
     own = network.state_dict()
+    counters = {name: torch.zeros_like(t) for name, t in own.items() if name.endswith("num_batches_tracked")}
+    if not counters.keys() & tensors.keys():  # torch before 0.4.1 had none, and only training reads them
+        tensors = {**tensors, **counters}
     faults = [
         _listed("missing", [n for n in own if n not in tensors]),
         _listed("unexpected", [n for n in tensors if n not in own]),
@@ -140,8 +143,9 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], source: str
         _listed("not finite", [n for n in own if n in tensors and not bool(torch.isfinite(tensors[n]).all())]),
     ]
     if any(faults):
-        message = "the weights do not fit the network: " + "; ".join(f for f in faults if f)
-        raise DataError(message + ". Is --set config the size they were trained for?", source)
+        found = "; ".join(f for f in faults if f)
+        message = f"the weights do not fit the network (is config the one they were trained with?): {found}"
+        raise DataError(message, source)
     network.load_state_dict(tensors)
 
 
@@ -161,7 +165,7 @@ def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
 
 
-def _listed(fault: str, names: list[str], most: int = 5) -> str:
+def _listed(fault: str, names: list[str], most: int = 3) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{len(names)} {fault}: {', '.join(names[:most])}{more}" if names else ""
 

@@ -43,7 +43,7 @@ def load_engine(
     facts: dict[str, Any] = {}
     own: dict[str, Any] = {}
     if isinstance(weights, Mapping):
-        tensors, source = dict(weights), None
+        tensors, source = {name: torch.as_tensor(value) for name, value in weights.items()}, None
         facts["weights"] = "state dict"
     else:
         source = Path(weights).expanduser() if weights is not None else _demonstration(config)
