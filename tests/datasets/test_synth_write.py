@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -77,6 +81,26 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     assert contents(out) == whole
     assert (out / names[0] / "imgs/00001.jpg").stat().st_mtime_ns == before
     assert seen[-1] == (180, 180)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals")
+def test_a_killed_run_leaves_no_worker_and_goes_on(tmp_path: Path) -> None:
+    options = ["-n", "3", "-t", "150", "--size", "160x120", "--procedural", "--seed", "2"]
+    command = [sys.executable, "-c", "from tnllt.cli.data import main; main()", "synth"]
+    out = tmp_path / "killed"
+    run = subprocess.Popen([*command, str(out), *options, "-j", "2"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(out.glob(".partial-*/imgs/*.jpg")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    run.kill()
+    assert run.stderr is not None
+    run.wait()
+    run.stderr.read()  # ends only when the last process that holds the pipe, a worker, is gone
+    assert not (out / "splits").exists()
+    for folder, workers in ((out, "1"), (tmp_path / "whole", "1")):
+        result = CliRunner().invoke(cli, ["synth", str(folder), *options, "-j", workers])
+        assert result.exit_code == 0, result.output
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 def test_another_set_is_not_overwritten(tmp_path: Path) -> None:
