@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from tnllt.cli.run import cli
 from tnllt.errors import UsageError
-from tnllt.tracking.baselines import get_baseline
+from tnllt.tracking.baselines import BaselineError, get_baseline
 from tnllt.tracking.baselines.bridge import worker_environment
 
 SENTENCE = "a red kite"
@@ -60,6 +60,7 @@ source = "here"
 upstream = ""
 python = "3"
 packages = []
+modules = ["numpy", "cv2"]
 [environment.variables]
 PYTHONPATH = "{Path(__file__).parent / "without_torch"}"
 """
@@ -125,6 +126,18 @@ def test_a_record_that_knows_where_things_are(
     again = ["--set", "cfg=TEST.STEP=4", "--name", "other"]
     assert run(clips, tmp_path, "--baseline", record, "--mode", "BB", "-s", "one", *again)[0] == 0
     assert rows(tmp_path / "other_tracking_result" / "one.txt")[1] == [9.0, 8.0, 7.0, 8.0]
+
+
+def test_doctor_starts_it_where_asked(record: Path, mini: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "w.pth"
+    weights.write_bytes(b"PK\x03\x04")
+    options = ["--set", f"repo={mini}", "--set", f"weights={weights}", "--device", "cpu", "--start"]
+    done = CliRunner().invoke(cli, ["doctor", "--baseline", str(record), *options])
+    assert done.exit_code == 0, done.output
+    assert "upstream's code imports and the weights load" in done.output and "mine: ready" in done.output
+    broken = [*options, "--set", 'cfg=TEST.FAULT="constructor"']
+    done = CliRunner().invoke(cli, ["doctor", "--baseline", str(record), *broken])
+    assert isinstance(done.exception, BaselineError) and "the constructor broke" in str(done.exception)
 
 
 def test_results_only_says_why(clips: Path, tmp_path: Path) -> None:
