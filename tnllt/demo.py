@@ -37,7 +37,7 @@ def run(folder: Path) -> int:
     started = time.monotonic()
     for command in commands(folder):
         print(f"\n$ {shlex.join(command)}", flush=True)
-        code = subprocess.run([sys.executable, "-m", _MODULES[command[0]], *command[1:]]).returncode
+        code = subprocess.run([sys.executable, "-m", _MODULES[command[0]], *command[1:]], check=False).returncode
         if code != EXIT_OK:
             return code
     print(f"\nDone in {time.monotonic() - started:.0f} s. Look at:")
