@@ -269,7 +269,7 @@ def test_score_file_and_protocols(tree, capsys, monkeypatch):
     code, out, _ = call("protocols")
     assert code == 0 and all(name in out for name in ("tnllt-matlab", "pytracking-uav", "trackingnet", "strict"))
     code, out, _ = call("protocols", "ostrack")
-    assert code == 0 and "official: positive_box" in out
+    assert code == 0 and "stark" in out and "(official:" in out
     assert len(json.loads(call("protocols", "--format", "json")[1])) == 13
     code, _, err = call("protocols", "pytraking")
     assert code == 2 and "did you mean 'pytracking'" in err

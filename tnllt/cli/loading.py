@@ -144,7 +144,12 @@ def load(options: Options) -> Loaded:
     chosen = choose_trackers(options.trackers, list(found.trackers))
     names = {s.name for s in sequences}
     files = {t: {n: f for n, f in found.trackers[t].items() if n in names} for t in chosen}
-    return Loaded(sequences, files, options, found.unknown)
+    unknown = found.unknown
+    if unknown and options.sequences is None:
+        # Results of sequences outside the split are not scored, but they are no strangers either.
+        others = set(_all_names(options))
+        unknown = tuple(place for place in unknown if Path(place).stem not in others)
+    return Loaded(sequences, files, options, unknown)
 
 
 def open_sequences(where: Locations, names: str | None = None, need_presence: bool = True) -> list[Sequence]:

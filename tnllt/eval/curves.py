@@ -44,7 +44,7 @@ def _below(values: Array, thresholds: Array) -> NDArray[np.intp]:
     fence = np.concatenate([[np.nan], thresholds, [np.nan]])
     guess -= fence[guess] >= values
     guess += fence[guess + 1] < values
-    return guess
+    return np.asarray(guess)
 
 
 def _histogram(bins: NDArray[np.int64], size: int) -> NDArray[np.int64]:

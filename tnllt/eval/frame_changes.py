@@ -42,7 +42,7 @@ def _errors(sequence: Sequence, trajectory: Trajectory, protocol: Protocol) -> F
 
 def _differing(first: FrameErrors, second: FrameErrors, before: Protocol, after: Protocol, length: int) -> int:
     if first.overlap.shape != second.overlap.shape:
-        return abs(first.overlap.shape[1] - second.overlap.shape[1])
+        return int(abs(first.overlap.shape[1] - second.overlap.shape[1]))
     one, two = _passed(first, before), _passed(second, after)
     if any(a[1] != b[1] for a, b in zip(one, two, strict=True)):
         return length  # another number of thresholds: every frame is counted anew
