@@ -219,3 +219,21 @@ def test_real_trackers_on_lasot(shared: Path, other: str) -> None:
         absent = next(rule for rule in own["rules"] if rule["rule"] == "absent")
         assert len(absent["sequences"]) == 164 and absent["frames"] == 18_346
         assert absent["contribution"]["normalized_precision"] == pytest.approx(0.0262103, abs=1e-6)
+
+
+def test_a_score_that_ceases_to_be_one_is_said(tmp_path: Path) -> None:
+    """pytracking refuses NaN in results: with one tracker's NaN everywhere, no tracker has a score left."""
+    sequences, results = world()
+    broken = {
+        n: Trajectory(np.where(np.arange(len(t))[:, None] == 9, np.nan, t.boxes)) for n, t in results["bad"].items()
+    }
+    found = explain(sequences, {"good": results["good"], "broken": broken}, "tnllt", "pytracking")
+    step = next(s for s in found.steps if s.rule == "invalid_result")
+    assert np.isnan(found.gap).all() and step.acts() and len(step.touched["good"]) == 8
+    assert found.residual < 1e-12
+
+    from tnllt.cli.eval_explain_text import explanation_json, explanation_text
+
+    text = explanation_text(found, ("tnllt", "pytracking"), 5, False)
+    assert "n/a" in text and "no longer counted" in text and "nan" not in text
+    json.dumps(explanation_json(found, ("tnllt", "pytracking")), allow_nan=False)

@@ -53,8 +53,14 @@ def _tracker(found: Explanation, names: tuple[str, str], k: int, tracker: str, t
     lines.append("")
     for number, step in enumerate(shown, 1):
         lines += _rule(step, number, k, found.metrics, step.touched.get(found.trackers[k], ()), top)
+    if np.isnan(found.gap[k]).any():
+        text = (
+            "n/a: no sequence is left that the toolkit accepts for every tracker (one refused for a tracker leaves the "
+            "mean of all); choose fewer --trackers."
+        )
+        lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="  ")
     if quiet:
-        text = "Moves nothing here: " + "; ".join(s.label.lower() for s in quiet) + "."
+        text = "Moves nothing here: " + "; ".join(s.label[:1].lower() + s.label[1:] for s in quiet) + "."
         lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="  ")
     return [*lines, ""]
 
@@ -70,8 +76,9 @@ def _rule(step: Step, number: int, k: int, metrics: Seq[Metric], touched: Seq[To
         lines += textwrap.wrap(
             f"Order matters: {'; '.join(parts)}.", _WIDTH, initial_indent="     ", subsequent_indent="     "
         )
-    if touched and top and float(np.abs(own).max()) > 0:
-        best = int(np.abs(own).argmax())
+    size = np.nan_to_num(np.abs(own), nan=np.inf)
+    if touched and top and float(size.max()) > 0:
+        best = int(size.argmax())
         some = sorted(touched, key=lambda t: -abs(t.contribution[best]))[:top]
         names = [
             f"{printable(_short(t.sequence))} "
@@ -98,11 +105,13 @@ def _frames(count: int) -> str:
 
 
 def _scores(values: Any) -> str:
-    return "".join(f"{v:>11.5f}" for v in values)
+    return "".join(f"{'n/a' if np.isnan(v) else f'{v:.5f}':>11}" for v in values)
 
 
 def _signed(value: float) -> str:
-    return "." if value == 0 else f"{value:+.5f}" if abs(value) >= 5e-6 else f"{value:+.0e}"
+    if value == 0 or np.isnan(value):
+        return "." if value == 0 else "n/a"
+    return f"{value:+.5f}" if abs(value) >= 5e-6 else f"{value:+.0e}"
 
 
 def _short(text: str, most: int = 60) -> str:

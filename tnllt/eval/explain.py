@@ -92,6 +92,9 @@ class Step:
         """Whether the rule moves any score of the tracker (of any tracker) by more than rounding, in any order."""
         rows = slice(None) if tracker is None else tracker
         found = (self.contribution[rows], self.alone[rows], self.last[rows])
+        # A score that ceases to be a number has moved, too.
+        if np.isnan(self.contribution[rows]).any() and any(self.touched.values()):
+            return True
         return any(bool((np.abs(a) > 1e-12).any()) for a in found)
 
 
@@ -115,9 +118,10 @@ class Explanation:
 
     @property
     def residual(self) -> float:
-        """Largest difference between the gap and the sum of the contributions."""
-        total = np.sum([step.contribution for step in self.steps], axis=0) if self.steps else 0.0
-        return float(np.abs(self.gap - total).max()) if self.gap.size else 0.0
+        """Largest difference between the gap and the sum of the contributions, where there is a gap to speak of."""
+        total = np.sum([step.contribution for step in self.steps], axis=0) if self.steps else np.zeros(self.gap.shape)
+        left = np.abs(self.gap - total)
+        return float(left[~np.isnan(left)].max(initial=0.0))
 
 
 class Rescorer:

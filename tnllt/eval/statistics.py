@@ -28,7 +28,7 @@ CONFIDENCE = 0.95
 #: Below this many kept sequences an interval would be a guess.
 MIN_SEQUENCES = 3
 #: Below this many, resamples repeat themselves and studentised intervals blow up: Student's t stands in.
-FEW_SEQUENCES = 10
+FEW_SEQUENCES = 20
 
 
 @dataclass(frozen=True, eq=False)
