@@ -96,7 +96,7 @@ def intervals(
     """Bootstrap intervals over sequences for the scores of N trackers.
 
     The studentised bootstrap (bootstrap-t; Efron & Tibshirani 1993, 12.5) is the default: with 50 sequences, the
-    percentile and BCa intervals are too short (docs/statistics), this one covers as often as it says.
+    percentile and BCa intervals are too short (docs/explain), this one covers as often as it says.
 
     Args:
         values: (N, S) scores per sequence; NaN is left out.
