@@ -380,6 +380,14 @@ def test_cache_answers_the_same_question_once(tmp_path: Path):
     kept.write_text("{torn")
 
 
+def test_no_cache_is_no_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with serving() as server:
+        for _ in range(2):
+            assert outcome(client(server, cache="off")).error is None
+    assert len(server.posts) == 2 and not list(tmp_path.iterdir())
+
+
 def test_a_torn_or_unusable_cache_is_no_failure(tmp_path: Path):
     with serving() as server:
         outcome(client(server, cache=str(tmp_path)))

@@ -24,7 +24,8 @@ class AnswerCache:
     """
 
     def __init__(self, place: str | Path = "on") -> None:
-        self.folder = None if place == "off" else cache_folder() / "reasoner" if place == "on" else Path(place)
+        named = {"off": None, "on": cache_folder() / "reasoner"}
+        self.folder = named.get(str(place), Path(place))
 
     @staticmethod
     def key(question: Mapping[str, Any]) -> str:
