@@ -70,7 +70,7 @@ class Product(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor, rows: int, activation: str = "none") -> None:
         super().__init__()
         self.activation = activation
-        self.packed = _pack(torch.ops.mkldnn._reorder_linear_weight, weight, rows)
+        self.packed = _pack("_reorder_linear_weight", weight, rows)
         self.weight, self.bias = (None if self.packed is not None else weight), bias
 
     def forward(self, x: Tensor, plus: Tensor | None = None, times: Tensor | None = None) -> Tensor:
@@ -90,7 +90,7 @@ class Convolution(nn.Module):
         super().__init__()
         weight = conv.weight.contiguous(memory_format=torch.channels_last)
         size = [1, conv.in_channels, side, side]
-        self.packed = _pack(torch.ops.mkldnn._reorder_convolution_weight, weight, [1, 1], [1, 1], [1, 1], 1, size)
+        self.packed = _pack("_reorder_convolution_weight", weight, [1, 1], [1, 1], [1, 1], 1, size)
         self.weight, self.bias = (None if self.packed is not None else weight), conv.bias
 
     def forward(self, x: Tensor) -> Tensor:
@@ -185,20 +185,25 @@ class FoldedHead(nn.Module):
         return score.sigmoid().clamp(1e-4, 1 - 1e-4), size.sigmoid().clamp(1e-4, 1 - 1e-4), offset
 
 
-_onednn_linear: Any = torch.ops.mkldnn._linear_pointwise
-_onednn_conv: Any = torch.ops.mkldnn._convolution_pointwise
+# Builds of torch without oneDNN do not have these.
+_onednn_linear: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_onednn_conv: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 
 
-def _pack(reorder: Any, weight: Tensor, *shape: Any) -> Tensor | None:
+def _pack(reorder: str, weight: Tensor, *shape: Any) -> Tensor | None:
     """The weight in oneDNN's own layout, or None where plain torch is to be used."""
     if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.bfloat16):
         return None
     onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not onednn or not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
+    if not onednn or _onednn_linear is None or _onednn_conv is None or not hasattr(torch.ops.mkldnn, reorder):
+        return None
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
         return None
     if weight.dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return None
-    packed: Tensor = reorder(weight.detach().contiguous(memory_format=_layout(weight)), *shape)
+    packed: Tensor = getattr(torch.ops.mkldnn, reorder)(
+        weight.detach().contiguous(memory_format=_layout(weight)), *shape
+    )
     return packed
 
 
