@@ -26,6 +26,8 @@ class Recipe:
         ema: decay of the averaged weights, 0 for none.
         gray, color_shift: chance that a whole sample is grey; that only its templates lose or change colour, so that
             colour must come from the sentence.
+        stretch: all of a sample is made exp(N(0,1) x stretch) times wider and as much lower, so that thin and long
+            targets are as frequent as square ones.
         drop_text: chance that a sample has no sentence, so that the network also works without one.
     """
 
@@ -54,6 +56,7 @@ class Recipe:
     flip: float = 0.5
     color_shift: float = 0.0
     drop_text: float = 0.0
+    stretch: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -84,10 +87,10 @@ RECIPES: dict[str, Recipe] = {
     "384": Recipe(config="384", epochs=50, center_jitter=4.5),
     "tiny": Recipe(
         config="tiny",
-        epochs=30,
-        samples_per_epoch=12_800,
+        epochs=15,
+        samples_per_epoch=10_240,
         batch=32,
-        max_gap=100,
+        max_gap=60,
         center_jitter=2.5,
         scale_jitter=0.25,
         learning_rate=1e-3,
@@ -102,6 +105,7 @@ RECIPES: dict[str, Recipe] = {
         gray=0.15,
         color_shift=0.15,
         drop_text=0.1,
+        stretch=0.4,
     ),
 }
 

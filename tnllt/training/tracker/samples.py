@@ -74,16 +74,26 @@ class Sampler:
             return None
         first, later = chosen[: self.recipe.templates], chosen[self.recipe.templates :]
         config = self.config
-        templates = [clip.crop(int(i), clip.boxes[i], config.template_factor, config.template_size) for i in first]
+        # Squares are cut from a picture that is wider by `wide` and lower by as much.
+        wide = float(np.exp(rng.standard_normal() * self.recipe.stretch))
+        stretched = clip.boxes[chosen] * (wide, 1 / wide, wide, 1 / wide)
+
+        def cut(frame: int, left: int, top: int, side: int, size: int) -> NDArray[np.uint8]:
+            return clip.crop(int(frame), (left / wide, top * wide, side / wide, side * wide), size)
+
+        templates = [
+            cut(i, *square_region(box, config.template_factor), config.template_size)
+            for i, box in zip(first, stretched, strict=False)
+        ]
         searches, boxes = [], []
-        for i in later:
-            around = jitter(clip.boxes[i], self.recipe.center_jitter, self.recipe.scale_jitter, rng)
+        for i, box in zip(later, stretched[self.recipe.templates :], strict=True):
+            around = jitter(box, self.recipe.center_jitter, self.recipe.scale_jitter, rng)
             left, top, side = square_region(around, config.search_factor)
             if side < 4:
                 return None
-            x, y, w, h = clip.boxes[i]
+            x, y, w, h = box
             boxes.append([(x - left) / side, (y - top) / side, w / side, h / side])
-            searches.append(clip.crop(int(i), around, config.search_factor, config.search_size))
+            searches.append(cut(i, left, top, side, config.search_size))
         sentences = [clip.text(int(i)) or "" for i in later]
         return self._augmented(np.stack(templates), np.stack(searches), np.array(boxes, np.float32), sentences, rng)
 

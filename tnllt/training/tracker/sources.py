@@ -21,8 +21,10 @@ from tnllt.sequence import Sequence as Video
 
 Box = Sequence[float] | NDArray[np.float64]
 
-#: (frame, box, factor, size) -> the square of side ceil(sqrt(w h) * factor) around the box, RGB uint8 (size, size, 3).
-Crop = Callable[[int, Box, float, int], Image]
+Region = tuple[float, float, float, float]
+
+#: (frame, region x y w h in pixels, size) -> that part of the frame, black outside it, RGB uint8 (size, size, 3).
+Crop = Callable[[int, Region, int], Image]
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class SequenceSource:
             return sequence.descriptions[frame] if sequence.descriptions is not None else sequence.language
 
         frames = _Once(sequence)
-        return Clip(np.flatnonzero(usable), boxes, text, lambda i, *rest: crop(frames(i), *rest))
+        return Clip(np.flatnonzero(usable), boxes, text, lambda i, region, size: crop(frames(i), region, size))
 
 
 class _Once:
@@ -93,11 +95,16 @@ class _Once:
         return self._frames[index]
 
 
-def crop(image: Image, box: Box, factor: float, size: int) -> Image:
-    """The square around the box as the tracker cuts it, except that a box of a pixel's size is enough."""
-    from tnllt.reasoningtrack.geometry import crop_square
-
-    return crop_square(image, [float(v) for v in box], factor, size)[0]
+def crop(image: Image, region: Region, size: int) -> Image:
+    """A part of an image, black outside it, resized bilinearly to (size, size, 3)."""
+    left, top = round(region[0]), round(region[1])
+    right, bottom = max(left + 1, round(region[0] + region[2])), max(top + 1, round(region[1] + region[3]))
+    inside = image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+    whole = np.zeros((bottom - top, right - left, 3), np.uint8)
+    if inside.size:
+        y, x = max(0, -top), max(0, -left)
+        whole[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+    return np.asarray(cv2.resize(whole, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 class SynthSource:
@@ -120,11 +127,10 @@ class SynthSource:
     def clip(self, rng: np.random.Generator, index: int) -> Clip:
         scene = self._scene(index // (self._pool * self._reuse) * self._pool + index % self._pool)
 
-        def square(frame: int, box: Box, factor: float, size: int) -> Image:
-            left, top, side = square_region(box, factor)
-            return np.asarray(scene.render(frame, region=(left, top, side, side), size=size).image, np.uint8)
+        def painted(frame: int, region: Region, size: int) -> Image:
+            return np.asarray(scene.render(frame, region=region, size=size).image, np.uint8)
 
-        return Clip(np.flatnonzero(scene.present), scene.boxes, scene.description, square)
+        return Clip(np.flatnonzero(scene.present), scene.boxes, scene.description, painted)
 
     def _scene(self, number: int) -> Any:
         from tnllt.datasets.synth import plan
