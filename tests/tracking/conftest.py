@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import cv2
@@ -38,8 +40,26 @@ def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "tnllt.cli.run", *map(str, words)]
 
 
-def tnllt_run(*words: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """`tnllt-run` with these words, in a process of its own."""
+def tnllt_run(*words: object) -> subprocess.CompletedProcess[str]:
+    """`tnllt-run` with these words, in this process (its workers are processes of their own)."""
+    from tnllt.cli.common import run_command
+    from tnllt.cli.run import cli
+
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["tnllt-run", *map(str, words)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            run_command(cli, "tnllt-run")
+    except SystemExit as end:
+        code = end.code
+    finally:
+        sys.argv = before
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
+
+
+def tnllt_run_apart(*words: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """The same in a process of its own, for what the tracker prints and for clusters."""
     return subprocess.run(command(*words), capture_output=True, text=True, errors="replace", timeout=timeout)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tracking.conftest import LENGTHS, TRACKERS, command, results, tnllt_run
+from tests.tracking.conftest import LENGTHS, TRACKERS, command, results
+from tests.tracking.conftest import tnllt_run_apart as tnllt_run
 from tnllt.results.store import ResultStore
 
 ray = pytest.importorskip("ray", reason='needs the extra "cluster"')

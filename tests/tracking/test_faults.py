@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tracking.conftest import TRACKERS, results, tnllt_run
+from tests.tracking.conftest import TRACKERS, results, tnllt_run, tnllt_run_apart
 from tnllt.results.store import ResultStore
 
 OTHERS = {"a", "c", "d", "e"}
@@ -72,7 +72,7 @@ def test_a_tracker_that_does_not_start(data: Path, tmp_path: Path) -> None:
     done = tnllt_run(f"{slow}:Broken", "-d", data, "--results", tmp_path / "r")
     assert done.returncode == 2 and "Broken cannot be loaded: FileNotFoundError: no weights here" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "in __init__" in tnllt_run(f"{slow}:Broken", "-d", data, "--results", tmp_path / "r", "-v").stderr
+    assert "in __init__" in tnllt_run_apart(f"{slow}:Broken", "-d", data, "--results", tmp_path / "r", "-v").stderr
 
 
 def test_what_a_tracker_prints_disturbs_nothing_and_is_kept(data: Path, tmp_path: Path) -> None:
@@ -82,7 +82,8 @@ def test_what_a_tracker_prints_disturbs_nothing_and_is_kept(data: Path, tmp_path
     kept = store.entry("Habit", "b").record.output
     assert kept.endswith("raw bytes\n") and "and on stderr" in kept and len(kept) <= 4000
     assert store.entry("Habit", "a").record.output == ""
-    assert "rubbish" in habit(data, tmp_path / "shown", "rubbish", "--verbose").stderr
+    words = (f"{TRACKERS}:Habit", "-d", data, "--results", tmp_path / "shown", "--set", "what=rubbish", "--verbose")
+    assert "rubbish" in tnllt_run_apart(*words).stderr
 
 
 def test_a_leaking_tracker_is_ended_by_the_memory_limit(data: Path, tmp_path: Path) -> None:
