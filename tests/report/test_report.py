@@ -71,6 +71,7 @@ def test_changes_carry_their_thoughts(made: Path) -> None:
         ] * 4
 
 
+@pytest.mark.slow
 def test_a_benchmark_fits_into_eight_megabytes(tmp_path: Path) -> None:
     """21 trackers, 50 sequences of 2,400 frames: 2.5 million overlaps that wander as real ones do."""
     rng = np.random.default_rng(0)
