@@ -333,3 +333,11 @@ def test_golden_tree_by_the_command(run, tmp_path):
     order = [arrays["trackers"].tolist().index(t) for t in expected["trackers"]]
     for name in ("success", "precision", "normalized_precision"):
         assert np.array_equal(arrays[name][order], expected[name])
+
+
+def test_options_before_a_subcommand_are_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tnllt.cli.eval", "--trackers", "x", "explain", "a", "b"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "--trackers must stand behind `explain`" in done.stderr

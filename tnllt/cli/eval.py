@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from tnllt.cli.common import LazyGroup, run_command, version_option
 from tnllt.cli.loading import Options, scoring_options
+from tnllt.errors import UsageError
 
 #: Subcommand -> (where it is, what it does); a module is imported when its subcommand is called.
 _SUBCOMMANDS = {
@@ -76,10 +78,21 @@ def cli(ctx: click.Context, /, options: Options, **how: object) -> None:
 
     Exit codes: 0 well; 1 a gate failed; 2 usage or data error; 3 results incomplete.
     """  # fmt: skip
-    if ctx.invoked_subcommand is None:
+    if ctx.invoked_subcommand is not None:
+        _refuse_misplaced(ctx)
+    else:
         from tnllt.cli.eval_score import score
 
         score(options, **how)  # type: ignore[arg-type]
+
+
+def _refuse_misplaced(ctx: click.Context) -> None:
+    """Options before a subcommand would be those of scoring, and have no effect."""
+    for param in ctx.command.params:
+        if param.name and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"{param.opts[0]} stands before {ctx.invoked_subcommand}, which would not see it: put it behind"
+            )
 
 
 def main() -> None:
