@@ -90,9 +90,7 @@ def _refuse_misplaced(ctx: click.Context) -> None:
     """Options before a subcommand would be those of scoring, and have no effect."""
     for param in ctx.command.params:
         if param.name and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
-            raise UsageError(
-                f"{param.opts[0]} stands before {ctx.invoked_subcommand}, which would not see it: put it behind"
-            )
+            raise UsageError(f"{param.opts[0]} must stand behind `{ctx.invoked_subcommand}`, which would not see it")
 
 
 def main() -> None:
