@@ -128,7 +128,7 @@ def workers(folder: Path, sequences: int, frames: int) -> dict[str, float]:
                 "--results",
                 str(results),
             ]
-            words += ["--workers", str(count), "--threads", "1", "--set", "repeat=4"]
+            words += ["--workers", str(count), "--threads", "1", "--set", "repeat=1"]
             begin = time.perf_counter()
             subprocess.run([sys.executable, "-m", "tnllt.cli.run", *words], check=True, capture_output=True)
             best[count] = min(best[count], time.perf_counter() - begin)
