@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,9 +61,8 @@ def find_archives(folder: Path) -> list[Archive]:
     archives = [Archive(stem, _in_order(stem, parts), _kind(stem)) for stem, parts in groups.items()]
     # `cat TNLLT_part_* > TNLLT_restored.tar.gz` may have been done, or begun: the parts say the same.
     joined = {f"{stem}_restored" for stem in groups}
-    for path in whole:
-        if path.name.split(".")[0] not in joined:
-            archives.append(Archive(path.name, (path,), _kind(path.name)))
+    apart = [path for path in whole if path.name.split(".")[0] not in joined]
+    archives += [Archive(path.name, (path,), _kind(path.name)) for path in apart]
     return sorted(archives, key=lambda archive: (archive.kind != "sequences", archive.name))
 
 
@@ -77,7 +77,7 @@ def _in_order(stem: str, parts: list[tuple[str, Path]]) -> tuple[Path, ...]:
     """Parts in order, after checking that none is missing between others and none is shorter than it should be."""
     parts = sorted(parts, key=lambda part: (len(part[0]), part[0]))
     indices = [_number(index) for index, _ in parts]
-    gap = next((i for i, (a, b) in enumerate(zip(indices, indices[1:], strict=False)) if b != a + 1), None)
+    gap = next((i for i, (a, b) in enumerate(itertools.pairwise(indices)) if b != a + 1), None)
     if indices[0] > 1 or gap is not None:
         beside = parts[0][1] if gap is None else parts[gap + 1][1]
         raise DataError(f"the part before it is missing; download all parts of {stem} again that are not here", beside)

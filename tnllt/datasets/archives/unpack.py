@@ -58,9 +58,7 @@ def _there(root: Path, entry: Entry, overwrite: bool) -> bool:
         return True
     if overwrite and path.is_file():
         return False
-    raise DataError(
-        "is in the way: another file of this name belongs here; move it away, or use --overwrite", path
-    )
+    raise DataError("is in the way: another file of this name belongs here; move it away, or use --overwrite", path)
 
 
 def _need_room(root: Path, needed: int) -> None:
