@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -208,7 +209,7 @@ def _find(name: str, root: Path | None, annos: Path | None) -> tuple[Layout, lis
     if name in _MADE and root is None:
         module, _, function = _MADE[name].partition(":")
         root = getattr(import_module(module), function)()
-        layout: Layout | None = LAYOUTS["tnllt"]
+        layout: Layout | None = dataclasses.replace(LAYOUTS["tnllt"], name=name)
     else:
         layout = find_layout(name)
     if layout is None:
