@@ -1,28 +1,33 @@
-"""`make demo` makes, scores and draws something worth looking at."""
+"""`make demo` makes, tracks, scores and draws something worth looking at."""
 
 from __future__ import annotations
 
-import numpy as np
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from tnllt import demo
-from tnllt.eval import evaluate
 
 
-def test_the_example_is_deterministic_and_its_trackers_differ():
-    sequences, again = demo.make_sequences(6, 200), demo.make_sequences(6, 200)
-    assert all(np.array_equal(a.groundtruth, b.groundtruth) for a, b in zip(sequences, again, strict=True))
-    assert any(not s.present.all() for s in sequences)
-    scores = evaluate(sequences, demo.make_trajectories(sequences))
-    assert scores.trackers[scores.ranking()[0]] == "careful" and scores.trackers[scores.ranking()[-1]] == "asleep"
-    assert scores.has_longterm and scores.reference()["floor"] < scores.score().max() < scores.reference()["ceiling"]
+def test_its_commands_are_ours(tmp_path: Path) -> None:
+    listed = list(demo.commands(tmp_path))
+    assert {command[0] for command in listed} == {"tnllt-data", "tnllt-run", "tnllt-eval"}
+    assert [command[1] for command in listed if command[0] == "tnllt-run"] == list(demo.TRACKERS)
 
 
-def test_the_demo_leaves_what_it_says(tmp_path, capsys, monkeypatch):
-    made = demo.make_sequences(3, 60)
-    monkeypatch.setattr(demo, "make_sequences", lambda: made)
-    written = demo.run(tmp_path)
-    out = capsys.readouterr().out
-    assert "careful" in out and "tnllt-eval --annos" in out
-    for name in ("curves.png", "scores.json", "curves.npz", "success.csv"):
-        assert tmp_path / "scores" / name in written and (tmp_path / "scores" / name).stat().st_size > 0
-    assert len(list((tmp_path / "tracking_results").glob("*_tracking_result/*.txt"))) == 12
+@pytest.mark.slow
+def test_the_demo_leaves_what_it_says(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    environment = {**os.environ, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tnllt.demo", str(tmp_path)], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("sequences.png", "scores/curves.png", "scores/scores.json", "scores/success_radar.png", "report.html"):
+        assert (tmp_path / name).stat().st_size > 0
+        assert name in done.stdout or name.startswith("scores/")
+    for tracker in demo.TRACKERS:
+        assert len(list((tmp_path / "results" / f"{tracker}_tracking_result").glob("*.txt"))) == 8

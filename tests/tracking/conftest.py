@@ -42,7 +42,8 @@ def command(*words: object) -> list[str]:
 
 def tnllt_run(*words: object) -> subprocess.CompletedProcess[str]:
     """`tnllt-run` with these words, in this process (its workers are processes of their own)."""
-    from tnllt.cli.common import run_command
+    from tnllt.results.atomic import TEMPORARY
+from tnllt.cli.common import run_command
     from tnllt.cli.run import cli
 
     out, err, before = io.StringIO(), io.StringIO(), sys.argv
@@ -64,5 +65,6 @@ def tnllt_run_apart(*words: object, timeout: float = 240) -> subprocess.Complete
 
 
 def results(folder: Path, tracker: str) -> dict[str, bytes]:
-    """{sequence: the result file's bytes}."""
-    return {p.stem: p.read_bytes() for p in sorted((folder / f"{tracker}_tracking_result").glob("*.txt"))}
+    """{sequence: the result file's bytes}; what a killed writer left under a temporary name is no result."""
+    found = sorted((folder / f"{tracker}_tracking_result").glob("*.txt"))
+    return {p.stem: p.read_bytes() for p in found if not p.name.startswith(TEMPORARY)}
