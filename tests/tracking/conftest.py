@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tnllt.results.atomic import TEMPORARY
+
 TRACKERS = Path(__file__).with_name("trackers.py")
 LENGTHS = {"a": 12, "b": 30, "c": 8, "d": 20, "e": 16}
 
@@ -42,8 +44,7 @@ def command(*words: object) -> list[str]:
 
 def tnllt_run(*words: object) -> subprocess.CompletedProcess[str]:
     """`tnllt-run` with these words, in this process (its workers are processes of their own)."""
-    from tnllt.results.atomic import TEMPORARY
-from tnllt.cli.common import run_command
+    from tnllt.cli.common import run_command
     from tnllt.cli.run import cli
 
     out, err, before = io.StringIO(), io.StringIO(), sys.argv
