@@ -27,7 +27,7 @@ def commands(folder: Path) -> Iterator[list[str]]:
     for tracker in TRACKERS:
         yield ["tnllt-run", tracker, "--dataset", "demo", "--results", results]
     where = ["--dataset", "demo", "--results", results]
-    yield ["tnllt-eval", *where, "--trackers", "all", "--metric", "all", "--attributes", "--out", scores]
+    yield ["tnllt-eval", *where, "--trackers", "all", "--metric", "success", "--attributes", "--out", scores]
     yield ["tnllt-eval", "report", *where, "--out", str(folder)]
 
 

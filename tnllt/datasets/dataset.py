@@ -209,7 +209,7 @@ def _find(name: str, root: Path | None, annos: Path | None) -> tuple[Layout, lis
     if name in _MADE and root is None:
         module, _, function = _MADE[name].partition(":")
         root = getattr(import_module(module), function)()
-        layout: Layout | None = dataclasses.replace(LAYOUTS["tnllt"], name=name)
+        layout: Layout | None = dataclasses.replace(LAYOUTS["tnllt"], name=name, title=f"{name}, synthetic")
     else:
         layout = find_layout(name)
     if layout is None:

@@ -114,14 +114,19 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def save_safetensors(network: nn.Module, path: str | Path, config: Mapping[str, Any], half: bool = False) -> None:
-    """Writes the network's tensors and its config; `half` stores float16 (read back as float32)."""
+    """Writes the network's tensors and its config; `half` stores parameters as float16 (read back as float32).
+
+    Running statistics stay float32: a variance can exceed float16's range.
+    """
     from safetensors.torch import save_file
 
-    def stored(tensor: Tensor) -> Tensor:
-        tensor = tensor.detach().cpu().contiguous()
-        return tensor.half() if half and tensor.is_floating_point() else tensor
+    learnt = {name for name, _ in network.named_parameters()}
 
-    tensors = {name: stored(tensor) for name, tensor in network.state_dict().items()}
+    def stored(name: str, tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().cpu().contiguous()
+        return tensor.half() if half and name in learnt else tensor
+
+    tensors = {name: stored(name, tensor) for name, tensor in network.state_dict().items()}
     save_file(tensors, str(path), metadata={"format": "pt", "config": json.dumps(dict(config))})
 
 
