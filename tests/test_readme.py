@@ -52,7 +52,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         archive.add(folder / "TNLLT", arcname="TNLLT")
     whole = (download / "whole.tar.gz").read_bytes()
     (download / "whole.tar.gz").unlink()
-    for i, part in enumerate((whole[:5000], whole[5000:])):
+    half = (len(whole) + 1) // 2
+    for i, part in enumerate((whole[:half], whole[half:])):
         (download / f"TNLLT_part_a{'ab'[i]}").write_bytes(part)
     return folder
 
