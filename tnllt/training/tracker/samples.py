@@ -83,7 +83,7 @@ class Sampler:
 
         templates = [
             cut(i, *square_region(box, config.template_factor), config.template_size)
-            for i, box in zip(first, stretched, strict=False)
+            for i, box in zip(first, stretched[: self.recipe.templates], strict=True)
         ]
         searches, boxes = [], []
         for i, box in zip(later, stretched[self.recipe.templates :], strict=True):
