@@ -62,15 +62,16 @@ def parse_table(text: bytes | str, columns: int | None = None, path: str | Path 
 def parse_tables(
     texts: Seq[bytes], columns: int, paths: Seq[str | Path | None] | None = None, threads: int = 2
 ) -> list[Array]:
-    """`parse_table` of many files; small ones are parsed together. Raises DataError for the first bad file."""
+    """`parse_table` of many files; small ones are parsed together. Raises DataError that names a bad file."""
     groups: list[list[int]] = [[]]
     size = 0
-    for index, text in enumerate(texts):
-        if size and size + len(text) > _CHUNK:
+    # Numbers of as many decimals are parsed fastest, so files that are alike go together.
+    for index in sorted(range(len(texts)), key=lambda i: _places(texts[i])):
+        if size and size + len(texts[index]) > _CHUNK:
             groups.append([])
             size = 0
         groups[-1].append(index)
-        size += len(text)
+        size += len(texts[index])
 
     def work(group: list[int]) -> list[Array]:
         cleaned = [_clean(texts[i]) for i in group]
@@ -81,9 +82,18 @@ def parse_tables(
         return [parse_table(texts[i], columns, paths[i] if paths else None) for i in group]
 
     if len(groups) == 1:
-        return work(groups[0])
-    with ThreadPoolExecutor(threads) as pool:
-        return [table for tables in pool.map(work, groups) for table in tables]
+        done = [work(groups[0])]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            done = list(pool.map(work, groups))
+    pairs = (pair for group, tables in zip(groups, done, strict=True) for pair in zip(group, tables, strict=True))
+    found = dict(pairs)
+    return [found[index] for index in range(len(texts))]
+
+
+def _places(text: bytes) -> int:
+    """Decimals of a file's first number, as far as a look at its head tells."""
+    return len(re.split(rb"[^0-9.]", text[:40].lstrip(b" -"), maxsplit=1)[0].partition(b".")[2])
 
 
 def _clean(raw: bytes) -> bytes | None:
