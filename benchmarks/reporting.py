@@ -1,0 +1,80 @@
+"""The report page and the figures: time and size, against the same curves as a page of plotly's.
+
+    python benchmarks/reporting.py
+
+21 trackers on 50 sequences, as `benchmarks/scoring.py` makes them; scores are there before the clock starts. Plotly's
+page has the three sets of curves and one box plot of the sequences' scores, its script embedded, so that it needs no
+network either: less than the report shows, which adds tables, attributes, sequences and overlaps over time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from common import Table, present, race, version
+from scoring import make
+
+from tnllt.cli.eval_report import material
+from tnllt.cli.loading import Loaded, Options, load
+from tnllt.config import Locations
+from tnllt.eval.curves import CURVES
+from tnllt.eval.figures import plot
+from tnllt.eval.report import write_report
+from tnllt.eval.scores import Scores
+
+
+def plotly_page(scores: Scores, path: Path) -> None:
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=2, cols=2, subplot_titles=[*CURVES, "success per sequence"])
+    for place, name in enumerate(CURVES):
+        x, curves = np.asarray(scores.protocol.thresholds(name)), scores.mean_curve(name)
+        for tracker, y in zip(scores.trackers, curves, strict=True):
+            line = {"x": x, "y": y, "name": tracker, "mode": "lines"}
+            figure.add_trace(line | {"type": "scatter"}, place // 2 + 1, place % 2 + 1)
+    for tracker, values in zip(scores.trackers, scores.per_sequence("success"), strict=True):
+        figure.add_trace({"type": "box", "y": values, "name": tracker}, 2, 2)
+    figure.write_html(path, include_plotlyjs=True)
+
+
+def section(quick: bool = False) -> Table:
+    trackers, sequences = (3, 4) if quick else (21, 50)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make(folder, trackers, sequences)
+        loaded: Loaded = load(Options(Locations("tnllt", None, folder / "annos", folder / "results"), cache=False))
+        scores = loaded.score()
+        works: dict[str, tuple[Callable[[], object], Path]] = {
+            "tnllt, report.html": (
+                lambda: write_report(scores, folder, material(loaded, scores)),
+                folder / "report.html",
+            ),
+        }
+        found, why = present("plotly")
+        if found:
+            page = folder / "plotly.html"
+            works[f"{version('plotly')}, curves and boxes"] = (lambda: plotly_page(scores, page), page)
+        spent = race({label: work for label, (work, _) in works.items()}, 1 if quick else 3)
+        table = Table(
+            "Report and figures",
+            f"{trackers} trackers on {sequences} sequences, scores at hand. Processor time, best of rounds that "
+            "alternate.",
+            ["what", "s", "MB"],
+        )
+        for label, (_, path) in works.items():
+            table.rows.append([label, f"{spent[label].best:.1f}", f"{path.stat().st_size / 1e6:.1f}"])
+        written: list[Path] = []
+        figures = race({"all": lambda: written.extend(plot(scores, folder / "plots", attributes=True))}, 1)["all"].best
+        drawn = [p for p in written if p.suffix != ".csv"]
+        size = sum(p.stat().st_size for p in written) / 1e6
+        label = f"figures, {len(drawn)} files: PNG, SVG and PDF of every curve and attribute"
+        table.rows.append([label, f"{figures:.1f}", f"{size:.1f}"])
+    table.note = why
+    return table
+
+
+if __name__ == "__main__":
+    print(section().markdown())
