@@ -210,13 +210,16 @@ def _write_csv(path: Path, rows: Iterable[list[Any]]) -> Path:
 
 
 def _save(figure: Figure, stem: Path, formats: tuple[str, ...]) -> Iterator[Path]:
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, not again for every format
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine("none")  # laid out and measured once, not again for every format
+    extent = figure.get_tightbbox().padded(0.08)
     for ending in formats:
         path = stem.with_name(f"{stem.name}.{ending}")
         # Without dates and versions, equal scores give equal files.
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending, {"Software": None})
-        figure.savefig(path, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
+        figure.savefig(path, metadata=metadata, bbox_inches=extent)
         yield path
 
 
