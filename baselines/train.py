@@ -14,6 +14,7 @@ import json
 import math
 import os
 import random
+import shutil
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -27,6 +28,7 @@ def main():
     with open(sys.argv[1]) as file:
         job = json.load(file)
     rank = int(os.environ.get("LOCAL_RANK", -1))
+    worker.leave_when(orphaned(job["launcher"]), lambda: shutil.rmtree(job["scratch"], ignore_errors=True))
     spec = dict(job["spec"], scratch=os.path.join(job["scratch"], str(rank)))
     os.mkdir(spec["scratch"])
     worker.prepare(spec)
@@ -39,6 +41,21 @@ def main():
     importlib.import_module(job["script"]).run(settings)
     if rank <= 0:
         check_result(settings, job["epochs"])
+
+
+def orphaned(launcher):
+    """Whether `tnllt-train` is gone: a second run with the same output must not meet the first."""
+    if os.getppid() == launcher:
+        return lambda: os.getppid() != launcher
+
+    def gone():  # torchrun stands between
+        try:
+            os.kill(launcher, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    return gone
 
 
 def join_group(rank, device):
@@ -83,7 +100,7 @@ def configuration(job, rank):
     """The job's copy of upstream's yaml: our datasets, the job's changes. Returns its path."""
     import yaml
 
-    with open(job["yaml"]) as file:
+    with open(job["yaml"], encoding="utf-8") as file:
         config = yaml.safe_load(file)
     for name, part in config["DATA"].items():
         if isinstance(part, dict) and "DATASETS_NAME" in part:
@@ -102,7 +119,7 @@ def configuration(job, rank):
     job["epochs"] = config["TRAIN"]["EPOCH"]
     path = os.path.join(job["scratch"], "%d" % rank, job["config_name"] + ".yaml")
     for target in [path] + ([os.path.join(job["output"], job["config_name"] + ".yaml")] if rank <= 0 else []):
-        with open(target, "w") as file:
+        with open(target, "w", encoding="utf-8") as file:
             yaml.safe_dump(config, file)
     return path
 

@@ -19,6 +19,9 @@ import inspect
 import json
 import mmap
 import os
+import pickle
+import shutil
+import signal
 import struct
 import sys
 import threading
@@ -27,6 +30,8 @@ import traceback
 import types
 
 PROTOCOL = 1
+#: Longest error and traceback that are passed on, in characters: upstream may put a whole network into them.
+LONGEST = 20000
 HEAD = struct.Struct(">4sI")
 MAGIC = b"TNLT"
 
@@ -151,15 +156,15 @@ def fill_gaps():
     lacking = [name for name in UNUSED if importlib.util.find_spec(name.split(".")[0]) is None]
     for name in lacking:
         sys.modules[name] = stub_module(name)
-    for name in collections.abc.__all__:
-        if not hasattr(collections, name):
-            setattr(collections, name, getattr(collections.abc, name))
     import warnings
 
     import numpy
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        for name in collections.abc.__all__:
+            if not hasattr(collections, name):
+                setattr(collections, name, getattr(collections.abc, name))
         for name, kind in (("float", float), ("int", int), ("bool", bool), ("object", object)):
             if not hasattr(numpy, name):
                 setattr(numpy, name, kind)
@@ -348,13 +353,13 @@ class Host(object):
         self.used = False
 
     def initialize(self, message):
+        image = self.frame(message)  # first: whatever breaks below, the file is mapped, and its name is gone
         if self.used and not self.spec.get("reuse"):
             self.build()
             self.weights.take(self.spec["checkpoint"])
         self.used = True
         import numpy
 
-        image = self.frame(message)
         box = message.get("box") or self.spec.get("placeholder_box")
         info = dict(self.spec.get("info", {}))
         if box is not None:
@@ -394,6 +399,11 @@ class Host(object):
 
     def finish(self, message):
         return {}
+
+    def tidy(self):
+        """Remove the scratch folder, which the other side does too unless it was killed. Links are not followed."""
+        if self.spec.get("scratch"):
+            shutil.rmtree(self.spec["scratch"], ignore_errors=True)
 
     def frame(self, message):
         """The frame that lies in the mapped file: upstream's own copy, which it may keep and change."""
@@ -480,23 +490,43 @@ def failure(error):
     text = "%s: %s" % (type(error).__name__, error)
     if isinstance(error, WorkerError):
         text = str(error)
-    elif "PytorchStreamReader" in text or "invalid load key" in text:
+    elif isinstance(error, pickle.UnpicklingError) or "PytorchStreamReader" in text:
         text += " (the weights file is cut off, or not a checkpoint)"
-    own = isinstance(error, WorkerError)
-    return {"ok": False, "error": text, "traceback": "" if own else traceback.format_exc()}
+    if len(text) > LONGEST:
+        text = text[:LONGEST] + " ..."
+    trace = "" if isinstance(error, WorkerError) else traceback.format_exc()
+    return {"ok": False, "error": text, "traceback": trace if len(trace) <= LONGEST else "... " + trace[-LONGEST:]}
 
 
-def leave_with(parent):
-    """End this process soon after its parent has died, even in the middle of a frame: it may hold a GPU."""
+def leave_when(orphaned, tidy):
+    """End this process soon after its master has died, even in the middle of a frame: it may hold a GPU."""
 
     def watch():
-        while os.getppid() == parent:
+        while not orphaned():
             time.sleep(1)
-        os._exit(1)
+        leave(tidy)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
+def leave(tidy):
+    tidy()
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)  # with whatever upstream started
+    os._exit(1)
+
+
+def main():
+    parent, host = os.getppid(), Host()
+
+    def orphaned():
+        return os.getppid() != parent
+
+    leave_when(orphaned, host.tidy)
+    serve(take_pipes(), host)
+    if orphaned():
+        leave(host.tidy)
+
+
 if __name__ == "__main__":
-    leave_with(os.getppid())
-    serve(take_pipes(), Host())
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,10 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tnllt.errors import UsageError
-from tnllt.tracking.baselines import BaselineError
+from tnllt.tracking.baselines import BaselineError, process
 from tnllt.tracking.baselines.bridge import BaselineTracker
 
 Make = Callable[..., BaselineTracker]
@@ -35,6 +37,14 @@ def test_interpreter_absent(make: Make) -> None:
         make(python="/no/python")
 
 
+def test_too_long_an_answer_is_not_waited_for(make: Make, tmp_path: Path) -> None:
+    babbler = tmp_path / "python"
+    babbler.write_text("#!/bin/sh\nprintf 'TNLT\\377\\377\\377\\377{}'\nsleep 1000\n")
+    babbler.chmod(0o755)
+    with pytest.raises(BaselineError, match=r"not a message of this protocol .*4294967295 bytes"):
+        make(python=str(babbler))
+
+
 def test_interpreter_is_something_else(make: Make) -> None:
     with pytest.raises(BaselineError, match=r"mini: start: the worker died \(exit code 0\)"):
         make(python="/bin/true")
@@ -43,7 +53,7 @@ def test_interpreter_is_something_else(make: Make) -> None:
 def test_import_error(make: Make) -> None:
     with pytest.raises(BaselineError, match="a_module_that_is_nowhere") as caught:
         make("broken_import")
-    assert "tnllt-run doctor mini" in str(caught.value)
+    assert "tnllt-run doctor --baseline mini.toml" in str(caught.value)
     assert "broken_import.py" in caught.value.details
 
 
@@ -87,13 +97,26 @@ def test_weights_of_something_else(make: Make, tmp_path: Path) -> None:
     cut.write_bytes(other.read_bytes()[:300])
     with pytest.raises(BaselineError, match="the weights file is cut off, or not a checkpoint"):
         make("network", call, weights=cut)
+    cut.write_bytes(b"hello\n")
+    with pytest.raises(BaselineError, match="the weights file is cut off, or not a checkpoint"):
+        make("network", call, weights=cut)
 
 
 def test_clone_absent(make: Make, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is no clone of Mini .*git clone https://example.org/mini"):
         make(repo=tmp_path)
+    (tmp_path / "lib/test/tracker").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"is no clone of Mini \(no lib/test/tracker/only_params\.py in it\)"):
+        make(repo=tmp_path)
     with pytest.raises(UsageError, match="mini needs its clone: --set repo=DIR"):
         make(repo=None)
+
+
+def test_configuration_absent(make: Make) -> None:
+    with pytest.raises(UsageError, match=r"no configuration at .*experiments/mini/nix\.yaml; there are: base"):
+        make(yaml="nix")
+    with pytest.raises(UsageError, match=r"no configuration at .*nix\.yaml$"):
+        make(yaml="/nowhere/nix.yaml")
 
 
 def test_initialize_fails_and_the_worker_lives_on(make: Make, picture: Any) -> None:
@@ -109,6 +132,29 @@ def test_track_fails_with_upstreams_traceback(make: Make, picture: Any) -> None:
         follow(tracker, picture)
     assert "in break_down" in caught.value.details
     assert follow(tracker, picture, 2) == [[101.0, 52.0, *BOX[2:]], [102.0, 54.0, *BOX[2:]]]
+
+
+def test_frames_grow_while_the_next_object_cannot_be_built(make: Make, picture: Any) -> None:
+    tracker, big = fault(make, "rebuild"), np.full((80, 120, 3), 2, np.uint8)
+    moved = [[101.0, 52.0, *BOX[2:]]]
+    assert follow(tracker, picture, 1) == moved
+    with pytest.raises(BaselineError, match="initialize failed: RuntimeError: the second one broke"):
+        follow(tracker, big)
+    assert follow(tracker, big, 1) == moved
+
+
+def test_an_endless_error_text_is_cut(make: Make, picture: Any) -> None:
+    with pytest.raises(BaselineError, match="track, call 3 failed: ValueError: xxx") as caught:
+        follow(fault(make, "long"), picture)
+    assert len(str(caught.value)) < 50_000 and "in break_down" not in caught.value.message
+
+
+def test_memory_folder_is_full(make: Make, picture: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(process, "_reserve", full)
+    assert follow(make(), picture, 1) == [[101.0, 52.0, *BOX[2:]]]
 
 
 @pytest.mark.parametrize(("name", "how"), [("crash", "SIGABRT"), ("segfault", "SIGSEGV"), ("close", "pipe|exit code")])
@@ -146,7 +192,8 @@ def test_device_that_is_none(make: Make) -> None:
 
 
 def test_the_worker_ends_with_its_parent(mini: Path, weights: Path, tmp_path: Path) -> None:
-    """A runner that is killed leaves no worker behind, even one that hangs."""
+    """A runner that is killed leaves nothing behind: no worker, even one that hangs, no child of it, no folder."""
+    (tmp_path / "temporary").mkdir()
     code = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -159,14 +206,33 @@ t.initialize(np.zeros((9, 9, 3), np.uint8), [1, 2, 3, 4], "")
 for _ in range(3):
     t.track(np.zeros((9, 9, 3), np.uint8))
 """
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    command = [sys.executable, "-c", code]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
     assert parent.stdout is not None
     worker = int(parent.stdout.readline())
-    time.sleep(1.0)
+    deadline = time.monotonic() + 60
+    while len(group(worker)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert len(group(worker)) == 2, "the worker and its child"
+    assert len(list((tmp_path / "temporary").iterdir())) == 1
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 20
-    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
+    while group(worker) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not Path(f"/proc/{worker}").exists()
+    assert not group(worker)
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def group(leader: int) -> list[int]:
+    """Processes of a group that still run."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, number = status.read_text().rpartition(") ")[2].split()[:3]
+        except OSError:  # it has just ended
+            continue
+        if int(number) == leader and state != "Z":
+            found.append(int(status.parent.name))
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from tnllt.cli.run import cli
 from tnllt.errors import DataError, TnlltError, UsageError
 from tnllt.tracking.baselines import find_baseline, from_repository, get_baseline, load, names, table
-from tnllt.tracking.baselines.bridge import parse_cfg
+from tnllt.tracking.baselines.bridge import commit_of, doctor_arguments, parse_cfg
 from tnllt.tracking.baselines.doctor import examine
 from tnllt.tracking.baselines.record import BaselineRecord
 from tnllt.tracking.tracker import Mode
@@ -132,6 +133,28 @@ def test_a_record_from_a_clone(mini: Path) -> None:
         from_repository(mini, "with_yaml", "nix")
 
 
+def test_how_doctor_is_told_of_a_record(mini: Path, tmp_path: Path) -> None:
+    assert doctor_arguments(get_baseline("ostrack")) == "ostrack"
+    file = tmp_path / "my record.toml"
+    file.write_text('extends = "ostrack"\nname = "wide"\n')
+    assert doctor_arguments(load(file)) == f"--baseline '{file}'"
+    (mini / "lib/test/parameter/with_yaml.py").touch()
+    clone = from_repository(mini, "with_yaml", "base")
+    assert doctor_arguments(clone) == f"--repo {mini} --tracker with_yaml --yaml base"
+    with pytest.raises(UsageError, match="no clone in the shape of OSTrack: it has no folder lib/test"):
+        from_repository(tmp_path, "ostrack", "base")
+
+
+def test_commit_is_the_clones_own(tmp_path: Path) -> None:
+    inner = tmp_path / "unpacked"
+    inner.mkdir()
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+    assert len(commit_of(tmp_path) or "") == 40
+    assert commit_of(inner) is None
+
+
 def test_settings_in_one_line() -> None:
     assert parse_cfg("") == {}
     assert parse_cfg('A.B=1, C=[2,3],D="x,y",E=a b,F=true') == {
@@ -157,11 +180,16 @@ def test_doctor_says_what_is_missing(record_of: Callable[..., BaselineRecord], m
     assert "from these tests" in lacking["weights"]
     lacking = found(record, repo=mini, python="/no/python", weights=weights, device="cpu")
     assert list(lacking) == ["interpreter", "weights"]
+    assert "there are: base" in found(record, repo=mini, weights=weights, device="cpu", yaml="nix")["yaml"]
     assert "python3 -m venv ENV" in lacking["interpreter"]
     assert "not a checkpoint of torch's" in lacking["weights"]
 
 
-def test_doctor_names_packages(record_of: Callable[..., BaselineRecord], mini: Path, tmp_path: Path) -> None:
+def test_doctor_names_packages(
+    record_of: Callable[..., BaselineRecord], mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nowhere_to_be_found.py").touch()
+    monkeypatch.chdir(tmp_path)  # what lies in the working folder is not installed
     checkpoint = tmp_path / "w.pth"
     checkpoint.write_bytes(b"PK\x03\x04")
     modules = {"modules": ["cv2", "nowhere_to_be_found"], "packages": ["nowhere-to-be-found==1.2"]}
@@ -171,6 +199,8 @@ def test_doctor_names_packages(record_of: Callable[..., BaselineRecord], mini: P
     assert list(lacking) == ["packages"]
     assert "-m pip install 'nowhere-to-be-found==1.2'" in lacking["packages"]
     assert not found(record_of(), **given)
+    del given["python"]
+    assert "python3.11 -m venv ENV" in found(record, **given)["packages"], "tnllt's own interpreter is left alone"
 
 
 def test_commands() -> None:
@@ -182,6 +212,15 @@ def test_commands() -> None:
     doctor = CliRunner().invoke(cli, ["doctor", "ostrack", "--set", "python=/no/python"])
     assert doctor.exit_code == 2 and "ostrack: 3 missing" in doctor.output
     assert "git clone https://github.com/botaoye/OSTrack" in doctor.output
+
+
+def test_doctor_of_a_clone(mini: Path) -> None:
+    clone = ["--repo", str(mini), "--tracker", "with_dataset"]
+    done = CliRunner().invoke(cli, ["doctor", *clone, "--yaml", "base", "--device", "cpu"])
+    assert done.exit_code == 2 and "with_dataset: 1 missing" in done.output and "MISSING weights" in done.output
+    for wrong in (["ostrack", *clone], clone, ["ostrack", "--yaml", "base"]):
+        done = CliRunner().invoke(cli, ["doctor", *wrong])
+        assert isinstance(done.exception, UsageError)
 
 
 def test_the_page_is_up_to_date(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,34 @@ def test_a_failure_is_kept_and_tried_again(
     assert code == 3 and "lost at frame 3" in said
     assert run(clips, results, "--baseline", record, *options)[0] == 0
     assert len(rows(results / "mine_tracking_result" / "one.txt")) == 4
+
+
+def test_what_upstream_prints_is_in_the_record(
+    clips: Path, record: Path, mini: Path, weights: Path, tmp_path: Path
+) -> None:
+    options = ["--set", f"repo={mini}", "--set", f"weights={weights}", "--set", f"python={sys.executable}"]
+    assert (
+        run(clips, tmp_path, "--baseline", record, *options, "--set", 'cfg=TEST.FAULT="chatter"', "-s", "one")[0] == 0
+    )
+    facts: Any = json.loads((tmp_path / "mine_tracking_result" / "one.run.json").read_text())
+    assert "more" in facts["output"]
+
+
+def test_spaces_and_other_letters_in_every_path(
+    clips: Path, record: Path, mini: Path, weights: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "größe & 'mehr' 日本"
+    repo, file = shutil.copytree(mini, home / "my clone"), shutil.copy(weights, home / "my weights.pth")
+    data, own = shutil.copytree(clips, home / "my clips"), shutil.copy(record, home / "my record.toml")
+    python = home / "python 3"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    options = ["--set", f"repo={repo}", "--set", f"weights={file}", "--set", f"python={python}"]
+    assert run(data, home / "results", "--baseline", own, *options, "-s", "one")[0] == 0
+    assert len(rows(home / "results" / "mine_tracking_result" / "one.txt")) == 4
+    options[1] = f"repo={home}"
+    with pytest.raises(UsageError, match="is no clone of Mine"):
+        run(data, home / "results", "--baseline", own, *options, "-s", "two")
 
 
 def test_any_clone_of_that_shape(clips: Path, mini: Path, weights: Path, tmp_path: Path) -> None:

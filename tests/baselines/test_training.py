@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,7 +93,7 @@ def test_trained_weights_run_and_training_goes_on(
     picture: Any,
     make: Callable[..., BaselineTracker],
 ) -> None:
-    record, output = network(), tmp_path / "out"
+    record, output = network(), tmp_path / "out put, é"
     before = {p: p.stat().st_mtime_ns for p in sorted(mini.rglob("*"))}
     folder = train(record, job(mini, output), sequences)
     said = capfd.readouterr().out
@@ -129,6 +132,47 @@ def test_training_that_breaks_is_not_taken_for_done(
     broken = job(mini, tmp_path, config={"TRAIN.FAULT": fault})
     with pytest.raises(IncompleteError, match=f"training ended with exit code {code}"):
         train(network(), broken, sequences)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_launcher_that_is_killed_takes_the_training_along(
+    mini: Path, sequences: list[Sequence], tmp_path: Path, processes: int
+) -> None:
+    """Else the same command, given again, would meet the first run's processes in its folder."""
+    data, own, temporary = tmp_path / "data", tmp_path / "mine.toml", tmp_path / "temporary"
+    temporary.mkdir()
+    assert isinstance(sequences[0].frames, ImageFrames)
+    shutil.copytree(sequences[0].frames.folder, data / "one" / "img")
+    (data / "one" / "groundtruth.txt").write_text("5,6,7,8\n" * 30)
+    own.write_text(
+        'name = "mini"\ntitle = "Mini"\nmodes = ["BB"]\nlicence = "MIT"\ncitation = ""\n'
+        'repository = "https://example.org/mini"\n[tracker]\nname = "network"\nyaml = "base"\nexperiments = "mini"\n'
+        '[checkpoint]\npath = "x"\nsource = "here"\n[training]\nscript_name = "mini"\n'
+    )
+    command = ["baseline", "--baseline", own, "-d", data, "--split", "all", "-o", tmp_path / "out", "--device", "cpu"]
+    command += ["--set", f"repo={mini}", "--set", 'cfg=TRAIN.FAULT="hang"', "--processes", processes, "--epochs", 1]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    launcher = subprocess.Popen(
+        [sys.executable, "-m", "tnllt.cli.train", *map(str, command)],
+        stdout=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    assert launcher.stdout is not None
+    trainers = []
+    for line in launcher.stdout:
+        if line.startswith("hanging"):
+            trainers.append(int(line.split()[1]))
+        if len(trainers) == processes:
+            break
+    assert len(trainers) == processes
+    launcher.kill()
+    launcher.wait()
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in trainers) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    launcher.stdout.close()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in trainers)
+    assert not [p.name for p in temporary.iterdir() if p.name.startswith("tnllt-")]
 
 
 @pytest.mark.slow

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tnllt.errors import EXIT_USAGE
+from tnllt.errors import EXIT_USAGE, UsageError
+
+if TYPE_CHECKING:
+    from tnllt.tracking.baselines.record import BaselineRecord
 
 _MARKS = {"ok": "ok     ", "missing": "MISSING", "note": "note   "}
 
@@ -22,6 +26,9 @@ def list_baselines() -> None:
 @click.command(short_help="What a baseline lacks here.", context_settings={"help_option_names": ["--help", "-h"]})
 @click.argument("baseline", required=False)
 @click.option("--baseline", "file", type=click.Path(path_type=Path), help="A baseline's TOML file of your own.")
+@click.option("--repo", type=click.Path(path_type=Path), help="A clone in the shape of pytracking or OSTrack.")
+@click.option("--tracker", help="With --repo: the tracker's name there.")
+@click.option("--yaml", help="With --repo: the configuration's name there.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="As for running: repo, python, weights, ..."
 )
@@ -32,6 +39,9 @@ def doctor(
     ctx: click.Context,
     baseline: str | None,
     file: Path | None,
+    repo: Path | None,
+    tracker: str | None,
+    yaml: str | None,
     settings: tuple[str, ...],
     device: str | None,
     start: bool,
@@ -40,14 +50,10 @@ def doctor(
 
     Upstream's weights are pickles: loading them can run code, so give only files that you trust.
     """
-    from tnllt.errors import UsageError
-    from tnllt.tracking.baselines import get_baseline
     from tnllt.tracking.baselines.doctor import examine
     from tnllt.tracking.options import check_options, parse_settings
 
-    if (baseline is None) == (file is None):
-        raise UsageError("give one baseline: a name (tnllt-run list --baselines), or --baseline FILE.toml")
-    record = get_baseline(str(file) if file is not None else str(baseline))
+    record = _record(baseline, file, repo, tracker, yaml)
     given = {**parse_settings(settings), **({"device": device} if device else {})}
     options = check_options(record.tracker_class(), given) if record.tracker is not None else {}
     looked_at = ("repo", "python", "weights", "save_dir", "yaml", "cfg", "device")
@@ -63,3 +69,19 @@ def doctor(
     click.echo(f"{record.name}: " + (f"{missing} missing" if missing else "ready"))
     if missing:
         ctx.exit(EXIT_USAGE)
+
+
+def _record(
+    name: str | None, file: Path | None, repo: Path | None, tracker: str | None, yaml: str | None
+) -> BaselineRecord:
+    from tnllt.tracking.baselines import from_repository, get_baseline
+
+    if [name, file, repo].count(None) != 2:
+        raise UsageError("give one baseline: a name (tnllt-run list --baselines), --baseline FILE.toml, or --repo DIR")
+    if repo is None and (tracker or yaml):
+        raise UsageError("--tracker and --yaml go with --repo DIR")
+    if repo is not None:
+        if not tracker or not yaml:
+            raise UsageError("--repo DIR goes with --tracker NAME and --yaml NAME")
+        return from_repository(repo, tracker, yaml)
+    return get_baseline(str(file) if file is not None else str(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -92,39 +93,55 @@ class BaselineTracker(Tracker):
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._start()
 
-    def _start(self) -> WorkerProcess:
+    def _start(self) -> None:
         name = self.record.name
         self.close()
         self._scratch = tempfile.TemporaryDirectory(prefix=f"tnllt-{name}-", ignore_cleanup_errors=True)
-        self._worker = WorkerProcess(
-            name,
-            [self.python, "-u", folder() / "worker.py"],
-            worker_environment(self.record, self.device),
-            self.start_timeout,
-        )
         spec = {**self.spec, "scratch": self._scratch.name}
         try:
-            answer = self._worker.request("start", self.start_timeout, what="start", spec=spec)
+            self._worker = WorkerProcess(
+                name,
+                [self.python, "-u", folder() / "worker.py"],
+                worker_environment(self.record, self.device),
+                self.start_timeout,
+            )
+            answer = self._request("start", self.start_timeout, "start", spec=spec)
         except BaselineError as error:
             self.close()
-            hint = f"`tnllt-run doctor {name}` with the same --set options says what is missing"
+            hint = (
+                f"`tnllt-run doctor {doctor_arguments(self.record)}` with the same --set options says what is missing"
+            )
             raise BaselineError(f"{error.message}\n{hint}", error.details) from error
         first_start = not self.versions
         self.loaded, self.versions = answer["weights"], answer["versions"]
         if first_start:
             for line in dict.fromkeys(weights_lines(name, self.loaded)):
                 print(line, file=sys.stderr)
-        return self._worker
+
+    def _request(self, op: str, timeout: float, what: str = "", **message: Any) -> dict[str, Any]:
+        assert self._worker is not None
+        try:
+            return self._worker.request(op, timeout, what, **message)
+        except BaselineError:
+            self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        """Print the end of what upstream printed since the last time: it belongs to this sequence's record."""
+        said = self._worker.output(forget=True) if self._worker is not None else ""
+        if said:
+            print(said, file=sys.stderr, end="" if said.endswith("\n") else "\n", flush=True)
 
     def initialize(
         self, image: Image, box: Sequence[float] | None = None, language: str | None = None
     ) -> Prediction | None:
-        worker = self._worker if self._worker is not None and self._worker.alive else self._start()
+        if self._worker is None or not self._worker.alive:
+            self._start()
         self._frame, self._cut = 0, ""
         if box is None and Mode.NL not in self.record.modes:
             raise UsageError(f"{self.record.name} needs the first box (it takes {modes_text(self.record)})")
         given = None if box is None else [float(v) for v in np.asarray(box, dtype=float)]
-        answer = worker.request("initialize", self.frame_timeout, box=given, text=language, **self._frames.put(image))
+        answer = self._request("initialize", self.frame_timeout, box=given, text=language, **self._frames.put(image))
         if answer.get("text_cut"):
             self._cut = answer["text_cut"]
             if self.emit is not None:
@@ -135,9 +152,7 @@ class BaselineTracker(Tracker):
         if self._worker is None or not self._worker.alive:
             raise BaselineError(f"{self.record.name}: the worker has ended; start the sequence again")
         self._frame += 1
-        answer = self._worker.request(
-            "track", self.frame_timeout, f"track, call {self._frame}", **self._frames.put(image)
-        )
+        answer = self._request("track", self.frame_timeout, f"track, call {self._frame}", **self._frames.put(image))
         box = answer["box"]
         if len(box) != 4:
             raise BaselineError(
@@ -147,7 +162,8 @@ class BaselineTracker(Tracker):
 
     def finish(self) -> None:
         if self._worker is not None and self._worker.alive:
-            self._worker.request("finish", self.frame_timeout)
+            self._request("finish", self.frame_timeout)
+            self._pass_on()
 
     def close(self) -> None:
         worker, self._worker = self._worker, None
@@ -201,6 +217,14 @@ def modes_text(record: BaselineRecord) -> str:
     return ", ".join(mode.value for mode in record.modes)
 
 
+def doctor_arguments(record: BaselineRecord) -> str:
+    """How `tnllt-run doctor` is told of this record."""
+    if record.source.suffix != ".toml":
+        repo = shlex.quote(str(record.source))
+        return f"--repo {repo} --tracker {record.call.name} --yaml {shlex.quote(record.call.yaml)}"
+    return record.name if record.source.parent == folder() else f"--baseline {shlex.quote(str(record.source))}"
+
+
 def existing_repo(record: BaselineRecord, repo: Path | None) -> Path:
     """The clone, resolved. UsageError, with the command that brings it, where it is not there."""
     if repo is None and Path(record.repository).is_dir():
@@ -208,15 +232,29 @@ def existing_repo(record: BaselineRecord, repo: Path | None) -> Path:
     if repo is None:
         raise UsageError(f"{record.name} needs its clone: --set repo=DIR ({clone_command(record)})")
     found = Path(repo).expanduser().resolve()
-    if not (found / "lib" / "test").is_dir():
-        raise UsageError(f"{found} is no clone of {record.title} (no lib/test in it): {clone_command(record)}")
+    needed = Path("lib", "test", "tracker", f"{record.call.name}.py")
+    if not (found / needed).is_file():
+        raise UsageError(f"{found} is no clone of {record.title} (no {needed} in it): {clone_command(record)}")
     return found
 
 
 def clone_command(record: BaselineRecord, into: str | Path | None = None) -> str:
     place = Path(into) if into is not None else Path(record.repository.rstrip("/").rsplit("/", 1)[-1])
-    checkout = f" && git -C {place} checkout {record.commit}" if record.commit else ""
-    return f"git clone {record.repository} {place}{checkout}"
+    quoted = shlex.quote(str(place))
+    checkout = f" && git -C {quoted} checkout {record.commit}" if record.commit else ""
+    return f"git clone {shlex.quote(record.repository)} {quoted}{checkout}"
+
+
+def find_configuration(record: BaselineRecord, repo: Path, yaml: str | None) -> Path:
+    """The YAML file: upstream's by name, or the user's own by path. UsageError, naming those that are there."""
+    if yaml is not None and yaml.endswith((".yaml", ".yml")):
+        path = Path(yaml).expanduser().resolve()
+    else:
+        path = repo / "experiments" / (record.call.experiments or record.call.name) / f"{yaml or record.call.yaml}.yaml"
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise UsageError(f"{record.name}: no configuration at {path}" + (f"; there are: {there}" if there else ""))
+    return path
 
 
 def find_weights(record: BaselineRecord, save_dir: Path, weights: Path | None, yaml: str | None) -> Path:
@@ -237,8 +275,7 @@ def worker_spec(
     """What the worker must know to build the tracker, as JSON-able values."""
     call, text = record.call, record.text
     own_yaml = yaml is not None and yaml.endswith((".yaml", ".yml"))
-    if own_yaml and not Path(str(yaml)).expanduser().is_file():
-        raise UsageError(f"{record.name}: no configuration at {yaml}")
+    configuration = find_configuration(record, repo, yaml)
 
     def filled(value: Any) -> Any:
         known = {"{weights}": weights.name, "{checkpoint}": str(weights)}
@@ -251,8 +288,8 @@ def worker_spec(
         "tracker": call.name,
         "parameter": call.parameter or call.name,
         "config_module": call.config_module or f"lib.config.{call.name}.config",
-        "yaml": Path(yaml).stem if yaml else call.yaml,
-        "yaml_file": str(Path(str(yaml)).expanduser().resolve()) if own_yaml else "",
+        "yaml": configuration.stem,
+        "yaml_file": str(configuration) if own_yaml else "",
         "constructor": list(call.constructor),
         "arguments": {key: filled(value) for key, value in call.arguments.items()},
         "dataset": dataset,
@@ -323,11 +360,12 @@ def weights_lines(name: str, reports: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def commit_of(repo: Path) -> str | None:
-    """The clone's commit, or None where it is not a git work tree."""
+    """The clone's commit, or None where it is not a git work tree of its own."""
+    asked = ["git", "-C", str(repo), "rev-parse", "--show-toplevel", "HEAD"]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(repo), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=20, check=False
-        )
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    top, _, commit = done.stdout.strip().rpartition("\n")
+    # An unpacked archive within another work tree must not be taken for that one's commit.
+    return commit if done.returncode == 0 and Path(top).resolve() == Path(repo).resolve() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tnllt.tracking.baselines.bridge import (
     clone_command,
     commit_of,
     existing_repo,
+    find_configuration,
     find_weights,
     modes_text,
     worker_environment,
@@ -27,6 +29,7 @@ State = Literal["ok", "missing", "note"]
 #: Run by the baseline's interpreter: which modules import, in what version, and whether CUDA is there.
 _PROBE = """
 import importlib, json, sys
+sys.path[:] = [place for place in sys.path if place]  # not what happens to lie in the working folder
 found = {}
 for name in sys.argv[1:]:
     try:
@@ -86,32 +89,31 @@ def examine(
     clone = None
     try:
         clone = existing_repo(record, repo)
-        found.extend(_clone(record, clone))
+        found.extend(_clone(record, clone, yaml))
     except UsageError as error:
         text = str(error).split(": ")[0] if repo is not None else "none given"
         found.append(Finding("clone", "missing", text, f"{clone_command(record)}; then --set repo=DIR"))
-    found.extend(_interpreter(record, own["python"] or sys.executable, device))
+    found.extend(_interpreter(record, own["python"], device))
     found.extend(_weights(record, clone, own["save_dir"], weights, yaml))
     found.extend(_further(record, clone, own["cfg"] or ""))
     found.extend(Finding("mind", "note", trap) for trap in record.traps)
     return found
 
 
-def _clone(record: BaselineRecord, clone: Path) -> Iterator[Finding]:
+def _clone(record: BaselineRecord, clone: Path, yaml: str | None) -> Iterator[Finding]:
     commit = commit_of(clone)
     yield Finding("clone", "ok", f"{clone}, commit {commit[:12] if commit else 'unknown'}")
     if record.commit and commit and commit != record.commit:
         text = f"the record was made from commit {record.commit[:12]}"
-        yield Finding("commit", "note", text, f"git -C {clone} checkout {record.commit}")
-    call = record.call
-    yaml = clone / "experiments" / (call.experiments or call.name) / f"{call.yaml}.yaml"
-    for file in (clone / "lib" / "test" / "tracker" / f"{call.name}.py", yaml):
-        if not file.is_file():
-            yield Finding("clone", "missing", f"it has no {file.relative_to(clone)}", clone_command(record, clone))
+        yield Finding("commit", "note", text, f"git -C {shlex.quote(str(clone))} checkout {record.commit}")
+    try:
+        find_configuration(record, clone, yaml)
+    except UsageError as error:
+        yield Finding("yaml", "missing", str(error).removeprefix(f"{record.name}: "), "--set yaml=NAME")
 
 
-def _interpreter(record: BaselineRecord, python: str, device: str) -> Iterator[Finding]:
-    known = record.environment
+def _interpreter(record: BaselineRecord, given: str | None, device: str) -> Iterator[Finding]:
+    known, python = record.environment, given or sys.executable
     path = shutil.which(python)
     if path is None:
         yield Finding("interpreter", "missing", f"{python} is not there or cannot be run", environment_command(known))
@@ -128,7 +130,9 @@ def _interpreter(record: BaselineRecord, python: str, device: str) -> Iterator[F
     lacking = [name for name, version in versions.items() if version is None]
     if lacking:
         wanted = " ".join(f"'{_requirement(name, known)}'" for name in lacking)
-        remedy = f"{path} -m pip install {wanted}"
+        remedy = f"{shlex.quote(path)} -m pip install {wanted}"
+        if given is None:  # tnllt's own interpreter: upstream's old versions would spoil it
+            remedy = environment_command(known)
         yield Finding("packages", "missing", f"cannot be imported: {', '.join(lacking)}", remedy)
     if known is not None:
         tried = f"known to work: Python {known.python} with {' '.join(known.packages)}"
@@ -148,7 +152,7 @@ def _weights(
     record: BaselineRecord, clone: Path | None, save_dir: Path | None, weights: Path | None, yaml: str | None
 ) -> Iterator[Finding]:
     assert record.checkpoint is not None
-    place = Path(save_dir) if save_dir else (clone or Path("CLONE")) / "output"
+    place = Path(save_dir).expanduser() if save_dir else (clone or Path("CLONE")) / "output"
     try:
         file = find_weights(record, place, weights, yaml)
     except UsageError as error:

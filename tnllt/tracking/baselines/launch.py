@@ -16,7 +16,7 @@ import numpy as np
 from tnllt.datasets.frames import ImageFrames
 from tnllt.errors import DataError, IncompleteError, UsageError
 from tnllt.sequence import Sequence as VideoSequence
-from tnllt.tracking.baselines.bridge import worker_environment
+from tnllt.tracking.baselines.bridge import find_configuration, worker_environment
 from tnllt.tracking.baselines.find import folder
 from tnllt.tracking.baselines.record import BaselineRecord
 
@@ -107,7 +107,7 @@ def job_table(record: BaselineRecord, job: TrainingJob, index: Path, scratch: Pa
     call, training = record.call, record.training
     if training is None:
         raise UsageError(f"{record.name}: its record has no [training] table")
-    yaml = _yaml_file(record, job)
+    yaml = find_configuration(record, job.repo, job.yaml)
     changes = {
         "TRAIN.EPOCH": job.epochs,
         "TRAIN.BATCH_SIZE": job.batch_size,
@@ -138,18 +138,8 @@ def job_table(record: BaselineRecord, job: TrainingJob, index: Path, scratch: Pa
         "scratch": str(scratch),
         "seed": job.seed,
         "samples": job.samples,
+        "launcher": os.getpid(),
     }
-
-
-def _yaml_file(record: BaselineRecord, job: TrainingJob) -> Path:
-    call = record.call
-    if job.yaml is not None and job.yaml.endswith((".yaml", ".yml")):
-        path = Path(job.yaml).expanduser().resolve()
-    else:
-        path = job.repo / "experiments" / (call.experiments or call.name) / f"{job.yaml or call.yaml}.yaml"
-    if not path.is_file():
-        raise UsageError(f"{record.name}: no configuration at {path}")
-    return path
 
 
 def train(record: BaselineRecord, job: TrainingJob, sequences: Iterable[VideoSequence], held_out: float = 0.05) -> Path:

@@ -6,13 +6,14 @@ import contextlib
 import json
 import mmap
 import os
+import select
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
-from collections import deque
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +28,8 @@ _HEAD = struct.Struct(">4sI")
 _MAGIC = b"TNLT"
 #: How much of the worker's printed output is kept, in bytes: the end of it.
 _KEPT = 64 * 1024
+#: Longest answer, in bytes: more is garbage on the pipe, not worth the memory.
+_LONGEST = 64 * 1024 * 1024
 
 
 class BaselineError(TnlltError):
@@ -59,7 +62,7 @@ class WorkerProcess:
         self, name: str, command: Sequence[str | Path], environment: Mapping[str, str], start_timeout: float
     ) -> None:
         self.name = name
-        self._expired = False
+        self._expired = self._ended = False
         try:
             self._process = subprocess.Popen(
                 [str(part) for part in command],
@@ -71,17 +74,22 @@ class WorkerProcess:
             )
         except OSError as error:
             raise BaselineError(f"{name}: cannot start the interpreter {command[0]}: {error.strerror}") from error
-        self._tail: deque[bytes] = deque()
+        self._tail, self._tail_lock = bytearray(), threading.Lock()
         self._pump = threading.Thread(target=self._keep_output, daemon=True)
         self._pump.start()
-        hello = self._answer(start_timeout, None, "start")
-        if hello.get("protocol") != PROTOCOL:
+        try:
+            hello = self._answer(start_timeout, None, "start")
+            if hello.get("protocol") != PROTOCOL:
+                spoken = hello.get("protocol")
+                raise BaselineError(f"{name}: the worker speaks protocol {spoken}, this tnllt {PROTOCOL}")
+        except BaselineError:
             self.kill()
-            raise BaselineError(f"{name}: the worker speaks protocol {hello.get('protocol')}, this tnllt {PROTOCOL}")
+            self.close()
+            raise
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        return not self._ended and self._process.poll() is None
 
     def request(self, op: str, timeout: float, what: str = "", **message: Any) -> dict[str, Any]:
         """Send one request and wait for its answer.
@@ -131,8 +139,8 @@ class WorkerProcess:
     def _receive(self) -> dict[str, Any]:
         stream = _stream(self._process.stdout)
         magic, length = _HEAD.unpack(self._exactly(stream, _HEAD.size))
-        if magic != _MAGIC:
-            raise ValueError(f"{magic!r}")
+        if magic != _MAGIC or length > _LONGEST:
+            raise ValueError(f"{magic!r}, {length} bytes")
         answer = json.loads(self._exactly(stream, length))
         if not isinstance(answer, dict):
             raise ValueError(f"{type(answer).__name__} instead of an object")
@@ -151,16 +159,24 @@ class WorkerProcess:
 
     def _keep_output(self) -> None:
         stream = _stream(self._process.stderr)
-        kept = 0
-        while block := os.read(stream.fileno(), 8192):
-            self._tail.append(block)
-            kept += len(block)
-            while kept - len(self._tail[0]) > _KEPT:
-                kept -= len(self._tail.popleft())
+        while block := os.read(stream.fileno(), _KEPT):
+            with self._tail_lock:
+                self._tail += block
+                del self._tail[:-_KEPT]
 
-    def output(self) -> str:
-        """The end of what the worker printed, at most 64 KiB."""
-        return b"".join(list(self._tail)).decode(errors="replace")
+    def output(self, forget: bool = False) -> str:
+        """The end of what the worker printed, at most 64 KiB; after a call with `forget`, only what came later."""
+        deadline = time.monotonic() + 0.2
+        with contextlib.suppress(OSError, ValueError):  # closed already
+            while self._pump.is_alive() and time.monotonic() < deadline:
+                if not select.select([_stream(self._process.stderr)], [], [], 0)[0]:
+                    break
+                time.sleep(0.002)
+        with self._tail_lock:
+            text = self._tail.decode(errors="replace")
+            if forget:
+                self._tail.clear()
+        return text
 
     def _said(self) -> str:
         self._pump.join(1.0)
@@ -178,6 +194,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End the worker and whatever it started, now."""
+        self._ended = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -223,7 +240,13 @@ class FrameFile:
         memory = Path("/dev/shm")
         handle, name = tempfile.mkstemp(prefix="tnllt-frame-", dir=memory if os.access(memory, os.W_OK) else None)
         try:
-            os.truncate(name, size)
+            _reserve(handle, size)
+        except OSError:  # a container's memory folder may be small; writing beyond it would end this process
+            os.close(handle)
+            Path(name).unlink()
+            handle, name = tempfile.mkstemp(prefix="tnllt-frame-")
+            os.truncate(handle, size)
+        try:
             return name, mmap.mmap(handle, size)
         finally:
             os.close(handle)
@@ -232,6 +255,14 @@ class FrameFile:
         self._map = None  # unmapped with the last array that looks into it
         if self._name:
             Path(self._name).unlink(missing_ok=True)  # where no worker lived to do it
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Make a file `size` bytes long, with room for all of them. OSError where there is none."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)
+    else:
+        os.truncate(handle, size)
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:

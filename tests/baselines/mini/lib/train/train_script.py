@@ -1,5 +1,6 @@
 import importlib
 import os
+import time
 
 import torch
 
@@ -17,6 +18,9 @@ def run(settings):
     assert not settings.use_lmdb and not settings.use_wandb and os.environ["LOCAL_RANK"]
     if cfg.TRAIN.FAULT == "crash":
         raise RuntimeError("training broke")
+    if cfg.TRAIN.FAULT == "hang":
+        print("hanging", os.getpid(), flush=True)
+        time.sleep(1000)
     settings.scale = float("nan") if cfg.TRAIN.FAULT == "nan" else 1.0
     loaders = build_dataloaders(cfg, settings)
     net = Mini().cuda()

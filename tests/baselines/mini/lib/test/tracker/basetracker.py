@@ -1,5 +1,6 @@
 import ctypes
 import os
+import subprocess
 import sys
 import time
 
@@ -7,13 +8,18 @@ import time
 class BaseTracker:
     """Moves the box right by STEP plus the length of the text it was told last, down by the mean of the picture."""
 
+    made = 0
+
     def __init__(self, params):
+        BaseTracker.made += 1
         self.params = params
         self.fault = params.cfg.TEST.FAULT
         self.text = None
         self.frame_id = None
         if self.fault == "constructor":
             raise RuntimeError("the constructor broke")
+        if self.fault == "rebuild" and BaseTracker.made == 2:
+            raise RuntimeError("the second one broke")
         if self.fault == "cuda":
             raise AssertionError("Torch not compiled with CUDA enabled")
         if self.fault == "exit":
@@ -42,6 +48,8 @@ class BaseTracker:
     def break_down(self):
         if self.fault == "track":
             raise ValueError("lost at frame %d" % self.frame_id)
+        if self.fault == "long":
+            raise ValueError("x" * 30000000)
         if self.fault == "crash":
             print("about to crash", flush=True)
             os.abort()
@@ -49,6 +57,7 @@ class BaseTracker:
             ctypes.string_at(0)
         if self.fault == "hang":
             print("going to sleep", flush=True)
+            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
             time.sleep(1000)
         if self.fault == "endless":
             while True:
