@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tracking.conftest import LENGTHS, TRACKERS, results, tnllt_run
+from tests.tracking.conftest import LENGTHS, TRACKERS, results, tnllt_run, write_dataset
 from tnllt.results.store import ResultStore
 
 
@@ -189,3 +189,18 @@ def test_list_shows_what_runs_and_what_is_missing() -> None:
     assert all(name in runs for name in ("MIL", "still", "groundtruth"))
     assert "ViT" in lacking and "weights" in lacking
     assert "  step   a number  [default: 1.0]" in tnllt_run("list", f"{TRACKERS}:Drift").stdout
+
+
+def test_all_of_a_dataset_with_a_list_of_its_own(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "data", {"a": 3, "b": 3})
+    (folder / "splits").mkdir()
+    (folder / "splits" / "test.txt").write_text("b\n")
+    words = ("still", "-d", folder, "--results", tmp_path / "results")
+    assert tnllt_run(*words).returncode == 0
+    assert list(results(tmp_path / "results", "still")) == ["b"]
+    status = ("status", "-d", folder, "--results", tmp_path / "results")
+    assert tnllt_run(*status).returncode == 0
+    assert tnllt_run(*status, "--split", "all").returncode == 3
+    assert tnllt_run(*words, "--split", "all").returncode == 0
+    assert list(results(tmp_path / "results", "still")) == ["a", "b"]
+    assert tnllt_run(*status, "--split", "all").returncode == 0

@@ -50,7 +50,8 @@ def _wanted(where: Locations, split: str, sequences: tuple[str, ...]) -> list[st
     if not named:
         return None
     names = [name.strip() for given in sequences for name in given.split(",") if name.strip()]
-    return open_dataset(where.dataset, where.root, where.annos, split, names or None).names
+    split_or_all = None if split == "all" else split
+    return open_dataset(where.dataset, where.root, where.annos, split_or_all, names or None).names
 
 
 def _look(store: ResultStore, tracker: str, wanted: list[str] | None) -> dict[str, Any]:

@@ -254,7 +254,7 @@ def dataset_spec(where: Locations, wishes: Any) -> DatasetSpec:
         name = str(Path(name).expanduser().absolute())
     root, annos = (str(p.expanduser().absolute()) if p is not None else None for p in (where.root, where.annos))
     names = tuple(_absolute_file(n.strip()) for given in wishes.sequences for n in given.split(",") if n.strip())
-    return DatasetSpec(name, root, annos, wishes.split, names or None)
+    return DatasetSpec(name, root, annos, None if wishes.split == "all" else wishes.split, names or None)
 
 
 def results_folder(where: Locations) -> Path:
