@@ -15,6 +15,7 @@ PACKAGE = Path(tnllt.__file__).parent
 #: The rooms, from the ground up: one may look into those of the rows before its own, not into its own row's others.
 ROWS = (
     {"errors", "_version"},
+    {"files"},
     {"sequence", "config"},
     {"boxes", "numbers"},
     {"datasets", "results"},

@@ -19,17 +19,11 @@ where `tnllt-data prepare` puts the published ones.
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tnllt.errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from tnllt.files import read_toml
 
 _PATHS = ("root", "annos", "results")
 
@@ -68,14 +62,6 @@ def config_file(explicit: Path | None = None) -> Path | None:
     return next((p for p in (Path("tnllt.toml"), home / "tnllt" / "config.toml") if p.is_file()), None)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary. Raises UsageError that names file, line and fault."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from error
-
-
 def locate(
     dataset: str | None = None,
     root: Path | None = None,
@@ -86,7 +72,8 @@ def locate(
     """Settle every location. Arguments are flags (None: not given).
 
     Raises:
-        UsageError: the configuration file is missing, not TOML, or has a value of the wrong type.
+        UsageError: the configuration file is missing, or has a value of the wrong type.
+        DataError: it is not TOML.
     """
     file = config_file(config)
     table = read_toml(file) if file is not None else {}

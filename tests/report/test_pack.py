@@ -133,9 +133,9 @@ MEMBER = "ReasoningTrack_tracking_result/beta.txt"
         ({MEMBER: None}, "missing"),
         ({"extra.txt": b"x"}, "does not list"),
         ({"../../out.txt": b"x"}, "does not list"),
-        ({MANIFEST: b"{}"}, "manifest cannot be read"),
-        ({MANIFEST: b"not json"}, "manifest cannot be read"),
-        ({MANIFEST: b'{"schema": "tnllt.pack/9"}'}, "this version reads"),
+        ({MANIFEST: b"{}"}, "none of tnllt's files"),
+        ({MANIFEST: b"not json"}, "manifest.json: is not JSON"),
+        ({MANIFEST: b'{"schema": "tnllt.pack/9"}'}, "update tnllt"),
         ({MANIFEST: None}, "missing"),
     ],
 )

@@ -87,7 +87,7 @@ def run_command(command: click.Command, prog: str) -> None:
         click.echo("Interrupted.", err=True)
         sys.exit(130)
     except TnlltError as error:
-        click.echo(f"Error: {printable(str(error))}", err=True)
+        click.echo(f"Error: {_bounded(printable(str(error)))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output is gone (`| head`): nothing is left to say, and Python must not try at exit.
@@ -111,6 +111,11 @@ def _show_warning(
 def printable(text: str) -> str:
     """The text with control and bidirectional marks escaped: names from files must not steer a terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def _bounded(text: str, most: int = 1000) -> str:
+    """Lines of at most so many characters: a file's one endless line, quoted in an error, is no help."""
+    return "\n".join(line if len(line) <= most else f"{line[:most]}..." for line in text.split("\n"))
 
 
 version_option = click.version_option(__version__, prog_name="tnllt", message="%(prog)s %(version)s")

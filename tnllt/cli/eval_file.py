@@ -40,8 +40,8 @@ def score_file(
     """  # fmt: skip
     from tnllt.errors import UsageError
     from tnllt.eval.evaluate import evaluate
+    from tnllt.files import read_bytes
     from tnllt.numbers import parse_table
-    from tnllt.results.layouts import read_file
     from tnllt.results.reading import read_boxes
     from tnllt.sequence import Annotation, Sequence
 
@@ -50,7 +50,7 @@ def score_file(
     if absent is not None:
         if present_value is None:
             raise UsageError("--absent needs --present-value: 1 where the file says 1 = in view, 0 where 1 = absent")
-        flags = parse_table(read_file(absent), None, absent).ravel()
+        flags = parse_table(read_bytes(absent), None, absent).ravel()
         if len(flags) != len(truth):
             raise DataError(f"{len(flags)} flags for the {len(truth)} rows of {groundtruth}", absent)
         present = flags == present_value

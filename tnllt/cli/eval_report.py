@@ -63,17 +63,18 @@ def read_trace(file: ResultFile) -> list[dict[str, Any]]:
 
     Lines that are no JSON objects are passed over: a broken trace never stops a report.
     """
-    import json
+    from tnllt.errors import DataError
+    from tnllt.files import parse_json, read_bytes
 
     path = Path(file.place)
     path = path.with_name(path.name.removesuffix(path.suffix) + ".trace.jsonl")
     if not path.is_file():
         return []
     found = []
-    for line in path.read_text("utf-8", errors="replace").splitlines():
+    for line in read_bytes(path).splitlines():
         try:
-            event = json.loads(line)
-        except ValueError:
+            event = parse_json(line.decode("utf-8", errors="replace"))
+        except DataError:
             continue
         if isinstance(event, dict):
             found.append(event)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from tnllt.config import read_toml
 from tnllt.datasets.text import BOX_FORMATS
 from tnllt.errors import UsageError
+from tnllt.files import read_toml
 
 
 @dataclass(frozen=True)

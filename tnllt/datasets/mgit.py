@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from tnllt.errors import DataError, MissingExtraError
+
+#: No table of sentences has more.
+_MOST_BYTES, _MOST_ROWS = 64 << 20, 100_000
 
 
 @dataclass(frozen=True)
@@ -25,9 +30,16 @@ def read_spans(path: Path) -> list[Span]:
     except ImportError as error:
         raise MissingExtraError("reading MGIT's language", "excel", error) from error
     try:
-        rows = list(openpyxl.load_workbook(path, read_only=True).active.iter_rows(values_only=True))
+        _refuse_bombs(path)
+        sheet = openpyxl.load_workbook(path, read_only=True).active
+        sheet.reset_dimensions()  # a table may claim a million columns
+        rows = list(islice(sheet.iter_rows(values_only=True), _MOST_ROWS + 1))
+    except DataError:
+        raise
     except Exception as error:  # openpyxl raises whatever zip and XML raise
-        raise DataError(f"is no xlsx table ({error})", path) from error
+        raise DataError(f"is no xlsx table ({str(error)[:200]})", path) from error
+    if len(rows) > _MOST_ROWS:
+        raise DataError(f"has more than {_MOST_ROWS:,} rows", path)
     columns = [str(cell).strip() for cell in rows[0]] if rows else []
     try:
         level, start, end, sentence = (columns.index(c) for c in ("level", "start_frame", "end_frame", "description"))
@@ -35,13 +47,21 @@ def read_spans(path: Path) -> list[Span]:
         raise DataError("needs the columns level, start_frame, end_frame, description", path, 1) from None
     spans = []
     for number, row in enumerate(rows[1:], start=2):
+        row = (*row, *[None] * (len(columns) - len(row)))
         if row[sentence] is None:
             continue
         try:
             spans.append(Span(str(row[level]), int(row[start]), int(row[end]), " ".join(str(row[sentence]).split())))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise DataError("start_frame and end_frame must be whole numbers", path, number) from None
     return spans
+
+
+def _refuse_bombs(path: Path) -> None:
+    """A small zip file can unpack to more than memory holds."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(info.file_size for info in archive.infolist()) > _MOST_BYTES:
+            raise DataError(f"unpacks to more than {_MOST_BYTES >> 20} MB; no such table does", path)
 
 
 def read_sentence(path: Path) -> str | None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import DataError
+from tnllt.files import read_bytes
 from tnllt.numbers import parse_table
 from tnllt.sequence import Boxes
 
@@ -19,20 +20,13 @@ _ENCODINGS = ("utf-8-sig", "gb18030", "latin-1")
 
 def read_text(path: Path) -> str:
     """A text file in whatever encoding the releases use. Raises DataError that names a file that cannot be read."""
-    raw = _bytes(path)
+    raw = read_bytes(path)
     for encoding in _ENCODINGS:
         try:
             return raw.decode(encoding)
         except UnicodeDecodeError:
             continue
     raise AssertionError("latin-1 decodes every byte")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", path) from error
 
 
 def read_boxes(path: Path, form: str = "xywh") -> Boxes:
@@ -46,7 +40,7 @@ def read_boxes(path: Path, form: str = "xywh") -> Boxes:
     if form == "vatic" and len(read_text(path).lstrip().partition("\n")[0].replace(",", " ").split()) > 4:
         return _read_vatic(path)
     form = "xywh" if form == "vatic" else form
-    table = parse_table(_bytes(path), path=path)
+    table = parse_table(read_bytes(path), path=path)
     if not len(table):
         return np.empty((0, 4))
     expected = 8 if form == "polygon" else 4
@@ -86,7 +80,7 @@ def _read_vatic(path: Path) -> Boxes:
 
 def read_flags(path: Path) -> NDArray[np.int64]:
     """Integers of a flag file (N,), whether one a row or all in one row; whatever they mean."""
-    raw = _bytes(path)
+    raw = read_bytes(path)
     # Nothing but single 0 and 1, padded or not, as all releases have it: a million of them are read in no time.
     if not raw.translate(None, b"01 ,\t\r\n"):
         data = np.frombuffer(raw, np.uint8)

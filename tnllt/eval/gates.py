@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tnllt.errors import GateError, UsageError
+from tnllt.errors import DataError, GateError, UsageError
 from tnllt.eval.metrics import METRICS, Metric, get_metrics
 from tnllt.eval.scores import Scores
+from tnllt.files import check_schema, parse_json, read_bytes
 from tnllt.results.atomic import write_atomic
 
 SCHEMA = "tnllt.baseline/1"
@@ -59,12 +60,23 @@ def _number(value: float) -> float | None:
 def read_baseline(path: Path) -> dict[str, Any]:
     """Raises UsageError where the file is not one."""
     try:
-        table = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--baseline {path}: cannot be read ({error}); --save-baseline makes one") from error
-    if not isinstance(table, dict) or table.get("schema") != SCHEMA or not isinstance(table.get("scores"), dict):
+        table = check_schema(parse_json(read_bytes(path), path), SCHEMA, path)
+    except DataError as error:
+        raise UsageError(f"--baseline {error}; --save-baseline makes one") from error
+    if not _sound(table):
         raise UsageError(f"--baseline {path}: not a baseline ({SCHEMA}); --save-baseline makes one")
     return table
+
+
+def _sound(table: dict[str, Any]) -> bool:
+    """Whether it holds what `write_baseline` writes: names, and per tracker a number or nothing per metric."""
+    scores, names = table.get("scores"), table.get("sequences")
+    if not isinstance(scores, dict) or not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        return False
+    if not all(isinstance(own, dict) for own in scores.values()):
+        return False
+    values = [value for own in scores.values() for value in own.values()]
+    return all(value is None or (isinstance(value, int | float) and abs(value) < 1e300) for value in values)
 
 
 def check(scores: Scores, floors: dict[str, float], baseline: dict[str, Any] | None, max_drop: float) -> None:

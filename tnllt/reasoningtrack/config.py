@@ -18,6 +18,9 @@ class Config:
     Attributes:
         template_size, search_size: sides of the square crops, pixels; multiples of 16.
         template_factor, search_factor: crop side / sqrt(w * h) of the box.
+        template_tint: how much of a template crop's light around the box gives way to one fixed colour, 0 to 1, so
+            that the network sees what the box holds. 0, as published: it sees a square and must guess the target's
+            extent, which takes a network that has seen many real objects.
         depths: convolution blocks at stride 4, at stride 8, transformer blocks at stride 16.
         dims: their channels.
         heads: attention heads of the transformer blocks.
@@ -34,6 +37,7 @@ class Config:
     search_size: int = 256
     template_factor: float = 2.0
     search_factor: float = 4.0
+    template_tint: float = 0.0
     depths: tuple[int, int, int] = (3, 3, 24)
     dims: tuple[int, int, int] = (128, 256, 512)
     heads: int = 8
@@ -62,6 +66,8 @@ class Config:
             raise UsageError("network config: text_length must be at least 3 and fit the position tables")
         if self.template_factor <= 0 or self.search_factor <= 0 or self.templates < 1 or self.mlp_ratio <= 0:
             raise UsageError("network config: factors, templates and mlp_ratio must be above 0")
+        if not 0 <= self.template_tint <= 1:
+            raise UsageError(f"network config: template_tint must be 0 to 1, not {self.template_tint!r}")
 
     @property
     def side(self) -> int:
@@ -94,7 +100,7 @@ class Config:
         if isinstance(spec, str) and spec.lstrip().startswith("{"):
             try:
                 spec = json.loads(spec)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise UsageError(f"network config: not valid JSON: {error}") from error
         if not isinstance(spec, Mapping):
             return _preset(spec)
@@ -116,8 +122,10 @@ PRESETS: dict[str, Config] = {
     "384": Config(template_size=192, search_size=384, search_factor=5.0),
     # For two CPU cores: 3 M parameters, a third of them the factorised word table.
     "tiny": Config(
-        template_size=64,
+        template_size=80,
         search_size=128,
+        search_factor=3.2,
+        template_tint=0.5,
         depths=(1, 1, 4),
         dims=(48, 96, 128),
         heads=4,

@@ -87,7 +87,7 @@ def _parse_options(options: str | Mapping[str, Any] | None) -> dict[str, Any]:
     if options.lstrip().startswith("{"):
         try:
             return dict(json.loads(options))
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"reasoner_options: not valid JSON: {error}") from error
     found: dict[str, Any] = {}
     for part in filter(None, (p.strip() for p in options.split(","))):

@@ -25,10 +25,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from tnllt.errors import DataError
+from tnllt.files import MOST_BYTES, read_bytes
 
 SUFFIX = "_tracking_result"
-#: No result file is larger (about three million frames): a guard against files that claim to be.
-MOST_BYTES = 256 << 20
 _DEPTH = 7
 _RUN = re.compile(r"_(\d{3})$")
 _WRAPPERS = {"tracking_results", "results", "test", "output", "baseline", "longterm", "unsupervised", "supervised"}
@@ -186,30 +185,22 @@ def _walk(folder: Path, parts: tuple[str, ...], depth: int) -> Iterator[_Member]
             if not os.path.isdir(entry.path[:-4]) and zipfile.is_zipfile(entry.path):  # noqa: PTH112
                 yield from _zip_members(Path(entry.path), (*parts, entry.name[:-4]))
         else:
-            yield _Member((*parts, entry.name), entry.path, partial(read_file, entry.path))
+            yield _Member((*parts, entry.name), entry.path, partial(read_bytes, entry.path))
 
 
 def _zip_members(path: Path, parts: tuple[str, ...]) -> Iterator[_Member]:
-    with zipfile.ZipFile(path) as archive:
-        infos = archive.infolist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = [info for info in archive.infolist() if info.filename and not info.is_dir()]
+    except Exception as error:  # a damaged directory can raise anything
+        raise DataError(f"is a damaged zip file ({error}); download or pack it again", path) from error
     for info in infos:
         inner = tuple(p for p in PurePosixPath(info.filename.replace("\\", "/")).parts if p not in ("/", "..", "."))
-        if info.is_dir() or not inner or "__MACOSX" in inner or any(p.startswith(".") for p in inner):
+        if not inner or "__MACOSX" in inner or any(p.startswith(".") for p in inner):
             continue
         if parts and len(inner) > 1 and inner[0].removesuffix(SUFFIX) == parts[-1].removesuffix(SUFFIX):
             inner = inner[1:]
         yield _Member((*parts, *inner), f"{path}/{info.filename}", partial(_read_zipped, path, info.filename))
-
-
-def read_file(path: str | Path) -> bytes:
-    """A file's bytes. Raises DataError where it cannot be read or is too large to be a result."""
-    try:
-        with open(path, "rb") as stream:  # noqa: PTH123
-            if os.fstat(stream.fileno()).st_size > MOST_BYTES:
-                raise DataError(f"is larger than {MOST_BYTES >> 20} MB; no result file is", path)
-            return stream.read()
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", path) from error
 
 
 def _read_zipped(path: Path, member: str) -> bytes:
@@ -217,8 +208,6 @@ def _read_zipped(path: Path, member: str) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
             raw = stream.read(MOST_BYTES + 1)
-    except (OSError, RuntimeError, zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
-        raise DataError(f"cannot be unpacked ({error})", place) from error
     except Exception as error:  # zlib.error and its kin share no base class
         raise DataError(f"cannot be unpacked ({error})", place) from error
     if len(raw) > MOST_BYTES:

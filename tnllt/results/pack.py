@@ -17,8 +17,9 @@ import numpy as np
 
 from tnllt import __version__
 from tnllt.errors import DataError, IncompleteError
+from tnllt.files import MOST_BYTES, check_schema, parse_json
 from tnllt.results.atomic import write_atomic
-from tnllt.results.layouts import MOST_BYTES, SUFFIX, ResultFile
+from tnllt.results.layouts import SUFFIX, ResultFile
 from tnllt.results.reading import read_many
 from tnllt.sequence import Sequence, Trajectory
 
@@ -178,7 +179,7 @@ def open_pack(path: Path) -> tuple[Manifest, dict[str, bytes]]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            infos = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+            infos = {info.filename: info for info in archive.infolist() if info.filename and not info.is_dir()}
             if len(infos) > MOST_FILES or len(archive.infolist()) != len(set(archive.namelist())):
                 raise DataError("too many files, or one name twice", path)
             manifest = read_manifest(_member(archive, infos, MANIFEST, 64 << 20, path), path)
@@ -188,7 +189,9 @@ def open_pack(path: Path) -> tuple[Manifest, dict[str, bytes]]:
             members = {
                 name: _member(archive, infos, name, int(entry["bytes"]), path) for name, entry in manifest.files.items()
             }
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # zip and what it packs with share no base class
         raise DataError(f"cannot be read as an archive of results ({error})", path) from error
     for name, data in members.items():
         if hashlib.sha256(data).hexdigest() != manifest.files[name]["sha256"]:
@@ -199,9 +202,7 @@ def open_pack(path: Path) -> tuple[Manifest, dict[str, bytes]]:
 def read_manifest(data: bytes, path: Path) -> Manifest:
     """Raises DataError where it is none of `pack`'s, or names a file that could lead out of a folder."""
     try:
-        table = json.loads(data)
-        if table["schema"] != SCHEMA:
-            raise DataError(f"its manifest is {table['schema']!r}, this version reads {SCHEMA!r}", path)
+        table = check_schema(parse_json(data, f"{path}/{MANIFEST}"), SCHEMA, f"{path}/{MANIFEST}")
         manifest = Manifest(**{k: table[k] for k in Manifest.__dataclass_fields__ if k in table})
         sizes = [int(entry["bytes"]) for entry in manifest.files.values()]
         sound = all(isinstance(entry["sha256"], str) for entry in manifest.files.values())

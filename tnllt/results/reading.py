@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from tnllt.errors import DataError
+from tnllt.files import read_bytes
 from tnllt.numbers import Array, parse_table, parse_tables
-from tnllt.results.layouts import ResultFile, read_file
+from tnllt.results.layouts import ResultFile
 from tnllt.sequence import Boxes, Trajectory
 
 
 def read_boxes(path: str | Path) -> Boxes:
     """Boxes (T, 4) of one result file. Raises DataError with file and row; an empty file is one."""
-    return _boxes(parse_table(read_file(path), 4, path), str(path))
+    return _boxes(parse_table(read_bytes(path), 4, path), str(path))
 
 
 def read_many(files: list[ResultFile], raws: list[bytes] | None = None) -> list[Trajectory]:
@@ -47,9 +48,10 @@ def trajectory(file: ResultFile, boxes: Boxes) -> Trajectory:
         from tnllt.results.records import parse_record
         from tnllt.results.store import trajectory_of
 
-        record = parse_record(file.beside["record"](), f"{file.place} (run record)")
+        place = f"{file.place} (run record)"
+        record = parse_record(file.beside["record"](), place)
         # A record tells of the run that wrote it: beside boxes from elsewhere it says nothing.
-        return trajectory_of(boxes, record) if len(boxes) == record.frames else Trajectory(boxes)
+        return trajectory_of(boxes, record, place) if len(boxes) == record.frames else Trajectory(boxes)
     confidence = _column(file, "confidence", len(boxes))
     return Trajectory(boxes, confidence=confidence, seconds=_column(file, "seconds", len(boxes)))
 
@@ -63,7 +65,7 @@ def _column(file: ResultFile, what: str, length: int) -> Array | None:
         raw = b"nan" + raw
     place = f"{file.place} ({what})"
     values = parse_table(raw, None, place)
-    values = values.reshape(-1) if 1 in values.shape else values[:, 0]
+    values = values[:, 0] if values.size and 1 not in values.shape else values.reshape(-1)
     if what == "seconds" and len(values) != length:
         return None  # times of another shape are of no use, and of no harm to a score
     if len(values) == length - 1:

@@ -33,16 +33,23 @@ from __future__ import annotations
 
 import json
 import math
+import types
+import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tnllt.errors import DataError
+from tnllt.files import check_schema, parse_json, read_bytes
 
 SCHEMA = "tnllt.run/1"
+
+
+_Times = list[float | None] | None
 
 
 @dataclass
@@ -84,6 +91,8 @@ class RunRecord:
     def fps(self) -> float | None:
         """Frames per second of tracking alone (accelerator synchronised), without the first frame; None if unknown."""
         track = self.seconds.get("track") or []
+        if None in track:
+            return None
         total = sum(track[1:])
         return (len(track) - 1) / total if total > 0 else None
 
@@ -96,28 +105,43 @@ class RunRecord:
 
 def read_record(path: Path) -> RunRecord:
     """Reads a run record. Raises DataError where the file is not one, naming it; unknown fields are passed over."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}", path) from error
-    return parse_record(raw, path)
+    return parse_record(read_bytes(path), path)
 
 
 def parse_record(raw: bytes, path: Path | str) -> RunRecord:
     """A run record from its bytes (they may come from a zip file); `path` names it in errors, as in `read_record`."""
-    try:
-        table = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not a run record: {error}; delete it to run the sequence again", path) from error
-    schema = table.get("schema") if isinstance(table, dict) else None
-    if not isinstance(schema, str) or not schema.startswith("tnllt.run/"):
-        raise DataError("not a run record: it has no `schema` that begins with tnllt.run/", path)
-    if schema != SCHEMA:
-        raise DataError(f"written by another version of tnllt ({schema}; this one reads {SCHEMA})", path)
-    known = {f.name for f in fields(RunRecord)}
+    table = check_schema(parse_json(raw, path), SCHEMA, path)
+    hints = _hints()
     if not {"tracker", "sequence"} <= table.keys():
         raise DataError("not a run record: `tracker` or `sequence` is missing", path)
-    return RunRecord(**{k: v for k, v in table.items() if k in known})
+    known = {name: value for name, value in table.items() if name in hints}
+    wrong = [name for name, value in known.items() if not _fits(value, hints[name])]
+    if "seconds" not in wrong and not _fits(known.get("seconds", {}).get("track"), _Times):
+        wrong.append("seconds.track")
+    if known.get("status", "done") not in ("done", "failed"):
+        wrong.append("status")
+    if wrong:
+        raise DataError(f"not a run record: `{wrong[0]}` holds something else; delete it to run again", path)
+    return RunRecord(**known)
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return typing.get_type_hints(RunRecord)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from JSON is of a field's type. Of a list, one value of each type is looked at."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, one) for one in inner)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(v, inner[0]) for v in {type(v): v for v in value}.values())
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(v, inner[1]) for v in value.values())
+    if hint in (int, float):
+        return isinstance(value, int | hint) and not isinstance(value, bool)
+    return hint is Any or isinstance(value, hint)
 
 
 def plain(value: Any) -> Any:

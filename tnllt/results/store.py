@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 
 from tnllt.errors import DataError
+from tnllt.files import parse_json, read_bytes
+from tnllt.numbers import parse_table
 from tnllt.results.atomic import sweep, write_atomic
 from tnllt.results.claims import FOLDER, Claim
 from tnllt.results.records import RunRecord, plain, read_record
@@ -139,25 +141,23 @@ class ResultStore:
         Other tools' files are read by the tolerant reader of `tnllt.results`, not here.
         """
         path = self.path(tracker, sequence)
-        try:
-            boxes = np.loadtxt(path, delimiter=",", ndmin=2, dtype=np.float64)
-        except OSError as error:
-            raise DataError("no such result", path) from error
-        except ValueError as error:
-            raise DataError(f"not rows of x,y,w,h: {error}", path) from error
-        if boxes.shape[1] != 4:
-            raise DataError(f"rows of {boxes.shape[1]} numbers, not of x,y,w,h", path)
+        if not path.is_file():
+            raise DataError("no such result", path)
+        boxes = parse_table(read_bytes(path), 4, path)
         record = self.record(tracker, sequence)
         if record is None:
             return Trajectory(boxes)
-        return trajectory_of(boxes, record)
+        return trajectory_of(boxes, record, self.path(tracker, sequence, ".run.json"))
 
     def trace(self, tracker: str, sequence: str) -> list[dict[str, Any]]:
-        """The events of one sequence, oldest first; empty where there were none."""
+        """The events of one sequence, oldest first; empty where there were none. Raises DataError with file and row."""
         path = self.path(tracker, sequence, ".trace.jsonl")
         if not path.is_file():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        events = [parse_json(line, path, row) for row, line in enumerate(read_bytes(path).splitlines(), 1)]
+        if not all(isinstance(event, dict) for event in events):
+            raise DataError("holds a row that is no event (a JSON object)", path)
+        return events
 
     def sweep(self, tracker: str) -> None:
         """Removes temporary files that killed runs left behind more than an hour ago."""
@@ -166,7 +166,9 @@ class ResultStore:
     def _write_trace(self, tracker: str, sequence: str, trace: Iterable[Mapping[str, Any]]) -> None:
         lines = [json.dumps(plain(event), ensure_ascii=False, allow_nan=False) + "\n" for event in trace]
         if lines:
-            write_atomic(self.path(tracker, sequence, ".trace.jsonl"), "".join(lines).encode())
+            # A lone surrogate, which JSON may spell and UTF-8 may not, stays as JSON spells it: \ud800.
+            data = "".join(lines).encode("utf-8", "backslashreplace")
+            write_atomic(self.path(tracker, sequence, ".trace.jsonl"), data)
 
 
 def format_boxes(boxes: Boxes) -> bytes:
@@ -175,14 +177,24 @@ def format_boxes(boxes: Boxes) -> bytes:
     return "".join(f"{row}\n" for row in rows).encode("ascii")
 
 
-def trajectory_of(boxes: Boxes, record: RunRecord) -> Trajectory:
-    """Boxes (T, 4) with the confidence, absence and times that their record holds. Raises DataError on lengths."""
+def trajectory_of(boxes: Boxes, record: RunRecord, place: str | Path | None = None) -> Trajectory:
+    """Boxes (T, 4) with the confidence, absence and times that their record, read from `place`, holds.
+
+    Raises DataError where there are not as many of them as boxes, or a number is beyond float64's range.
+    """
     track = record.seconds.get("track")
     columns = {"confidence": record.confidence, "absent": record.absent, "seconds": track}
     for name, column in columns.items():
         if column is not None and len(column) != len(boxes):
-            where = f"run record of {record.tracker} on {record.sequence}"
-            raise DataError(f"{where}: {len(column)} values of {name} for {len(boxes)} rows")
+            raise DataError(f"{len(column)} values of {name} for {len(boxes)} rows", place or "run record")
+    try:
+        return _with_columns(boxes, record)
+    except OverflowError as error:
+        raise DataError(f"a number in it is beyond all measure ({error})", place or "run record") from error
+
+
+def _with_columns(boxes: Boxes, record: RunRecord) -> Trajectory:
+    track = record.seconds.get("track")
     confidence = None if record.confidence is None else np.array(record.confidence, np.float64)
     absent = None if record.absent is None else np.array(record.absent, np.bool_)
     seconds = None if track is None else np.array(track, np.float64)

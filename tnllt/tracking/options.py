@@ -156,7 +156,7 @@ def _convert_collection(value: Any, origin: type, arguments: tuple[Any, ...]) ->
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             if issubclass(origin, collections.abc.Mapping) or "," not in value:
                 raise _Mismatch from None
             value = [part.strip() for part in value.split(",")]
@@ -173,7 +173,7 @@ def _guess(text: str) -> Any:
     """A text without a declared type: a JSON value where it is one (3, 0.5, true, [1, 2]), else itself."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from tnllt.config import cache_folder
+from tnllt.errors import DataError
+from tnllt.files import parse_json, read_bytes
 
 log = logging.getLogger(__name__)
+
+#: Of an answer kept: more than a server may send.
+_MOST_BYTES = 16 << 20
 
 
 class AnswerCache:
@@ -36,8 +41,8 @@ class AnswerCache:
         if self.folder is None:
             return None
         try:
-            kept = json.loads(self._file(key).read_text("utf-8"))
-        except (OSError, ValueError):
+            kept = parse_json(read_bytes(self._file(key), _MOST_BYTES))
+        except DataError:
             return None
         raw = kept.get("raw") if isinstance(kept, dict) else None
         return raw if isinstance(raw, str) else None

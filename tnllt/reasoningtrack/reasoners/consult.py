@@ -73,10 +73,10 @@ def ask(reasoner: Reasoner, question: Question) -> Outcome:
         # Any object with these attributes is welcome, not only our dataclass.
         said = reasoner.describe(question.first, question.second, question.own)
         reasoning = Reasoning(
-            getattr(said, "think", None),
+            _speakable(getattr(said, "think", None)),
             bool(said.update),
-            None if said.description is None else str(said.description),
-            str(getattr(said, "raw", "") or ""),
+            _speakable(said.description),
+            _speakable(getattr(said, "raw", "") or "") or "",
             float(getattr(said, "seconds", 0.0) or 0.0),
             dict(getattr(said, "detail", None) or {}),
         )
@@ -85,6 +85,11 @@ def ask(reasoner: Reasoner, question: Question) -> Outcome:
     changed = reasoning.update and bool(reasoning.description)
     after = str(reasoning.description) if changed else question.own
     return Outcome(after, reasoning, None, _event(question, reasoning, after, None))
+
+
+def _speakable(text: object) -> str | None:
+    """Text without lone surrogates, which JSON can spell but no tokenizer or file takes; they become "?"."""
+    return None if text is None else str(text).encode("utf-8", "replace").decode("utf-8")
 
 
 def _failed(question: Question, error: Exception, seconds: float) -> Outcome:

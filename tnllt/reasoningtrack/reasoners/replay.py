@@ -53,9 +53,9 @@ class ReplayReasoner:
         with self._lock:
             event = events[self._used[key] % len(events)]
             self._used[key] += 1
-        detail = {**event.get("detail", {}), "replayed": True}
+        detail = {**(event.get("detail") or {}), "replayed": True}
         answer = event.get("answer")
-        seconds = float(event.get("seconds") or 0.0)
+        seconds = min(float(str(event.get("seconds") or 0.0)), 1e9)  # through text: an int may be beyond float
         if event.get("error"):
             error = event["error"]
             raise ReasonerError(error.get("kind", "failed"), error.get("message", ""), detail, seconds)

@@ -19,7 +19,7 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(text).timestamp() - (time.time() if now is None else now)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
     return max(0.0, seconds) if seconds == seconds and seconds != float("inf") else None
 

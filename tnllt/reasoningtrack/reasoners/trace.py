@@ -12,7 +12,6 @@ One event per refresh::
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,19 @@ from typing import Any
 import numpy as np
 
 from tnllt.errors import DataError
+from tnllt.files import check_schema, parse_json, read_bytes
 from tnllt.sequence import Image
 
 SCHEMA = "tnllt.trace/1"
 REFRESH = "refresh"
+#: What a replayed event may hold, and of what type it then is.
+_OPTIONAL: dict[str, tuple[type, ...]] = {
+    "think": (str, type(None)),
+    "answer": (str, type(None)),
+    "seconds": (int, float, type(None)),
+    "error": (dict, type(None)),
+    "detail": (dict, type(None)),
+}
 
 
 def image_hash(image: Image) -> str:
@@ -44,19 +52,16 @@ def read_refreshes(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     Raises:
         DataError: a row is not JSON, not of this schema, or lacks a field.
     """
-    with path.open(encoding="utf-8") as lines:
-        for row, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                event = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"not JSON ({error.msg}); is this a trace, and whole?", path, row) from error
-            if not isinstance(event, dict) or event.get("schema", SCHEMA) != SCHEMA:
-                raise DataError(f"not a {SCHEMA} event; record it again with this version", path, row)
-            if event.get("event") == REFRESH:
-                _check(event, path, row)
-                yield row, event
+    for row, line in enumerate(read_bytes(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        event = parse_json(line, path, row)
+        if not isinstance(event, dict):
+            raise DataError("is no event (a JSON object)", path, row)
+        if event.get("event") == REFRESH:
+            check_schema({"schema": SCHEMA, **event}, SCHEMA, path, row)
+            _check(event, path, row)
+            yield row, event
 
 
 def _check(event: Mapping[str, Any], path: Path, row: int) -> None:
@@ -66,3 +71,8 @@ def _check(event: Mapping[str, Any], path: Path, row: int) -> None:
     for name in ("own", "raw"):
         if not isinstance(event.get(name), str):
             raise DataError(f"refresh event without `{name}`", path, row)
+    for name, kinds in _OPTIONAL.items():
+        if not isinstance(event.get(name), kinds):
+            raise DataError(f"refresh event with an odd `{name}`", path, row)
+    if any(not isinstance(value, str) for value in (event.get("error") or {}).values()):
+        raise DataError("refresh event with an odd `error`", path, row)

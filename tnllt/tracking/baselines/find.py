@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tnllt.config import read_toml
 from tnllt.errors import DataError, UsageError
+from tnllt.files import read_toml
 from tnllt.tracking.baselines.record import BaselineRecord, record_from
 
 
@@ -74,6 +74,8 @@ def from_repository(repo: Path, tracker: str, yaml: str, name: str | None = None
         UsageError: the clone has no such tracker or configuration.
     """
     repo = repo.expanduser()
+    if not (repo / "lib" / "test").is_dir():
+        raise UsageError(f"{repo} is no clone in the shape of OSTrack: it has no folder lib/test")
     for kind in ("parameter", "tracker"):
         if not (repo / "lib" / "test" / kind / f"{tracker}.py").is_file():
             there = sorted(p.stem for p in (repo / "lib" / "test" / kind).glob("*.py") if not p.stem.startswith("_"))
@@ -96,7 +98,10 @@ def from_repository(repo: Path, tracker: str, yaml: str, name: str | None = None
                 "experiments": tracker if own.is_file() else configurations[yaml],
                 "constructor": _constructor(repo / "lib" / "test" / "tracker" / f"{tracker}.py"),
             },
-            "checkpoint": {"path": f"checkpoints/train/{tracker}/{{yaml}}", "source": "your own training"},
+            "checkpoint": {
+                "path": f"checkpoints/train/{tracker}/{{yaml}}",
+                "source": "your training writes them there",
+            },
         },
         repo,
     )

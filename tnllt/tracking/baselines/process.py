@@ -141,7 +141,10 @@ class WorkerProcess:
         magic, length = _HEAD.unpack(self._exactly(stream, _HEAD.size))
         if magic != _MAGIC or length > _LONGEST:
             raise ValueError(f"{magic!r}, {length} bytes")
-        answer = json.loads(self._exactly(stream, length))
+        try:
+            answer = json.loads(self._exactly(stream, length))
+        except RecursionError:
+            raise ValueError("JSON that is nested too deeply") from None
         if not isinstance(answer, dict):
             raise ValueError(f"{type(answer).__name__} instead of an object")
         return answer

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tnllt.errors import DataError
+from tnllt.files import parse_json, read_bytes
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
 
 #: Root that published paths carry in place of the user's own.
@@ -63,10 +64,7 @@ def read_published(path: Path, images: Path | None, prompt: str | None = None) -
     Raises:
         DataError: not such a file, with the number of the record (from 1).
     """
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"not a JSON file of records: {error}", path) from error
+    rows = parse_json(read_bytes(path), path)
     if not isinstance(rows, list):
         raise DataError("not a JSON list of records", path)
     return [_published(row, number, path, images, prompt) for number, row in enumerate(rows, 1)]
@@ -113,7 +111,7 @@ def read_samples(folder: Path, prompt: str | None = None) -> list[PairRecord]:
 
 def _sample(file: Path, prompt: str) -> PairRecord:
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
+        facts = parse_json(read_bytes(file), file)
         description = str(facts["language_description"]).strip()
         boxes = (_box(facts["img1_groundtruth"]), _box(facts["img2_groundtruth"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
