@@ -10,7 +10,9 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import IO, Any
 
@@ -22,6 +24,8 @@ _CHUNK = 1 << 20
 MOST_MEMBERS = 20_000_000
 MOST_RATIO = 200  # times the archive's own size; pictures hardly shrink at all
 _FREE_OF_RATIO = 64 << 20  # bytes that any archive may unpack to
+_MOST_HEADER = 1 << 20  # bytes of a name, or of other facts of a member: tarfile would read any number
+_HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, b"X")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -49,17 +53,29 @@ def members(archive: Archive, stream: Joined) -> Iterator[Member]:
         head = file.read(4)
     reader = _zip_members if head[:2] == b"PK" else _tar_members
     guard = _Guard(archive)
-    try:
+    with _damage_named(archive, stream):
         for member in reader(archive, stream, packed=head[:2] == b"\x1f\x8b"):
             guard.admit(member.size)
-            yield member
+            yield replace(member, chunks=partial(_named, archive, stream, member.chunks))
         _drain(stream)
-    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile, OSError) as error:
-        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
-            raise
+
+
+@contextmanager
+def _damage_named(archive: Archive, stream: Joined) -> Iterator[None]:
+    """What reading an archive raises, as a DataError that names the part at fault."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # zip, tar, zlib, bz2 and lzma share no base class
         at = archive.part_at(max(stream.offset - 1, 0))
         where = f"is damaged or broke off, at byte {stream.offset:,} of {archive.size:,}"
         raise DataError(f"{archive.name} {where} ({error}); download this file again", at) from error
+
+
+def _named(archive: Archive, stream: Joined, chunks: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
+    with _damage_named(archive, stream):
+        yield from chunks()
 
 
 class _Guard:
@@ -92,6 +108,8 @@ def safe_path(name: str, archive: Archive) -> PurePosixPath:
         reason = "a path that leads outside"
     elif any(not c.isprintable() for c in name) or not parts:
         reason = "a path that no file can have"
+    elif parts[0].startswith(".tnllt-"):
+        reason = "a name that tnllt keeps for its own records"
     elif any(len(part.encode()) > 255 or _DEVICE.fullmatch(part) for part in parts):
         reason = "a path that not every system can write"
     if reason is not None:
@@ -99,10 +117,19 @@ def safe_path(name: str, archive: Archive) -> PurePosixPath:
     return PurePosixPath(*parts)
 
 
+class _BoundedInfo(tarfile.TarInfo):
+    """A member's header, refused where it says that a name or comment of more than a megabyte follows."""
+
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:
+        if self.type in _HEADERS and self.size > _MOST_HEADER:
+            raise tarfile.ReadError(f"a member's header claims {self.size:,} bytes")
+        return super()._proc_member(tarfile_)  # type: ignore[misc]
+
+
 def _tar_members(archive: Archive, stream: Joined, packed: bool) -> Iterator[Member]:
     buffered = io.BufferedReader(stream, _CHUNK)
     source: IO[bytes] = gzip.GzipFile(fileobj=buffered) if packed else buffered  # type: ignore[assignment]
-    with tarfile.open(fileobj=source, mode="r|", bufsize=_CHUNK) as tar:
+    with tarfile.open(fileobj=source, mode="r|", bufsize=_CHUNK, tarinfo=_BoundedInfo) as tar:
         for info in tar:
             path = safe_path(info.name, archive) if not _is_top(info) else None
             if info.issym() or info.islnk():

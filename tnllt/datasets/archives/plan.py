@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tnllt.datasets.archives.members import Unsafe, members
+from tnllt.datasets.archives.members import Unsafe, members, safe_path
 from tnllt.datasets.archives.sources import Archive, Joined, expected_md5
 from tnllt.errors import DataError
 
@@ -151,7 +151,8 @@ def load_plan(archive: Archive, path: Path) -> Plan | None:
         if head["version"] != 1 or head["files"] != archive.fingerprint():
             return None
         rows = [json.loads(line) for line in lines]
-    except (OSError, StopIteration, ValueError, KeyError):
+        entries = {name: Entry(safe_path(target, archive), int(size), int(crc)) for name, target, size, crc in rows}
+        whole = len(entries) == head["entries"] and isinstance(head["md5"], str | None)
+    except (OSError, StopIteration, ValueError, KeyError, TypeError, AttributeError, RecursionError, Unsafe):
         return None
-    entries = {name: Entry(PurePosixPath(target), size, crc) for name, target, size, crc in rows}
-    return Plan(archive, entries, head["md5"]) if len(entries) == head["entries"] else None
+    return Plan(archive, entries, head["md5"]) if whole else None

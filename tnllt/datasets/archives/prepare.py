@@ -148,11 +148,22 @@ def _alone(root: Path) -> Iterator[Path]:
 
 
 def _read_record(desk: Path) -> dict[str, Any]:
+    """What earlier runs noted of each archive; nothing where there is no record, or it is not one of ours."""
     try:
-        record: dict[str, Any] = json.loads((desk / "done.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = json.loads((desk / "done.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return record
+    sound = isinstance(record, dict) and all(isinstance(done, dict) and _sound(done) for done in record.values())
+    return dict(record) if sound else {}
+
+
+def _sound(done: dict[str, Any]) -> bool:
+    """Whether an entry names plain files beside each other: what it names may be deleted."""
+    files = done.get("files")
+    if not isinstance(files, list) or not all(isinstance(file, list) and len(file) == 3 for file in files):
+        return False
+    names = [name for name, _, _ in files]
+    return all(isinstance(name, str) and name not in ("", ".", "..") and not {*"/\\\0"} & {*name} for name in names)
 
 
 def _write_record(desk: Path, record: dict[str, Any]) -> None:
