@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tnllt.datasets.headers import header_size
 from tnllt.errors import DataError, DataWarning
 from tnllt.sequence import Frames, Image, Sequence
 
@@ -22,6 +24,9 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"})
 #: Pictures with the box drawn into them, which some releases put beside the frames: never a tracker's input.
 PREVIEWS = ("firstframe_bbox*", "*_bbox.*", "*preview*", "*thumb*")
+#: A small file can unpack to more than memory holds: no frame has more pixels.
+MOST_PIXELS = 1 << 28
+_HEAD = 1 << 16  # bytes in which a PNG or JPEG says its size
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -30,16 +35,30 @@ def read_image(path: str | Path) -> Image:
 
     Raises DataError that names the file where it is not there, empty, or no image.
     """
-    import cv2
-
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise DataError(f"frame cannot be read ({error.strerror})", path) from error
-    rgb = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.10 does not know it yet
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR if rgb is None else rgb) if len(data) else None
+    size = header_size(data[:_HEAD].tobytes())
+    if size is not None and size[0] * size[1] > MOST_PIXELS:
+        raise DataError(f"frame claims {size[1]} x {size[0]} pixels, more than any camera's", path)
+    image = decode(data)
     if image is None:
         raise DataError("frame cannot be decoded; `tnllt-data check --decode` lists all such files", path)
+    return image
+
+
+def decode(data: NDArray[np.uint8]) -> Image | None:
+    """An image file's bytes as RGB uint8 (H, W, 3), or None where they are no image."""
+    import cv2
+
+    rgb = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.10 does not know it yet
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR if rgb is None else rgb) if len(data) else None
+    except cv2.error:  # larger than OpenCV's own limit, say
+        image = None
+    if image is None:
+        return None
     return np.asarray(image if rgb is not None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
