@@ -11,8 +11,9 @@ import collections
 import json
 import pickle
 import tarfile
+import zipfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,7 +58,9 @@ class Placeholder:
     def add(self, item: object) -> None: ...
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """Python's own unpickler written in Python: the one in C lets a pickle of a few bytes claim all memory."""
+
     def find_class(self, module: str, name: str) -> Any:
         return _ALLOWED.get((module, name), Placeholder)
 
@@ -86,8 +89,10 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
         head = file.read(16)
     if head[8:9] == b"{":
         return _read_safetensors(path)
-    if not head.startswith(b"PK") and tarfile.is_tarfile(path):
+    if head.startswith(b"\x1f\x8b") or (not head.startswith(b"PK") and _is_tar(path)):
         raise DataError("a tar archive, not a checkpoint; unpack it and give the file inside", path)
+    if head.startswith(b"PK"):
+        _check_zip(path)
     try:
         content = torch.load(path, map_location="cpu", pickle_module=_INERT_PICKLE, weights_only=False)
     except Exception as error:  # a damaged pickle can raise anything
@@ -100,6 +105,29 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     return {k: v.detach() for k, v in tensors.items()}, dict(config) if isinstance(config, Mapping) else {}
 
 
+def _is_tar(path: Path) -> bool:
+    """Whether it is a plain tar archive. `tarfile.is_tarfile` would unpack, and xz may claim any memory for that."""
+    try:
+        tarfile.open(path, "r:").close()
+    except Exception:  # a damaged header can raise anything
+        return False
+    return True
+
+
+def _check_zip(path: Path) -> None:
+    """Raises DataError for TorchScript, which is code and which torch would run, and for what unpacks to more than
+    the file holds: torch stores tensors as they are."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+    except Exception as error:  # a damaged directory can raise anything
+        raise DataError(f"not a checkpoint of torch, or damaged: {_first_line(error)}", path) from error
+    if any(PurePosixPath(info.filename).name == "constants.pkl" for info in infos):
+        raise DataError("a TorchScript archive, which holds code; give a checkpoint of tensors", path)
+    if sum(info.file_size for info in infos) > path.stat().st_size:
+        raise DataError("unpacks to more than its own size; no checkpoint of torch does", path)
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
@@ -108,7 +136,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         config = json.loads(metadata.get("config", "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise DataError(f"not a safetensors file, or damaged: {_first_line(error)}", path) from error
     return tensors, config if isinstance(config, dict) else {}
 
@@ -145,7 +173,7 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], source: str
         _listed("unexpected", [n for n in tensors if n not in own]),
         _listed("of the wrong shape", [_shapes(n, tensors[n], own[n]) for n in own if _differs(n, tensors, own)]),
         _listed("of the wrong kind", [n for n in own if n in tensors and _kind(tensors[n]) != _kind(own[n])]),
-        _listed("not finite", [n for n in own if n in tensors and not bool(torch.isfinite(tensors[n]).all())]),
+        _listed("not finite", [n for n in own if n in tensors and not _finite(tensors[n], own[n])]),
     ]
     if any(faults):
         found = "; ".join(f for f in faults if f)
@@ -156,6 +184,11 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], source: str
 
 def _differs(name: str, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
     return name in tensors and tensors[name].shape != own[name].shape
+
+
+def _finite(tensor: Tensor, own: Tensor) -> bool:
+    # Of another shape is a fault of its own; and a view of one number can claim to be terabytes.
+    return tensor.shape != own.shape or bool(torch.isfinite(tensor).all())
 
 
 def _kind(tensor: Tensor) -> bool:
