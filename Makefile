@@ -2,6 +2,7 @@
 # make test   the tests (fast ones; `make test-all` adds the slow ones)
 # make check  lint and types
 # make docs   the documentation site, in site/
+# make bench  every benchmark, each against the best alternatives there are; writes docs/benchmarks.md
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -9,7 +10,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c constra
 EXTRAS := track,vlm,train,cluster,report,view,excel
 PYTEST ?= $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all check docs wheel clean
+.PHONY: help demo test test-all check docs bench wheel clean
 help:
 	@grep '^# make' Makefile | cut -c3-
 
@@ -44,9 +45,16 @@ docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
 	$(BIN)/python -m mkdocs build --strict -d site
 
+# In an environment of its own: what it compares with has requirements that nothing else here needs.
+bench:
+	test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip --disable-pip-version-check install -q -U "pip>=25.1"
+	$(VENV)-bench/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt -e ".[track]" --group bench
+	$(VENV)-bench/bin/python benchmarks/run.py
+
 wheel: $(VENV)/.dev
 	$(PIP) build
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-bench demo dist build .pytest_cache .mypy_cache .ruff_cache

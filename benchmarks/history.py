@@ -98,7 +98,11 @@ def worker(way: str, frames: int) -> None:
             for template in template_indices(index):
                 history[template]
         after = memory()
-        told = {"ms": 1e3 * (time.process_time() - busy) / frames, "anon": after[0] - before[0], "all": after[1] - before[1]}
+        told = {
+            "ms": 1e3 * (time.process_time() - busy) / frames,
+            "anon": after[0] - before[0],
+            "all": after[1] - before[1],
+        }
         print(json.dumps(told))
 
 

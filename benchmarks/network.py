@@ -14,12 +14,13 @@ import argparse
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from common import Table
 from torch import Tensor
 
 from tnllt.reasoningtrack.config import Config
@@ -226,6 +227,56 @@ def machine() -> str:
     return f"{name} ({capability}), {torch.get_num_threads()} threads, torch {torch.__version__}{gpu}"
 
 
+def compare(
+    config: Config, device: torch.device, precisions: Iterable[str], batches: Iterable[int], frames: int,
+    clock: Callable[[], float], graphs: bool = True,
+) -> Iterator[list[str]]:  # fmt: skip
+    """Cells of one row per precision and batch."""
+    state = random_state(config)
+    reference = None
+    for precision in precisions:
+        dtype = getattr(torch, precision)
+        network = Network(config)
+        network.load_state_dict(state)
+        engine = Engine(network, device, dtype, graphs)
+        for batch in batches:
+            clip = Clip(config, batch)
+            runs = {
+                "plain": run_plain(Plain(state, config, device, dtype), clip),
+                "ours": run_ours(engine, clip, batch),
+            }
+            first = [run(1)[0] for run in runs.values()]
+            second = [run(2)[0] for run in runs.values()]
+            difference = max(float(np.abs(a - b).max()) for a, b in (first, second))
+            found = time_both(runs, frames, clock)
+            plain, ours = 1e3 * found["plain"], 1e3 * found["ours"]
+            reference = plain if precision == "float32" and reference is None else reference
+            overall = f"{reference / ours:.2f}" if reference else ""
+            times = (f"{plain:.1f}", f"{ours:.1f}", f"{plain / ours:.2f}", overall)
+            yield [precision, str(batch), *times, f"{difference:.0e}"]
+
+
+HEADER = ["precision", "batch", "plain, ms", "ours, ms", "times faster", "than plain float32", "boxes differ by"]
+
+
+def section(quick: bool = False) -> Table:
+    """The table of the benchmark page: CPU, one thread."""
+    torch.set_num_threads(1)
+    table = Table(
+        "Network",
+        "ReasoningTrack at 256 against a plain implementation of the same specification (every template through the "
+        "convolutions again, the text embedded again, attention written out), same weights and crops, CPU, one thread. "
+        "Milliseconds of processor time per frame, medians, frames alternating. "
+        f"{torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__.split('+')[0]}.",
+        HEADER,
+    )
+    config = Config.make({"size": 256, "depths": [0, 0, 1]} if quick else "256")
+    cpu = torch.device("cpu")
+    table.rows += compare(config, cpu, ("float32", "bfloat16"), (1,), 3 if quick else 12, time.process_time)
+    table.note = "No figure is given for a GPU: `python benchmarks/network.py` measures it where there is one."
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="256")
@@ -238,31 +289,10 @@ def main() -> None:
     args = parser.parse_args()
     clock = time.process_time if args.clock == "cpu" else time.perf_counter
     config, device = Config.make(args.config), torch.device(args.device)
-    state = random_state(config)
     print(f"{machine()}\nconfig {args.config}, device {device}; {args.clock} milliseconds per frame and sequence\n")
-    print("| precision | batch | plain | ours | times faster | than plain float32 | box differs by at most |")
-    print("|---|---|---|---|---|---|---|")
-    reference = None
-    for precision in args.precision:
-        dtype = getattr(torch, precision)
-        network = Network(config)
-        network.load_state_dict(state)
-        engine = Engine(network, device, dtype, not args.no_graphs)
-        for batch in args.batch:
-            clip = Clip(config, batch)
-            runs = {
-                "plain": run_plain(Plain(state, config, device, dtype), clip),
-                "ours": run_ours(engine, clip, batch),
-            }
-            first = [run(1)[0] for run in runs.values()]
-            second = [run(2)[0] for run in runs.values()]
-            difference = max(float(np.abs(a - b).max()) for a, b in (first, second))
-            found = time_both(runs, args.frames, clock)
-            plain, ours = 1e3 * found["plain"], 1e3 * found["ours"]
-            reference = plain if precision == "float32" and reference is None else reference
-            overall = f"{reference / ours:.2f}" if reference else ""
-            times = (f"{plain:.1f}", f"{ours:.1f}", f"{plain / ours:.2f}", overall)
-            print("| " + " | ".join((precision, str(batch), *times, f"{difference:.0e}")) + " |", flush=True)
+    print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
+    for row in compare(config, device, args.precision, args.batch, args.frames, clock, not args.no_graphs):
+        print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":

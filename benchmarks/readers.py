@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from common import Table, present, race, ratio, version
 
 from tnllt import open_dataset
 from tnllt.datasets import Dataset, prefetch
@@ -73,6 +74,69 @@ def measure(open_it: Callable[[], Dataset]) -> None:
         for workers in (1, 2, 4):
             ahead = count / seconds(lambda s=sequence, n=count, w=workers: list_drop(prefetch(s, stop=n, workers=w)))
             print(f"{kind:14} ahead, {workers} thread{'s' * (workers > 1):1} {ahead:9.0f} frames a second")
+
+
+def loadtxt_everything(root: Path) -> None:
+    """What a reader written in an afternoon does: numpy.loadtxt for every file, whether asked for or not."""
+    for folder in sorted(root.iterdir()):
+        np.loadtxt(folder / "groundtruth.txt", delimiter=",")
+        np.loadtxt(folder / "absent_label.txt")
+        np.loadtxt(folder / "attributes.txt", delimiter=",")
+        (folder / "language.txt").read_text(encoding="utf-8")
+        sorted(p.name for p in (folder / "imgs").iterdir())
+
+
+def decoders() -> tuple[dict[str, Callable[[str], object]], str]:
+    """Readers of one picture file to RGB, by name."""
+    ways: dict[str, Callable[[str], object]] = {
+        f"OpenCV {cv2.__version__}, `imread` and `cvtColor`": lambda p: cv2.cvtColor(cv2.imread(p), cv2.COLOR_BGR2RGB)
+    }
+    found, why = present("PIL.Image")
+    for pillow in found:
+        ways[version("pillow")] = lambda p, pillow=pillow: np.asarray(pillow.open(p).convert("RGB"))
+    return ways, why
+
+
+def section(quick: bool = False) -> Table:
+    """The table of the benchmark page."""
+    cv2.setNumThreads(1)
+    frames, pictures, rounds = (20, 5, 1) if quick else (500, 200, 5)
+    table = Table(
+        "Reading a dataset",
+        f"A release of 200 sequences of {frames} frames, 640 x 360, made for the purpose. Processor time on one "
+        "thread, best of rounds that alternate.",
+        ["work", "tnllt", "the other", "its figure", "times faster"],
+    )
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        make_release(root, frames)
+        spent = race(
+            {
+                "list": lambda: open_dataset("tnllt", root, split=None).names,
+                "ours": lambda: [s.annotation for s in open_dataset("tnllt", root, split=None)],
+                "other": lambda: loadtxt_everything(root),
+            },
+            rounds,
+        )
+        table.rows.append(["list the sequences", f"{1e3 * spent['list'].best:.0f} ms", "", "", ""])
+        ours, other = spent["ours"].best, spent["other"].best
+        cells = [f"{1e3 * ours:.0f} ms", "`numpy.loadtxt` per file", f"{1e3 * other:.0f} ms", ratio(other, ours)]
+        table.rows.append(["list them and parse all annotations", *cells])
+        dataset = open_dataset("tnllt", root, split=None)
+        ways, table.note = decoders()
+        for kind, sequence in (("JPEG", dataset[0]), ("PNG", dataset[1])):
+            paths = [str(sequence.frames.path(i)) for i in range(min(len(sequence), pictures))]  # type: ignore[union-attr]
+            works: dict[str, Callable[[], object]] = {
+                "ours": lambda s=sequence, ps=paths: [s.frames[i] for i in range(len(ps))] and None
+            }
+            for way, read in ways.items():
+                works[way] = lambda r=read, ps=paths: [r(p) for p in ps] and None
+            spent = race(works, rounds)
+            for way in ways:
+                ours, other = (len(paths) / spent[w].best for w in ("ours", way))
+                cells = [f"{ours:.0f} a second", way, f"{other:.0f} a second", ratio(ours, other)]
+                table.rows.append([f"decode {kind}", *cells])
+    return table
 
 
 def list_drop(frames: object) -> None:

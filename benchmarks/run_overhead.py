@@ -17,10 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from common import Table, present, race, version
 
 from tnllt.datasets import ImageFrames
 from tnllt.sequence import Annotation, Image, Sequence
@@ -149,6 +152,68 @@ def memory(frames: int = 20_000) -> dict[str, float]:
 
     run_sequence(Still(), Sequence("long", Annotation(truth), Made(frames)), on_frame=look)
     return {"mb_at_2000": seen[2_000], "mb_at_end": seen[frames], "growth_mb": seen[frames] - seen[2_000]}
+
+
+def got10k_loop(tracker_class: Any, folder: Path, box: list[float]) -> Callable[[], object]:
+    """The got10k toolkit's own loop with a tracker that stays; it hands over Pillow's pictures, still undecoded."""
+
+    class Still(tracker_class):  # type: ignore[misc]
+        def init(self, image: Any, box: Any) -> None:
+            np.asarray(image)
+            self.box = box
+
+        def update(self, image: Any) -> Any:
+            np.asarray(image)
+            return self.box
+
+    paths = sorted(str(p) for p in (folder / "imgs").iterdir())
+    return lambda: Still("still").track(paths, box)
+
+
+def section(quick: bool = False) -> Table:
+    """The table of the benchmark page."""
+    from tnllt.tracking.bounds import Still
+
+    frames = 60 if quick else 1500
+    limit_threads(1)
+    table = Table(
+        "Harness",
+        f"A tracker that stays where it is, on {frames:,} JPEG frames of 640 x 360: decoding and the harness are all "
+        "there is. Processor time, best of rounds that alternate.",
+        ["loop", "ms a frame", "beyond the plain loop"],
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "one"
+        write_sequence(folder, frames)
+        pictures, truth = ImageFrames(folder / "imgs"), np.loadtxt(folder / "groundtruth.txt", delimiter=",")
+        sequence = Sequence("one", Annotation(truth), pictures)
+
+        def plain() -> None:
+            tracker = Still()
+            tracker.initialize(pictures[0], truth[0].tolist())
+            for index in range(1, frames):
+                tracker.track(pictures[index])
+
+        works: dict[str, Callable[[], object]] = {
+            "plain: decode, track": plain,
+            "`tnllt-run`, one frame at a time": lambda: run_sequence(Still(), sequence, read_ahead=0),
+            "`tnllt-run`, reading ahead": lambda: run_sequence(Still(), sequence),
+        }
+        found, table.note = present("got10k.trackers")
+        if found:
+            works[f"{version('got10k')}, decoding by Pillow"] = got10k_loop(found[0].Tracker, folder, truth[0].tolist())
+        spent = race(works, 1 if quick else 5)
+        base = spent["plain: decode, track"].best
+        for way, s in spent.items():
+            cells = [f"{1e3 * s.best / frames:.3f}", f"{1e3 * (s.best - base) / frames:+.3f}"]
+            table.rows.append([way, *cells])
+        if available_cores() > 1 and not quick:
+            found_ratio = workers(Path(name), 4, 500)["ratio"]
+            table.note += f" Two workers of one thread finish {found_ratio:.2f} times as fast as one, by the clock."
+        else:
+            table.note += " Two workers were not compared with one: this run had one core."
+    table.note = table.note.strip()
+    return table
 
 
 def main() -> None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from tnllt.config import read_toml
+from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES, LAYOUTS
+from tnllt.datasets.layout import Layout
+from tnllt.datasets.splits import packaged
+from tnllt.errors import UsageError
 from tnllt.eval.metrics import METRICS
 from tnllt.eval.protocols import PROTOCOLS, TNLLT
 from tnllt.eval.rule_text import protocol_card
@@ -38,11 +44,78 @@ def protocols_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+FACTS = ("what", "size", "source", "licence", "checked")
+
+
+def cards_page() -> str:
+    """A card per benchmark: what docs/datasets.toml says of it, and what its layout says of its files."""
+    facts = read_toml(DOCS / "datasets.toml")
+    if set(facts) != set(LAYOUTS):
+        raise UsageError(f"docs/datasets.toml: cards and layouts differ: {sorted(set(facts) ^ set(LAYOUTS))}")
+    lines = [
+        "# Dataset cards",
+        "",
+        "<!-- Made by docs/generate.py from docs/datasets.toml and tnllt/datasets/benchmarks.py; edit those. -->",
+        "",
+        "What [the readers](datasets.md) know of each benchmark, and what was checked: *real* means files as their",
+        "authors published them, *built* means trees that the tests make after the authors' description.",
+        "Paths are below the root; `{annos}` is a folder of annotations alone, `{split}` the split's folder.",
+        "",
+    ]
+    for name, layout in LAYOUTS.items():
+        fact = facts[name]
+        if set(fact) != set(FACTS):
+            raise UsageError(f"docs/datasets.toml: [{name}] needs {', '.join(FACTS)}")
+        rows = [("size", fact["size"]), ("where", fact["source"]), ("licence", fact["licence"])]
+        rows += [(label, value) for label, value in layout_rows(layout) if value]
+        rows.append(("checked", fact["checked"]))
+        lines += [f"## {layout.title}", "", f"{fact['what']} Open it as `{name}`.", "", "| | |", "|---|---|"]
+        lines += [f"| {label} | {_cell(value)} |" for label, value in rows]
+        lines.append("")
+    lines += [
+        "## Anything else",
+        "",
+        "VOT's sequences, and any folder of pictures or videos with boxes (rectangles, corners, centres, polygons of",
+        "four corners), are read [by looking, or by a few lines of TOML](datasets.md#your-own-data); results in VOT's",
+        "layout are read as they are.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def layout_rows(layout: Layout) -> list[tuple[str, str]]:
+    """What a layout says of the files, in a reader's words."""
+    kind = "folders" if layout.split_folders else "lists"
+    found = layout.split_folders or layout.split_lists
+    splits = [f"`{split}`: {kind} {_code(patterns)}" for split, patterns in found.items()]
+    shipped = [s for s in ("train", "test") if packaged(layout.name, s)]
+    flags = [f"`{_path(f.path)}` ({f.present} = in view)" for group in layout.absent for f in group]
+    names = [f"{a} {ATTRIBUTE_TITLES[a]}" for a in layout.attribute_names]
+    forms = {"xywh": "`x,y,w,h`", "vatic": "VATIC rows (corners, flags, label)"}
+    first = f"; the first alone in {_code(layout.first_box_only)}" if layout.first_box_only else ""
+    return [
+        ("sequences", _code(_path(p) for p in layout.sequences)),
+        ("pictures", "the sequence's folder" if layout.images == (".",) else _code(layout.images)),
+        ("boxes", f"{_code(_path(p) for p in layout.boxes)}, as {forms[layout.box_format]}{first}"),
+        ("presence", ", ".join(flags)),
+        ("sentence", _code(_path(p) for p in layout.language)),
+        ("attributes", f"{_code(_path(p) for p in layout.attributes)}: {', '.join(names)}" if names else ""),
+        ("splits", "; ".join([*splits, *[f"`{s}`: else the packaged list" for s in shipped]])),
+    ]
+
+
+def _code(texts: Iterable[str]) -> str:
+    return ", ".join(f"`{text}`" for text in texts)
+
+
+def _path(template: str) -> str:
+    return template.replace("{root}/", "").replace("{folder}", "<sequence>").replace("{name}", "<sequence>")
+
+
 def _cell(text: object) -> str:
     return str(text).replace("|", "\\|").replace("\n", " ")
 
 
-PAGES = {"protocols.md": protocols_page}
+PAGES = {"protocols.md": protocols_page, "dataset-cards.md": cards_page}
 
 
 def main() -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tnllt.datasets import BENCHMARKS
+from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -43,10 +46,16 @@ def test_every_page_is_in_the_navigation() -> None:
     assert listed == {page.name for page in (ROOT / "docs").glob("*.md")}
 
 
+def test_every_dataset_has_a_card() -> None:
+    cards = (ROOT / "docs" / "dataset-cards.md").read_text(encoding="utf-8")
+    for layout in BENCHMARKS.values():
+        assert f"## {layout.title}\n" in cards
+        for name in layout.attribute_names:
+            assert f"{name} {ATTRIBUTE_TITLES[name]}" in cards
+
+
 @pytest.mark.slow
 def test_site_builds_without_warnings(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs")
-    pytest.importorskip("mkdocstrings")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

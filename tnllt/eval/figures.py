@@ -129,7 +129,7 @@ def draw_curves(
     handles, labels = axes.get_legend_handles_labels()
     where: dict[str, Any] = {"loc": "lower left" if metric.name == "success" else "lower right"}
     if outside:
-        where = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "ncols": outside, "borderaxespad": 0.0}
+        where = {"loc": "upper left", "bbox_to_anchor": (1.03, 1.0), "ncols": outside, "borderaxespad": 0.0}
     axes.legend(handles[::-1], labels[::-1], **where)
 
 
