@@ -219,6 +219,8 @@ def baseline(folder: Path, data: bytes) -> None:
 
 
 def record(folder: Path, data: bytes) -> None:
+    from tnllt.cli.run_status import _look
+    from tnllt.eval.view.scene import changes_of
     from tnllt.results.layouts import find_results
     from tnllt.results.reading import read_many
     from tnllt.results.store import ResultStore
@@ -235,7 +237,8 @@ def record(folder: Path, data: bytes) -> None:
         if found is not None:
             found.fps()
     with expected("s"):
-        read_many([find_results(folder, ["s"]).trackers["T"]["s"]])
+        changes_of(read_many([find_results(folder, ["s"]).trackers["T"]["s"]])[0])
+    _look(store, "T", ["s"])
 
 
 def trace(folder: Path, data: bytes) -> None:

@@ -37,11 +37,16 @@ def read_bytes(path: str | Path, most: int = MOST_BYTES) -> bytes:
 def parse_json(raw: bytes | str, path: str | Path | None = None, row: int | None = None) -> Any:
     """The value that JSON text says. Raises DataError where it is none, or is nested deeper than any real file."""
     try:
-        return json.loads(raw)
+        return json.loads(raw, parse_int=_integer)
     except RecursionError:
         raise DataError("is not JSON that can be read: it is nested too deeply", path, row) from None
     except ValueError as error:
         raise DataError(f"is not JSON ({error})", path, row) from error
+
+
+def _integer(digits: str) -> int | float:
+    """Integers beyond 64 bits, which no field of ours has, as floats: arithmetic on them cannot overflow."""
+    return int(digits) if len(digits) < 19 else float(digits)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from tnllt.config import Locations
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
+    from tnllt.results.records import RunRecord
     from tnllt.results.store import ResultStore
 
 
@@ -62,10 +63,14 @@ def _look(store: ResultStore, tracker: str, wanted: list[str] | None) -> dict[st
         by_status[entry.status].append(name)
     records = [e.record for e in entries.values() if e.status == "done" and e.record is not None]
     # Frames over seconds, so that a long sequence counts by its length.
-    seconds = sum(sum(r.seconds.get("track", [])[1:]) for r in records)
-    reading = sum(sum(r.seconds.get("read", [])[1:]) for r in records)
-    frames = sum(max(0, len(r.seconds.get("track", [])) - 1) for r in records)
-    reasons = {n: e.record.failure["message"] for n, e in entries.items() if _has_failure(e)}  # type: ignore[index,union-attr]
+    seconds = sum(sum(_times(r, "track")) for r in records)
+    reading = sum(sum(_times(r, "read")) for r in records)
+    frames = sum(len(_times(r, "track")) for r in records)
+    reasons = {
+        n: str(e.record.failure.get("message"))
+        for n, e in entries.items()
+        if e.status == "failed" and e.record is not None and e.record.failure
+    }
     return {
         "tracker": tracker,
         "done": len(by_status["done"]),
@@ -78,8 +83,9 @@ def _look(store: ResultStore, tracker: str, wanted: list[str] | None) -> dict[st
     }
 
 
-def _has_failure(entry: Any) -> bool:
-    return entry.status == "failed" and bool(entry.record and entry.record.failure)
+def _times(record: RunRecord, what: str) -> list[float]:
+    """Seconds of every frame but the first, those that are not known left out."""
+    return [t for t in (record.seconds.get(what) or [])[1:] if t is not None]
 
 
 def _circumstances(concurrency: dict[str, Any], device: str) -> str:

@@ -144,6 +144,8 @@ def retry(names: tuple[str, ...], where: Locations, **given: Any) -> int:
         any_failed = True
         record = failed[0]
         spec = respec(TrackerSpec(name, record.implementation), {**record.options, **parse_settings(wishes.settings)})
+        # Records say what code to run: a results folder from elsewhere should not do so unseen.
+        click.echo(printable(f"{name}: failed sequences again, with {spec.target} as their records say"), err=True)
         own = Wishes(**{**given, "seed": given["seed"] or record.seed})
         code = max(code, follow(spec, where, own, failures_only=True))
     if not any_failed:

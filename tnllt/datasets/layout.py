@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from tnllt.datasets.text import BOX_FORMATS
@@ -157,17 +158,18 @@ def _strings(path: Path, key: str, value: object) -> tuple[str, ...]:
 
 
 def _check_templates(path: Path, changes: Mapping[str, Any]) -> None:
+    """Raises UsageError for a template that names more than the variables: `{x.y}`, `{x!r}` and `{x:9}` do."""
+    keys = ("sequences", "images", "boxes", "language", "attributes", "descriptions", "metadata")
     flags = [file.path for group in changes.get("absent", ()) for file in group]
-    for template in [
-        *flags,
-        *(t for key in ("boxes", "language", "attributes", "descriptions") for t in changes.get(key, ())),
-    ]:
+    lists = [file for group in changes.get("split_lists", {}).values() for file in group]
+    for template in [*flags, *lists, *(t for key in keys for t in changes.get(key, ()))]:
         try:
-            template.format(**dict.fromkeys(VARIABLES, ""))
-        except (KeyError, IndexError, ValueError):
-            raise UsageError(
-                f"{path}: {template!r} is no template; known are {', '.join(f'{{{v}}}' for v in VARIABLES)}"
-            ) from None
+            fields = [field for field in Formatter().parse(template) if field[1] is not None]
+        except ValueError:
+            fields = [("", "", "", None)]
+        if any(name not in VARIABLES or spec or conversion for _, name, spec, conversion in fields):
+            known = ", ".join(f"{{{v}}}" for v in VARIABLES)
+            raise UsageError(f"{path}: {template!r} is no template; known are {known}")
 
 
 assert {f.name for f in fields(Layout)} >= set(_TUPLES)

@@ -49,7 +49,15 @@ from tnllt.files import check_schema, parse_json, read_bytes
 SCHEMA = "tnllt.run/1"
 
 
-_Times = list[float | None] | None
+#: What the fields that hold tables hold, as far as anything reads it.
+_INSIDE: tuple[tuple[str, Any], ...] = (
+    ("seconds.track", list[float | None] | None),
+    ("seconds.read", list[float | None] | None),
+    ("failure.message", str | None),
+    ("failure.kind", str | None),
+    ("description_changes.frame", list[int | None] | None),
+    ("description_changes.description", list[str] | None),
+)
 
 
 @dataclass
@@ -116,13 +124,19 @@ def parse_record(raw: bytes, path: Path | str) -> RunRecord:
         raise DataError("not a run record: `tracker` or `sequence` is missing", path)
     known = {name: value for name, value in table.items() if name in hints}
     wrong = [name for name, value in known.items() if not _fits(value, hints[name])]
-    if "seconds" not in wrong and not _fits(known.get("seconds", {}).get("track"), _Times):
-        wrong.append("seconds.track")
+    wrong = wrong or [name for name, hint in _INSIDE if not _fits(_inside(known, name), hint)]
     if known.get("status", "done") not in ("done", "failed"):
         wrong.append("status")
     if wrong:
         raise DataError(f"not a run record: `{wrong[0]}` holds something else; delete it to run again", path)
     return RunRecord(**known)
+
+
+def _inside(table: Mapping[str, Any], name: str) -> Any:
+    """A value in a field, by its dotted name; of a field that lists them, the values of all."""
+    field_, _, key = name.partition(".")
+    value = table.get(field_)
+    return [one.get(key) for one in value] if isinstance(value, list) else (value or {}).get(key)
 
 
 @cache

@@ -180,21 +180,13 @@ def format_boxes(boxes: Boxes) -> bytes:
 def trajectory_of(boxes: Boxes, record: RunRecord, place: str | Path | None = None) -> Trajectory:
     """Boxes (T, 4) with the confidence, absence and times that their record, read from `place`, holds.
 
-    Raises DataError where there are not as many of them as boxes, or a number is beyond float64's range.
+    Raises DataError where there are not as many of them as boxes.
     """
     track = record.seconds.get("track")
     columns = {"confidence": record.confidence, "absent": record.absent, "seconds": track}
     for name, column in columns.items():
         if column is not None and len(column) != len(boxes):
             raise DataError(f"{len(column)} values of {name} for {len(boxes)} rows", place or "run record")
-    try:
-        return _with_columns(boxes, record)
-    except OverflowError as error:
-        raise DataError(f"a number in it is beyond all measure ({error})", place or "run record") from error
-
-
-def _with_columns(boxes: Boxes, record: RunRecord) -> Trajectory:
-    track = record.seconds.get("track")
     confidence = None if record.confidence is None else np.array(record.confidence, np.float64)
     absent = None if record.absent is None else np.array(record.absent, np.bool_)
     seconds = None if track is None else np.array(track, np.float64)

@@ -55,7 +55,7 @@ class ReplayReasoner:
             self._used[key] += 1
         detail = {**(event.get("detail") or {}), "replayed": True}
         answer = event.get("answer")
-        seconds = min(float(str(event.get("seconds") or 0.0)), 1e9)  # through text: an int may be beyond float
+        seconds = float(event.get("seconds") or 0.0)
         if event.get("error"):
             error = event["error"]
             raise ReasonerError(error.get("kind", "failed"), error.get("message", ""), detail, seconds)

@@ -261,7 +261,7 @@ def find_weights(record: BaselineRecord, save_dir: Path, weights: Path | None, y
     """The checkpoint. UsageError, with where it can be had, where it is not there."""
     assert record.checkpoint is not None
     name = Path(yaml).stem if yaml else record.call.yaml
-    place = Path(weights).expanduser() if weights else save_dir / record.checkpoint.path.format(yaml=name)
+    place = Path(weights).expanduser() if weights else save_dir / record.checkpoint.path.replace("{yaml}", name)
     if place.is_dir():
         place = max(place.glob("*.pth*"), default=place, key=lambda path: path.name)
     if not place.is_file():
