@@ -1,6 +1,8 @@
 # make demo   a first look: everything is made here, scored and drawn, no download beyond the packages
 # make test   the tests (fast ones; `make test-all` adds the slow ones)
 # make check  lint and types
+# make coverage   the tests of scoring, results, datasets and tracking; fails below 95 % of lines
+# make fuzz   every reader against hostile input, coverage-guided (MINUTES=10 for all of them together)
 # make docs   the documentation site, in site/
 # make bench  every benchmark, each against the best alternatives there are; writes docs/benchmarks.md
 PYTHON ?= python3
@@ -10,7 +12,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c constra
 EXTRAS := track,vlm,train,cluster,report,view,excel
 PYTEST ?= $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all check docs bench wheel clean
+.PHONY: help demo test test-all check coverage fuzz docs bench wheel clean
 help:
 	@grep '^# make' Makefile | cut -c3-
 
@@ -40,6 +42,18 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+COVERED := $(addprefix tests/,baselines cli datasets eval report results tracking test_fuzz.py test_security.py)
+coverage: $(VENV)/.dev
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -m "not slow" $(COVERED) $(ARGS)
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report --show-missing --skip-covered
+
+MINUTES ?= 10
+fuzz: $(VENV)/.dev
+	$(PIP) --group fuzz
+	$(BIN)/python fuzz/run.py --minutes $(MINUTES) $(ARGS)
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py

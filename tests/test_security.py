@@ -13,6 +13,7 @@ import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,27 @@ def test_a_view_that_claims_terabytes_is_of_the_wrong_shape(tmp_path: Path) -> N
     huge = torch.zeros(1).expand(1 << 42)
     with pytest.raises(DataError, match="of the wrong shape"):
         load_strictly(torch.nn.Linear(2, 2), {"weight": huge, "bias": torch.zeros(2)})
+
+
+def test_resuming_runs_no_code(tmp_path: Path) -> None:
+    """Training resumes with accelerate's `load_state`: a state folder's pickles are read for plain values alone."""
+    accelerate = pytest.importorskip("accelerate")
+    mark = tmp_path / "executed"
+
+    class Attack:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.system, (f"touch {mark}",)
+
+    accelerator = accelerate.Accelerator(cpu=True)
+    accelerator.save_state(str(tmp_path / "state"))
+    (random_states,) = (tmp_path / "state").glob("random_states_*.pkl")
+    torch = pytest.importorskip("torch")
+    torch.save({"step": Attack()}, random_states)
+    with suppress(pickle.UnpicklingError):  # of random states, a failure is only noted
+        accelerator.load_state(str(tmp_path / "state"))
+    assert not mark.exists()
+    torch.load(random_states, weights_only=False)  # the check can fail: this does run it
+    assert mark.exists()
 
 
 # --- text from models and records -------------------------------------------------------------------------------------

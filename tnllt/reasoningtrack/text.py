@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from tnllt.errors import DataError
+from tnllt.files import read_bytes
 
 #: Lines of BERT's uncased vocabulary, and rows of the published checkpoints' word table.
 WORDS = 30_522
+_MOST_BYTES = 16 << 20  # of a vocabulary
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
@@ -79,8 +81,8 @@ def _read(vocabulary: str | Path | None) -> list[str]:
             raise DataError(f"bundled vocabulary has {len(lines)} lines instead of {WORDS}; install tnllt again")
         return lines
     try:
-        lines = Path(vocabulary).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_bytes(vocabulary, _MOST_BYTES).decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
         raise DataError(f"cannot be read as a vocabulary: {error}", vocabulary) from error
     missing = [word for word in _SPECIAL if word not in lines]
     if missing:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tnllt.errors import DataError
+from tnllt.files import read_bytes
 
 _PART = re.compile(r"(?P<stem>.+?)[_.]part[_.]?(?P<index>[a-z]{1,3}|\d+)$", re.IGNORECASE)
+_MOST_SUMS = 1 << 20
 _ENDINGS = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
@@ -154,7 +156,7 @@ def expected_md5(archive: Archive, folder: Path) -> tuple[Path, str] | None:
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
         return None
-    match = re.search(r"\b[0-9a-fA-F]{32}\b", path.read_text(encoding="utf-8", errors="replace"))
+    match = re.search(r"\b[0-9a-fA-F]{32}\b", read_bytes(path, _MOST_SUMS).decode("utf-8", errors="replace"))
     if match is None:
         raise DataError("holds no md5 sum (32 hexadecimal digits); download it again or remove it", path)
     return path, match[0].lower()

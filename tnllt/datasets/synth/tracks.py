@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import UsageError
+from tnllt.files import read_bytes
 
 _SKIP = {"absent", "att", "full_occlusion", "out_of_view", "attributes", "language", "nlp", "absent_label", "cover"}
 
@@ -53,7 +54,7 @@ def read_tracks(folder: Path, least: int = 20) -> list[Track]:
 
 
 def _boxes(path: Path) -> NDArray[np.float64] | None:
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = [line for line in read_bytes(path).decode("utf-8", errors="replace").splitlines() if line.strip()]
     fields = " ".join(lines).translate(_SEPARATORS).split()
     if not lines or len(fields) != 4 * len(lines):
         return None
