@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch")
 
 from tnllt.training.tracker.losses import (  # noqa: E402
     LossWeights,
-    boxes_at,
+    all_boxes,
+    cells_inside,
     center_maps,
     focal_loss,
     gaussian_radius,
@@ -61,7 +62,7 @@ def test_focal_loss_by_hand() -> None:
 def test_boxes_are_read_where_asked() -> None:
     size = torch.arange(8.0).view(1, 2, 2, 2) / 10
     offset = torch.full((1, 2, 2, 2), 0.5)
-    box = boxes_at(torch.tensor([2]), size, offset)  # cell x = 0, y = 1
+    box = all_boxes(size, offset)[:, 2]  # cell x = 0, y = 1
     assert torch.allclose(box, torch.tensor([[0.25, 0.75, 0.2, 0.6]]))
 
 
@@ -84,3 +85,20 @@ def test_weights_multiply_the_parts() -> None:
     boxes = torch.tensor([[0.2, 0.3, 0.4, 0.2], [0.1, 0.1, 0.3, 0.5]])
     total, parts = tracking_loss(*maps, boxes, LossWeights(2, 5, 1))
     assert float(total) == pytest.approx(2 * float(parts["giou"]) + 5 * float(parts["l1"]) + float(parts["focal"]))
+
+
+def test_every_cell_in_the_box_regresses_it() -> None:
+    """With `inside`, a cell next to the centre that has the right box costs nothing, a wrong one costs."""
+    side, boxes = 8, torch.tensor([[0.25, 0.25, 0.375, 0.25]])
+    score = torch.full((1, 1, side, side), 0.01)
+    size = boxes[:, 2:, None, None].expand(1, 2, side, side).clone()
+    cells = torch.stack(torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="xy"))[None]
+    offset = (boxes[:, :2] + boxes[:, 2:] / 2)[:, :, None, None] * side - cells
+    none = LossWeights(focal=0)
+    right, _ = tracking_loss(score, size, offset, boxes, none, "inside")
+    assert float(right) == pytest.approx(0, abs=1e-5)
+    size[0, 0, 2, 2] = 0.9  # in the box, not its centre cell
+    assert float(tracking_loss(score, size, offset, boxes, none, "inside")[0]) > 0.01
+    assert float(tracking_loss(score, size, offset, boxes, none, "target")[0]) == pytest.approx(0, abs=1e-5)
+    inside = cells_inside(boxes, side).view(side, side)
+    assert inside.nonzero().tolist() == [[r, c] for r in (2, 3) for c in (2, 3, 4)]

@@ -120,7 +120,7 @@ def test_sampler_goes_to_another_process() -> None:
 
 def test_collated_shapes() -> None:
     batch = collate([sampler(SequenceSource("white", [white_square()]))[i] for i in range(4)])
-    assert batch["templates"].shape == (4, 3, 32, 32, 3)
+    assert batch["templates"].shape == (4, 2, 32, 32, 3)
     assert batch["searches"].shape == (4, 2, 64, 64, 3)
     assert batch["boxes"].shape == (4, 2, 4)
     assert batch["text"].shape == (4, 2, 16)

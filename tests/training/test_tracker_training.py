@@ -23,7 +23,7 @@ from tnllt.reasoningtrack.network import Network  # noqa: E402
 from tnllt.training.tracker.recipe import recipe  # noqa: E402
 from tnllt.training.tracker.sources import SynthSource  # noqa: E402
 from tnllt.training.tracker.start import start_from  # noqa: E402
-from tnllt.training.tracker.step import TrainStep, parameter_groups, rate_factor  # noqa: E402
+from tnllt.training.tracker.step import TrainStep, make_optimizers, parameter_groups, rate_factor  # noqa: E402
 from tnllt.training.tracker.trainer import RunOptions, newest_state, train  # noqa: E402
 
 NETWORK = {
@@ -223,3 +223,16 @@ def test_folder_of_other_data_is_refused(undisturbed: tuple[Path, dict[str, torc
     source = SynthSource(None, name="synth:grey=1")
     with pytest.raises(UsageError, match="data"):
         train(recipe("tiny", **SMALL), [(source, 1.0)], RunOptions(out=undisturbed[0], cpu=True))
+
+
+def test_muon_takes_the_matrices_and_leaves_the_tables() -> None:
+    step = TrainStep(Network(Config.make("tiny")), recipe("tiny"))
+    muon, adam = make_optimizers(step, recipe("tiny", muon=0.02))
+    names = {id(p): name for name, p in step.named_parameters()}
+    taken = {names[id(p)] for group in muon.param_groups for p in group["params"]}
+    left = {names[id(p)] for group in adam.param_groups for p in group["params"]}
+    assert taken & left == set()
+    assert taken | left == {name for name, p in step.named_parameters() if p.requires_grad}
+    assert all(".weight" in name and "embed" not in name and "norm" not in name for name in taken)
+    assert any("attn.q_proj" in name for name in taken)
+    assert [type(o).__name__ for o in make_optimizers(step, recipe("256"))] == ["AdamW"]

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from tnllt.boxes import clip_to_image
 from tnllt.errors import DataError
+from tnllt.reasoningtrack.config import Config
 from tnllt.sequence import Image
+
+#: RGB; rare in pictures, so that a linear layer can tell it.
+TINT = (160, 0, 255)
 
 #: Pixels of a box that always stay inside the image, and its least width and height.
 MARGIN = 10
@@ -49,6 +53,31 @@ def crop_square(image: Image, box: Sequence[float], factor: float, size: int) ->
             y0, x0 = max(0, -top), max(0, -left)
             square[y0 : y0 + inside.shape[0], x0 : x0 + inside.shape[1]] = inside
     return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8), side
+
+
+def template_crop(image: Image, box: Sequence[float], config: Config) -> Image:
+    """The template of a box: its square of `template_factor`, tinted around the box where the config says so."""
+    crop, side = crop_square(image, box, config.template_factor, config.template_size)
+    x, y, w, h = (float(v) for v in box)
+    left, top = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
+    return tint_around(crop, ((x - left) / side, (y - top) / side, w / side, h / side), config.template_tint)
+
+
+def tint_around(crop: Image, box: Sequence[float], amount: float) -> Image:
+    """A crop (z, z, 3) with `amount` of the light outside the box replaced by `TINT`.
+
+    Args:
+        box: x, y, w, h as parts of the crop; a pixel that it covers in part is tinted in part.
+    """
+    if amount == 0:
+        return crop
+    pixels = np.arange(len(crop))
+    across, down = (
+        np.clip(np.minimum(pixels + 1, (start + length) * len(crop)) - np.maximum(pixels, start * len(crop)), 0, 1)
+        for start, length in ((box[0], box[2]), (box[1], box[3]))
+    )
+    share = (amount * (1 - np.outer(down, across))).astype(np.float32)[..., None]
+    return np.asarray(np.rint(crop + share * (np.array(TINT, np.float32) - crop)), np.uint8)
 
 
 def box_in_image(

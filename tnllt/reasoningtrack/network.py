@@ -100,6 +100,8 @@ class Attention(nn.Module):
         k = self.k_proj(x)
         v = F.linear(x, self.v_proj.weight, self.v_bias)
         q, k, v = (t.view(*t.shape[:2], self.heads, -1).transpose(1, 2) for t in (q, k, v))  # (B, heads, N, C/heads)
+        if q.dtype == torch.bfloat16 and q.device.type == "cpu" and torch.is_grad_enabled():
+            q, k, v = q.float(), k.float(), v.float()  # on CPUs the backward pass in bfloat16 takes three times as long
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 

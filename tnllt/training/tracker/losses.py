@@ -67,23 +67,29 @@ def center_to_corners(boxes: Tensor) -> Tensor:
     return torch.cat([boxes[:, :2] - half, boxes[:, :2] + half], 1)
 
 
-def boxes_at(index: Tensor, size: Tensor, offset: Tensor) -> Tensor:
-    """Boxes (B, 4) cx, cy, w, h read off the maps (B, 2, S, S) at flat cell indices (B,), as the network does."""
+def all_boxes(size: Tensor, offset: Tensor) -> Tensor:
+    """The box of every cell (B, S S, 4) cx, cy, w, h from the maps (B, 2, S, S), as the network reads it."""
     side = size.shape[-1]
-    where = index[:, None, None].expand(-1, 2, 1)
-    wh = size.flatten(2).gather(2, where)[..., 0]
-    shift = offset.flatten(2).gather(2, where)[..., 0]
-    cell = torch.stack([index % side, index // side], 1).to(size.dtype)
-    return torch.cat([(cell + shift) / side, wh], 1)
+    steps = torch.arange(side, device=size.device, dtype=size.dtype)
+    cell = torch.stack(torch.meshgrid(steps, steps, indexing="xy")).flatten(1)
+    return torch.cat([(cell + offset.flatten(2)) / side, size.flatten(2)], 1).transpose(1, 2)
+
+
+def cells_inside(boxes: Tensor, side: int) -> Tensor:
+    """Which cells (B, S S) have their middle in a box x, y, w, h (B, 4)."""
+    middle = (torch.arange(side, device=boxes.device, dtype=boxes.dtype) + 0.5) / side
+    across, down = ((middle > boxes[:, k, None]) & (middle < boxes[:, k, None] + boxes[:, k + 2, None]) for k in (0, 1))
+    return (down[:, :, None] & across[:, None, :]).flatten(1)
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Factors of the three losses."""
+    """Factors of the losses. `correspondence` (see the module of that name) is not part of the published recipe."""
 
     giou: float = 2.0
     l1: float = 5.0
     focal: float = 1.0
+    correspondence: float = 0.0
 
 
 def tracking_loss(
@@ -95,23 +101,27 @@ def tracking_loss(
         score, size, offset: the head's maps (B, 1 | 2 | 2, S, S).
         boxes: (B, 4) x, y, w, h as fractions of the search crop.
         regress_at: "peak" reads the regressed box where the score is highest (the published recipe); "target" where
-            it should be, which learns sizes before the score map is right.
+            it should be, which learns sizes before the score map is right; "inside" in every cell within the target,
+            so that a peak one cell off still gives the right box.
     """
     score, size, offset = score.float(), size.float(), offset.float()
     side = score.shape[-1]
     target = center_maps(boxes, side)
-    peak = score.flatten(1).argmax(1)
-    at = peak if regress_at == "peak" else target.flatten(1).argmax(1)
-    truth = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
-    predicted = center_to_corners(boxes_at(at, size, offset))
-    generalised, _ = giou(predicted, truth)
-    with torch.no_grad():
-        _, iou = giou(center_to_corners(boxes_at(peak, size, offset)), truth)
+    peak = score.flatten(1).argmax(1, keepdim=True)
+    centre = target.flatten(1).argmax(1, keepdim=True)
+    at = torch.zeros_like(score.flatten(1)).scatter(1, peak if regress_at == "peak" else centre, 1.0)
+    if regress_at == "inside":
+        at = torch.maximum(at, cells_inside(boxes, side).to(at.dtype))
+    share = at / at.sum(1, keepdim=True)
+    truth = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)[:, None].expand(-1, side * side, -1)
+    predicted = center_to_corners(all_boxes(size, offset).flatten(0, 1))
+    generalised, iou = (v.view(share.shape) for v in giou(predicted, truth.flatten(0, 1)))
+    distance = (predicted - truth.flatten(0, 1)).abs().mean(1).view(share.shape)
     parts = {
-        "giou": (1 - generalised).mean(),
-        "l1": (predicted - truth).abs().mean(),
+        "giou": ((1 - generalised) * share).sum(1).mean(),
+        "l1": (distance * share).sum(1).mean(),
         "focal": focal_loss(score, target),
     }
     total = weights.giou * parts["giou"] + weights.l1 * parts["l1"] + weights.focal * parts["focal"]
     report = {name: value.detach() for name, value in parts.items()}
-    return total, {**report, "iou": iou.mean(), "loss": total.detach()}
+    return total, {**report, "iou": iou.detach().gather(1, peak).mean(), "loss": total.detach()}

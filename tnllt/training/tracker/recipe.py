@@ -20,7 +20,11 @@ class Recipe:
         templates, searches, max_gap: frames per sample, all within `max_gap` frames, in temporal order.
         center_jitter, scale_jitter: how far a search crop is off: the centre by (U(0,1) - 0.5) sqrt(w h) x centre
             jitter, the size by exp(N(0,1) x scale jitter).
+        template_jitter: as center and scale jitter at once, of the boxes of all templates but the first: in tracking
+            these are the tracker's own.
         learning_rate, backbone_factor, weight_decay, clip: AdamW; gradient norm is cut at `clip`.
+        muon: where above 0, the weight matrices learn by Muon at this rate (of matrices whose update has norm 1) and
+            AdamW keeps the rest: a third fewer steps for small networks from scratch.
         schedule: "step" (x 0.1 at epoch `drop_epoch`) or "cosine" to 1 % of the rate; after `warmup` steps.
         regress_at: see `losses.tracking_loss`.
         ema: decay of the averaged weights, 0 for none.
@@ -40,7 +44,9 @@ class Recipe:
     max_gap: int = 200
     center_jitter: float = 3.5
     scale_jitter: float = 0.5
+    template_jitter: float = 0.0
     learning_rate: float = 1e-4
+    muon: float = 0.0
     backbone_factor: float = 0.1
     weight_decay: float = 1e-4
     clip: float = 0.1
@@ -62,8 +68,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.schedule not in ("step", "cosine"):
             raise UsageError(f"schedule is `step` or `cosine`, not {self.schedule!r}")
-        if self.regress_at not in ("peak", "target"):
-            raise UsageError(f"regress_at is `peak` or `target`, not {self.regress_at!r}")
+        if self.regress_at not in ("peak", "target", "inside"):
+            raise UsageError(f"regress_at is `peak`, `target` or `inside`, not {self.regress_at!r}")
         for name in ("epochs", "samples_per_epoch", "batch", "templates", "searches"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -90,22 +96,26 @@ RECIPES: dict[str, Recipe] = {
         epochs=15,
         samples_per_epoch=10_240,
         batch=32,
+        templates=2,
         max_gap=60,
-        center_jitter=2.5,
-        scale_jitter=0.25,
-        learning_rate=1e-3,
+        center_jitter=1.8,
+        scale_jitter=0.2,
+        template_jitter=0.05,
+        learning_rate=2e-3,
+        muon=0.02,
         backbone_factor=1.0,
         weight_decay=0.05,
         clip=1.0,
         schedule="cosine",
         warmup=200,
         drop_path=0.0,
-        regress_at="target",
+        loss=LossWeights(correspondence=1.0),
+        regress_at="inside",
         ema=0.999,
         gray=0.15,
         color_shift=0.15,
         drop_text=0.1,
-        stretch=0.4,
+        stretch=0.3,
     ),
 }
 

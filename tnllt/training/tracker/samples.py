@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tnllt.errors import DataError
 from tnllt.reasoningtrack.config import Config
+from tnllt.reasoningtrack.geometry import tint_around
 from tnllt.training.tracker.recipe import Recipe
 from tnllt.training.tracker.sources import Clip, Source, limit_opencv_threads, square_region
 
@@ -31,11 +32,13 @@ class Sample(NamedTuple):
 
     Attributes:
         templates: uint8 (T, z, z, 3). searches: uint8 (S, x, x, 3).
+        marks: float32 (T, 4): x, y, w, h of the target as fractions of the template crop.
         boxes: float32 (S, 4): x, y, w, h of the target as fractions of the search crop.
         text: int64 (S, 16) word pieces of the sentence that is true at each search frame.
     """
 
     templates: NDArray[np.uint8]
+    marks: NDArray[np.float32]
     searches: NDArray[np.uint8]
     boxes: NDArray[np.float32]
     text: NDArray[np.int64]
@@ -81,10 +84,14 @@ class Sampler:
         def cut(frame: int, left: int, top: int, side: int, size: int) -> NDArray[np.uint8]:
             return clip.crop(int(frame), (left / wide, top * wide, side / wide, side * wide), size)
 
-        templates = [
-            cut(i, *square_region(box, config.template_factor), config.template_size)
-            for i, box in zip(first, stretched[: self.recipe.templates], strict=True)
-        ]
+        templates, marks = [], []
+        for k, (i, box) in enumerate(zip(first, stretched[: self.recipe.templates], strict=True)):
+            held = jitter(box, self.recipe.template_jitter, self.recipe.template_jitter, rng) if k else box
+            left, top, side = square_region(held, config.template_factor)
+            if side < 4:
+                return None
+            templates.append(cut(i, left, top, side, config.template_size))
+            marks.append([(held[0] - left) / side, (held[1] - top) / side, held[2] / side, held[3] / side])
         searches, boxes = [], []
         for i, box in zip(later, stretched[self.recipe.templates :], strict=True):
             around = jitter(box, self.recipe.center_jitter, self.recipe.scale_jitter, rng)
@@ -95,10 +102,12 @@ class Sampler:
             boxes.append([(x - left) / side, (y - top) / side, w / side, h / side])
             searches.append(cut(i, left, top, side, config.search_size))
         sentences = [clip.text(int(i)) or "" for i in later]
-        return self._augmented(np.stack(templates), np.stack(searches), np.array(boxes, np.float32), sentences, rng)
+        marked = np.array(marks, np.float32), np.stack(templates)
+        return self._augmented(*marked, np.stack(searches), np.array(boxes, np.float32), sentences, rng)
 
     def _augmented(
         self,
+        marks: NDArray[np.float32],
         templates: NDArray[np.uint8],
         searches: NDArray[np.uint8],
         boxes: NDArray[np.float32],
@@ -110,16 +119,19 @@ class Sampler:
         sided = any(word in sentence for sentence in sentences for word in ("left", "right"))
         if rng.random() < recipe.flip and not sided:
             templates, searches = templates[:, :, ::-1], searches[:, :, ::-1]
-            boxes[:, 0] = 1 - boxes[:, 0] - boxes[:, 2]
+            for parts in (boxes, marks):
+                parts[:, 0] = 1 - parts[:, 0] - parts[:, 2]
         if rng.random() < recipe.gray:
             templates, searches = to_gray(templates), to_gray(searches)
         elif rng.random() < recipe.color_shift:
             templates = to_gray(templates) if rng.random() < 0.5 else turn_hue(templates, int(rng.integers(20, 160)))
         gain = rng.uniform(max(0, 1 - recipe.brightness), 1 + recipe.brightness, 2)
         templates, searches = brighten(templates, gain[0]), brighten(searches, gain[1])
+        tint = self.config.template_tint
+        templates = np.stack([tint_around(t, mark, tint) for t, mark in zip(templates, marks, strict=True)])
         silent = rng.random() < recipe.drop_text
         text = np.stack([self._encode("" if silent else sentence) for sentence in sentences])
-        return Sample(np.ascontiguousarray(templates), np.ascontiguousarray(searches), boxes, text)
+        return Sample(np.ascontiguousarray(templates), marks, np.ascontiguousarray(searches), boxes, text)
 
     def _encode(self, sentence: str) -> NDArray[np.int64]:
         if self._words is None:
@@ -193,7 +205,7 @@ class Batches:
 
 
 def collate(samples: Sequence[Sample]) -> Mapping[str, Any]:
-    """A batch's tensors: templates uint8 (B, T, z, z, 3), searches (B, S, x, x, 3), boxes (B, S, 4), text (B, S, L)."""
+    """A batch's tensors, as in `Sample` with B in front."""
     import torch
 
     return {name: torch.from_numpy(np.stack([getattr(s, name) for s in samples])) for name in Sample._fields}

@@ -153,7 +153,10 @@ def square_region(box: Box, factor: float) -> tuple[int, int, int]:
 
 
 def make_source(spec: str, root: Path | None = None, first: int = 0) -> Source:
-    """A source from its command-line name: `synth`, `synth:key=value,...` (see `synth_config`), a benchmark, a folder.
+    """A source from its command-line name.
+
+    `synth`, `synth:key=value,...` (see `synth_config`), `photos:FOLDER` (see `photos.PhotoSource`), a benchmark's name,
+    a dataset's folder (all its sequences; of a benchmark given by name, those of its training split).
 
     Raises:
         UsageError: an option that the generator does not have.
@@ -161,9 +164,13 @@ def make_source(spec: str, root: Path | None = None, first: int = 0) -> Source:
     """
     if spec == "synth" or spec.startswith("synth:"):
         return SynthSource(synth_config(spec[6:]), first=first, name=spec)
+    if spec.startswith("photos:"):
+        from tnllt.training.tracker.photos import PhotoSource
+
+        return PhotoSource(Path(spec.removeprefix("photos:")), spec)
     from tnllt.datasets import open_dataset
 
-    dataset = open_dataset(spec, root=root, split="train")
+    dataset = open_dataset(spec, root=root, split=None if Path(spec).is_dir() else "train")
     if len(dataset) and not dataset[0].has_frames:
         raise DataError(f"{spec} has annotations but no frames here: training needs its --root")
     return SequenceSource(spec, dataset)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tnllt.reasoningtrack.network import Network
+from tnllt.training.tracker.correspondence import Watch, correspondence_loss
 from tnllt.training.tracker.losses import tracking_loss
 from tnllt.training.tracker.recipe import Recipe
 
@@ -26,11 +27,15 @@ class TrainStep(nn.Module):
         self.network = network
         self._recipe = recipe
         network.backbone.recompute = checkpoint_gradients
+        self._watch = Watch(network.backbone) if recipe.loss.correspondence else None
+        self._sides = network.config.template_size // 16, network.config.side
         self.register_buffer("_mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("_std", torch.tensor(STD).view(3, 1, 1) * 255, persistent=False)
 
-    def forward(self, templates: Tensor, searches: Tensor, boxes: Tensor, text: Tensor) -> dict[str, Tensor]:
-        """Shapes as in `samples.collate`. Means over search frames: loss (with gradient), giou, l1, focal, iou."""
+    def forward(
+        self, templates: Tensor, marks: Tensor, searches: Tensor, boxes: Tensor, text: Tensor
+    ) -> dict[str, Tensor]:
+        """Shapes as in `samples.collate`. Means over search frames: loss (with gradient), its parts, iou."""
         encoded = self.network.encode_templates(self._normalised(templates))
         temporal = None
         totals: list[Tensor] = []
@@ -41,6 +46,10 @@ class TrainStep(nn.Module):
             total, report = tracking_loss(
                 out.score, out.size, out.offset, boxes[:, i], self._recipe.loss, self._recipe.regress_at
             )
+            if self._watch is not None and (watched := self._watch.take()):
+                guided = correspondence_loss(watched, marks, boxes[:, i], self._sides)
+                total = total + self._recipe.loss.correspondence * guided
+                report["correspondence"] = guided.detach()
             totals.append(total)
             reports.append(report)
         mean = {name: torch.stack([r[name] for r in reports]).mean() for name in reports[0] if name != "loss"}
@@ -50,6 +59,22 @@ class TrainStep(nn.Module):
         """uint8 (..., H, W, 3) -> float (..., 3, H, W)."""
         mean, std = self.get_buffer("_mean"), self.get_buffer("_std")
         return (images.movedim(-1, -3).float() - mean) / std
+
+
+def make_optimizers(step: TrainStep, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW over `parameter_groups`, preceded by Muon over the weight matrices where the recipe says so."""
+    groups = parameter_groups(step, recipe)
+    optimizers: list[torch.optim.Optimizer] = []
+    if recipe.muon > 0:
+        tables = {id(p) for name, p in step.named_parameters() if _is_table(name)}
+        matrices = []
+        for group in groups:
+            parameters: list[nn.Parameter] = group["params"]  # type: ignore[assignment]
+            matrices += [p for p in parameters if p.ndim == 2 and id(p) not in tables]
+            group["params"] = [p for p in parameters if p.ndim != 2 or id(p) in tables]
+        optimizers.append(torch.optim.Muon(matrices, lr=recipe.muon, weight_decay=0.01))
+    optimizers.append(torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay))
+    return optimizers
 
 
 def parameter_groups(step: TrainStep, recipe: Recipe) -> list[dict[str, object]]:
@@ -65,12 +90,17 @@ def parameter_groups(step: TrainStep, recipe: Recipe) -> list[dict[str, object]]
             {"params": rest, "lr": recipe.learning_rate},
             {"params": backbone, "lr": recipe.learning_rate * recipe.backbone_factor},
         ]
-    plain = [p for name, p in named if p.ndim < 2 or "embed" in name or "token" in name]
-    decayed = [p for name, p in named if not (p.ndim < 2 or "embed" in name or "token" in name)]
+    plain = [p for name, p in named if p.ndim < 2 or _is_table(name)]
+    decayed = [p for name, p in named if not (p.ndim < 2 or _is_table(name))]
     return [
         {"params": decayed, "lr": recipe.learning_rate},
         {"params": plain, "lr": recipe.learning_rate, "weight_decay": 0.0},
     ]
+
+
+def _is_table(name: str) -> bool:
+    """Positions, tokens, words: rows that are looked up or added, no matrix that something is multiplied with."""
+    return "embed" in name or "token" in name
 
 
 def rate_factor(step: int, steps_per_epoch: int, recipe: Recipe) -> float:

@@ -101,7 +101,7 @@ class _Run:
         from tnllt.reasoningtrack.config import Config
         from tnllt.reasoningtrack.network import Network
         from tnllt.training.tracker.start import start_from
-        from tnllt.training.tracker.step import TrainStep, parameter_groups
+        from tnllt.training.tracker.step import TrainStep, make_optimizers
 
         torch.manual_seed(self.recipe.seed)
         self.config = Config.make(self.recipe.config)
@@ -109,19 +109,20 @@ class _Run:
         if self.options.init is not None:
             self.say(start_from(network, self.options.init))
         step = TrainStep(network, self.recipe, self.options.checkpoint_gradients)
-        groups = parameter_groups(step, self.recipe)
-        optimizer = torch.optim.AdamW(groups, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
-        self.rates = [float(group["lr"]) for group in optimizer.param_groups]
+        optimizers = make_optimizers(step, self.recipe)
+        self.rates = [[float(group["lr"]) for group in optimizer.param_groups] for optimizer in optimizers]
+        if self.accelerator.distributed_type.name in ("FSDP", "DEEPSPEED") and (self.recipe.ema or self.recipe.muon):
+            raise UsageError(
+                "averaged weights and Muon need whole matrices: set ema=0 and muon=0 with FSDP or DeepSpeed"
+            )
         self.average: AveragedModel | None = None
         if self.recipe.ema > 0:
-            if self.accelerator.distributed_type.name in ("FSDP", "DEEPSPEED"):
-                raise UsageError("averaged weights need whole copies of the network: set ema=0 with FSDP or DeepSpeed")
             average = get_ema_multi_avg_fn(self.recipe.ema)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
             self.average.to(self.accelerator.device)
             self.accelerator.register_for_checkpointing(self.average)
         module = torch.compile(step) if self.options.compile else step
-        self.step, self.optimizer = self.accelerator.prepare(module, optimizer)
+        self.step, *self.optimizers = self.accelerator.prepare(module, *optimizers)
         self.sampler = Sampler(sources, self.config, self.recipe)
 
     def run(self) -> Path:
@@ -174,14 +175,16 @@ class _Run:
         # Seeded by the step, so that stochastic depth does not depend on where a run was interrupted.
         torch.manual_seed((self.recipe.seed * 1_000_003 + number) * 4099 + self.accelerator.process_index)
         self.step.train()
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * self._rate(number)
+        for optimizer, rates in zip(self.optimizers, self.rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * self._rate(number)
         with self.accelerator.autocast():
             report: dict[str, torch.Tensor] = self.step(**batch)
         self.accelerator.backward(report["loss"])
         report["norm"] = torch.as_tensor(self.accelerator.clip_grad_norm_(self.step.parameters(), self.recipe.clip))
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         if self.average is not None:
             self.average.update_parameters(self._network())
         return {name: value.detach() for name, value in report.items()}
