@@ -339,6 +339,9 @@ class Host(object):
         self.spec = message["spec"]
         if not os.path.isfile(self.spec["checkpoint"]):
             raise WorkerError("no weights at %s" % self.spec["checkpoint"])
+        # What upstream and its libraries put there goes with the scratch folder, even if this process is killed.
+        os.environ["TMPDIR"] = os.path.join(self.spec["scratch"], ".temporary")
+        os.mkdir(os.environ["TMPDIR"])
         prepare(self.spec)
         self.weights.install()
         self.build()

@@ -2,6 +2,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 
@@ -57,6 +58,7 @@ class BaseTracker:
             ctypes.string_at(0)
         if self.fault == "hang":
             print("going to sleep", flush=True)
+            tempfile.mkdtemp()
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
             time.sleep(1000)
         if self.fault == "endless":
