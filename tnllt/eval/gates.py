@@ -12,6 +12,7 @@ import numpy as np
 from tnllt.errors import DataError, GateError, UsageError
 from tnllt.eval.metrics import METRICS, Metric, get_metrics
 from tnllt.eval.scores import Scores
+from tnllt.eval.tables import SCORES, finite
 from tnllt.files import check_schema, parse_json, read_bytes
 from tnllt.results.atomic import write_atomic
 
@@ -58,11 +59,15 @@ def _number(value: float) -> float | None:
 
 
 def read_baseline(path: Path) -> dict[str, Any]:
-    """Raises UsageError where the file is not one."""
+    """What `write_baseline` kept, or the `scores.json` of an earlier run. Raises UsageError where it is neither."""
     try:
-        table = check_schema(parse_json(read_bytes(path), path), SCHEMA, path)
+        table = parse_json(read_bytes(path), path)
+        whole = isinstance(table, dict) and str(table.get("schema")).startswith("tnllt.scores/")
+        table = check_schema(table, SCORES if whole else SCHEMA, path)
     except DataError as error:
         raise UsageError(f"--baseline {error}; --save-baseline makes one") from error
+    if whole and isinstance(protocol := table.get("protocol"), dict):
+        table |= {"protocol": protocol.get("name"), "rules": protocol.get("rules")}
     if not _sound(table):
         raise UsageError(f"--baseline {path}: not a baseline ({SCHEMA}); --save-baseline makes one")
     return table
@@ -83,7 +88,8 @@ def check(scores: Scores, floors: dict[str, float], baseline: dict[str, Any] | N
     """Raises GateError that names every fall per tracker and metric; UsageError where a baseline is of other data."""
     faults = [fault for name, floor in floors.items() for fault in _under(scores, METRICS[name], floor)]
     if baseline is not None:
-        if baseline.get("rules") != scores.protocol.digest():
+        rules = json.loads(json.dumps(finite(scores.protocol.rules())))
+        if baseline.get("rules") not in (scores.protocol.digest(), rules):
             old = baseline.get("protocol")
             raise UsageError(f"the baseline was scored under protocol {old!r}, these under {scores.protocol.name!r}")
         if set(baseline.get("sequences", ())) != set(scores.sequences):

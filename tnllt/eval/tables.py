@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tnllt.eval.scores import Scores
 
+SCORES = "tnllt.scores/1"
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 BY = ("overall", "attribute", "sequence")
 
@@ -158,9 +159,9 @@ def summary(scores: Scores, metrics: list[Metric]) -> dict[str, Any]:
     overall = {m.name: scores.score(m) for m in metrics}
     from tnllt._version import __version__
 
-    table: dict[str, Any] = _finite(
+    table: dict[str, Any] = finite(
         {
-            "schema": "tnllt.scores/1",
+            "schema": SCORES,
             "tnllt": __version__,
             "dataset": scores.dataset,
             "protocol": {"name": scores.protocol.name, "rules": scores.protocol.rules()},
@@ -207,11 +208,11 @@ def _summary_intervals(scores: Scores, metrics: list[Metric]) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else (None if np.isnan(value) else str(value))
     return value
