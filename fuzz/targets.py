@@ -637,7 +637,9 @@ TARGETS: dict[str, Target] = {
     "baseline": Target(baseline, baseline_seeds),
     "record": Target(record, record_seeds, json=True),
     "trace": Target(trace, trace_seeds, json=True),
-    "score_baseline": Target(score_baseline, lambda: [_old_scores(), _scores().table("all", "json").encode()], json=True),
+    "score_baseline": Target(
+        score_baseline, lambda: [_old_scores(), _scores().table("all", "json").encode()], json=True
+    ),
     "answer_cache": Target(answer_cache, lambda: [b'{"raw": "x"}'], json=True),
     "row_cache": Target(row_cache, row_cache_seeds),
     "pairs": Target(pairs, pair_seeds, json=True),
