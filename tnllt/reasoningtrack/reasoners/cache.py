@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from tnllt.config import cache_folder
 from tnllt.errors import DataError
 from tnllt.files import parse_json, read_bytes
+from tnllt.reasoningtrack.reasoners.base import Reasoning
+from tnllt.reasoningtrack.reasoners.parsing import Compat, parse_answer
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,20 @@ class AnswerCache:
             return None
         raw = kept.get("raw") if isinstance(kept, dict) else None
         return raw if isinstance(raw, str) else None
+
+    def keep(self, key: str, raw: str, compat: Compat, detail: dict[str, Any], started: float) -> Reasoning:
+        """The reasoning that an answer holds; a whole and new answer is put into the cache.
+
+        Args:
+            detail: facts for the trace; `cached` says where the answer comes from, tags that it lacks are added.
+            started: when the question was asked, by `time.perf_counter`.
+        """
+        parsed = parse_answer(raw, compat)
+        if parsed.missing:
+            detail["missing"] = list(parsed.missing)
+        elif not detail["cached"]:
+            self.put(key, raw)
+        return Reasoning(parsed.think, parsed.update, parsed.answer, raw, time.perf_counter() - started, detail)
 
     def put(self, key: str, raw: str) -> None:
         if self.folder is None:

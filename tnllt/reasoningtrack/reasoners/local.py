@@ -12,7 +12,7 @@ from tnllt.errors import DataError, MissingExtraError, UsageError
 from tnllt.reasoningtrack.reasoners.base import ReasonerError, Reasoning
 from tnllt.reasoningtrack.reasoners.cache import AnswerCache
 from tnllt.reasoningtrack.reasoners.images import MAX_PIXELS, bounded
-from tnllt.reasoningtrack.reasoners.parsing import Compat, parse_answer
+from tnllt.reasoningtrack.reasoners.parsing import Compat
 from tnllt.reasoningtrack.reasoners.processor import load_processor
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
 from tnllt.reasoningtrack.reasoners.trace import image_hash, text_hash
@@ -89,12 +89,7 @@ class LocalReasoner:
                 raise ReasonerError("generate", f"{type(error).__name__}: {error}", detail) from error
             if not raw.strip():
                 raise ReasonerError("empty", "the model wrote nothing", detail)
-        parsed = parse_answer(raw, self.compat)
-        if parsed.missing:
-            detail["missing"] = list(parsed.missing)
-        elif not detail["cached"]:
-            self._cache.put(key, raw)
-        return Reasoning(parsed.think, parsed.update, parsed.answer, raw, time.perf_counter() - started, detail)
+        return self._cache.keep(key, raw, self.compat, detail, started)
 
     def info(self) -> Mapping[str, Any]:
         """What the run's record says of the reasoner."""

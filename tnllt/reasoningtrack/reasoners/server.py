@@ -16,7 +16,7 @@ from tnllt.errors import MissingExtraError, UsageError
 from tnllt.reasoningtrack.reasoners.base import ReasonerError, Reasoning
 from tnllt.reasoningtrack.reasoners.cache import AnswerCache
 from tnllt.reasoningtrack.reasoners.images import MAX_PIXELS, ImageFormat, data_url
-from tnllt.reasoningtrack.reasoners.parsing import Compat, parse_answer
+from tnllt.reasoningtrack.reasoners.parsing import Compat
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
 from tnllt.reasoningtrack.reasoners.reply import read_reply
 from tnllt.reasoningtrack.reasoners.resilience import CircuitBreaker, backoff
@@ -136,12 +136,7 @@ class ServerReasoner:
                 self._breaker.failed()
                 raise
             self._breaker.succeeded()
-        parsed = parse_answer(raw, self.compat)
-        if parsed.missing:
-            detail["missing"] = list(parsed.missing)
-        elif not detail["cached"]:
-            self._cache.put(key, raw)
-        return Reasoning(parsed.think, parsed.update, parsed.answer, raw, time.perf_counter() - started, detail)
+        return self._cache.keep(key, raw, self.compat, detail, started)
 
     def info(self) -> Mapping[str, Any]:
         """What the run's record says of the reasoner."""

@@ -30,10 +30,9 @@ from tnllt.training.vlm.rows import (
     lora_config,
     need_train_extra,
     prompt_of,
+    run_arguments,
     save_model,
     to_dataset,
-    use_bf16,
-    use_checkpointing,
     within,
 )
 
@@ -110,13 +109,8 @@ def make_trainer(
     network, processor = load_for_training(model)
     records = within(records, processor, model.max_pixels or MAX_PIXELS, options.max_prompt, answers=False)
     config = GRPOConfig(
-        output_dir=str(options.out / "checkpoints"),
-        num_train_epochs=options.epochs,
-        max_steps=options.steps,
-        learning_rate=options.learning_rate,
-        lr_scheduler_type=options.scheduler,
+        **run_arguments(options, model),
         weight_decay=options.weight_decay,
-        max_grad_norm=options.max_norm,
         beta=options.beta,
         num_generations=options.group,
         temperature=options.temperature,
@@ -124,13 +118,6 @@ def make_trainer(
         max_completion_length=options.max_tokens,
         loss_type="grpo",
         reward_weights=[weight for _, weight in _counted(options.weights)],
-        bf16=use_bf16(model),
-        gradient_checkpointing=use_checkpointing(model),
-        seed=options.seed,
-        logging_steps=options.log_every,
-        save_steps=options.save_every,
-        save_total_limit=2,
-        report_to=["tensorboard"] if importlib.util.find_spec("tensorboard") else [],
         remove_unused_columns=False,
         **_sizes(options, len(records)),
         **_rollouts(options.rollouts),

@@ -9,11 +9,15 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tnllt._version import __version__
 from tnllt.errors import DataError, MissingExtraError, UsageError
 from tnllt.training.vlm.records import PairRecord
+
+if TYPE_CHECKING:
+    from tnllt.training.vlm.grpo import GrpoOptions
+    from tnllt.training.vlm.sft import SftOptions
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +146,25 @@ def within(
             "%d of %d records left out: longer than %d tokens", len(records) - len(kept), len(records), max_length
         )
     return kept
+
+
+def run_arguments(options: SftOptions | GrpoOptions, model: ModelOptions) -> dict[str, Any]:
+    """Arguments that TRL's configurations share."""
+    return {
+        "output_dir": str(options.out / "checkpoints"),
+        "num_train_epochs": options.epochs,
+        "max_steps": options.steps,
+        "learning_rate": options.learning_rate,
+        "lr_scheduler_type": options.scheduler,
+        "max_grad_norm": options.max_norm,
+        "bf16": use_bf16(model),
+        "gradient_checkpointing": use_checkpointing(model),
+        "seed": options.seed,
+        "logging_steps": options.log_every,
+        "save_steps": options.save_every,
+        "save_total_limit": 2,
+        "report_to": ["tensorboard"] if importlib.util.find_spec("tensorboard") else [],
+    }
 
 
 def lora_config(rank: int) -> Any:

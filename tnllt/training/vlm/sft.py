@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,11 +16,10 @@ from tnllt.training.vlm.rows import (
     load_for_training,
     lora_config,
     need_train_extra,
+    run_arguments,
     save_model,
     sft_rows,
     to_dataset,
-    use_bf16,
-    use_checkpointing,
     within,
 )
 
@@ -75,25 +73,13 @@ def make_trainer(records: Sequence[PairRecord], model: ModelOptions, options: Sf
     network, processor = load_for_training(model)
     kept = within(records, processor, model.max_pixels or MAX_PIXELS, options.max_length, answers=True)
     config = SFTConfig(
-        output_dir=str(options.out / "checkpoints"),
-        num_train_epochs=options.epochs,
-        max_steps=options.steps,
-        learning_rate=options.learning_rate,
-        lr_scheduler_type=options.scheduler,
+        **run_arguments(options, model),
         warmup_steps=options.warmup_steps,
         per_device_train_batch_size=options.batch,
         gradient_accumulation_steps=options.accumulation,
-        max_grad_norm=options.max_norm,
         # Cutting would cut the answer off and train on nothing, without a word; too long records are left out above.
         max_length=None,
         completion_only_loss=True,
-        bf16=use_bf16(model),
-        gradient_checkpointing=use_checkpointing(model),
-        seed=options.seed,
-        logging_steps=options.log_every,
-        save_steps=options.save_every,
-        save_total_limit=2,
-        report_to=["tensorboard"] if importlib.util.find_spec("tensorboard") else [],
     )
     trainer = SFTTrainer(
         model=network,
