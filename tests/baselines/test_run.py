@@ -17,6 +17,7 @@ from tnllt.cli.run import cli
 from tnllt.errors import UsageError
 from tnllt.tracking.baselines import BaselineError, get_baseline
 from tnllt.tracking.baselines.bridge import worker_environment
+from tnllt.tracking.registry import find_tracker
 
 SENTENCE = "a red kite"
 
@@ -167,6 +168,18 @@ def test_doctor_starts_it_where_asked(record: Path, mini: Path, tmp_path: Path) 
     broken = [*options, "--set", 'cfg=TEST.FAULT="constructor"']
     done = CliRunner().invoke(cli, ["doctor", "--baseline", str(record), *broken])
     assert isinstance(done.exception, BaselineError) and "the constructor broke" in str(done.exception)
+
+
+def test_paths_hold_in_another_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker on another machine, or a later `retry`, is elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    (tmp_path / "python").symlink_to(sys.executable)
+    spec = find_tracker("ostrack", {"python": "./python", "yaml": "own.yaml", "repo": "clone"})
+    here = {"python": f"{tmp_path}/python", "yaml": f"{tmp_path}/own.yaml", "repo": f"{tmp_path.resolve()}/clone"}
+    assert spec.options == here
+    assert find_tracker("ostrack", {"python": "python3.8", "yaml": "base"}).options["python"] == "python3.8"
+    assert find_tracker("ostrack", {"python": "~/env/python"}).options["python"] == "/home/me/env/python"
 
 
 def test_results_only_says_why(clips: Path, tmp_path: Path) -> None:

@@ -116,6 +116,8 @@ def _checked(spec: TrackerSpec, options: Mapping[str, Any], asked: str) -> Track
     cls = spec.tracker_class
     checked = check_options(cls, options)
     values = {k: str(v.resolve()) if isinstance(v, Path) else plain(v) for k, v in checked.items()}
+    anchored = getattr(cls, "anchored", None)  # a class that knows of further paths among its options
+    values = anchored(values) if callable(anchored) else values
     name = spec.name or _own_name(cls, asked)
     if name in RESERVED:
         raise UsageError(f"{name!r} is a subcommand of tnllt-run; give the tracker another name with --name")

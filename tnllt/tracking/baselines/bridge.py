@@ -93,6 +93,16 @@ class BaselineTracker(Tracker):
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._start()
 
+    @classmethod
+    def anchored(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options with those relative paths made absolute that are also names of something: `python`, `yaml`.
+
+        Links are kept: an environment's interpreter is one.
+        """
+        paths = {"python": "/" in (options.get("python") or ""), "yaml": is_own_yaml(options.get("yaml"))}
+        made = {key: str(Path(options[key]).expanduser().absolute()) for key, is_path in paths.items() if is_path}
+        return {**options, **made}
+
     def _start(self) -> None:
         name = self.record.name
         self.close()
@@ -245,9 +255,14 @@ def clone_command(record: BaselineRecord, into: str | Path | None = None) -> str
     return f"git clone {shlex.quote(record.repository)} {quoted}{checkout}"
 
 
+def is_own_yaml(yaml: str | None) -> bool:
+    """Whether `yaml` is a user's file; else it is the name of one of upstream's."""
+    return yaml is not None and yaml.endswith((".yaml", ".yml"))
+
+
 def find_configuration(record: BaselineRecord, repo: Path, yaml: str | None) -> Path:
     """The YAML file: upstream's by name, or the user's own by path. UsageError, naming those that are there."""
-    if yaml is not None and yaml.endswith((".yaml", ".yml")):
+    if yaml is not None and is_own_yaml(yaml):
         path = Path(yaml).expanduser().resolve()
     else:
         path = repo / "experiments" / (record.call.experiments or record.call.name) / f"{yaml or record.call.yaml}.yaml"
@@ -274,7 +289,6 @@ def worker_spec(
 ) -> dict[str, Any]:
     """What the worker must know to build the tracker, as JSON-able values."""
     call, text = record.call, record.text
-    own_yaml = yaml is not None and yaml.endswith((".yaml", ".yml"))
     configuration = find_configuration(record, repo, yaml)
 
     def filled(value: Any) -> Any:
@@ -289,7 +303,7 @@ def worker_spec(
         "parameter": call.parameter or call.name,
         "config_module": call.config_module or f"lib.config.{call.name}.config",
         "yaml": configuration.stem,
-        "yaml_file": str(configuration) if own_yaml else "",
+        "yaml_file": str(configuration) if is_own_yaml(yaml) else "",
         "constructor": list(call.constructor),
         "arguments": {key: filled(value) for key, value in call.arguments.items()},
         "dataset": dataset,
