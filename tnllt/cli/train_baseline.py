@@ -73,9 +73,7 @@ def baseline(
 
 
 def _job(record: Any, output: Path, settings: tuple[str, ...], device: str, options: dict[str, Any]) -> Any:
-    import sys
-
-    from tnllt.tracking.baselines.bridge import existing_repo, parse_cfg
+    from tnllt.tracking.baselines.bridge import existing_repo, interpreter, parse_cfg
     from tnllt.tracking.baselines.launch import TrainingJob
     from tnllt.tracking.options import parse_settings
 
@@ -91,7 +89,7 @@ def _job(record: Any, output: Path, settings: tuple[str, ...], device: str, opti
     own = record.options_with(**{key: given.get(key) for key in ("repo", "python", "yaml", "cfg")})
     return TrainingJob(
         repo=existing_repo(record, own["repo"]),
-        python=own["python"] or sys.executable,
+        python=interpreter(own["python"]),
         output=output,
         device=device,
         yaml=own["yaml"],

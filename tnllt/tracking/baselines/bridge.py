@@ -76,7 +76,7 @@ class BaselineTracker(Tracker):
         )
         yaml, device = own["yaml"], own["device"] or "cuda"
         self.repo = existing_repo(self.record, own["repo"])
-        self.python = own["python"] or sys.executable
+        self.python = interpreter(own["python"])
         self.save_dir = Path(own["save_dir"] or self.repo / "output").expanduser().resolve()
         self.weights = find_weights(self.record, self.save_dir, own["weights"], yaml)
         self.device, self.start_timeout, self.frame_timeout = device, start_timeout, frame_timeout
@@ -99,9 +99,12 @@ class BaselineTracker(Tracker):
 
         Links are kept: an environment's interpreter is one.
         """
-        paths = {"python": "/" in (options.get("python") or ""), "yaml": is_own_yaml(options.get("yaml"))}
-        made = {key: str(Path(options[key]).expanduser().absolute()) for key, is_path in paths.items() if is_path}
-        return {**options, **made}
+        made = dict(options)
+        if made.get("python"):
+            made["python"] = interpreter(made["python"])
+        if is_own_yaml(made.get("yaml")):
+            made["yaml"] = str(Path(made["yaml"]).expanduser().absolute())
+        return made
 
     def _start(self) -> None:
         name = self.record.name
@@ -253,6 +256,11 @@ def clone_command(record: BaselineRecord, into: str | Path | None = None) -> str
     quoted = shlex.quote(str(place))
     checkout = f" && git -C {quoted} checkout {record.commit}" if record.commit else ""
     return f"git clone {shlex.quote(record.repository)} {quoted}{checkout}"
+
+
+def interpreter(given: str | None) -> str:
+    """The interpreter's path; a bare word is searched on PATH; by default this one."""
+    return str(Path(given).expanduser().absolute()) if given and "/" in given else given or sys.executable
 
 
 def is_own_yaml(yaml: str | None) -> bool:

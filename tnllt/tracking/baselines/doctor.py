@@ -6,7 +6,6 @@ import json
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from tnllt.tracking.baselines.bridge import (
     existing_repo,
     find_configuration,
     find_weights,
+    interpreter,
     modes_text,
     worker_environment,
 )
@@ -113,7 +113,7 @@ def _clone(record: BaselineRecord, clone: Path, yaml: str | None) -> Iterator[Fi
 
 
 def _interpreter(record: BaselineRecord, given: str | None, device: str) -> Iterator[Finding]:
-    known, python = record.environment, given or sys.executable
+    known, python = record.environment, interpreter(given)
     path = shutil.which(python)
     if path is None:
         yield Finding("interpreter", "missing", f"{python} is not there or cannot be run", environment_command(known))
