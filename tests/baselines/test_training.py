@@ -125,12 +125,15 @@ def test_other_datasets_of_upstreams_and_their_folders(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("fault", "code"), [("crash", 1), ("nan", 5), ("swallowed", 6)])
+@pytest.mark.parametrize(
+    ("fault", "end"),
+    [("crash", "exit code 1"), ("nan", "exit code 5"), ("swallowed", "exit code 6"), ("kill", "signal SIGKILL")],
+)
 def test_training_that_breaks_is_not_taken_for_done(
-    network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, fault: str, code: int
+    network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, fault: str, end: str
 ) -> None:
     broken = job(mini, tmp_path, config={"TRAIN.FAULT": fault})
-    with pytest.raises(IncompleteError, match=f"training ended with exit code {code}"):
+    with pytest.raises(IncompleteError, match=f"training ended with {end}"):
         train(network(), broken, sequences)
 
 
@@ -172,7 +175,7 @@ def test_a_launcher_that_is_killed_takes_the_training_along(
         time.sleep(0.2)
     launcher.stdout.close()
     assert not any(Path(f"/proc/{pid}").exists() for pid in trainers)
-    assert not [p.name for p in temporary.iterdir() if p.name.startswith("tnllt-")]
+    assert not [p.name for p in temporary.iterdir() if p.name.startswith(("tnllt-", "torchelastic"))]
 
 
 @pytest.mark.slow
@@ -209,4 +212,5 @@ def test_index_refuses_what_cannot_be_trained_on(sequences: list[Sequence], tmp_
 
 def test_a_yaml_that_is_not_there(network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no configuration at .*experiments/mini/nowhere\.yaml"):
-        train(network(), job(mini, tmp_path, yaml="nowhere"), sequences)
+        train(network(), job(mini, tmp_path / "out", yaml="nowhere"), sequences)
+    assert not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -150,7 +151,6 @@ def train(record: BaselineRecord, job: TrainingJob, sequences: Iterable[VideoSeq
         DataError: the sequences.
         IncompleteError: upstream's training ended without its last checkpoint; its own output says why.
     """
-    job.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"tnllt-train-{record.name}-", ignore_cleanup_errors=True) as scratch:
         index, file = Path(scratch) / "index.json", Path(scratch) / "job.json"
         table = job_table(record, job, index, Path(scratch))
@@ -159,13 +159,15 @@ def train(record: BaselineRecord, job: TrainingJob, sequences: Iterable[VideoSeq
         if counts[2]:
             print(f"{record.name}: left out as too short: {', '.join(counts[2])}", flush=True)
         file.write_text(json.dumps(table))
+        job.output.mkdir(parents=True, exist_ok=True)
         environment = worker_environment(record, job.device)
         try:
             code = subprocess.run(command(job, file), env=environment, check=False).returncode
         except OSError as error:
             raise UsageError(f"{record.name}: cannot start the interpreter {job.python}: {error.strerror}") from error
     if code:
-        raise IncompleteError(f"{record.name}: training ended with exit code {code}; upstream's own message is above")
+        how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
+        raise IncompleteError(f"{record.name}: training ended with {how}; upstream's own message is above")
     return job.output / "checkpoints" / "train" / str(table["script_name"]) / str(table["config_name"])
 
 
@@ -176,4 +178,4 @@ def command(job: TrainingJob, file: Path) -> Sequence[str]:
         return [job.python, "-u", *script]
     port = 29500 + os.getpid() % 2000
     run = ["-m", "torch.distributed.run", "--nproc_per_node", str(job.processes), "--master_port", str(port)]
-    return [job.python, "-u", *run, *script]
+    return [job.python, "-u", *run, "--log_dir", str(file.parent / "torchrun"), *script]

@@ -18,6 +18,8 @@ def run(settings):
     assert not settings.use_lmdb and not settings.use_wandb and os.environ["LOCAL_RANK"]
     if cfg.TRAIN.FAULT == "crash":
         raise RuntimeError("training broke")
+    if cfg.TRAIN.FAULT == "kill":
+        os.kill(os.getpid(), 9)
     if cfg.TRAIN.FAULT == "hang":
         print("hanging", os.getpid(), flush=True)
         time.sleep(1000)
