@@ -69,7 +69,7 @@ def cards_page() -> str:
         rows = [("size", fact["size"]), ("where", fact["source"]), ("licence", fact["licence"])]
         rows += [(label, value) for label, value in layout_rows(layout) if value]
         rows.append(("checked", fact["checked"]))
-        lines += [f"## {layout.title}", "", f"{fact['what']} Open it as `{name}`.", "", "| | |", "|---|---|"]
+        lines += [f"## {layout.title}", "", fact["what"], "", f"| open it as | `{name}` |", "|---|---|"]
         lines += [f"| {label} | {_cell(value)} |" for label, value in rows]
         lines.append("")
     lines += [
