@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 from tnllt.errors import UsageError
 from tnllt.reasoningtrack.config import Config
-from tnllt.reasoningtrack.geometry import TINT, crop_square, template_crop, tint_around
+from tnllt.reasoningtrack.geometry import TINT, crop_square, first_template, tint_around
 
 GREY = np.full((8, 8, 3), 100, np.uint8)
 
@@ -39,13 +39,13 @@ def test_published_templates_are_plain_crops(name: str) -> None:
     image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     config, box = Config.make(name), [30.2, 20.7, 25.0, 40.0]
     plain = crop_square(image, box, config.template_factor, config.template_size)[0]
-    assert np.array_equal(template_crop(image, box, config), plain)
+    assert np.array_equal(first_template(image, box, config), plain)
 
 
 def test_the_tinys_templates_show_the_box() -> None:
     image = np.full((200, 200, 3), 100, np.uint8)
     config = Config.make("tiny")
-    crop = template_crop(image, [90.0, 80.0, 20.0, 40.0], config)
+    crop = first_template(image, [90.0, 80.0, 20.0, 40.0], config)
     side = np.sqrt(20 * 40) * config.template_factor
     plain = (crop == 100).all(axis=2)
     width, height = plain.any(axis=0).sum(), plain.any(axis=1).sum()

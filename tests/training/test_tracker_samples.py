@@ -41,7 +41,7 @@ def white_square(frames: int = 30, present: np.ndarray | None = None, language: 
 
 
 def sampler(source: object, **changes: object) -> Sampler:
-    return Sampler([(source, 1.0)], CONFIG, recipe("tiny", gray=0, color_shift=0, brightness=0, **changes))  # type: ignore[list-item]
+    return Sampler([(source, 1.0)], CONFIG, recipe("tiny", gray=0, color_shift=0, brightness=0, light=0, **changes))  # type: ignore[list-item]
 
 
 def test_box_is_where_the_target_is() -> None:
@@ -168,3 +168,17 @@ def small_synth():  # type: ignore[no-untyped-def]
     from tnllt.datasets.synth import Sources, SynthConfig
 
     return SynthConfig(frames=30, width=160, height=120, sources=Sources.only_procedural(4))
+
+
+def test_light_changes_between_templates_and_search_frames() -> None:
+    draw = Sampler([(SequenceSource("white", [white_square()]), 1.0)], CONFIG, recipe("tiny", gray=0, light=1.0))  # type: ignore[list-item]
+    brightest = np.array([[draw[i].searches[k].max() for k in (0, 1)] for i in range(40)])
+    changed = brightest[:, 0] != brightest[:, 1]
+    assert 5 < changed.sum() < 35  # half of the samples, less those that are white all the same
+
+
+def test_only_the_first_template_shows_its_box() -> None:
+    sample = sampler(SequenceSource("white", [white_square()]))[0]
+    colourful = [int((np.ptp(t.astype(int), axis=2) > 20).sum()) for t in sample.templates]
+    assert colourful[0] > 200
+    assert colourful[1] == 0

@@ -18,9 +18,10 @@ class Config:
     Attributes:
         template_size, search_size: sides of the square crops, pixels; multiples of 16.
         template_factor, search_factor: crop side / sqrt(w * h) of the box.
-        template_tint: how much of a template crop's light around the box gives way to one fixed colour, 0 to 1, so
-            that the network sees what the box holds. 0, as published: it sees a square and must guess the target's
-            extent, which takes a network that has seen many real objects.
+        template_tint: how much of the first template's light around the box gives way to one fixed colour, 0 to 1, so
+            that the network sees what was given to it. 0, as published: it sees a square and must guess the target's
+            extent, which takes a network that has seen many real objects. Later templates, cut around the tracker's
+            own boxes, are never tinted: they may be wrong.
         depths: convolution blocks at stride 4, at stride 8, transformer blocks at stride 16.
         dims: their channels.
         heads: attention heads of the transformer blocks.

@@ -55,8 +55,8 @@ def crop_square(image: Image, box: Sequence[float], factor: float, size: int) ->
     return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8), side
 
 
-def template_crop(image: Image, box: Sequence[float], config: Config) -> Image:
-    """The template of a box: its square of `template_factor`, tinted around the box where the config says so."""
+def first_template(image: Image, box: Sequence[float], config: Config) -> Image:
+    """The template of the given box: its square of `template_factor`, tinted around it where the config says so."""
     crop, side = crop_square(image, box, config.template_factor, config.template_size)
     x, y, w, h = (float(v) for v in box)
     left, top = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)

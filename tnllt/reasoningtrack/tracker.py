@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.config import Config, ConfigLike
-from tnllt.reasoningtrack.geometry import box_in_image, crop_square, has_changed, template_crop
+from tnllt.reasoningtrack.geometry import box_in_image, crop_square, first_template, has_changed
 from tnllt.reasoningtrack.inference import Answer, Query
 from tnllt.reasoningtrack.memory import TemplateHistory, template_indices
 from tnllt.reasoningtrack.reasoners import Question, Reasoner, StaticReasoner, consult
@@ -182,7 +182,7 @@ class ReasoningTrack(Tracker):
         _check_image(image)
         first, own = _checked_box(box), (language or "").strip()
         history = TemplateHistory(self.config.template_size, self._history)
-        history.append(template_crop(image, first.tolist(), self.config))
+        history.append(first_template(image, first.tolist(), self.config))
         asks = bool(own) and not isinstance(self._reasoner, StaticReasoner)
         state = State(own, own, first, history, emit, (image.copy(), 0) if asks else None, first)
         self._read_description(state)
@@ -271,7 +271,8 @@ class ReasoningTrack(Tracker):
         """The network's answer becomes the last box; its template crop enters the memory."""
         state.box = box_in_image(answer.box.tolist(), state.box.tolist(), side, image.shape)
         state.temporal = answer.temporal
-        state.history.append(template_crop(image, state.box.tolist(), self.config))
+        factor, size = self.config.template_factor, self.config.template_size
+        state.history.append(crop_square(image, state.box.tolist(), factor, size)[0])
         if state.frame % self._interval == 0:
             box, reference = state.box.tolist(), state.reference.tolist()
             state.due = has_changed(box, reference, image.shape, self._area, self._move)

@@ -30,6 +30,8 @@ class Recipe:
         ema: decay of the averaged weights, 0 for none.
         gray, color_shift: chance that a whole sample is grey; that only its templates lose or change colour, so that
             colour must come from the sentence.
+        light: half of the samples have their templates, and each of their search frames, exp(N(0,1) x light) times
+            brighter: a light goes on, the sun comes out.
         stretch: all of a sample is made exp(N(0,1) x stretch) times wider and as much lower, so that thin and long
             targets are as frequent as square ones.
         drop_text: chance that a sample has no sentence, so that the network also works without one.
@@ -62,6 +64,7 @@ class Recipe:
     flip: float = 0.5
     color_shift: float = 0.0
     drop_text: float = 0.0
+    light: float = 0.0
     stretch: float = 0.0
     seed: int = 0
 
@@ -99,8 +102,8 @@ RECIPES: dict[str, Recipe] = {
         templates=2,
         max_gap=60,
         center_jitter=1.8,
-        scale_jitter=0.2,
-        template_jitter=0.05,
+        scale_jitter=0.35,
+        template_jitter=0.1,
         learning_rate=2e-3,
         muon=0.02,
         backbone_factor=1.0,
@@ -115,6 +118,7 @@ RECIPES: dict[str, Recipe] = {
         gray=0.15,
         color_shift=0.15,
         drop_text=0.1,
+        light=0.6,
         stretch=0.3,
     ),
 }

@@ -91,7 +91,8 @@ class Sampler:
             if side < 4:
                 return None
             templates.append(cut(i, left, top, side, config.template_size))
-            marks.append([(held[0] - left) / side, (held[1] - top) / side, held[2] / side, held[3] / side])
+            x, y, w, h = box
+            marks.append([(x - left) / side, (y - top) / side, w / side, h / side])
         searches, boxes = [], []
         for i, box in zip(later, stretched[self.recipe.templates :], strict=True):
             around = jitter(box, self.recipe.center_jitter, self.recipe.scale_jitter, rng)
@@ -127,8 +128,11 @@ class Sampler:
             templates = to_gray(templates) if rng.random() < 0.5 else turn_hue(templates, int(rng.integers(20, 160)))
         gain = rng.uniform(max(0, 1 - recipe.brightness), 1 + recipe.brightness, 2)
         templates, searches = brighten(templates, gain[0]), brighten(searches, gain[1])
-        tint = self.config.template_tint
-        templates = np.stack([tint_around(t, mark, tint) for t, mark in zip(templates, marks, strict=True)])
+        if rng.random() < 0.5 and recipe.light > 0:
+            gains = np.exp(rng.standard_normal(1 + len(searches)) * recipe.light)
+            templates = brighten(templates, gains[0])
+            searches = np.stack([brighten(search, gain) for search, gain in zip(searches, gains[1:], strict=True)])
+        templates[0] = tint_around(templates[0], marks[0].tolist(), self.config.template_tint)
         silent = rng.random() < recipe.drop_text
         text = np.stack([self._encode("" if silent else sentence) for sentence in sentences])
         return Sample(np.ascontiguousarray(templates), marks, np.ascontiguousarray(searches), boxes, text)
