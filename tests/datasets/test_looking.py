@@ -108,7 +108,7 @@ def test_toml_layout(tmp_path: Path):
     ],
 )
 def test_toml_faults_are_named(tmp_path: Path, line: str, message: str):
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises((UsageError, DataError)) as caught:
         open_dataset(write(tmp_path / "d.toml", line))
     assert message in str(caught.value) and "d.toml" in str(caught.value)
 

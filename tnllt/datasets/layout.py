@@ -109,7 +109,8 @@ def from_toml(path: Path, known: Mapping[str, Layout]) -> tuple[Layout, Path]:
 
     Keys are those of `Layout`, a single string standing for a list of one; `base = "lasot"` starts from a known
     benchmark, `root` is relative to the file, `absent = "{folder}/absent.txt"` with `present = 1` names the flags'
-    sense, `[splits]` gives files of names. Raises UsageError that names a key that means nothing.
+    sense, `[splits]` gives files of names. Raises UsageError that names a key that means nothing, DataError where the
+    file is no TOML.
     """
     table = read_toml(path)
     base_name = table.pop("base", None)
