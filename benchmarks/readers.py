@@ -100,7 +100,7 @@ def decoders() -> tuple[dict[str, Callable[[str], object]], str]:
 def section(quick: bool = False) -> Table:
     """The table of the benchmark page."""
     cv2.setNumThreads(1)
-    frames, pictures, rounds = (20, 5, 1) if quick else (500, 200, 5)
+    frames, pictures, rounds = (20, 5, 1) if quick else (500, 100, 3)
     table = Table(
         "Reading a dataset",
         f"A release of 200 sequences of {frames} frames, 640 x 360, made for the purpose. Processor time on one "

@@ -57,7 +57,7 @@ def section(quick: bool = False) -> Table:
         if found:
             page = folder / "plotly.html"
             works[f"{version('plotly')}, curves and boxes"] = (lambda: plotly_page(scores, page), page)
-        spent = race({label: work for label, (work, _) in works.items()}, 1 if quick else 3)
+        spent = race({label: work for label, (work, _) in works.items()}, 1 if quick else 2)
         table = Table(
             "Report and figures",
             f"{trackers} trackers on {sequences} sequences, scores at hand. Processor time, best of rounds that "
@@ -67,10 +67,12 @@ def section(quick: bool = False) -> Table:
         for label, (_, path) in works.items():
             table.rows.append([label, f"{spent[label].best:.1f}", f"{path.stat().st_size / 1e6:.1f}"])
         written: list[Path] = []
-        figures = race({"all": lambda: written.extend(plot(scores, folder / "plots", attributes=True))}, 1)["all"].best
+        figures = race({"all": lambda: written.extend(plot(scores, folder / "plots", "success", attributes=True))}, 1)[
+            "all"
+        ].best
         drawn = [p for p in written if p.suffix != ".csv"]
         size = sum(p.stat().st_size for p in written) / 1e6
-        label = f"figures, {len(drawn)} files: PNG, SVG and PDF of every curve and attribute"
+        label = f"{len(drawn)} figures: success overall and by attribute as PNG, SVG and PDF"
         table.rows.append([label, f"{figures:.1f}", f"{size:.1f}"])
     table.note = why
     return table

@@ -202,7 +202,7 @@ def section(quick: bool = False) -> Table:
         found, table.note = present("got10k.trackers")
         if found:
             works[f"{version('got10k')}, decoding by Pillow"] = got10k_loop(found[0].Tracker, folder, truth[0].tolist())
-        spent = race(works, 1 if quick else 5)
+        spent = race(works, 1 if quick else 3)
         base = spent["plain: decode, track"].best
         for way, s in spent.items():
             cells = [f"{1e3 * s.best / frames:.3f}", f"{1e3 * (s.best - base) / frames:+.3f}"]

@@ -233,7 +233,7 @@ def section(quick: bool = False) -> Table:
         folder = Path(name)
         trackers, sequences = (3, 4) if quick else (21, 50)
         make(folder, trackers, sequences)
-        best, missing = measure(folder, 1 if quick else 3)
+        best, missing = measure(folder, 1 if quick else 2)
     boxes = trackers * sequences * FRAMES / 1e6
     table = Table(
         "Scoring",

@@ -67,7 +67,7 @@ def crops(scenes: list[ScenePlan], factor: float, size: int, step: int) -> int:
 def section(quick: bool = False) -> Table:
     """The table of the benchmark page."""
     cv2.setNumThreads(1)
-    count, frames, step = (2, 24, 8) if quick else (12, 200, 8)
+    count, frames, step = (2, 24, 8) if quick else (6, 200, 8)
     config = SynthConfig(frames=frames, width=640, height=360, sources=Sources(24, "none", emoji="none"))
     pool = library(config.sources)
     preload = race({"pool": pool.preload}, 1)["pool"].best
