@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.datasets.headers import header_size
+from tnllt.datasets.headers import claims_memory, header_size
 from tnllt.errors import DataError, DataWarning
 from tnllt.sequence import Frames, Image, Sequence
 
@@ -53,8 +53,10 @@ def decode(data: NDArray[np.uint8]) -> Image | None:
     import cv2
 
     rgb = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.10 does not know it yet
+    if not len(data) or claims_memory(data.data):
+        return None
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR if rgb is None else rgb) if len(data) else None
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR if rgb is None else rgb)
     except cv2.error:  # larger than OpenCV's own limit, say
         image = None
     if image is None:

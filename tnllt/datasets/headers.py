@@ -14,6 +14,19 @@ def header_size(head: bytes) -> tuple[int, int] | None:
     return _png_size(head) or _jpeg_size(head)
 
 
+def claims_memory(data: memoryview, most: int = 64 << 20) -> bool:
+    """Whether a part of a PNG file claims to be longer than the file by far: OpenCV makes room before it reads."""
+    if data[: len(PNG)] != PNG:
+        return False
+    at = len(PNG)
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if length > max(most, len(data)):
+            return True
+        at += length + 12
+    return False
+
+
 def _png_size(head: bytes) -> tuple[int, int] | None:
     if not head.startswith(PNG) or len(head) < 24:
         return None

@@ -28,7 +28,7 @@ def read_reply(body: bytes, content_type: str, compat: Compat = "ours") -> tuple
     texts = [(index, *_text(choice)) for index, choice in enumerate(choices)]
     filled = [(index, text, finish) for index, text, finish in texts if text.strip()]
     if not filled:
-        raise ReasonerError("empty", f"the model wrote nothing (finish reason {texts[0][2]})")
+        raise ReasonerError("empty", f"the model wrote nothing (finish reason {_short(texts[0][2])})")
     index, text, finish = next((c for c in filled if not parse_answer(c[1], compat).missing), filled[0])
     return text, {"choices": len(choices), "choice": index, "finish": finish}
 
