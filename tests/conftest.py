@@ -8,8 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("tnllt", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tnllt")
 
 # Tests must not see a user's own settings, nor fill a user's cache.
 for name in ("TNLLT_ROOT", "TNLLT_ANNOS", "TNLLT_RESULTS", "TNLLT_DATASET", "TNLLT_CONFIG"):
