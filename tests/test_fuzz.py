@@ -35,7 +35,14 @@ targets = _load()
 TARGETS: dict[str, Any] = targets.TARGETS
 
 
+NEEDS = {"spans": "openpyxl"} | dict.fromkeys(
+    ("checkpoint", "settings", "vocabulary", "pairs", "trace", "reply", "answer_cache"), "torch"
+)
+
+
 def read(name: str, data: bytes) -> None:
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
     with tempfile.TemporaryDirectory() as folder:
         TARGETS[name].read(Path(folder, "in"), data)
 
@@ -62,10 +69,8 @@ def bent(data: bytes, chance: random.Random, is_json: bool) -> bytes:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_whatever_comes_is_read_or_refused(name: str) -> None:
-    if name == "spans":
-        pytest.importorskip("openpyxl")
-    if name in ("checkpoint", "settings", "vocabulary", "pairs"):
-        pytest.importorskip("torch")
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
     seeds = TARGETS[name].seeds()
     for seed in seeds:
         read(name, seed)
@@ -114,6 +119,7 @@ FOUND = [
     ("worker", struct.pack(">4sI", b"TNLT", 0xFFFFFFFF) + b"{}"),
     ("worker", struct.pack(">4sI", b"TNLT", len(NESTED)) + NESTED),
     ("reply", NESTED),
+    ("reply", json.dumps({"choices": [{"finish_reason": "x" * 3000}]}).encode()),
     ("reply", b"1 Jan 99999999999999999999 00:00:00"),
     ("checkpoint", b"\x1f\x8b cut off"),
     # The header of an lzma stream that wants 4 GB.
@@ -125,3 +131,11 @@ FOUND = [
 @pytest.mark.parametrize(("name", "data"), FOUND, ids=[f"{name}-{i}" for i, (name, _) in enumerate(FOUND)])
 def test_what_once_got_through(name: str, data: bytes) -> None:
     read(name, data)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent / "data" / "fuzz").iterdir()), ids=lambda path: path.stem
+)
+def test_what_the_fuzzer_found(path: Path) -> None:
+    """The fuzzer's own inputs, as it left them: the target's name, and a mark of the place in the code."""
+    read(path.stem.rpartition("-")[0], path.read_bytes())
