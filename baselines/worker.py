@@ -474,13 +474,13 @@ def versions():
 
 
 def serve(channel, host):
-    """Answer requests until the other side says close or hangs up."""
+    """Answer requests until the other side says close (True) or hangs up (False)."""
     channel.send({"protocol": PROTOCOL, "python": sys.version.split()[0]})
     operations = {"start": host.start, "initialize": host.initialize, "track": host.track, "finish": host.finish}
     while True:
         message = channel.receive()
         if message is None or message.get("op") == "close":
-            return
+            return message is not None
         try:
             answer = operations[message["op"]](message)
             answer["ok"] = True
@@ -526,9 +526,8 @@ def main():
         return os.getppid() != parent
 
     leave_when(orphaned, host.tidy)
-    serve(take_pipes(), host)
-    if orphaned():
-        leave(host.tidy)
+    if not serve(take_pipes(), host):
+        leave(host.tidy)  # a dying process's pipes close before it counts as dead, so `orphaned` may not say so yet
 
 
 if __name__ == "__main__":

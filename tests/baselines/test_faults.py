@@ -225,6 +225,18 @@ for _ in range(3):
     assert not list((tmp_path / "temporary").iterdir())
 
 
+def test_a_worker_that_is_hung_up_on_takes_its_folder_along(make: Make, picture: Any) -> None:
+    """A dying runner's pipes close before it counts as dead: hanging up must be enough."""
+    tracker = make()
+    tracker.initialize(picture, BOX, "")
+    assert tracker._worker is not None and tracker._scratch is not None
+    scratch, process_ = Path(tracker._scratch.name), tracker._worker._process
+    assert scratch.is_dir() and process_.stdin is not None
+    process_.stdin.close()
+    process_.wait(30)
+    assert not scratch.exists()
+
+
 def group(leader: int) -> list[int]:
     """Processes of a group that still run."""
     found = []
