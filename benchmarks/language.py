@@ -22,6 +22,7 @@ import click
 import numpy as np
 
 from tnllt import evaluate
+from tnllt.datasets.frames import ArrayFrames
 from tnllt.datasets.synth import ScenePlan, Sources, SynthConfig, plan
 from tnllt.eval.statistics import Table, difference_intervals, intervals
 from tnllt.reasoningtrack import ReasoningTrack
@@ -77,7 +78,9 @@ def measure(weights: Path | None, scenes: Ordered[ScenePlan]) -> dict[str, dict[
     silent = ReasoningTrack(weights=weights)
     found: dict[str, dict[str, Boxes]] = {kind: {} for kind in SENTENCES}
     for number, scene in enumerate(scenes):
-        sequence = scene_sequence(scene, f"scene-{number:03d}")
+        painted = scene_sequence(scene, f"scene-{number:03d}")
+        frames = ArrayFrames([painted.frames[i] for i in range(len(painted))])  # painted once, followed four times
+        sequence = Sequence(painted.name, painted.source, frames, painted.dataset)
         for kind in SENTENCES:
             tracker = asking if kind == "moment" else silent
             found[kind][sequence.name] = follow(tracker, oracle, sequence, sentence_of(kind, scene))
@@ -111,13 +114,7 @@ def main(weights: Path | None, sequences: int, frames: int, scene: str, procedur
     for i, kind in enumerate(scores.trackers):
         click.echo(f"  {kind:7s} success AUC {bounds.estimate[i]:.3f}  [{bounds.low[i]:.3f}, {bounds.high[i]:.3f}]")
     figures: dict[str, object] = {"success": dict(zip(scores.trackers, bounds.estimate.tolist(), strict=True))}
-    for a, b in (
-        ("moment", "static"),
-        ("moment", "wrong"),
-        ("static", "wrong"),
-        ("moment", "none"),
-        ("static", "none"),
-    ):
+    for a, b in PAIRS:
         first, second = (Table.of(table[scores.trackers.index(name)]) for name in (a, b))
         gap = difference_intervals(first, second)
         low, mean, high = float(gap.low[0]), float(gap.estimate[0]), float(gap.high[0])
