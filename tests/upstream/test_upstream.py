@@ -115,9 +115,10 @@ def upstream(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Upstream
     for name in ("Crossing", "Football1"):
         source, clip = shared / "data" / "otb" / name, clips / name
         (clip / "img").mkdir(parents=True)
-        for picture in sorted((source / "img").glob("*.jpg"))[:FRAMES]:
-            (clip / "img" / picture.name).symlink_to(picture)
         rows = (source / "groundtruth_rect.txt").read_text().splitlines()[:FRAMES]
+        # Football1 has more pictures than annotated frames.
+        for picture in sorted((source / "img").glob("*.jpg"))[: len(rows)]:
+            (clip / "img" / picture.name).symlink_to(picture)
         (clip / "groundtruth.txt").write_text("\n".join(rows) + "\n")
         (clip / "language.txt").write_text(SENTENCE + "\n")
     files = tmp_path_factory.mktemp("files")
