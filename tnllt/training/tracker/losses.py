@@ -82,6 +82,11 @@ def cells_inside(boxes: Tensor, side: int) -> Tensor:
     return (down[:, :, None] & across[:, None, :]).flatten(1)
 
 
+def in_view(boxes: Tensor) -> Tensor:
+    """Which boxes x, y, w, h (B, 4) have a part within the crop, whose side is 1."""
+    return ((boxes[:, :2] < 1) & (boxes[:, :2] + boxes[:, 2:] > 0)).all(1)
+
+
 @dataclass(frozen=True)
 class LossWeights:
     """Factors of the losses. `correspondence` (see the module of that name) is not part of the published recipe."""
@@ -97,6 +102,8 @@ def tracking_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Total loss of one search frame, and its parts (detached) with the mean IoU of the box at the score's peak.
 
+    Where a target is wholly outside its crop (`Recipe.away`), the score should be low everywhere, and there is no box.
+
     Args:
         score, size, offset: the head's maps (B, 1 | 2 | 2, S, S).
         boxes: (B, 4) x, y, w, h as fractions of the search crop.
@@ -106,7 +113,8 @@ def tracking_loss(
     """
     score, size, offset = score.float(), size.float(), offset.float()
     side = score.shape[-1]
-    target = center_maps(boxes, side)
+    here = in_view(boxes).to(score.dtype)
+    target = center_maps(boxes, side) * here[:, None, None, None]
     peak = score.flatten(1).argmax(1, keepdim=True)
     centre = target.flatten(1).argmax(1, keepdim=True)
     at = torch.zeros_like(score.flatten(1)).scatter(1, peak if regress_at == "peak" else centre, 1.0)
@@ -117,11 +125,13 @@ def tracking_loss(
     predicted = center_to_corners(all_boxes(size, offset).flatten(0, 1))
     generalised, iou = (v.view(share.shape) for v in giou(predicted, truth.flatten(0, 1)))
     distance = (predicted - truth.flatten(0, 1)).abs().mean(1).view(share.shape)
+    share, of = share * here[:, None], here.sum().clamp(min=1)
     parts = {
-        "giou": ((1 - generalised) * share).sum(1).mean(),
-        "l1": (distance * share).sum(1).mean(),
+        "giou": ((1 - generalised) * share).sum() / of,
+        "l1": (distance * share).sum() / of,
         "focal": focal_loss(score, target),
     }
     total = weights.giou * parts["giou"] + weights.l1 * parts["l1"] + weights.focal * parts["focal"]
     report = {name: value.detach() for name, value in parts.items()}
-    return total, {**report, "iou": iou.detach().gather(1, peak).mean(), "loss": total.detach()}
+    overlap = (iou.detach().gather(1, peak)[:, 0] * here).sum() / of
+    return total, {**report, "iou": overlap, "loss": total.detach()}

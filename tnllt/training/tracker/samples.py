@@ -25,6 +25,8 @@ from tnllt.training.tracker.sources import Clip, Source, limit_opencv_threads, s
 
 #: Draws from a source before a sample is given up: a source without one usable clip is an error, not an endless loop.
 ATTEMPTS = 50
+#: Draws of a place beside the target before one is taken that lies mostly outside the picture.
+PLACES = 4
 
 
 class Sample(NamedTuple):
@@ -99,9 +101,15 @@ class Sampler:
             left, top, side = square_region(around, config.search_factor)
             if side < 4:
                 return None
+            elsewhere = self.recipe.away > 0 and rng.random() < self.recipe.away
+            for _ in range(PLACES):
+                at = beside(box, side, rng) if elsewhere else (left, top)
+                search = cut(i, *at, side, config.search_size)
+                if not elsewhere or search.any(axis=2).mean() > 0.5:
+                    break
             x, y, w, h = box
-            boxes.append([(x - left) / side, (y - top) / side, w / side, h / side])
-            searches.append(cut(i, left, top, side, config.search_size))
+            boxes.append([(x - at[0]) / side, (y - at[1]) / side, w / side, h / side])
+            searches.append(search)
         sentences = [clip.text(int(i)) or "" for i in later]
         marked = np.array(marks, np.float32), np.stack(templates)
         return self._augmented(*marked, np.stack(searches), np.array(boxes, np.float32), sentences, rng)
@@ -168,6 +176,16 @@ def jitter(box: NDArray[np.float64], center: float, scale: float, rng: np.random
     size = box[2:] * np.exp(rng.standard_normal(2) * scale)
     shift = (rng.random(2) - 0.5) * np.sqrt(size.prod()) * center
     return np.concatenate([box[:2] + box[2:] / 2 + shift - size / 2, size])
+
+
+def beside(box: NDArray[np.float64], side: int, rng: np.random.Generator) -> tuple[int, int]:
+    """left, top of a square of this side that leaves all of the box out, up to one and a half sides away."""
+    middle, half = box[:2] + box[2:] / 2, (side + box[2:]) / 2
+    shift = rng.uniform(-1.5, 1.5, 2) * side
+    axis = int(rng.integers(2))
+    shift[axis] = rng.choice([-1, 1]) * (half[axis] + 1 + rng.random() * side)
+    left, top = middle + shift - side / 2
+    return round(left), round(top)
 
 
 def to_gray(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
