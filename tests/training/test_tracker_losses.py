@@ -16,6 +16,7 @@ from tnllt.training.tracker.losses import (  # noqa: E402
     focal_loss,
     gaussian_radius,
     giou,
+    in_view,
     tracking_loss,
 )
 
@@ -102,3 +103,21 @@ def test_every_cell_in_the_box_regresses_it() -> None:
     assert float(tracking_loss(score, size, offset, boxes, none, "target")[0]) == pytest.approx(0, abs=1e-5)
     inside = cells_inside(boxes, side).view(side, side)
     assert inside.nonzero().tolist() == [[r, c] for r in (2, 3) for c in (2, 3, 4)]
+
+
+def test_without_the_target_only_the_score_counts() -> None:
+    torch.manual_seed(0)
+    maps = [torch.rand(2, n, 8, 8).clamp(0.05, 0.95).requires_grad_() for n in (1, 2, 2)]
+    boxes = torch.tensor([[0.2, 0.3, 0.4, 0.2], [1.2, 0.1, 0.3, 0.5]])
+    assert in_view(boxes).tolist() == [True, False]
+    for where in ("peak", "target", "inside"):
+        loss, report = tracking_loss(*maps, boxes, LossWeights(), where)
+        _, seen = tracking_loss(*(m[:1] for m in maps), boxes[:1], LossWeights(), where)
+        for name in ("giou", "l1", "iou"):
+            assert float(report[name]) == pytest.approx(float(seen[name]), abs=1e-5)
+        assert float(report["focal"]) > float(seen["focal"])
+        score, size, offset = torch.autograd.grad(loss, maps)
+        assert not size[1].any() and not offset[1].any()
+        assert (score[1] > 0).all(), "every cell's score should fall"
+    quiet, _ = tracking_loss(torch.full((1, 1, 8, 8), 1e-4), *(m[1:] for m in maps[1:]), boxes[1:], LossWeights())
+    assert float(quiet.detach()) == pytest.approx(0, abs=1e-5)

@@ -13,7 +13,7 @@ from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.config import Config
 from tnllt.sequence import Annotation, Image, Sequence
 from tnllt.training.tracker.recipe import RECIPES, Recipe, recipe
-from tnllt.training.tracker.samples import Batches, Sampler, collate, jitter, pick_frames
+from tnllt.training.tracker.samples import Batches, Sampler, beside, collate, jitter, pick_frames
 from tnllt.training.tracker.sources import SequenceSource, SynthSource, make_source, square_region, synth_config
 
 CONFIG = Config.make({"size": "tiny", "template_size": 32, "search_size": 64})
@@ -182,3 +182,49 @@ def test_only_the_first_template_shows_its_box() -> None:
     colourful = [int((np.ptp(t.astype(int), axis=2) > 20).sum()) for t in sample.templates]
     assert colourful[0] > 200
     assert colourful[1] == 0
+
+
+def test_a_square_beside_the_target_has_none_of_it() -> None:
+    source = SequenceSource("white", [white_square()])
+    draw = sampler(source, away=1.0)
+    for index in range(20):
+        sample = draw[index]
+        assert not sample.searches.any()
+        low, high = sample.boxes[:, :2], sample.boxes[:, :2] + sample.boxes[:, 2:]
+        assert ((low >= 1) | (high <= 0)).any(axis=1).all()
+    some = np.array([sampler(source, away=0.3)[i].searches.any(axis=(1, 2, 3)) for i in range(60)])
+    assert 0.2 < 1 - some.mean() < 0.4
+
+
+def test_a_look_alike_is_preferred_beside_the_target() -> None:
+    box, alike = np.array([100.0, 100.0, 20.0, 20.0]), np.array([[160.0, 110.0]])
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        left, top = beside(box, 64, alike, rng)
+        assert left < 160 < left + 64 and top < 110 < top + 64
+        assert left >= 120 or left + 64 <= 100 or top >= 120 or top + 64 <= 100
+        near = beside(box, 64, np.array([[112.0, 110.0]]), rng)  # no square has it and not the target
+        assert near[0] >= 120 or near[0] + 64 <= 100 or near[1] >= 120 or near[1] + 64 <= 100
+
+
+def test_the_generator_knows_its_look_alikes() -> None:
+    from dataclasses import replace
+
+    from tnllt.datasets.synth import plan
+
+    config = replace(synth_config("twins=0,width=320,height=240,frames=12"), distractors=(1, 1))
+    near = 0
+    for seed in range(8):
+        scene = plan(seed, config)
+        (middle,) = scene.alike(5)
+        without = replace(scene, noise=0.0, layers=tuple(x for x in scene.layers if x.role != "distractor"), target=0)
+        scene = replace(scene, noise=0.0)
+        changed = np.abs(scene.render(5).image.astype(int) - without.render(5).image).max(axis=2) > 24
+        rows, columns = np.nonzero(changed)
+        if len(rows) < 50 or min(middle) < 30 or middle[0] > 290 or middle[1] > 210:
+            continue  # behind something, or cut by the border
+        seen = (columns.min() + columns.max()) / 2, (rows.min() + rows.max()) / 2
+        near += bool(np.abs(np.subtract(seen, middle)).max() < 10)
+    assert near >= 3
+    twin = plan(0, replace(config, twins=1.0))
+    assert twin.place is not None and len(twin.alike(5)) == 0

@@ -131,6 +131,12 @@ class ScenePlan:
         """The sequence's sentence: true in the first frame, and as long as `language_true` says."""
         return self.description(0)
 
+    def alike(self, index: int) -> NDArray[np.float64]:
+        """(N, 2) x, y px of the middles of the sprites of the target's kind; none where one looks exactly alike."""
+        others = [layer for layer in self.layers if layer.role == "distractor" and self.place is None]
+        middles = [layer.matrix[index] @ [*self.library.sprite(layer.looks[0][1]).center, 1] for layer in others]
+        return np.array(middles, float).reshape(-1, 2)
+
     def description(self, index: int) -> str:
         """The sentence that is true of the target in frame `index`, in the words of `language`."""
         phrase = [p for first, p in self.phrases if index >= first][-1]

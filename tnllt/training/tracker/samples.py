@@ -103,7 +103,7 @@ class Sampler:
                 return None
             elsewhere = self.recipe.away > 0 and rng.random() < self.recipe.away
             for _ in range(PLACES):
-                at = beside(box, side, rng) if elsewhere else (left, top)
+                at = beside(box, side, clip.alike(int(i)) * (wide, 1 / wide), rng) if elsewhere else (left, top)
                 search = cut(i, *at, side, config.search_size)
                 if not elsewhere or search.any(axis=2).mean() > 0.5:
                     break
@@ -178,13 +178,26 @@ def jitter(box: NDArray[np.float64], center: float, scale: float, rng: np.random
     return np.concatenate([box[:2] + box[2:] / 2 + shift - size / 2, size])
 
 
-def beside(box: NDArray[np.float64], side: int, rng: np.random.Generator) -> tuple[int, int]:
-    """left, top of a square of this side that leaves all of the box out, up to one and a half sides away."""
-    middle, half = box[:2] + box[2:] / 2, (side + box[2:]) / 2
-    shift = rng.uniform(-1.5, 1.5, 2) * side
-    axis = int(rng.integers(2))
-    shift[axis] = rng.choice([-1, 1]) * (half[axis] + 1 + rng.random() * side)
-    left, top = middle + shift - side / 2
+def beside(
+    box: NDArray[np.float64], side: int, alike: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[int, int]:
+    """left, top of a square of this side that leaves all of the box out, up to one and a half sides away.
+
+    Args:
+        alike: (N, 2) middles of look-alikes. Where there are some, a square with one in it is preferred: only those
+            teach the network what the target is not.
+    """
+    middle, half = box[:2] + box[2:] / 2, (side + box[2:]) / 2 + 1
+    for _ in range(PLACES * PLACES if len(alike) else 0):
+        center = alike[int(rng.integers(len(alike)))] + rng.uniform(-0.4, 0.4, 2) * side
+        if (np.abs(center - middle) > half).any():
+            break
+    else:
+        shift = rng.uniform(-1.5, 1.5, 2) * side
+        axis = int(rng.integers(2))
+        shift[axis] = rng.choice([-1, 1]) * (half[axis] + rng.random() * side)
+        center = middle + shift
+    left, top = center - side / 2
     return round(left), round(top)
 
 

@@ -36,12 +36,14 @@ class Clip:
         boxes: (T, 4) x, y, w, h px of every frame.
         text: frame -> the sentence that is true then, or None.
         crop: see `Crop`.
+        alike: frame -> (N, 2) x, y px of things that look like the target and are not it, as far as they are known.
     """
 
     frames: NDArray[np.int64]
     boxes: Boxes
     text: Callable[[int], str | None]
     crop: Crop
+    alike: Callable[[int], NDArray[np.float64]] = lambda frame: np.zeros((0, 2))
 
 
 class Source(Protocol):
@@ -130,7 +132,7 @@ class SynthSource:
         def painted(frame: int, region: Region, size: int) -> Image:
             return np.asarray(scene.render(frame, region=region, size=size).image, np.uint8)
 
-        return Clip(np.flatnonzero(scene.present), scene.boxes, scene.description, painted)
+        return Clip(np.flatnonzero(scene.present), scene.boxes, scene.description, painted, scene.alike)
 
     def _scene(self, number: int) -> Any:
         from tnllt.datasets.synth import plan
