@@ -113,6 +113,10 @@ def boxes(folder: Path, data: bytes) -> None:
         table = parse_table(data, None, path)
         # Whatever is read must be what Python reads, row by row.
         lines = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        assert len(table) <= len(lines)
+        assert not any(line.replace(",", " ").replace(";", " ").split() for line in lines[len(table) :]), (
+            "a row was lost"
+        )
         for row, line in zip(table, lines, strict=False):
             cells = [c for c in line.replace(",", " ").replace(";", " ").split() if c]
             assert np.array_equal(row, [float(c) for c in cells], equal_nan=True)

@@ -197,7 +197,7 @@ def test_the_worker_ends_with_its_parent(mini: Path, weights: Path, tmp_path: Pa
     code = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from conftest import mini_record
+from tests.baselines.conftest import mini_record
 import numpy as np
 t = mini_record().tracker_factory(dict(repo={str(mini)!r}, python=sys.executable, weights={str(weights)!r},
                                        device="cpu", cfg='TEST.FAULT="hang"'))

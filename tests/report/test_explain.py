@@ -184,7 +184,7 @@ def run(*arguments: str) -> str:
 
 
 def test_the_command_on_a_release(release: Path) -> None:
-    from conftest import arguments
+    from tests.report.conftest import arguments
 
     text = run("explain", "lasot", "stark", *arguments(release), "--trackers", "SiamFC")
     assert "SiamFC" in text and "Frames without the target" in text and "gap" in text

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import arguments
 
+from tests.report.conftest import arguments
 from tnllt.cli.eval import cli
 from tnllt.errors import DataError, IncompleteError, TnlltError, UsageError
 from tnllt.results.layouts import find_results

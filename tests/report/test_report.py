@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import arguments
 
+from tests.report.conftest import arguments
 from tnllt.cli.eval import cli
 from tnllt.errors import DataError
 from tnllt.eval import evaluate

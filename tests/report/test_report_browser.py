@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import arguments
 
+from tests.report.conftest import arguments
 from tnllt.cli.eval import cli
 
 pytestmark = pytest.mark.browser

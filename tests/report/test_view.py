@@ -1,4 +1,4 @@
-"""The viewer: on this machine alone, nothing but its own addresses, fast enough to scrub; recordings and videos."""
+"""The viewer: on this machine alone, nothing but its own addresses, one frame decoded a seek; recordings and videos."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import arguments
 
+from tests.report.conftest import arguments
 from tnllt.cli.eval import cli
 from tnllt.cli.eval_view import frame_range, open_scene
 from tnllt.config import Locations
@@ -134,29 +134,37 @@ def long_scene(frames: Any) -> Scene:
     return Scene(Sequence("long", Annotation(truth, present, "a sentence"), frames, "made"), results)
 
 
-def test_a_seek_in_ten_thousand_frames_is_answered_in_time(long_folder: Path) -> None:
+class Counted:
+    """Frames that count how often one is decoded; their files, if they have some, are not shown."""
+
+    def __init__(self, frames: Any) -> None:
+        self.frames, self.decoded = frames, 0
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Any:
+        self.decoded += 1
+        return self.frames[index]
+
+
+def test_a_seek_in_ten_thousand_jpeg_files_sends_the_file(long_folder: Path) -> None:
     for live in served(long_scene(ImageFrames(long_folder))):
-        seconds = []
         for index in np.random.default_rng(2).permutation(10_000)[:40]:
-            begin = time.perf_counter()
             status, data = get(live, f"/frame/{index}.jpg")
-            seconds.append(time.perf_counter() - begin)
-            assert status == 200 and len(data) > 10_000
-        assert np.median(seconds) < 0.15
-        begin = time.perf_counter()
+            assert status == 200 and data == (long_folder / f"{index:05d}.jpg").read_bytes()
         assert get(live, "/scene.json")[0] == 200
-        assert time.perf_counter() - begin < 1.0
 
 
-def test_a_seek_in_decoded_frames_is_answered_in_time() -> None:
-    picture = np.random.default_rng(3).integers(0, 255, (720, 1280, 3)).astype(np.uint8)
-    for live in served(long_scene(ArrayFrames([picture] * 10_000))):
-        begin = time.perf_counter()
-        assert get(live, "/frame/7777.jpg")[0] == 200
-        first = time.perf_counter() - begin
-        begin = time.perf_counter()
-        assert get(live, "/frame/7777.jpg")[0] == 200
-        assert time.perf_counter() - begin < max(0.15, first)
+def test_a_seek_decodes_one_frame_and_a_second_look_none() -> None:
+    picture = np.random.default_rng(3).integers(0, 255, (72, 128, 3)).astype(np.uint8)
+    frames = Counted(ArrayFrames([picture] * 10_000))
+    for live in served(long_scene(frames)):
+        before = frames.decoded
+        assert before <= 1  # for the pictures' size
+        for index, decoded in ((7777, 1), (7777, 1), (3, 2), (9999, 3), (3, 3)):
+            assert get(live, f"/frame/{index}.jpg")[0] == 200
+            assert frames.decoded - before == decoded
 
 
 def test_a_video_file_is_sought_exactly(tmp_path: Path) -> None:

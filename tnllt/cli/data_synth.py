@@ -9,28 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES, TNLLT_ATTRIBUTES
+
 if TYPE_CHECKING:
     from tnllt.datasets.synth import SynthConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PROBABILITY = click.FloatRange(0, 1)
-_ATTRIBUTES = {
-    "CM": "Camera motion",
-    "ROT": "Rotation in the picture",
-    "DEF": "Deformation",
-    "FOC": "Full occlusion",
-    "IV": "Change of light",
-    "OV": "Out of view",
-    "POC": "Partial occlusion",
-    "VC": "Viewpoint change",
-    "SV": "Scale variation",
-    "BC": "Background clutter",
-    "MB": "Motion blur",
-    "ARC": "Aspect ratio change",
-    "LR": "Low resolution",
-    "FM": "Fast motion",
-    "AS": "Adversarial perturbation",
-}
 
 
 class Pair(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
@@ -60,7 +45,7 @@ def attribute_options(function: F) -> F:
             ctx.ensure_object(dict).setdefault("rates", {})[str(param.name).upper()] = value
 
     decorated: Any = function
-    for name, title in reversed(list(_ATTRIBUTES.items())):
+    for name, title in reversed([(name, ATTRIBUTE_TITLES[name].capitalize()) for name in TNLLT_ATTRIBUTES]):
         option = click.option(
             f"--{name.lower()}", type=_PROBABILITY, metavar="P", expose_value=False, callback=collect, help=f"{title}."
         )
@@ -163,9 +148,9 @@ def _configuration(options: dict[str, Any], rates: dict[str, float]) -> SynthCon
 
     if options["attributes"]:
         names = [n.upper() for n in re.split(r"[,\s]+", options["attributes"].strip()) if n]
-        unknown = [n for n in names if n not in _ATTRIBUTES]
+        unknown = [n for n in names if n not in TNLLT_ATTRIBUTES]
         if unknown:
-            raise UsageError(f"no attribute {', '.join(unknown)}; there are {', '.join(_ATTRIBUTES)}")
+            raise UsageError(f"no attribute {', '.join(unknown)}; there are {', '.join(TNLLT_ATTRIBUTES)}")
         rates = {**only(*names), **rates}
     families = dict(FAMILIES)
     if options["sprite_kinds"]:

@@ -6,27 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES, TNLLT_ATTRIBUTES
 from tnllt.datasets.synth.sources import Sources
 from tnllt.errors import UsageError
 
-#: TNLLT's attributes in the order of its files.
-ATTRIBUTES: dict[str, str] = {
-    "CM": "camera motion",
-    "ROT": "rotation",
-    "DEF": "deformation",
-    "FOC": "full occlusion",
-    "IV": "illumination variation",
-    "OV": "out of view",
-    "POC": "partial occlusion",
-    "VC": "viewpoint change",
-    "SV": "scale variation",
-    "BC": "background clutter",
-    "MB": "motion blur",
-    "ARC": "aspect ratio change",
-    "LR": "low resolution",
-    "FM": "fast motion",
-    "AS": "adversarial sample",
-}
+#: TNLLT's attributes in the order of its files, and what they stand for.
+ATTRIBUTES: dict[str, str] = {name: ATTRIBUTE_TITLES[name] for name in TNLLT_ATTRIBUTES}
 
 #: How often a sequence is given each attribute where nothing is asked for.
 RATES: dict[str, float] = {

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
 from tnllt.eval.compare import compare_all, ranks
 from tnllt.eval.curves import CURVES
 from tnllt.eval.metrics import METRICS, Metric
@@ -28,14 +29,6 @@ HARDEST = 20
 DRAWN = 3
 LINT_LISTED = 500
 TEXT_LIMIT = 2_000
-#: What the abbreviations of LaSOT, TNL2K and TNLLT stand for.
-ATTRIBUTES = {
-    "CM": "Camera motion", "ROT": "Rotation", "DEF": "Deformation", "FOC": "Full occlusion",
-    "IV": "Illumination variation", "OV": "Out of view", "POC": "Partial occlusion", "VC": "Viewpoint change",
-    "SV": "Scale variation", "BC": "Background clutter", "MB": "Motion blur", "ARC": "Aspect ratio change",
-    "LR": "Low resolution", "FM": "Fast motion", "AS": "Adversarial sample", "TC": "Thermal crossover",
-    "MS": "Modality switch", "IPR": "In-plane rotation", "OPR": "Out-of-plane rotation", "OCC": "Occlusion",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ def page_data(scores: Scores, material: Material, overlaps: Seq[Array]) -> dict[
     metrics = scores.metrics("all")
     sets = [
         ("All sequences", "all", None),
-        *((ATTRIBUTES.get(name, name), name, members) for name, members in scores.attribute_members().items()),
+        *((_title(name), name, members) for name, members in scores.attribute_members().items()),
     ]
     hardest = hardest_sequences(scores)
     return {
@@ -151,6 +144,11 @@ def fps_of(trajectories: Mapping[str, Trajectory]) -> float | None:
             frames += len(trajectory) - 1
             seconds += float(np.nansum(trajectory.seconds[1:]))
     return frames / seconds if seconds > 0 else None
+
+
+def _title(attribute: str) -> str:
+    title = ATTRIBUTE_TITLES.get(attribute, attribute)
+    return title[:1].upper() + title[1:]
 
 
 def _facts(scores: Scores) -> list[tuple[str, str]]:
