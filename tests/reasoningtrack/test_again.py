@@ -15,7 +15,7 @@ from tnllt.reasoningtrack import ReasoningTrack
 from tnllt.reasoningtrack.again import AT_ONCE, places
 from tnllt.reasoningtrack.config import Config
 from tnllt.reasoningtrack.inference import Answer, Query
-from tnllt.reasoningtrack.network import Network
+from tnllt.reasoningtrack.network import Network, Output
 
 SMALL = {"size": "tiny", "search_size": 64, "template_size": 32, "depths": [0, 0, 1], "dims": [16, 16, 32]}
 BOX = (20.0, 20.0, 20.0, 20.0)
@@ -62,7 +62,7 @@ class Lamp:
     def predict(self, queries: Sequence[Query]) -> list[Answer]:
         self.asked.append(len(queries))
         light = [float(query.search.mean()) / 255 for query in queries]
-        return [Answer(np.array([0.5, 0.5, 0.3, 0.3]), score, self._token) for score in light]
+        return [Answer(np.array([0.5, 0.5, 0.3, 0.3]), score, self._token, score) for score in light]
 
 
 def tracker(**config: Any) -> ReasoningTrack:
@@ -137,3 +137,18 @@ def test_as_published_nothing_else_is_ever_looked_at() -> None:
 def test_thresholds_are_scores(name: str) -> None:
     with pytest.raises(UsageError, match=name):
         Config.make({**SMALL, name: 1.5})
+
+
+def test_certainty_is_of_one_place() -> None:
+    def certain(*peaks: tuple[int, int, float]) -> float:
+        score = torch.full((1, 1, 8, 8), 1e-4)
+        for row, column, value in peaks:
+            score[0, 0, row, column] = value
+        return float(Output(score, score, score, score).certainty())
+
+    one, between = certain((3, 3, 0.9)), certain((3, 3, 0.45), (3, 4, 0.45))
+    assert one == pytest.approx(0.9, abs=0.02) and between == pytest.approx(one, abs=1e-3)
+    assert certain((0, 0, 0.45), (6, 6, 0.45)) < one / 2 < one
+    assert certain((3, 3, 0.1)) < 0.11
+    assert certain(*((r, c, 1.0) for r in (3, 4) for c in (3, 4))) == 1.0
+    assert certain() < 1e-3

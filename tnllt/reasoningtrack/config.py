@@ -22,9 +22,10 @@ class Config:
             that the network sees what was given to it. 0, as published: it sees a square and must guess the target's
             extent, which takes a network that has seen many real objects. Later templates, cut around the tracker's
             own boxes, are never tinted: they may be wrong.
-        lost_below: a score below which the target counts as lost: the box stays where it is, and squares all over the
-            picture are searched (`again.places`). 0, as published: only the last box's surroundings are ever searched.
-        found_above: the score from which one of those squares is believed.
+        lost_below: a certainty (`network.Output.certainty`, 0 to 1) below which the target counts as lost: the box
+            stays where it is, and squares all over the picture are searched (`again.places`). 0, as published: only
+            the last box's surroundings are ever searched.
+        found_above: the certainty from which one of those squares is believed.
         depths: convolution blocks at stride 4, at stride 8, transformer blocks at stride 16.
         dims: their channels.
         heads: attention heads of the transformer blocks.

@@ -274,15 +274,15 @@ class ReasoningTrack(Tracker):
         return [(Query(templates, state.text, state.temporal, crop), side) for crop, side in crops]
 
     def _judge(self, state: State, image: Image, answer: Answer, side: int) -> Prediction:
-        """Believes the answer; or, where its score is below the config's `lost_below`, looks elsewhere."""
-        if answer.score >= self.config.lost_below:
+        """Believes the answer; or, where its certainty is below the config's `lost_below`, looks elsewhere."""
+        if answer.certainty >= self.config.lost_below:
             state.lost = 0
             return self._accept(state, image, answer, side)
         around = places(state.box.tolist(), image.shape, side, state.lost)
         looks = self._look(state, image, around) if around else []
         others = self._engine.predict([query for query, _ in looks]) if looks else []
-        best = max(range(len(others)), key=lambda k: others[k].score, default=None)
-        if best is not None and others[best].score >= max(self.config.found_above, answer.score):
+        best = max(range(len(others)), key=lambda k: others[k].certainty, default=None)
+        if best is not None and others[best].certainty >= max(self.config.found_above, answer.certainty):
             state.box, state.lost = around[best], 0
             state.found.append(state.frame)
             return self._accept(state, image, others[best], looks[best][1])
