@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,6 +114,25 @@ def test_half_written_state_is_not_taken(undisturbed: tuple[Path, dict[str, torc
     state = newest_state(tmp_path)
     assert state is not None
     assert state.name == "state-00000001"
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a saved state"])
+def test_a_damaged_state_is_named_and_the_one_before_still_goes_on(
+    undisturbed: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path, damage: bytes
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed[0], out)
+    state = newest_state(out)
+    assert state is not None
+    hurt = sorted(p for p in state.iterdir() if p.suffix in (".bin", ".safetensors"))
+    assert hurt
+    for file in hurt:
+        file.write_bytes(damage)
+    with pytest.raises(DataError, match="remove it, and the run goes on") as raised:
+        run(out)
+    assert state.name in str(raised.value)
+    shutil.rmtree(state)
+    same(run(out), undisturbed[1])
 
 
 @pytest.mark.slow

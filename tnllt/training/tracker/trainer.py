@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tnllt.errors import MissingExtraError, UsageError
+from tnllt.errors import DataError, MissingExtraError, UsageError
 from tnllt.training.tracker.recipe import Recipe
 from tnllt.training.tracker.samples import Batches, Sampler, collate
 from tnllt.training.tracker.sources import Source
@@ -200,7 +201,18 @@ class _Run:
         state = newest_state(self.options.out)
         if state is None:
             return 0
-        self.accelerator.load_state(str(state))
+        from safetensors import SafetensorError
+
+        unreadable = (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError, SafetensorError)
+        try:
+            self.accelerator.load_state(str(state))
+        except unreadable as error:
+            reason = str(error).strip().partition("\n")[0][:200]
+            raise DataError(
+                f"this saved state cannot be read ({type(error).__name__}: {reason}); remove it, and the run goes on "
+                "from the state before, or from the start",
+                state,
+            ) from error
         step = int(state.name.removeprefix("state-"))
         if self.main:
             self.say(f"going on from step {step} ({state})")
