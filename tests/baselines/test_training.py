@@ -18,6 +18,7 @@ import pytest
 
 from tnllt.datasets import ImageFrames
 from tnllt.errors import DataError, IncompleteError, UsageError
+from tnllt.results.claims import sole_writer
 from tnllt.sequence import Annotation, Sequence
 from tnllt.tracking.baselines.bridge import BaselineTracker, find_weights
 from tnllt.tracking.baselines.launch import TrainingJob, train, write_index
@@ -135,6 +136,14 @@ def test_training_that_breaks_is_not_taken_for_done(
     broken = job(mini, tmp_path, config={"TRAIN.FAULT": fault})
     with pytest.raises(IncompleteError, match=f"training ended with {end}"):
         train(network(), broken, sequences)
+
+
+def test_two_trainings_do_not_share_an_output(
+    network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path
+) -> None:
+    one = job(mini, tmp_path)
+    with sole_writer(one.output), pytest.raises(UsageError, match="written by another run"):
+        train(network(), one, sequences)
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from tnllt.errors import DataError, UsageError  # noqa: E402
 from tnllt.reasoningtrack.checkpoint import read_checkpoint  # noqa: E402
 from tnllt.reasoningtrack.config import Config  # noqa: E402
 from tnllt.reasoningtrack.network import Network  # noqa: E402
+from tnllt.results.claims import sole_writer  # noqa: E402
 from tnllt.training.tracker.recipe import recipe  # noqa: E402
 from tnllt.training.tracker.sources import SynthSource  # noqa: E402
 from tnllt.training.tracker.start import start_from  # noqa: E402
@@ -133,6 +134,15 @@ def test_a_damaged_state_is_named_and_the_one_before_still_goes_on(
     assert state.name in str(raised.value)
     shutil.rmtree(state)
     same(run(out), undisturbed[1])
+
+
+def test_two_trainings_do_not_share_a_folder(undisturbed: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed[0], out)
+    with sole_writer(out), pytest.raises(UsageError, match=f"another run .*{os.getpid()}"):
+        run(out)
+    same(run(out), undisturbed[1])
+    assert not (out / ".writer").exists()
 
 
 @pytest.mark.slow

@@ -11,11 +11,12 @@ from __future__ import annotations
 import errno
 import os
 import platform
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from tnllt.errors import DataError
+from tnllt.errors import DataError, UsageError
 
 FOLDER = ".claims"
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
@@ -75,6 +76,20 @@ class Claim:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             what = "the disk is full; free some space and run again" if full else error.strerror
             raise DataError(f"cannot be written: {what}", self.path.parent) from error
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """This process is the folder's only writer until the block ends.
+
+    Raises:
+        UsageError: another process is. DataError: the folder cannot be written.
+    """
+    claim = Claim(folder / ".writer")
+    if not claim.take():
+        raise UsageError(f"{folder} is being written by another run ({claim.holder()}); wait for it, or name another")
+    with claim:
+        yield
 
 
 def _lock(handle: int) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from tnllt.datasets.frames import ImageFrames
 from tnllt.errors import DataError, IncompleteError, UsageError
+from tnllt.results.claims import sole_writer
 from tnllt.sequence import Sequence as VideoSequence
 from tnllt.tracking.baselines.bridge import find_configuration, worker_environment
 from tnllt.tracking.baselines.find import folder
@@ -147,7 +148,7 @@ def train(record: BaselineRecord, job: TrainingJob, sequences: Iterable[VideoSeq
     """Train, and return the folder of the checkpoints. Continues where an earlier run with this output ended.
 
     Raises:
-        UsageError: the record, the yaml or the interpreter.
+        UsageError: the record, the yaml or the interpreter; another process trains into the same output.
         DataError: the sequences.
         IncompleteError: upstream's training ended without its last checkpoint; its own output says why.
     """
@@ -162,7 +163,8 @@ def train(record: BaselineRecord, job: TrainingJob, sequences: Iterable[VideoSeq
         job.output.mkdir(parents=True, exist_ok=True)
         environment = worker_environment(record, job.device)
         try:
-            code = subprocess.run(command(job, file), env=environment, check=False).returncode
+            with sole_writer(job.output):
+                code = subprocess.run(command(job, file), env=environment, check=False).returncode
         except OSError as error:
             raise UsageError(f"{record.name}: cannot start the interpreter {job.python}: {error.strerror}") from error
     if code:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tnllt.errors import DataError, MissingExtraError, UsageError
+from tnllt.results.claims import sole_writer
 from tnllt.training.tracker.recipe import Recipe
 from tnllt.training.tracker.samples import Batches, Sampler, collate
 from tnllt.training.tracker.sources import Source
@@ -69,7 +70,7 @@ def train(
     """Trains, or goes on training what `options.out` holds. Returns the path of the weights.
 
     Raises:
-        UsageError: the folder belongs to a run of another recipe.
+        UsageError: the folder belongs to a run of another recipe, or another process is training in it.
         MissingExtraError: accelerate or tensorboard are not installed.
     """
     return _Run(recipe, sources, options, validate, say).run()
@@ -88,7 +89,7 @@ class _Run:
         self.accelerator = _accelerator(options)
         self.main = self.accelerator.is_main_process
         if self.main:
-            _claim(options.out, recipe, [(source.name, share) for source, share in sources])
+            _begin(options.out, recipe, [(source.name, share) for source, share in sources])
         self.accelerator.wait_for_everyone()
         self.world = self.accelerator.num_processes
         self.steps_per_epoch = max(1, recipe.samples_per_epoch // (recipe.batch * self.world))
@@ -127,6 +128,10 @@ class _Run:
         self.sampler = Sampler(sources, self.config, self.recipe)
 
     def run(self) -> Path:
+        with sole_writer(self.options.out) if self.main else contextlib.nullcontext():
+            return self._run()
+
+    def _run(self) -> Path:
         first = self._resume()
         started = time.monotonic()
         log = _Log(self.options.out, self.options.log_every, self.say, first) if self.main else None
@@ -313,7 +318,7 @@ def _accelerator(options: RunOptions) -> Accelerator:
     return Accelerator(mixed_precision=options.precision, cpu=options.cpu)
 
 
-def _claim(out: Path, recipe: Recipe, data: list[tuple[str, float]]) -> None:
+def _begin(out: Path, recipe: Recipe, data: list[tuple[str, float]]) -> None:
     """Makes the run's folder, or checks that what it holds was begun with this recipe and data."""
     from tnllt import __version__
 
