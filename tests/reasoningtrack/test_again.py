@@ -56,11 +56,13 @@ class Lamp:
 
     def __init__(self, tracker: ReasoningTrack) -> None:
         self.asked: list[int] = []
+        self._tokens = tracker.config.template_tokens
         self._token = torch.zeros(3, tracker.config.dims[2])
         tracker._engine.predict = self.predict  # type: ignore[method-assign]
 
     def predict(self, queries: Sequence[Query]) -> list[Answer]:
         self.asked.append(len(queries))
+        self.templates = {len(query.templates) // self._tokens for query in queries}
         light = [float(query.search.mean()) / 255 for query in queries]
         return [Answer(np.array([0.5, 0.5, 0.3, 0.3]), score, self._token, score) for score in light]
 
@@ -97,7 +99,8 @@ def test_a_target_that_jumped_is_found_and_one_that_is_gone_is_waited_for() -> N
     np.testing.assert_array_equal(follow.box, where)
     again = follow.track(picture(None))
     np.testing.assert_array_equal(again.box, where)
-    assert max(lamp.asked) <= AT_ONCE
+    assert 1 < max(lamp.asked) <= AT_ONCE
+    assert lamp.templates == {1}, "elsewhere, only the first template is believed"
 
     for _ in range(6):  # as many looks as the picture's squares take
         back = follow.track(picture((230, 140)))

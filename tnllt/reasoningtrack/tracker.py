@@ -201,7 +201,7 @@ class ReasoningTrack(Tracker):
             state.frame += 1
         self._refresh(states, images)
         self._encode_templates(states)
-        looks = [self._look(s, i, [s.box])[0] for s, i in zip(states, images, strict=True)]
+        looks = [self._look(s, i, [s.box], self._wanted(s))[0] for s, i in zip(states, images, strict=True)]
         answers = self._engine.predict([query for query, _ in looks])
         sides = [side for _, side in looks]
         return [self._judge(s, i, a, d) for s, i, a, d in zip(states, images, answers, sides, strict=True)]
@@ -266,10 +266,12 @@ class ReasoningTrack(Tracker):
             wanted = self._wanted(state)
             state.features = {i: state.features[i] for i in wanted}
 
-    def _look(self, state: State, image: Image, boxes: Sequence[NDArray[np.float64]]) -> list[tuple[Query, int]]:
+    def _look(
+        self, state: State, image: Image, boxes: Sequence[NDArray[np.float64]], templates_of: Sequence[int]
+    ) -> list[tuple[Query, int]]:
         """For each box, what the network is asked about its surroundings, and their side in pixels."""
         factor, size = self.config.search_factor, self.config.search_size
-        templates = torch.cat([state.features[i] for i in self._wanted(state)])
+        templates = torch.cat([state.features[i] for i in templates_of])
         crops = [crop_square(image, box.tolist(), factor, size) for box in boxes]
         return [(Query(templates, state.text, state.temporal, crop), side) for crop, side in crops]
 
@@ -279,7 +281,8 @@ class ReasoningTrack(Tracker):
             state.lost = 0
             return self._accept(state, image, answer, side)
         around = places(state.box.tolist(), image.shape, side, state.lost)
-        looks = self._look(state, image, around) if around else []
+        # The first template alone: a tracker that has gone astray has templates of what it went astray to.
+        looks = self._look(state, image, around, (0,)) if around else []
         others = self._engine.predict([query for query, _ in looks]) if looks else []
         best = max(range(len(others)), key=lambda k: others[k].certainty, default=None)
         if best is not None and others[best].certainty >= max(self.config.found_above, answer.certainty):
