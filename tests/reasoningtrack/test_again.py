@@ -155,3 +155,14 @@ def test_certainty_is_of_one_place() -> None:
     assert certain((3, 3, 0.1)) < 0.11
     assert certain(*((r, c, 1.0) for r in (3, 4) for c in (3, 4))) == 1.0
     assert certain() < 1e-3
+
+
+@pytest.mark.parametrize("config", [{"size": "tiny", "lost_below": 0.0}, {"size": "tiny", "templates": 1}])
+def test_the_bundled_weights_run_with_another_way_of_tracking(config: dict[str, Any]) -> None:
+    assert ReasoningTrack(config=config, device="cpu").config == Config.make(config)
+
+
+def test_the_bundled_weights_fit_no_other_network() -> None:
+    for config in ("256", {"size": "tiny", "depths": [1, 1, 3]}):
+        with pytest.raises(UsageError, match="no weights"):
+            ReasoningTrack(config=config, device="cpu")

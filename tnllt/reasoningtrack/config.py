@@ -125,6 +125,9 @@ class Config:
 
 ConfigLike: TypeAlias = Config | str | int | Mapping[str, Any]
 
+#: What the tensors' shapes do not depend on: the same weights run with other values.
+FREE = ("template_factor", "search_factor", "template_tint", "lost_below", "found_above", "templates")
+
 PRESETS: dict[str, Config] = {
     "256": Config(),
     "384": Config(template_size=192, search_size=384, search_factor=5.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import sys
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from tnllt.errors import UsageError
 from tnllt.reasoningtrack.checkpoint import load_strictly, read_checkpoint
-from tnllt.reasoningtrack.config import PRESETS, Config, ConfigLike
+from tnllt.reasoningtrack.config import FREE, PRESETS, Config, ConfigLike
 from tnllt.reasoningtrack.inference import Engine
 from tnllt.reasoningtrack.network import Network
 from tnllt.reasoningtrack.reasoners import Reasoner, make_reasoner
@@ -108,7 +109,9 @@ def _number(text: str) -> int | float | str:
 
 
 def _demonstration(config: ConfigLike | None) -> Path:
-    if config is not None and Config.make(config) != PRESETS["tiny"]:
+    tiny = PRESETS["tiny"]
+    same = {name: getattr(tiny, name) for name in FREE}
+    if config is not None and dataclasses.replace(Config.make(config), **same) != tiny:
         raise UsageError("no weights: give --set weights=FILE, a published DUTrack checkpoint or a safetensors file")
     if not DEMONSTRATION.is_file():
         raise UsageError("no weights: give --set weights=FILE; this installation has no demonstration weights")
