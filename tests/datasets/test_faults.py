@@ -375,6 +375,14 @@ def test_a_table_that_unpacks_to_too_much(tmp_path: Path) -> None:
         mgit.read_spans(tmp_path / "x.xlsx")
 
 
+def test_a_table_of_too_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mgit, "_MOST_ROWS", 4)
+    rows_ = [("action", i, i, "runs") for i in range(4)]
+    assert len(mgit.read_spans(table(tmp_path, HEAD, *rows_[:3]))) == 3
+    with pytest.raises(DataError, match=r"x\.xlsx: has more than 4 rows"):
+        mgit.read_spans(table(tmp_path, HEAD, *rows_))
+
+
 def test_frames_are_never_read_beyond_their_number(tree: Path) -> None:
     torch = pytest.importorskip("torch")
     view = TNLLTDataset(tree, split=None).torch()
