@@ -52,7 +52,8 @@ def _integer(digits: str) -> int | float:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dictionary. Raises DataError that names file, line and fault."""
     try:
-        return tomllib.loads(read_bytes(path, MOST_TOML).decode("utf-8"))
+        table: dict[str, Any] = tomllib.loads(read_bytes(path, MOST_TOML).decode("utf-8"))
+        return table
     except RecursionError:
         raise DataError("is not valid TOML: it is nested too deeply", path) from None
     except ValueError as error:  # its own, and a number or text that Python refuses
