@@ -247,3 +247,14 @@ def test_the_history_leaves_nothing_behind(history: Path, weights: dict[str, tor
     follow(tracker, pictures(5))
     tracker.initialize(pictures(1)[0], BOX)
     tracker.close()
+
+
+@pytest.mark.parametrize("config", [{"size": "tiny", "template_factor": 2.2}, {"size": "tiny", "templates": 1}])
+def test_the_bundled_weights_run_with_another_way_of_tracking(config: dict[str, Any]) -> None:
+    assert ReasoningTrack(config=config, device="cpu").config == Config.make(config)
+
+
+def test_the_bundled_weights_fit_no_other_network() -> None:
+    for config in ("256", {"size": "tiny", "depths": [1, 1, 3]}):
+        with pytest.raises(UsageError, match="no weights"):
+            ReasoningTrack(config=config, device="cpu")

@@ -22,10 +22,6 @@ class Config:
             that the network sees what was given to it. 0, as published: it sees a square and must guess the target's
             extent, which takes a network that has seen many real objects. Later templates, cut around the tracker's
             own boxes, are never tinted: they may be wrong.
-        lost_below: a certainty (`network.Output.certainty`, 0 to 1) below which the target counts as lost: the box
-            stays where it is, and squares all over the picture are searched (`again.places`). 0, as published: only
-            the last box's surroundings are ever searched.
-        found_above: the certainty from which one of those squares is believed.
         depths: convolution blocks at stride 4, at stride 8, transformer blocks at stride 16.
         dims: their channels.
         heads: attention heads of the transformer blocks.
@@ -43,8 +39,6 @@ class Config:
     template_factor: float = 2.0
     search_factor: float = 4.0
     template_tint: float = 0.0
-    lost_below: float = 0.0
-    found_above: float = 0.5
     depths: tuple[int, int, int] = (3, 3, 24)
     dims: tuple[int, int, int] = (128, 256, 512)
     heads: int = 8
@@ -73,9 +67,8 @@ class Config:
             raise UsageError("network config: text_length must be at least 3 and fit the position tables")
         if self.template_factor <= 0 or self.search_factor <= 0 or self.templates < 1 or self.mlp_ratio <= 0:
             raise UsageError("network config: factors, templates and mlp_ratio must be above 0")
-        for name in ("template_tint", "lost_below", "found_above"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"network config: {name} must be 0 to 1, not {getattr(self, name)!r}")
+        if not 0 <= self.template_tint <= 1:
+            raise UsageError(f"network config: template_tint must be 0 to 1, not {self.template_tint!r}")
 
     @property
     def side(self) -> int:
@@ -126,7 +119,7 @@ class Config:
 ConfigLike: TypeAlias = Config | str | int | Mapping[str, Any]
 
 #: What the tensors' shapes do not depend on: the same weights run with other values.
-FREE = ("template_factor", "search_factor", "template_tint", "lost_below", "found_above", "templates")
+FREE = ("template_factor", "search_factor", "template_tint", "templates")
 
 PRESETS: dict[str, Config] = {
     "256": Config(),

@@ -43,15 +43,11 @@ class Query:
 
 @dataclass(frozen=True)
 class Answer:
-    """box: (4,) cx, cy, w, h as parts of the search crop. score: at the box, before the window. temporal: (3, C).
-
-    certainty: see `network.Output.certainty`.
-    """
+    """box: (4,) cx, cy, w, h as parts of the search crop. score: at the box, before the window. temporal: (3, C)."""
 
     box: NDArray[np.float64]
     score: float
     temporal: Tensor
-    certainty: float = 1.0
 
 
 class Engine:
@@ -104,16 +100,16 @@ class Engine:
         found = answers.cpu().double().numpy()  # the only wait for the device
         if not np.isfinite(found).all():
             raise TnlltError(f"the network's answer is not finite in {self.dtype}; use precision=bfloat16 or float32")
-        return [Answer(found[i, :4], float(found[i, 4]), tokens[i], float(found[i, 6])) for i in range(len(queries))]
+        return [Answer(found[i, :4], float(found[i, 4]), tokens[i]) for i in range(len(queries))]
 
     def _forward(
         self, prefix: Tensor, templates: Tensor, pixels: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(B, 7): box, score, largest token (a fused relu may hide what is no number), certainty; tokens (B, 3, C)."""
+        """(B, 6): box, score, largest token (a fused relu may hide what is no number); and the tokens (B, 3, C)."""
         out = self.network.match(prefix, templates, self._normalised(pixels), mask)
         boxes, scores = out.boxes(self._window)
         largest = out.tokens.float().abs().amax(dim=(1, 2))
-        return torch.cat([boxes, scores[:, None], largest[:, None], out.certainty()[:, None]], dim=1), out.tokens
+        return torch.cat([boxes, scores[:, None], largest[:, None]], dim=1), out.tokens
 
     def _pixels(self, crops: Sequence[Image]) -> Tensor:
         return torch.from_numpy(np.stack(crops)).to(self.device)

@@ -277,16 +277,6 @@ class Output(NamedTuple):
         cell = torch.stack([at % side, torch.div(at, side, rounding_mode="floor")], dim=1)
         return torch.cat([(cell + offset) / side, size], dim=1), score[:, 0]
 
-    def certainty(self) -> Tensor:
-        """How far the score map speaks of one place (B,): s^2 / (sum of all cells), at most 1.
-
-        s is the largest sum of 2 x 2 cells, so that it is of no matter whether the target's centre lies in the middle
-        of a cell or between four. Low where nothing is seen, and where several things are. Tells a target in view from
-        none better than the peak does: area under the ROC .95 against .91 (bundled weights, held-out scenes).
-        """
-        around = F.avg_pool2d(self.score.float(), 2, stride=1, divisor_override=1).amax(dim=(1, 2, 3))
-        return (around**2 / self.score.float().sum(dim=(1, 2, 3)).clamp(min=1e-6)).clamp(max=1)
-
 
 def _at(maps: Tensor, cell: Tensor) -> Tensor:
     """(B, C, S, S) at the flat indices (B,) -> (B, C)."""

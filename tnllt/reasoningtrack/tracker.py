@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tnllt.errors import DataError, UsageError
-from tnllt.reasoningtrack.again import places
 from tnllt.reasoningtrack.config import Config, ConfigLike
 from tnllt.reasoningtrack.geometry import box_in_image, crop_square, first_template, has_changed
 from tnllt.reasoningtrack.inference import Answer, Query
@@ -41,7 +40,6 @@ class State:
         reference: the box at the last refresh. due: the next frame starts with a refresh.
         seen: the picture that the reasoner looked at last, and its frame number.
         earlier: the last frame's picture, kept only where a refresh of the released kind is due.
-        lost: frames since the target was last believed to be seen; found: frames on which it was found elsewhere.
     """
 
     own: str
@@ -59,8 +57,6 @@ class State:
     earlier: Image | None = None
     refreshes: list[int] = field(default_factory=list)
     failures: int = 0
-    lost: int = 0
-    found: list[int] = field(default_factory=list)
     cut: dict[str, str] = field(default_factory=dict)
 
 
@@ -201,10 +197,15 @@ class ReasoningTrack(Tracker):
             state.frame += 1
         self._refresh(states, images)
         self._encode_templates(states)
-        looks = [self._look(s, i, [s.box], self._wanted(s))[0] for s, i in zip(states, images, strict=True)]
-        answers = self._engine.predict([query for query, _ in looks])
-        sides = [side for _, side in looks]
-        return [self._judge(s, i, a, d) for s, i, a, d in zip(states, images, answers, sides, strict=True)]
+        queries, sides = [], []
+        for state, image in zip(states, images, strict=True):
+            factor, size = self.config.search_factor, self.config.search_size
+            search, side = crop_square(image, state.box.tolist(), factor, size)
+            templates = torch.cat([state.features[i] for i in self._wanted(state)])
+            queries.append(Query(templates, state.text, state.temporal, search))
+            sides.append(side)
+        answers = self._engine.predict(queries)
+        return [self._accept(s, i, a, d) for s, i, a, d in zip(states, images, answers, sides, strict=True)]
 
     def end(self, state: State) -> Mapping[str, Any]:
         """Lets go of what was kept for the sequence; facts about it."""
@@ -266,33 +267,6 @@ class ReasoningTrack(Tracker):
             wanted = self._wanted(state)
             state.features = {i: state.features[i] for i in wanted}
 
-    def _look(
-        self, state: State, image: Image, boxes: Sequence[NDArray[np.float64]], templates_of: Sequence[int]
-    ) -> list[tuple[Query, int]]:
-        """For each box, what the network is asked about its surroundings, and their side in pixels."""
-        factor, size = self.config.search_factor, self.config.search_size
-        templates = torch.cat([state.features[i] for i in templates_of])
-        crops = [crop_square(image, box.tolist(), factor, size) for box in boxes]
-        return [(Query(templates, state.text, state.temporal, crop), side) for crop, side in crops]
-
-    def _judge(self, state: State, image: Image, answer: Answer, side: int) -> Prediction:
-        """Believes the answer; or, where its certainty is below the config's `lost_below`, looks elsewhere."""
-        if answer.certainty >= self.config.lost_below:
-            state.lost = 0
-            return self._accept(state, image, answer, side)
-        around = places(state.box.tolist(), image.shape, side, state.lost)
-        # The first template alone: a tracker that has gone astray has templates of what it went astray to.
-        looks = self._look(state, image, around, (0,)) if around else []
-        others = self._engine.predict([query for query, _ in looks]) if looks else []
-        best = max(range(len(others)), key=lambda k: others[k].certainty, default=None)
-        if best is not None and others[best].certainty >= max(self.config.found_above, answer.certainty):
-            state.box, state.lost = around[best], 0
-            state.found.append(state.frame)
-            return self._accept(state, image, others[best], looks[best][1])
-        state.lost += 1
-        state.history.append(state.history[state.frame - 1])
-        return Prediction(state.box.copy(), confidence=answer.score)
-
     def _accept(self, state: State, image: Image, answer: Answer, side: int) -> Prediction:
         """The network's answer becomes the last box; its template crop enters the memory."""
         state.box = box_in_image(answer.box.tolist(), state.box.tolist(), side, image.shape)
@@ -322,8 +296,6 @@ def _checked_box(box: ArrayLike) -> NDArray[np.float64]:
 
 def _sequence_facts(state: State) -> dict[str, Any]:
     facts: dict[str, Any] = {"refreshes": list(state.refreshes), "description": state.description}
-    if state.found:
-        facts["found_elsewhere"] = list(state.found)
     if state.failures:
         facts["reasoner_failures"] = state.failures
     if state.cut:

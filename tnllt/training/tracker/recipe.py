@@ -22,8 +22,8 @@ class Recipe:
             jitter, the size by exp(N(0,1) x scale jitter).
         template_jitter: as center and scale jitter at once, of the boxes of all templates but the first: in tracking
             these are the tracker's own.
-        away: chance that a search crop is cut beside the target, so that the network learns to say that it is not
-            there: what a tracker needs that looks for its target again (`Config.search_again`).
+        away: chance that a search crop is cut beside the target, around a look-alike where one is known, and has no
+            box: there the score should be low everywhere.
         learning_rate, backbone_factor, weight_decay, clip: AdamW; gradient norm is cut at `clip`.
         muon: where above 0, the weight matrices learn by Muon at this rate (of matrices whose update has norm 1) and
             AdamW keeps the rest: a third fewer steps for small networks from scratch.
