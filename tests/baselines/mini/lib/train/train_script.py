@@ -21,7 +21,8 @@ def run(settings):
     if cfg.TRAIN.FAULT == "kill":
         os.kill(os.getpid(), 9)
     if cfg.TRAIN.FAULT == "hang":
-        print("hanging", os.getpid(), flush=True)
+        # One write: print gives its parts one by one, and two processes' parts would mix.
+        os.write(1, b"hanging %d\n" % os.getpid())
         time.sleep(1000)
     settings.scale = float("nan") if cfg.TRAIN.FAULT == "nan" else 1.0
     loaders = build_dataloaders(cfg, settings)
