@@ -156,10 +156,11 @@ def test_impossible_recipes_are_refused(changes: dict[str, object]) -> None:
 
 
 def test_synth_options() -> None:
-    config = synth_config("patch=0.7,frames=33,grey=0.2,procedural=5")
+    config = synth_config("patch=0.7,frames=33,grey=0.2,procedural=5,distractors=2-4")
     assert (config.families["patch"], config.frames, config.grey, config.sources.procedural) == (0.7, 33, 0.2, 5)
+    assert config.distractors == (2, 4)
     assert isinstance(make_source("synth:frames=20"), SynthSource)
-    for bad in ("nonsense=1", "frames=many"):
+    for bad in ("nonsense=1", "frames=many", "distractors=2", "distractors=few-many"):
         with pytest.raises(UsageError):
             synth_config(bad)
 

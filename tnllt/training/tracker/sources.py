@@ -181,11 +181,11 @@ def make_source(spec: str, root: Path | None = None, first: int = 0) -> Source:
 def synth_config(options: str = "") -> Any:
     """A generator's configuration from `key=value,...`.
 
-    Keys: the numbers of `SynthConfig` (`frames=300`), the fields of its `Sources` (`motion_from=DIR`), and the families
-    of sprites (`patch=0.5`, their share).
+    Keys: the numbers of `SynthConfig` (`frames=300`) and its ranges (`distractors=2-4`), the fields of its `Sources`
+    (`motion_from=DIR`), and the families of sprites (`patch=0.5`, their share).
 
     Raises:
-        UsageError: a key that is none of these, or a value that is no number.
+        UsageError: a key that is none of these, or a value that is no number or no range.
     """
     from dataclasses import fields, replace
 
@@ -205,10 +205,14 @@ def synth_config(options: str = "") -> Any:
                 sources[key] = int(value) if isinstance(places[key], int) else value
             elif isinstance(numbers.get(key), int | float):
                 changes[key] = type(numbers[key])(float(value))
+            elif isinstance(numbers.get(key), tuple):
+                low, high = map(type(numbers[key][0]), value.split("-"))
+                changes[key] = (low, high)
             else:
                 raise UsageError(f"synth has no option {key!r}")
         except ValueError as error:
-            raise UsageError(f"synth: {key}={value!r} is not a number") from error
+            what = "a range, LEAST-MOST" if isinstance(numbers.get(key), tuple) else "a number"
+            raise UsageError(f"synth: {key}={value!r} is not {what}") from error
     return SynthConfig(**changes, families=families, sources=replace(config.sources, **sources))
 
 

@@ -31,7 +31,7 @@ def run(settings):
     if settings.local_rank != -1:
         total = torch.tensor([1.0])
         torch.distributed.all_reduce(total)
-        print("processes:", int(total.item()))
+        print("processes: %d" % total.item())  # one part, for the same reason
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     if cfg.TRAIN.FAULT == "swallowed":
         loaders[0].collate_fn = None
