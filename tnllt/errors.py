@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 #: Exit codes of every command (README, "Exit codes").
@@ -56,3 +57,12 @@ class MissingExtraError(TnlltError):
     def __init__(self, what: str, extra: str, cause: ImportError | None = None) -> None:
         detail = f" ({cause})" if cause is not None else ""
         super().__init__(f'{what} needs the extra "{extra}": pip install "tnllt[{extra}]"{detail}')
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The question, where something known is near the word (in any case); else what to say instead."""
+    import difflib
+
+    folded = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), folded, 1)
+    return f"did you mean {folded[near[0]]!r}?" if near else otherwise

@@ -68,7 +68,7 @@ def test_results_only_is_refused_with_the_reason() -> None:
 
 def test_names_that_are_none() -> None:
     assert find_baseline("ostrac") is None
-    with pytest.raises(UsageError, match=r"no baseline is called .ostrac.; did you mean ostrack\?"):
+    with pytest.raises(UsageError, match=r"no baseline is called .ostrac.; did you mean 'ostrack'\?"):
         get_baseline("ostrac")
     with pytest.raises(UsageError, match=r"nowhere\.toml: no such baseline record"):
         get_baseline("nowhere.toml")
@@ -77,7 +77,7 @@ def test_names_that_are_none() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('title = "Mine"', 'titel = "Mine"', "unknown key titel; did you mean title?"),
+        ('title = "Mine"', 'titel = "Mine"', "unknown key titel; did you mean 'title'?"),
         ('title = "Mine"', "", "key title is missing"),
         ('title = "Mine"', "title = 3", "title must be a string, not 3"),
         ('modes = ["BB"]', 'modes = ["XX"]', r"modes\[0\] must be one of BB, NL, NL\+BB, not 'XX'"),
@@ -89,7 +89,7 @@ def test_names_that_are_none() -> None:
         ("[checkpoint]", "[text]\nevery_frame = true\n[checkpoint]", "every_frame needs `key`"),
         ("[tracker]", "status = 1\n[tracker]", "status must be one of runs, results-only"),
         ("[tracker]", 'status = "results-only"\n[tracker]', "needs a `reason`"),
-        ("[checkpoint]", "[check]", "unknown key check; did you mean checkpoint?"),
+        ("[checkpoint]", "[check]", "unknown key check; did you mean 'checkpoint'?"),
         ("[checkpoint]", "[[checkpoint]]", r"\[checkpoint\] must be a table"),
     ],
 )

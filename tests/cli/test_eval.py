@@ -275,6 +275,16 @@ def test_score_file_and_protocols(tree, capsys, monkeypatch):
     assert code == 2 and "did you mean 'pytracking'" in err
 
 
+def test_names_as_people_type_them(tree, run):
+    exact = run("--metric", "success,precision", "--trackers", "t0")
+    headings = run("--metric", "AUC,p", "--trackers", "T0")
+    assert exact[0] == 0 and headings == exact
+    code, _, err = run("--metric", "sucess")
+    assert code == 2 and "did you mean 'success'" in err
+    code, _, err = run("--trackers", "u0")
+    assert code == 2 and "no tracker 'u0' among the results; found t0" in err
+
+
 def test_hostile_names_do_no_harm(tree, run):
     name = '=cmd()|<script>alert("x")&_%$#\x1b[31m\u202e~^\\{}'
     shutil.copytree(tree / "results" / "t0_tracking_result", tree / "results" / f"{name}_tracking_result")

@@ -180,7 +180,7 @@ def test_names_that_lead_to_baselines() -> None:
     assert find_tracker("OSTRACK").target == "baseline:ostrack"
     cls = TrackerSpec("x", "baseline:ostrack").tracker_class
     assert issubclass(cls, Tracker) and cls.name == "ostrack"
-    with pytest.raises(UsageError, match=r"no tracker is called 'ostrak'; did you mean ostrack\?"):
+    with pytest.raises(UsageError, match=r"no tracker is called 'ostrak'; did you mean 'ostrack'\?"):
         find_tracker("ostrak")
     assert missing("still") == ""
 

@@ -113,7 +113,7 @@ def test_texts_become_what_is_declared(text: str, value: Any) -> None:
         ("size=huge", "wants small or large"),
         ("steps=[1, x]", "wants a JSON value"),
         ("made=thing", "wants object"),
-        ("wieghts=x", "no option 'wieghts'; did you mean weights?"),
+        ("wieghts=x", "no option 'wieghts'; did you mean 'weights'?"),
         ("zzz=1", "it has flag, count"),
     ],
 )
@@ -156,7 +156,7 @@ def test_names_of_trackers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert not set(RESERVED) & set(registered())
     with pytest.raises(UsageError, match="subcommand"):
         find_tracker("still", label="status")
-    with pytest.raises(UsageError, match="did you mean groundtruth"):
+    with pytest.raises(UsageError, match="did you mean 'groundtruth"):
         find_tracker("groundtrut")
     with pytest.raises(UsageError, match=r"trackers there: .*Drift"):
         find_tracker(f"{TRACKERS}:Drfit")

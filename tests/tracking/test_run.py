@@ -71,7 +71,7 @@ def test_other_options_are_not_mixed_in(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--set", "pauze=1"), "no option 'pauze'; did you mean pause?"),
+        (("--set", "pauze=1"), "no option 'pauze'; did you mean 'pause'?"),
         (("--set", "pause=soon"), "--set pause=soon: Drift wants a number"),
         (("--set", "pause"), "--set key=value"),
         (("--mode", "NL"), "cannot start from NL; it takes BB"),

@@ -13,7 +13,7 @@ import click
 
 from tnllt.cli.common import location_options
 from tnllt.config import Locations
-from tnllt.errors import DataError, UsageError
+from tnllt.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from tnllt.eval import Scores
@@ -187,8 +187,10 @@ def choose_trackers(wanted: str, among: list[str]) -> list[str]:
             hits = among
         else:
             hits = [name for name in among if name == word] or [n for n in among if fnmatchcase(n, word)]
+            hits = hits or [name for name in among if name.casefold() == word.casefold()]
         if not hits:
-            raise UsageError(f"no tracker {word!r} among the results; found {', '.join(among)}")
+            hint = did_you_mean(word, among, f"found {', '.join(among)}")
+            raise UsageError(f"no tracker {word!r} among the results; {hint}")
         chosen.update(dict.fromkeys(hits))
     if not chosen:
         raise UsageError("--trackers names no tracker")

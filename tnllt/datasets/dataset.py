@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceABC
@@ -19,7 +18,7 @@ from tnllt.datasets.frames import VIDEO_SUFFIXES
 from tnllt.datasets.layout import Layout, from_toml
 from tnllt.datasets.places import Place, find_places
 from tnllt.datasets.reader import make_sequence, read_attributes, read_metadata
-from tnllt.errors import DataError, DataWarning, UsageError
+from tnllt.errors import DataError, DataWarning, UsageError, did_you_mean
 from tnllt.sequence import Sequence
 
 if TYPE_CHECKING:
@@ -215,9 +214,8 @@ def _find(name: str, root: Path | None, annos: Path | None) -> tuple[Layout, lis
     if layout is None:
         path = Path(name).expanduser()
         if not path.exists():
-            near = difflib.get_close_matches(name.lower(), LAYOUTS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"{name!r} is neither a benchmark ({', '.join(LAYOUTS)}) nor a folder here{hint}")
+            hint = did_you_mean(name, LAYOUTS, f"benchmarks are {', '.join(LAYOUTS)}")
+            raise UsageError(f"{name!r} is neither a benchmark nor a folder here; {hint}")
         return _find_path(path, annos)
     if root is None and annos is None:
         where = locate(name)  # TNLLT_ROOT, tnllt.toml
@@ -335,8 +333,8 @@ def match_names(wanted: Names, among: list[str], everywhere: list[str] | None = 
         elif word.casefold() in folded:
             found[folded[word.casefold()]] = None
         else:
-            near = difflib.get_close_matches(word, everywhere, 1)
-            raise DataError(f"no sequence {word!r} here" + (f"; did you mean {near[0]!r}?" if near else ""))
+            hint = did_you_mean(word, everywhere, f"there are {len(everywhere)}, such as {', '.join(everywhere[:3])}")
+            raise DataError(f"no sequence {word!r} here; {hint}")
     return list(found)
 
 

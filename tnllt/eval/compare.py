@@ -9,8 +9,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.errors import UsageError
-from tnllt.eval.metrics import METRICS, Metric
+from tnllt.errors import UsageError, did_you_mean
+from tnllt.eval.metrics import Metric, get_metric
 from tnllt.eval.scores import Scores
 from tnllt.eval.statistics import (
     CONFIDENCE,
@@ -140,12 +140,13 @@ def members_of(scores: Scores, name: str) -> tuple[int, ...]:
     lower = {t.lower(): i for i, t in enumerate(scores.trackers)}
     if name.lower() in lower:
         return (lower[name.lower()],)
-    known = ", ".join([*scores.trackers, *groups])
-    raise UsageError(f"no tracker {name!r} among the results; there are: {known}")
+    known = [*scores.trackers, *groups]
+    hint = did_you_mean(name, known, f"there are: {', '.join(known)}")
+    raise UsageError(f"no tracker {name!r} among the results; {hint}")
 
 
 def _linear(metric: str | Metric) -> Metric:
-    chosen = METRICS[metric.replace("-", "_")] if isinstance(metric, str) else metric
+    chosen = get_metric(metric) if isinstance(metric, str) else metric
     if not linear(chosen):
         raise UsageError(f"{chosen.option} is no mean over sequences: a paired test per sequence would not test it")
     return chosen

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.errors import UsageError
+from tnllt.errors import UsageError, did_you_mean
 from tnllt.eval.protocol import Protocol
 
 Array = NDArray[np.float64]
@@ -139,6 +139,8 @@ STANDARD_METRICS: tuple[str, ...] = tuple(n for n in METRICS if n not in LONGTER
 def get_metrics(names: str | Iterable[str], longterm: bool = False) -> list[Metric]:
     """Metrics by name, comma-separated or in a list, in the registry's order; "all" with the long-term ones if there.
 
+    A heading of a table's column (AUC, P, NP) will do for a name.
+
     Raises:
         UsageError: no metric has that name.
     """
@@ -147,8 +149,17 @@ def get_metrics(names: str | Iterable[str], longterm: bool = False) -> list[Metr
     for name in (g.strip().lower().replace("-", "_") for g in given):
         if name == "all":
             wanted.update(STANDARD_METRICS + (LONGTERM_METRICS if longterm else ()))
-        elif name in METRICS:
-            wanted.add(name)
         else:
-            raise UsageError(f"no metric {name!r}; known: {', '.join(m.option for m in _ALL)}, all")
+            wanted.add(get_metric(name).name)
     return [metric for name, metric in METRICS.items() if name in wanted]
+
+
+def get_metric(name: str) -> Metric:
+    """The metric of that name or column heading. Raises UsageError where there is none."""
+    plain = name.strip().lower().replace("-", "_")
+    known = METRICS | {metric.short.lower(): metric for metric in _ALL}
+    if plain not in known:
+        options = [metric.option for metric in _ALL]
+        hint = did_you_mean(name, options, f"known: {', '.join(options)}, all")
+        raise UsageError(f"no metric {name!r}; {hint}")
+    return known[plain]

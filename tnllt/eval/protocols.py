@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 
 import numpy as np
 
-from tnllt.errors import UsageError
+from tnllt.errors import UsageError, did_you_mean
 from tnllt.eval.protocol import LINSPACE_NORMALIZED_THRESHOLDS, MATLAB_OVERLAP_THRESHOLDS, Protocol
 
 TNLLT = Protocol(
@@ -210,6 +209,5 @@ def get_protocol(name: str | Protocol) -> Protocol:
     known = PROTOCOLS | _ALIASES
     if name.lower() in known:
         return known[name.lower()]
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    hint = did_you_mean(name, known, f"known: {', '.join(known)}")
     raise UsageError(f"no protocol {name!r}; {hint} (`tnllt-eval protocols` explains them)")

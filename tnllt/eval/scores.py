@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.errors import DataError, UsageError
+from tnllt.errors import DataError
 from tnllt.eval import longterm
 from tnllt.eval.measure import FrameErrors
-from tnllt.eval.metrics import METRICS, Metric, get_metrics
+from tnllt.eval.metrics import Metric, get_metric, get_metrics
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.rows import Note, Row
 from tnllt.sequence import Flags
@@ -250,12 +250,7 @@ class Scores:
 
 
 def _metric(metric: str | Metric) -> Metric:
-    if isinstance(metric, Metric):
-        return metric
-    try:
-        return METRICS[metric.replace("-", "_")]
-    except KeyError:
-        raise UsageError(f"no metric {metric!r}; known: {', '.join(METRICS)}") from None
+    return metric if isinstance(metric, Metric) else get_metric(metric)
 
 
 def _mean(values: Array) -> Array:

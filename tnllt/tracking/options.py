@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc
-import difflib
 import enum
 import inspect
 import json
@@ -13,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from tnllt.errors import UsageError
+from tnllt.errors import UsageError, did_you_mean
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _NONE = ("none", "null", "")
@@ -194,8 +193,7 @@ def hints_of(tracker: type) -> dict[str, Any]:
 def _suggest(key: str, known: Mapping[str, Any]) -> str:
     if not known:
         return "it takes none"
-    close = difflib.get_close_matches(key, known, 1)
-    return f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
+    return did_you_mean(key, known, f"it has {', '.join(known)}")
 
 
 def _one_of(fits: bool, value: Any) -> Any:

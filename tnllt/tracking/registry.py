@@ -8,7 +8,6 @@ A package adds trackers by its own pyproject.toml::
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -20,7 +19,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from tnllt.errors import MissingExtraError, TnlltError, UsageError
+from tnllt.errors import MissingExtraError, TnlltError, UsageError, did_you_mean
 from tnllt.results.records import plain
 from tnllt.tracking.options import check_options
 from tnllt.tracking.tracker import Tracker
@@ -184,8 +183,7 @@ def _target(name: str) -> tuple[str, str]:
     folded = {k.lower(): k for k in (*baselines, *known)}
     if name.lower() in folded:
         return _target(folded[name.lower()])
-    close = difflib.get_close_matches(name.lower(), folded, 1)
-    hint = f"did you mean {folded[close[0]]}?" if close else "`tnllt-run list` names them"
+    hint = did_you_mean(name, folded.values(), "`tnllt-run list` names them")
     raise UsageError(f"no tracker is called {name!r}; {hint} (your own: module:Class or file.py:Class)")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tnllt.errors import DataError, UsageError
+from tnllt.errors import DataError, UsageError, did_you_mean
 from tnllt.files import read_toml
 from tnllt.tracking.baselines.record import BaselineRecord, record_from
 
@@ -47,8 +46,7 @@ def get_baseline(name: str) -> BaselineRecord:
         return load(Path(name))
     record = find_baseline(name)
     if record is None:
-        close = difflib.get_close_matches(name, names(), 1)
-        hint = f"did you mean {close[0]}?" if close else "tnllt-run list --baselines names them"
+        hint = did_you_mean(name, names(), "tnllt-run list --baselines names them")
         raise UsageError(f"no baseline is called {name!r}; {hint}")
     return record
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import types
 import typing
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tnllt.errors import DataError, UsageError
+from tnllt.errors import DataError, UsageError, did_you_mean
 from tnllt.tracking.tracker import Mode
 
 if TYPE_CHECKING:
@@ -283,8 +282,8 @@ def _build(cls: Any, table: Any, source: Path, where: str) -> Any:
     known = {f.name: f for f in dataclasses.fields(cls)}
     for key in table:
         if key not in known:
-            close = difflib.get_close_matches(key, known, 1)
-            raise DataError(f"unknown key {prefix}{key}" + (f"; did you mean {close[0]}?" if close else ""), source)
+            hint = did_you_mean(key, known, f"known: {', '.join(known)}")
+            raise DataError(f"unknown key {prefix}{key}; {hint}", source)
     values = {}
     for key, spec in known.items():
         if key in table:
