@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.config import Config
 from tnllt.sequence import Annotation, Image, Sequence
 from tnllt.training.tracker.recipe import RECIPES, Recipe, recipe
-from tnllt.training.tracker.samples import Batches, Sampler, beside, collate, jitter, pick_frames
-from tnllt.training.tracker.sources import SequenceSource, SynthSource, make_source, square_region, synth_config
+from tnllt.training.tracker.samples import Batches, Sampler, beside, between, collate, jitter, pick_frames
+from tnllt.training.tracker.sources import Clip, SequenceSource, SynthSource, make_source, square_region, synth_config
 
 CONFIG = Config.make({"size": "tiny", "template_size": 32, "search_size": 64})
 
@@ -41,7 +42,8 @@ def white_square(frames: int = 30, present: np.ndarray | None = None, language: 
 
 
 def sampler(source: object, **changes: object) -> Sampler:
-    return Sampler([(source, 1.0)], CONFIG, recipe("tiny", gray=0, color_shift=0, brightness=0, light=0, **changes))  # type: ignore[list-item]
+    calm = {"gray": 0, "color_shift": 0, "brightness": 0, "light": 0, **changes}
+    return Sampler([(source, 1.0)], CONFIG, recipe("tiny", **calm))  # type: ignore[list-item]
 
 
 def test_box_is_where_the_target_is() -> None:
@@ -208,9 +210,50 @@ def test_a_look_alike_is_preferred_beside_the_target() -> None:
         assert near[0] >= 120 or near[0] + 64 <= 100 or near[1] >= 120 or near[1] + 64 <= 100
 
 
-def test_the_generator_knows_its_look_alikes() -> None:
-    from dataclasses import replace
+def test_target_and_look_alike_are_equally_far_from_the_middle_of_their_square() -> None:
+    box = np.array([100.0, 100.0, 20.0, 20.0])
+    target, near, far = np.array([110.0, 110.0]), [140.0, 95.0], [170.0, 110.0]
+    nearer, middles = 0, []
+    for seed in range(400):
+        found = between(box, 64, np.array([near, far]), np.random.default_rng(seed))
+        assert found is not None
+        middle = np.array(found) + 32
+        for place in (target, near):
+            assert (np.abs(middle - place) < 32).all(), "both are in the square"
+        nearer += np.linalg.norm(middle - target) < np.linalg.norm(middle - near)
+        middles.append(middle)
+    assert 160 < nearer < 240
+    assert np.ptp(middles, axis=0).min() > 20, "not always the same place"
+    rng = np.random.default_rng(0)
+    assert between(box, 64, np.array([far]), rng) is None
+    assert between(box, 64, np.zeros((0, 2)), rng) is None
 
+
+def test_rivals_come_into_the_search_crops() -> None:
+    class Pair(SequenceSource):
+        def clip(self, rng: np.random.Generator, index: int) -> Clip:
+            return replace(super().clip(rng, index), alike=lambda frame: boxes[frame, None, :2] + (23, 5))
+
+    boxes = np.column_stack([np.linspace(40, 60, 30), np.full(30, 60.0), np.full(30, 10.0), np.full(30, 10.0)])
+    source = Pair("pair", [Sequence("pair", Annotation(boxes), WhiteSquare(boxes))])
+
+    def from_the_middle(rival: float) -> float:
+        draw = sampler(source, rival=rival, center_jitter=0.1)
+        offs = [draw[i].boxes[:, :2] + draw[i].boxes[:, 2:] / 2 - 0.5 for i in range(40)]
+        return float(np.abs(offs).max(axis=2).mean())
+
+    assert from_the_middle(0.0) < 0.1
+    assert from_the_middle(1.0) > 0.25
+
+
+def test_sentences_are_kept_where_the_templates_lie() -> None:
+    source = SequenceSource("white", [white_square()])
+    for shift, silent in ((1.0, 0), (0.0, 20)):
+        draw = sampler(source, color_shift=shift, drop_text=1.0)
+        assert sum((draw[i].text != 0).sum(axis=1).max() <= 2 for i in range(20)) == silent
+
+
+def test_the_generator_knows_its_look_alikes() -> None:
     from tnllt.datasets.synth import plan
 
     config = replace(synth_config("twins=0,width=320,height=240,frames=12"), distractors=(1, 1))

@@ -24,6 +24,8 @@ class Recipe:
             these are the tracker's own.
         away: chance that a search crop is cut beside the target, around a look-alike where one is known, and has no
             box: there the score should be low everywhere.
+        rival: chance that a search crop is cut so that the target and a look-alike, where one is near, are equally far
+            from its middle: what tells them apart is then the look, or the sentence, and not the place.
         learning_rate, backbone_factor, weight_decay, clip: AdamW; gradient norm is cut at `clip`.
         muon: where above 0, the weight matrices learn by Muon at this rate (of matrices whose update has norm 1) and
             AdamW keeps the rest: a third fewer steps for small networks from scratch.
@@ -31,7 +33,7 @@ class Recipe:
         regress_at: see `losses.tracking_loss`.
         ema: decay of the averaged weights, 0 for none.
         gray, color_shift: chance that a whole sample is grey; that only its templates lose or change colour, so that
-            colour must come from the sentence.
+            colour must come from the sentence (which is then not dropped).
         light: half of the samples have their templates, and each of their search frames, exp(N(0,1) x light) times
             brighter: a light goes on, the sun comes out.
         stretch: all of a sample is made exp(N(0,1) x stretch) times wider and as much lower, so that thin and long
@@ -50,6 +52,7 @@ class Recipe:
     scale_jitter: float = 0.5
     template_jitter: float = 0.0
     away: float = 0.0
+    rival: float = 0.0
     learning_rate: float = 1e-4
     muon: float = 0.0
     backbone_factor: float = 0.1

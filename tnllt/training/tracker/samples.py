@@ -25,6 +25,8 @@ from tnllt.training.tracker.sources import Clip, Source, limit_opencv_threads, s
 
 #: Draws from a source before a sample is given up: a source without one usable clip is an error, not an endless loop.
 ATTEMPTS = 50
+#: Most that target and look-alike may be apart, along either axis, to be in one search crop: of the crop's side.
+APART = 0.8
 #: Draws of a place beside the target before one is taken that lies mostly outside the picture.
 PLACES = 4
 
@@ -101,9 +103,13 @@ class Sampler:
             left, top, side = square_region(around, config.search_factor)
             if side < 4:
                 return None
-            elsewhere = self.recipe.away > 0 and rng.random() < self.recipe.away
+            draw = rng.random()
+            elsewhere = draw < self.recipe.away
+            alike = clip.alike(int(i)) * (wide, 1 / wide)
+            if not elsewhere and draw < self.recipe.away + self.recipe.rival:
+                left, top = between(box, side, alike, rng) or (left, top)
             for _ in range(PLACES):
-                at = beside(box, side, clip.alike(int(i)) * (wide, 1 / wide), rng) if elsewhere else (left, top)
+                at = beside(box, side, alike, rng) if elsewhere else (left, top)
                 search = cut(i, *at, side, config.search_size)
                 if not elsewhere or search.any(axis=2).mean() > 0.5:
                     break
@@ -130,9 +136,10 @@ class Sampler:
             templates, searches = templates[:, :, ::-1], searches[:, :, ::-1]
             for parts in (boxes, marks):
                 parts[:, 0] = 1 - parts[:, 0] - parts[:, 2]
+        untrue = False
         if rng.random() < recipe.gray:
             templates, searches = to_gray(templates), to_gray(searches)
-        elif rng.random() < recipe.color_shift:
+        elif untrue := rng.random() < recipe.color_shift:
             templates = to_gray(templates) if rng.random() < 0.5 else turn_hue(templates, int(rng.integers(20, 160)))
         gain = rng.uniform(max(0, 1 - recipe.brightness), 1 + recipe.brightness, 2)
         templates, searches = brighten(templates, gain[0]), brighten(searches, gain[1])
@@ -141,7 +148,8 @@ class Sampler:
             templates = brighten(templates, gains[0])
             searches = np.stack([brighten(search, gain) for search, gain in zip(searches, gains[1:], strict=True)])
         templates[0] = tint_around(templates[0], marks[0].tolist(), self.config.template_tint)
-        silent = rng.random() < recipe.drop_text
+        # Without a sentence, templates of another colour would leave nothing to tell the target by.
+        silent = rng.random() < recipe.drop_text and not untrue
         text = np.stack([self._encode("" if silent else sentence) for sentence in sentences])
         return Sample(np.ascontiguousarray(templates), marks, np.ascontiguousarray(searches), boxes, text)
 
@@ -198,6 +206,27 @@ def beside(
         shift[axis] = rng.choice([-1, 1]) * (half[axis] + rng.random() * side)
         center = middle + shift
     left, top = center - side / 2
+    return round(left), round(top)
+
+
+def between(
+    box: NDArray[np.float64], side: int, alike: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[int, int] | None:
+    """left, top of a square of this side with the target and a look-alike in it, neither of them nearer to its middle.
+
+    So that being near the middle tells nothing. None where no look-alike is near enough.
+
+    Args:
+        alike: (N, 2) middles of look-alikes.
+    """
+    middle = box[:2] + box[2:] / 2
+    apart = alike - middle
+    apart = apart[np.abs(apart).max(axis=1, initial=0) < APART * side]
+    if not len(apart):
+        return None
+    chosen = apart[int(rng.integers(len(apart)))]
+    free = np.maximum(0, (APART * side - np.abs(chosen)) / 2)
+    left, top = middle + chosen / 2 + rng.uniform(-1, 1, 2) * free - side / 2
     return round(left), round(top)
 
 
