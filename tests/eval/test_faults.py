@@ -126,6 +126,18 @@ def test_mp4_by_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert size % len(TRUTH) == 0 and size >= len(TRUTH) * 64 * 96 * 3  # raw pictures, whole, one after the other
 
 
+def test_h264_of_an_odd_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ffmpeg").symlink_to(tool)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert render(Scene(sequence(frames=True), {}), tmp_path / "x.mp4", fps=5, width=95) == len(TRUTH)
+    assert b"avc1" in (tmp_path / "x.mp4").read_bytes()
+    video = VideoFrames(tmp_path / "x.mp4")
+    assert len(video) == len(TRUTH)
+    assert not video[0].shape[0] % 2 and video[0].shape[1] == 94  # H.264 in 4:2:0 knows even sizes only
+
+
 def test_an_ffmpeg_that_fails_is_said_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_ffmpeg(tmp_path / "bin", "echo unknown encoder >&2; exit 1", monkeypatch)
     with pytest.raises(DataError, match="ffmpeg failed: unknown encoder"):
