@@ -77,9 +77,9 @@ def _verified() -> Iterator[str]:
     yield (
         f"{len(ran)} of the 20 names ran, from {bases} of {of} code bases: boxes of two real clips through `tnllt-run` "
         "equal, to the last digit, those of a plain loop over upstream's own tracker class, with random weights of a "
-        "fixed seed in upstream's own checkpoint format. OSTrack, GRM and ROMTrack followed OTB's Crossing and "
-        "Football1 whole, 194 frames; the others their first 40 frames, MixFormer, SUTrack and UVLTrack with a new "
-        f"template every seven frames (`TNLLT_UPSTREAM_FRAMES=all`, `40`). {len(trained)} were trained for a step. The "
+        "fixed seed in upstream's own checkpoint format, over OTB's Crossing and Football1 whole, 194 frames "
+        "(`TNLLT_UPSTREAM_FRAMES=all`). MixFormer, SUTrack and UVLTrack took a new template every seven frames, that "
+        f"this, too, is seen. {len(trained)} were trained for a step. The "
         "table says why the others were not. Nothing was run on a GPU. `tests/upstream` does it all again:\n"
     )
     yield "```"
