@@ -146,7 +146,7 @@ def members_of(scores: Scores, name: str) -> tuple[int, ...]:
 
 
 def _linear(metric: str | Metric) -> Metric:
-    chosen = get_metric(metric) if isinstance(metric, str) else metric
+    chosen = get_metric(metric)
     if not linear(chosen):
         raise UsageError(f"{chosen.option} is no mean over sequences: a paired test per sequence would not test it")
     return chosen

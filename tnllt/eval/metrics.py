@@ -154,8 +154,10 @@ def get_metrics(names: str | Iterable[str], longterm: bool = False) -> list[Metr
     return [metric for name, metric in METRICS.items() if name in wanted]
 
 
-def get_metric(name: str) -> Metric:
+def get_metric(name: str | Metric) -> Metric:
     """The metric of that name or column heading. Raises UsageError where there is none."""
+    if isinstance(name, Metric):
+        return name
     plain = name.strip().lower().replace("-", "_")
     known = METRICS | {metric.short.lower(): metric for metric in _ALL}
     if plain not in known:

@@ -128,7 +128,7 @@ class Scores:
 
     def score(self, metric: str | Metric = "success", members: Flags | None = None) -> Array:
         """(K,) scores of one metric over all sequences, or over `members` (S,) bool."""
-        chosen = _metric(metric)
+        chosen = get_metric(metric)
         return np.array([self._score(row, chosen, members) for row in self.rows])
 
     def _score(self, row: Row, metric: Metric, members: Flags | None) -> float:
@@ -142,7 +142,7 @@ class Scores:
 
     def per_sequence(self, metric: str | Metric = "success") -> Array:
         """(K, S) scores of single sequences; NaN where missing or refused."""
-        chosen = _metric(metric)
+        chosen = get_metric(metric)
         if chosen.source == "curve":
             return chosen.reduce(self.curve(chosen.array), self.protocol)
         if chosen.source == "value":
@@ -181,7 +181,7 @@ class Scores:
 
     def reference(self, metric: str | Metric = "success", members: Flags | None = None) -> dict[str, float]:
         """{"ceiling": ..., "floor": ...}: ground truth as result, and the first box forever, by the same rule."""
-        chosen = _metric(metric)
+        chosen = get_metric(metric)
         if chosen.name in ("lt_f", "lt_precision", "lt_recall", "tpr", "tnr", "maxgm"):
             return {row.tracker: np.nan for row in self.references}
         return {row.tracker: self._score(row, chosen, members) for row in self.references}
@@ -191,7 +191,7 @@ class Scores:
 
     def empty(self, metric: str | Metric = "success", members: Flags | None = None) -> list[str]:
         """Trackers whose every sequence is dropped from the mean, so that their score is 0 by rule."""
-        curve = _metric(metric).array if _metric(metric).source == "curve" else "success"
+        curve = get_metric(metric).array if get_metric(metric).source == "curve" else "success"
         return [
             row.tracker
             for row in self.rows
@@ -247,10 +247,6 @@ class Scores:
         from tnllt.eval.figures import plot
 
         return plot(self, Path(folder), metrics, attributes, **how)
-
-
-def _metric(metric: str | Metric) -> Metric:
-    return metric if isinstance(metric, Metric) else get_metric(metric)
 
 
 def _mean(values: Array) -> Array:

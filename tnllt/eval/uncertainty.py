@@ -38,7 +38,7 @@ def linear(metric: Metric) -> bool:
 
 def score_table(scores: Scores, metric: str | Metric = "success", members: Flags | None = None) -> Table:
     """Per-sequence scores (K, S) with weight 0 where the protocol's reduction leaves the sequence out."""
-    chosen = get_metric(metric) if isinstance(metric, str) else metric
+    chosen = get_metric(metric)
     curve = chosen.array if chosen.source == "curve" else "success"
     return Table.of(scores.per_sequence(chosen), scores.kept(curve, members))
 
@@ -57,7 +57,7 @@ def score_intervals(
     Means get the studentised bootstrap; long-term and pooled measures, which are no means, the percentile bootstrap
     (long-term ones with at most `SLOW_RESAMPLES` resamples). NaN where fewer than three sequences remain.
     """
-    chosen = get_metric(metric) if isinstance(metric, str) else metric
+    chosen = get_metric(metric)
     return all_intervals(scores, [chosen], members, confidence=confidence, resamples=resamples, seed=seed)[chosen.name]
 
 
