@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import torch
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
 from tnllt.errors import DataError
-from tnllt.reasoningtrack.checkpoint import read_checkpoint
+from tnllt.reasoningtrack.checkpoint import load_strictly, read_checkpoint
+from tnllt.reasoningtrack.config import PRESETS, Config
 from tnllt.reasoningtrack.network import Network
 
 #: The backbone's parts that a Fast-iTPN checkpoint has.
@@ -17,19 +21,22 @@ _SHARED = ("patch_embed.", "blocks.", "norm.")
 def start_from(network: Network, path: Path) -> str:
     """Puts the weights of a file into the network, as far as they belong there; returns a line that says what did.
 
-    A tracker's checkpoint must fit completely. A Fast-iTPN checkpoint (names without `backbone.`, or below `model`)
+    A tracker's checkpoint must fit completely, but for its crops: weights of other crop sizes or factors are brought to
+    the network's (`at_crops`). A Fast-iTPN checkpoint (names without `backbone.`, or below `model`)
     gives patch embedding, blocks and final norm; text, positions and head keep their first values.
 
     Raises:
         DataError: the file fits neither way; the tensors that do not are named.
     """
-    tensors, _ = read_checkpoint(path)
+    tensors, config = read_checkpoint(path)
     own = network.state_dict()
     if any(name.startswith("box_head.") for name in tensors):
-        from tnllt.reasoningtrack.checkpoint import load_strictly
-
+        before = _crops(tensors, config)
+        changed = "" if before is None or before == _cut(network.config) else f", brought from {_told(before)}"
+        if before is not None and changed:
+            tensors = at_crops(tensors, before, network.config)
         load_strictly(network, tensors, path)
-        return f"starting from the tracker's weights in {path} ({len(tensors)} tensors)"
+        return f"starting from the tracker's weights in {path} ({len(tensors)} tensors{changed})"
     renamed = {f"backbone.{name.removeprefix('backbone.')}": value for name, value in tensors.items()}
     wanted = [
         name for name in own if name.removeprefix("backbone.").startswith(_SHARED) and name.startswith("backbone.")
@@ -45,6 +52,66 @@ def start_from(network: Network, path: Path) -> str:
     return (
         f"starting from the Fast-iTPN in {path}: {len(taken)} tensors; {len(own) - len(taken)} keep their first values"
     )
+
+
+#: Template size, template factor, search size, search factor (see `Config`).
+Crops = tuple[int, float, int, float]
+
+
+def at_crops(tensors: dict[str, Tensor], before: Crops, config: Config) -> dict[str, Tensor]:
+    """A tracker's tensors for crops of another size or factor.
+
+    A position's embedding goes to where the same place relative to the target now is (linear between cells; beyond the
+    old crop, its edge's). Sizes are told as parts of the search crop, so the head's last bias moves by as much as a
+    typical target, 1 / factor of the crop, became smaller or larger.
+
+    Args:
+        before: the crops that the tensors were trained with.
+    """
+    changed = dict(tensors)
+    ways = (
+        ("z", before[0], before[1], config.template_size, config.template_factor),
+        ("x", before[2], before[3], config.search_size, config.search_factor),
+    )
+    for end, size, factor, new_size, new_factor in ways:
+        name = f"backbone.pos_embed_{end}"
+        table = tensors.get(name)
+        old, new = size // 16, new_size // 16
+        if table is None or table.ndim != 3 or table.shape[1] != old * old or (old, factor) == (new, new_factor):
+            continue
+        cells = table.float().reshape(1, old, old, -1).permute(0, 3, 1, 2)
+        at = ((torch.arange(new) + 0.5) / new * 2 - 1) * new_factor / factor
+        grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), dim=-1)[None]
+        moved = grid_sample(cells, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        changed[name] = moved.permute(0, 2, 3, 1).reshape(1, new * new, -1).to(table.dtype)
+    bias = tensors.get("box_head.conv5_size.bias")
+    if bias is not None and before[3] != config.search_factor:
+        shift = _logit(1 / config.search_factor) - _logit(1 / before[3])
+        changed["box_head.conv5_size.bias"] = (bias.float() + shift).to(bias.dtype)
+    return changed
+
+
+def _logit(part: float) -> float:
+    part = min(max(part, 0.01), 0.99)
+    return math.log(part / (1 - part))
+
+
+def _cut(config: Config) -> Crops:
+    return config.template_size, config.template_factor, config.search_size, config.search_factor
+
+
+def _crops(tensors: dict[str, Tensor], config: dict[str, object]) -> Crops | None:
+    """What the weights were trained with: what they say, or the published config with as many positions."""
+    if config:
+        return _cut(Config.make(config))
+    table = tensors.get("backbone.pos_embed_x")
+    rows = table.shape[1] if table is not None and table.ndim == 3 else 0
+    published = (PRESETS[name] for name in ("256", "384"))
+    return next((_cut(preset) for preset in published if preset.search_tokens == rows), None)
+
+
+def _told(crops: Crops) -> str:
+    return f"templates of {crops[0]} at factor {crops[1]:g}, search of {crops[2]} at factor {crops[3]:g}"
 
 
 def _some(what: str, names: list[str]) -> str:
