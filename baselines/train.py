@@ -69,6 +69,19 @@ def join_group(rank, device):
     if device != "cpu":
         torch.cuda.set_device(rank)
     torch.distributed.init_process_group(backend="gloo" if device == "cpu" else "nccl")
+    if device == "cpu":
+        leave_out_devices(torch.nn.parallel.DistributedDataParallel)
+
+
+def leave_out_devices(parallel):
+    """Have the wrapper ignore the GPUs that upstream names: with a network on the CPU it refuses any."""
+    original = parallel.__init__
+
+    def init(self, module, *args, **kwargs):
+        kwargs.pop("device_ids", None)
+        original(self, module, *args, **kwargs)
+
+    parallel.__init__ = init
 
 
 def seed_everything(seed):
@@ -230,7 +243,8 @@ def keep_metrics(path, rank):
 
     def update_stats(self, new_stats, batch_size, loader):
         figures = {k: float(v) for k, v in new_stats.items() if not hasattr(v, "numel") or v.numel() == 1}
-        broken = [key for key, value in figures.items() if "Loss" in key and not math.isfinite(value)]
+        losses = [key for key in figures if "Loss" in key or key.startswith("Ls/")]
+        broken = [key for key in losses if not math.isfinite(figures[key])]
         if rank <= 0:
             with open(path, "a") as file:
                 file.write(json.dumps(dict(figures, epoch=self.epoch, loader=loader.name)) + "\n")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,13 @@ def test_other_datasets_of_upstreams_and_their_folders(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "end"),
-    [("crash", "exit code 1"), ("nan", "exit code 5"), ("swallowed", "exit code 6"), ("kill", "signal SIGKILL")],
+    [
+        ("crash", "exit code 1"),
+        ("nan", "exit code 5"),
+        ("nan as Ls", "exit code 5"),
+        ("swallowed", "exit code 6"),
+        ("kill", "signal SIGKILL"),
+    ],
 )
 def test_training_that_breaks_is_not_taken_for_done(
     network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, fault: str, end: str
@@ -202,11 +209,21 @@ def test_an_unreadable_picture_stops_it(
 
 
 @pytest.mark.slow
-def test_several_processes_by_torchrun(
-    network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("processes", [1, 2])
+def test_processes_by_torchrun(
+    network: Network,
+    mini: Path,
+    sequences: list[Sequence],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    processes: int,
 ) -> None:
-    folder = train(network(), job(mini, tmp_path, processes=2), sequences)
-    assert capfd.readouterr().out.count("processes: 2") == 2
+    record = network()
+    assert record.training is not None
+    if processes == 1:
+        record = replace(record, training=replace(record.training, torchrun=True))
+    folder = train(record, job(mini, tmp_path, processes=processes), sequences)
+    assert capfd.readouterr().out.count(f"processes: {processes}") == processes
     assert [p.name for p in folder.iterdir()] == ["Mini_ep0001.pth.tar"]
     assert len(metrics(tmp_path)) == 4, "only one process writes"
 

@@ -164,7 +164,7 @@ def train(record: BaselineRecord, job: TrainingJob, sequences: Iterable[VideoSeq
         environment = worker_environment(record, job.device)
         try:
             with sole_writer(job.output):
-                code = subprocess.run(command(job, file), env=environment, check=False).returncode
+                code = subprocess.run(command(record, job, file), env=environment, check=False).returncode
         except OSError as error:
             raise UsageError(f"{record.name}: cannot start the interpreter {job.python}: {error.strerror}") from error
     if code:
@@ -173,10 +173,10 @@ def train(record: BaselineRecord, job: TrainingJob, sequences: Iterable[VideoSeq
     return job.output / "checkpoints" / "train" / str(table["script_name"]) / str(table["config_name"])
 
 
-def command(job: TrainingJob, file: Path) -> Sequence[str]:
-    """The command line: one process, or torchrun for several."""
+def command(record: BaselineRecord, job: TrainingJob, file: Path) -> Sequence[str]:
+    """The command line: one process, or torchrun for several and for upstream code that wants it."""
     script = [str(folder() / "train.py"), str(file)]
-    if job.processes == 1:
+    if job.processes == 1 and not (record.training and record.training.torchrun):
         return [job.python, "-u", *script]
     port = 29500 + os.getpid() % 2000
     run = ["-m", "torch.distributed.run", "--nproc_per_node", str(job.processes), "--master_port", str(port)]

@@ -139,6 +139,7 @@ class Training:
         text: where a training sample's sentence goes: "none", or `object_meta[...]`/`anno[...]` by upstream's key.
         dataset: the name that a sample carries; upstream code may know only some.
         channels: of a picture: 3, or 6 where upstream wants two pictures in one.
+        torchrun: upstream's code trains only in a process group, so torchrun starts a single process, too.
         settings: further attributes of upstream's settings object.
         config: settings changed in the yaml, by dotted name.
         verified: what was run of it, and on what; "" where nothing was.
@@ -149,6 +150,7 @@ class Training:
     text: Literal["none", "exp_str", "language", "nlp", "language_description"] = "none"
     dataset: str = "tnllt"
     channels: int = 3
+    torchrun: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     verified: str = ""

@@ -24,7 +24,8 @@ def run(settings):
         # One write: print gives its parts one by one, and two processes' parts would mix.
         os.write(1, b"hanging %d\n" % os.getpid())
         time.sleep(1000)
-    settings.scale = float("nan") if cfg.TRAIN.FAULT == "nan" else 1.0
+    settings.scale = float("nan") if cfg.TRAIN.FAULT.startswith("nan") else 1.0
+    settings.loss = "Ls/total" if cfg.TRAIN.FAULT == "nan as Ls" else "Loss/total"
     loaders = build_dataloaders(cfg, settings)
     net = Mini().cuda()
     net.forward = net.move.forward
@@ -32,6 +33,7 @@ def run(settings):
         total = torch.tensor([1.0])
         torch.distributed.all_reduce(total)
         print("processes: %d" % total.item())  # one part, for the same reason
+        net = torch.nn.parallel.DistributedDataParallel(net, device_ids=[settings.local_rank])
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     if cfg.TRAIN.FAULT == "swallowed":
         loaders[0].collate_fn = None

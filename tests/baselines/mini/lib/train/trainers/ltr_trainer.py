@@ -37,11 +37,11 @@ class LTRTrainer:
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
-            self._update_stats({"Loss/total": loss.item(), "Text": texts.mean().item()}, len(batch), loader)
+            self._update_stats({self.settings.loss: loss.item(), "Text": texts.mean().item()}, len(batch), loader)
 
     def _update_stats(self, new_stats, batch_size, loader):
         self.stats[loader.name] = new_stats
-        print("[%s: %d] Loss/total: %.5f" % (loader.name, self.epoch, new_stats["Loss/total"]))
+        print("[%s: %d] total: %.5f" % (loader.name, self.epoch, new_stats[self.settings.loss]))
 
     def save_checkpoint(self, folder):
         if self.settings.local_rank > 0:
