@@ -88,7 +88,8 @@ def layout_rows(layout: Layout) -> list[tuple[str, str]]:
     found = layout.split_folders or layout.split_lists
     splits = [f"`{split}`: {kind} {_code(patterns)}" for split, patterns in found.items()]
     shipped = [s for s in ("train", "test") if packaged(layout.name, s)]
-    flags = [f"`{_path(f.path)}` ({f.present} = in view)" for group in layout.absent for f in group]
+    files = [file for group in layout.absent for file in group]
+    flags = [f"`{_path(f.path)}` ({'above 0' if f.highest > 1 else f.present} = in view)" for f in files]
     names = [f"{a} {ATTRIBUTE_TITLES[a]}" for a in layout.attribute_names]
     forms = {"xywh": "`x,y,w,h`", "vatic": "VATIC rows (corners, flags, label)"}
     first = f"; the first alone in {_code(layout.first_box_only)}" if layout.first_box_only else ""

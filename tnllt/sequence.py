@@ -35,6 +35,7 @@ class Annotation:
         language: the sentence that names the target, or None.
         attributes: {name: bool} in the benchmark's order, or None.
         descriptions: per frame, the sentence that is true at that moment, or None.
+        size: width and height of the pictures, where the annotation states them (GOT-10k's does), or None.
     """
 
     groundtruth: Boxes
@@ -42,6 +43,7 @@ class Annotation:
     language: str | None = None
     attributes: Mapping[str, bool] | None = None
     descriptions: tuple[str, ...] | None = None
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         boxes = np.asarray(self.groundtruth, dtype=np.float64)
@@ -96,6 +98,10 @@ class Sequence:
     @property
     def descriptions(self) -> tuple[str, ...] | None:
         return self.annotation.descriptions
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        return self.annotation.size
 
     @property
     def has_frames(self) -> bool:

@@ -88,6 +88,24 @@ def test_choosing_trackers_and_sequences(tree, run):
     assert code == 2 and "no tracker 'nobody'" in err and "t0, t1" in err
 
 
+def test_split(tree, run):
+    """GOT-10k: the test split has one box a sequence and is scored by its server; `val` can be scored here."""
+    for split, name, rows in (("val", "V1", 3), ("test", "T1", 1)):
+        folder = tree / "got" / split / name
+        folder.mkdir(parents=True)
+        (folder / "groundtruth.txt").write_text("5,5,20,20\n" * rows)
+        (folder / "absence.label").write_text("0\n" * rows)
+        results = tree / "got_results" / "Stay_tracking_result"
+        results.mkdir(parents=True, exist_ok=True)
+        (results / f"{name}.txt").write_text("5,5,20,20\n" * rows)
+    given = ("--dataset", "got10k", "--root", tree / "got", "--results", tree / "got_results", "--metric", "got10k-ao")
+    code, out, _ = run(*given, "--split", "val", tree=None)
+    assert code == 0 and "1 sequence," in out and "1.000" in out
+    assert "2 sequences," in run(*given, "--split", "all", tree=None)[1]
+    code, _, err = run(*given, "--split", "vall", tree=None)
+    assert code == 2 and "no split 'vall'" in err and "--split all" in err
+
+
 def test_environment_and_toml_say_where_things_are(tree, run, monkeypatch):
     monkeypatch.setenv("TNLLT_ANNOS", str(tree / "annos"))
     (tree / "tnllt.toml").write_text('results = "results"\n')

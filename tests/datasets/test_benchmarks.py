@@ -11,6 +11,7 @@ from trees import number_of, rows, tnllt_sequence, write, write_images
 
 from tnllt import TNLLTDataset, open_dataset
 from tnllt.datasets import BENCHMARKS
+from tnllt.datasets.check import check_dataset
 from tnllt.datasets.splits import packaged
 from tnllt.errors import DataError, DataWarning, UsageError
 
@@ -163,7 +164,18 @@ def test_got10k_presence_and_metadata(tmp_path: Path):
     write(tmp_path / "val" / "GOT-10k_val_000001" / "absence.label", 0, 0, 1, 0)
     val = open_dataset("got-10k", tmp_path, split="val")
     assert val[0].present.tolist() == [True, True, False, True]
+    assert val[0].size == (32, 24)
     assert val.metadata(val.names[0])["object_class"] == "cat"
+    write(tmp_path / "val" / "GOT-10k_val_000001" / "cover.label", 8, 0, 0, 3)
+    val = open_dataset("got-10k", tmp_path, split="val")
+    assert val[0].present.tolist() == [True, False, False, True]  # the authors' toolkit goes by the visible part
+    assert not [f for f in check_dataset("got10k", tmp_path).findings if f.code == "flags-unreadable"]
+    write(tmp_path / "val" / "GOT-10k_val_000001" / "cover.label", 8, 0, 9, 3)
+    (finding,) = [f for f in check_dataset("got10k", tmp_path).findings if f.code == "flags-unreadable"]
+    assert "holds 9; a level is 0 to 8" in finding.message
+    write(tmp_path / "val" / "GOT-10k_val_000001" / "meta_info.ini", "[METAINFO]", "resolution: large")
+    with pytest.raises(DataError, match=r"meta_info\.ini.*width and height are expected"):
+        open_dataset("got-10k", tmp_path, split="val")[0].groundtruth  # noqa: B018
     (test,) = open_dataset("got10k", tmp_path)
     assert len(test) == 4 and test.present is None and np.isnan(test.groundtruth[1:]).all()
 

@@ -83,7 +83,7 @@ def _folders(options: Options, a: Path, b: Path, metric: str, top: int, format_:
     from tnllt.results.reading import Results
 
     chosen = get_metrics(metric)
-    sequences = open_sequences(options.where, options.sequences)
+    sequences = open_sequences(options)
     names = [s.name for s in sequences]
     one, two = find_results(a, names).trackers, find_results(b, names).trackers
     if len(one) == len(two) == 1:

@@ -31,7 +31,8 @@ class Options:
     Attributes:
         where: locations.
         trackers: names and globs, comma-separated; "all".
-        sequences: names, globs, or a file of names, comma-separated; None: the test split, else all there are.
+        split: the sequences' split; all: every annotated one. Where nothing says which are in it, all there are.
+        sequences: of those, only these: names, globs, or a file of names, comma-separated.
         protocol: its name.
         allow_missing, allow_short: score what is there, pad what is short, and say so.
         round: none, nearest or trunc.
@@ -40,6 +41,7 @@ class Options:
 
     where: Locations
     trackers: str = "all"
+    split: str = "test"
     sequences: str | None = None
     protocol: str = "tnllt"
     allow_missing: bool = False
@@ -51,8 +53,9 @@ class Options:
 _SCORING = (
     click.option("--trackers", default="all", metavar="NAMES",
                  help="all, or names and globs: a,b,'ost*'.  [default: all]"),
-    click.option("--sequences", metavar="NAMES",
-                 help="Names, globs, or a file of names.  [default: test split, else all]"),
+    click.option("--split", default="test", metavar="NAME",
+                 help="Which sequences: test, val, ..., all.  [default: test, where there is such a split]"),
+    click.option("--sequences", metavar="NAMES", help="Of those, only these: names, globs, or a file of names."),
     click.option("--protocol", "-p", default="tnllt", metavar="NAME",
                  help="Scoring rule; see `protocols`.  [default: tnllt]"),
     click.option("--allow-missing", is_flag=True, help="Score what is there where sequences are missing, and say so."),
@@ -64,8 +67,8 @@ _SCORING = (
 
 
 def scoring_options(function: F) -> F:
-    """Adds the location flags and --trackers, --sequences, --protocol, --allow-missing, --allow-short, --round and
-    --no-cache; the command gets one argument `options: Options`.
+    """Adds the location flags and --trackers, --split, --sequences, --protocol, --allow-missing, --allow-short, --round
+    and --no-cache; the command gets one argument `options: Options`.
     """
 
     @functools.wraps(function)
@@ -73,6 +76,7 @@ def scoring_options(function: F) -> F:
         *args: Any,
         where: Locations,
         trackers: str,
+        split: str,
         sequences: str | None,
         protocol: str,
         allow_missing: bool,
@@ -81,7 +85,7 @@ def scoring_options(function: F) -> F:
         no_cache: bool,
         **kwargs: Any,
     ) -> Any:
-        options = Options(where, trackers, sequences, protocol, allow_missing, allow_short, round_, not no_cache)
+        options = Options(where, trackers, split, sequences, protocol, allow_missing, allow_short, round_, not no_cache)
         return function(*args, options=options, **kwargs)
 
     decorated: Any = wrapper
@@ -138,7 +142,7 @@ def load(options: Options) -> Loaded:
 
     rules = get_protocol(options.protocol)
     results = options.where.need_results()
-    sequences = open_sequences(options.where, options.sequences, rules.absent != "ignored")
+    sequences = open_sequences(options, rules.absent != "ignored")
     # A name given in --sequences must not hide the results of others, which are known sequences too.
     found = find_results(results, [s.name for s in sequences] if options.sequences is None else _all_names(options))
     chosen = choose_trackers(options.trackers, list(found.trackers))
@@ -152,12 +156,14 @@ def load(options: Options) -> Loaded:
     return Loaded(sequences, files, options, unknown)
 
 
-def open_sequences(where: Locations, names: str | None = None, need_presence: bool = True) -> list[Sequence]:
+def open_sequences(options: Options, need_presence: bool = True) -> list[Sequence]:
     """The annotated sequences to score. Raises DataError for an annotation without its presence file if needed."""
     from tnllt.datasets import BENCHMARKS, open_dataset
 
+    where, names = options.where, options.sequences
     wanted = [n.strip() for n in names.split(",") if n.strip()] if names is not None else None
-    dataset = open_dataset(where.dataset, where.root, where.annos, names=wanted)
+    split = None if options.split == "all" else options.split
+    dataset = open_dataset(where.dataset, where.root, where.annos, split=split, names=wanted)
     if need_presence:
         bare = [place for place in dataset.places if place.layout.absent and not place.flag_files]
         if bare and (len(bare) < len(dataset.places) or dataset.name in BENCHMARKS):

@@ -154,7 +154,11 @@ _RECORDS = (
         title="GOT-10k",
         sequences=("{split}/*", "{split}_data/*", "full_data/{split}/*", "full_data/{split}_data/*"),
         images=(".",),
-        absent=((FlagFile("{folder}/absence.label", present=0),),),
+        # By cover.label, the visible eighths of the target, the authors' toolkit decides which frames count.
+        absent=(
+            (FlagFile("{folder}/cover.label", present=1, highest=8),),
+            (FlagFile("{folder}/absence.label", present=0),),
+        ),
         split_folders={"train": ("train",), "val": ("val",), "test": ("test",)},
         first_box_only=("test",),
         metadata=("{folder}/meta_info.ini",),

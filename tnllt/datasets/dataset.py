@@ -266,7 +266,9 @@ def _choose(layout: Layout, places: list[Place], split: str | None) -> list[Plac
             note = f"{layout.title or layout.name} lists no splits: all {len(places)} sequences are used for {split!r}"
             warnings.warn(note, DataWarning, stacklevel=3)
             return places
-        raise DataError(f"{layout.title or layout.name} has no split {split!r} here; use split=None for all there is")
+        raise DataError(
+            f"{layout.title or layout.name} has no split {split!r} here; use split=None (--split all) for all there is"
+        )
     by_name, folded = {p.name: p for p in places}, {p.name.casefold(): p for p in places}
     found = [by_name.get(name) or folded.get(name.casefold()) for name in listed]
     there = [place for place in found if place is not None]

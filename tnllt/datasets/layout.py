@@ -25,10 +25,12 @@ class FlagFile:
     Attributes:
         path: its template.
         present: the value that means "in view"; None where nobody says, and zero-area boxes must tell.
+        highest: the largest value there is. One above 1 makes them levels, all but 0 of which count as 1.
     """
 
     path: str
     present: int | None
+    highest: int = 1
 
 
 @dataclass(frozen=True)

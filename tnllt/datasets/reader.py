@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def read_annotation(place: Place) -> Annotation:
         language=read_language(place),
         attributes=read_attributes(place),
         descriptions=read_descriptions(place, len(boxes)),
+        size=read_size(place),
     )
 
 
@@ -98,7 +100,7 @@ def read_presence(place: Place, boxes: Boxes) -> Flags | None:
                 "state `present = 0` or `present = 1` in dataset.toml",
                 path,
             )
-        # Levels above 1 (none are known) would say as 1 does: only 0 is "no".
+        # Levels (GOT-10k's visible eighths) say as 1 does: only 0 is "no".
         here = (_fit(values, len(boxes), path) != 0) == bool(meaning)
         present = here if present is None else present & here
     return present
@@ -168,6 +170,20 @@ def read_descriptions(place: Place, length: int) -> tuple[str, ...] | None:
     if len(lines) != length:
         raise DataError(f"has {len(lines)} sentences for {length} frames; it needs one per frame", path)
     return tuple(line.strip() for line in lines)
+
+
+def read_size(place: Place) -> tuple[int, int] | None:
+    """Width and height from the metadata's `resolution: (1920, 1080)`, or None where nothing is stated."""
+    stated = read_metadata(place).get("resolution")
+    if stated is None:
+        return None
+    found = re.fullmatch(r"\(?\s*(\d{1,6})\s*[,x]\s*(\d{1,6})\s*\)?", stated)
+    if found is None:
+        raise DataError(
+            f"`resolution` is {stated!r}; width and height are expected: (1920, 1080)",
+            place.first(place.layout.metadata),
+        )
+    return int(found[1]), int(found[2])
 
 
 def read_metadata(place: Place) -> dict[str, str]:

@@ -28,17 +28,17 @@ from tnllt.eval.rows import Note, Row
 from tnllt.sequence import Sequence
 
 #: Changes whenever scoring changes what it computes from the same input.
-VERSION = 3
+VERSION = 4
 _MOST_BYTES = 256 << 20
 _KEEP_DAYS = 30
 
 
 def annotation_digest(sequences: Iterable[Sequence]) -> bytes:
-    """A digest of names, ground truth and presence."""
+    """A digest of names, ground truth, presence and the pictures' stated size."""
     digest = hashlib.blake2b(digest_size=16)
     for sequence in sequences:
         present = sequence.present
-        digest.update(f"{sequence.name}\0{len(sequence)}\0{present is not None}\0".encode())
+        digest.update(f"{sequence.name}\0{len(sequence)}\0{present is not None}\0{sequence.size}\0".encode())
         digest.update(np.ascontiguousarray(sequence.groundtruth).tobytes())
         if present is not None:
             digest.update(present.tobytes())

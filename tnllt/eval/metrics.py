@@ -99,11 +99,12 @@ _ALL = (
            "Mean overlap of the frames that the protocol counts; a frame without a valid box counts 0.",
            "value", "average_overlap"),
     Metric("got10k_ao", "GOT-10k AO", "AO*",
-           "Mean overlap of all frames after the first, over all sequences together (Huang et al., GOT-10k, 2019).",
+           "Mean overlap of the frames after the first with the target in view, over all sequences together (Huang et "
+           "al., GOT-10k, 2019); as the authors' toolkit computes it, the same under every protocol.",
            "pooled", "got10k_ao"),
-    Metric("got10k_sr50", "GOT-10k SR 0.5", "SR50*", "Share of the frames after the first with overlap above 0.5.",
+    Metric("got10k_sr50", "GOT-10k SR 0.5", "SR50*", "Share of the same frames with overlap above 0.5.",
            "pooled", "got10k_sr50"),
-    Metric("got10k_sr75", "GOT-10k SR 0.75", "SR75*", "Share of the frames after the first with overlap above 0.75.",
+    Metric("got10k_sr75", "GOT-10k SR 0.75", "SR75*", "Share of the same frames with overlap above 0.75.",
            "pooled", "got10k_sr75"),
     Metric("lt_f", "Long-term F", "F",
            "Largest F = 2 Pr Re / (Pr + Re) over confidence thresholds, of mean long-term precision and recall "

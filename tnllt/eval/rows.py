@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.eval.curves import CURVES, curves
+from tnllt.eval.got10k import frame_sums
 from tnllt.eval.longterm import (
     confidence_of,
     confidence_thresholds,
@@ -163,9 +164,7 @@ def _store(
     found = curves(errors, protocol)
     counted = np.fmin(np.fmax(errors.overlap, 0.0), 1.0)  # NaN counts 0
     average = counted.sum(1) / errors.frames if errors.frames else np.zeros(len(members))
-    rest = counted[:, 1:]
-    passed = [np.count_nonzero(rest > t, axis=1) for t in (0.5, 0.75)]
-    got10k = np.stack([rest.sum(1), *passed, np.full(len(members), rest.shape[1])], axis=1)
+    got10k = frame_sums(sequence, np.stack([boxes for _, boxes in members]))
     for k, (row, _) in enumerate(members):
         if protocol.refuse_nan_overlap and np.isnan(errors.overlap[k, errors.counted]).any():
             _refuse(row, index, sequence.name, "an overlap that is no number (infinite or zero areas)")

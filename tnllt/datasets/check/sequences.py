@@ -177,14 +177,15 @@ def _gaps(place: Place, images: list[Path]) -> Iterator[Finding]:
 def _flags(place: Place, boxes: Boxes) -> tuple[Flags | None, list[Finding]]:
     """(present or None, findings)."""
     findings: list[Finding] = []
-    for path, _ in place.flag_files:
+    for path, flag in place.flag_files:
         try:
             values = text.read_flags(path)
         except DataError as error:
             return None, [make_finding(place, "flags-unreadable", str(error), path)]
-        if len(values) and not np.isin(values, (0, 1)).all():
-            strange = sorted({int(v) for v in values} - {0, 1})
-            message = f"{path.name} holds {', '.join(map(str, strange[:5]))}; a flag is 0 or 1"
+        strange = sorted({int(v) for v in values} - set(range(flag.highest + 1)))
+        if strange:
+            known = "a flag is 0 or 1" if flag.highest == 1 else f"a level is 0 to {flag.highest}"
+            message = f"{path.name} holds {', '.join(map(str, strange[:5]))}; {known}"
             return None, [make_finding(place, "flags-unreadable", message, path)]
         if len(values) != len(boxes):
             code = "flags-more" if len(values) > len(boxes) else "flags-fewer"
