@@ -53,6 +53,7 @@ def test_the_tinys_templates_show_the_box() -> None:
     assert abs(height - 40 / side * config.template_size) <= 2
 
 
-def test_tint_is_a_share() -> None:
-    with pytest.raises(UsageError, match="template_tint"):
-        Config.make({"size": "tiny", "template_tint": 1.5})
+def test_tint_and_window_are_shares() -> None:
+    for name in ("template_tint", "window"):
+        with pytest.raises(UsageError, match=name):
+            Config.make({"size": "tiny", name: 1.5})

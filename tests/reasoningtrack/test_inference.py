@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -117,3 +118,12 @@ def test_scores_are_the_networks_own_at_the_windowed_peak() -> None:
     assert torch.equal(box[0, 0], (2 + out.offset[0, 0, 3, 2]) / 4)
     assert torch.equal(box[0, 1], (3 + out.offset[0, 1, 3, 2]) / 4)
     assert torch.equal(box[0, 2:], out.size[0, :, 3, 2])
+
+
+def test_less_of_the_window_lets_the_scores_own_peak_decide() -> None:
+    scores = []
+    for share in (1.0, 0.5, 0.0):
+        engine = Engine(network_of(dataclasses.replace(SMALL, window=share)), CPU, torch.float32)
+        scores.append([answer.score for answer in engine.predict(_queries(engine))])
+    all_of_it, half, none = np.array(scores)
+    assert (all_of_it <= half).all() and (half <= none).all() and (all_of_it < none).any()

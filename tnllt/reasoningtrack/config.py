@@ -22,6 +22,8 @@ class Config:
             that the network sees what was given to it. 0, as published: it sees a square and must guess the target's
             extent, which takes a network that has seen many real objects. Later templates, cut around the tracker's
             own boxes, are never tinted: they may be wrong.
+        window: how much of the Hann window, which prefers places near the last box, weighs the score map: 0 to 1. 1, as
+            published: all of it, so that a target which jumps to the search region's edge is overruled.
         depths: convolution blocks at stride 4, at stride 8, transformer blocks at stride 16.
         dims: their channels.
         heads: attention heads of the transformer blocks.
@@ -39,6 +41,7 @@ class Config:
     template_factor: float = 2.0
     search_factor: float = 4.0
     template_tint: float = 0.0
+    window: float = 1.0
     depths: tuple[int, int, int] = (3, 3, 24)
     dims: tuple[int, int, int] = (128, 256, 512)
     heads: int = 8
@@ -67,8 +70,9 @@ class Config:
             raise UsageError("network config: text_length must be at least 3 and fit the position tables")
         if self.template_factor <= 0 or self.search_factor <= 0 or self.templates < 1 or self.mlp_ratio <= 0:
             raise UsageError("network config: factors, templates and mlp_ratio must be above 0")
-        if not 0 <= self.template_tint <= 1:
-            raise UsageError(f"network config: template_tint must be 0 to 1, not {self.template_tint!r}")
+        for name in ("template_tint", "window"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"network config: {name} must be 0 to 1, not {getattr(self, name)!r}")
 
     @property
     def side(self) -> int:
@@ -119,7 +123,7 @@ class Config:
 ConfigLike: TypeAlias = Config | str | int | Mapping[str, Any]
 
 #: What the tensors' shapes do not depend on: the same weights run with other values.
-FREE = ("template_factor", "search_factor", "template_tint", "templates")
+FREE = ("template_factor", "search_factor", "template_tint", "window", "templates")
 
 PRESETS: dict[str, Config] = {
     "256": Config(),

@@ -63,7 +63,8 @@ class Engine:
         self.device, self.dtype = device, dtype
         self._mean = 255 * torch.tensor(_MEAN, device=device)
         self._std = 255 * torch.tensor(_STD, device=device)
-        self._window = torch.from_numpy(hann_window(self.config.side)).to(device)
+        hann, share = hann_window(self.config.side), self.config.window
+        self._window = torch.from_numpy(1 - share + share * hann).to(device)
         self._first = self.network.first_temporal()[0]
         self._graphs = CudaGraphs(self._forward) if cuda_graphs and device.type == "cuda" else None
 
