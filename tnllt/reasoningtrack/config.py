@@ -131,9 +131,10 @@ PRESETS: dict[str, Config] = {
     # For two CPU cores: 3 M parameters, a third of them the factorised word table.
     "tiny": Config(
         template_size=80,
-        search_size=128,
-        search_factor=3.2,
+        search_size=160,
+        search_factor=4.0,
         template_tint=0.5,
+        window=0.8,
         depths=(1, 1, 4),
         dims=(48, 96, 128),
         heads=4,
