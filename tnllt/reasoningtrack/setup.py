@@ -50,7 +50,7 @@ def load_engine(
         source = Path(weights).expanduser() if weights is not None else _demonstration(config)
         tensors, own = read_checkpoint(source)
         facts |= {"weights": source.name, "weights_sha256": _sha256(source)}
-    chosen = Config.make(config if config is not None else own or _guess(tensors))
+    chosen = Config.make(config if config is not None else own or published_preset(tensors) or "256")
     with torch.device("meta"):
         network = Network(chosen)
     network.to_empty(device="cpu")
@@ -120,11 +120,11 @@ def _demonstration(config: ConfigLike | None) -> Path:
     return DEMONSTRATION
 
 
-def _guess(tensors: Mapping[str, Tensor]) -> str:
-    """The preset that the search region's position table belongs to; "256" where none does, for the error to tell."""
+def published_preset(tensors: Mapping[str, Tensor]) -> str | None:
+    """The published preset ("256", "384") that the search region's position table belongs to, or None."""
     table = tensors.get("backbone.pos_embed_x")
     rows = table.shape[1] if table is not None and table.ndim == 3 else 0
-    return "384" if rows == PRESETS["384"].search_tokens else "256"
+    return next((name for name in ("256", "384") if PRESETS[name].search_tokens == rows), None)
 
 
 def _device(name: str) -> torch.device:

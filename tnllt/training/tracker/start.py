@@ -11,8 +11,9 @@ from torch.nn.functional import grid_sample
 
 from tnllt.errors import DataError
 from tnllt.reasoningtrack.checkpoint import load_strictly, read_checkpoint
-from tnllt.reasoningtrack.config import PRESETS, Config
+from tnllt.reasoningtrack.config import Config
 from tnllt.reasoningtrack.network import Network
+from tnllt.reasoningtrack.setup import published_preset
 
 #: The backbone's parts that a Fast-iTPN checkpoint has.
 _SHARED = ("patch_embed.", "blocks.", "norm.")
@@ -102,12 +103,8 @@ def _cut(config: Config) -> Crops:
 
 def _crops(tensors: dict[str, Tensor], config: dict[str, object]) -> Crops | None:
     """What the weights were trained with: what they say, or the published config with as many positions."""
-    if config:
-        return _cut(Config.make(config))
-    table = tensors.get("backbone.pos_embed_x")
-    rows = table.shape[1] if table is not None and table.ndim == 3 else 0
-    published = (PRESETS[name] for name in ("256", "384"))
-    return next((_cut(preset) for preset in published if preset.search_tokens == rows), None)
+    known = config or published_preset(tensors)
+    return _cut(Config.make(known)) if known else None
 
 
 def _told(crops: Crops) -> str:
