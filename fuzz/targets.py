@@ -341,8 +341,8 @@ def vocabulary(folder: Path, data: bytes) -> None:
 
 def settings(folder: Path, data: bytes) -> None:
     """Options given as text: `--set`, the network's config, a reasoner's options."""
+    from tnllt.reasoningtrack.build import _parse_options
     from tnllt.reasoningtrack.config import Config
-    from tnllt.reasoningtrack.setup import _parse_options
     from tnllt.tracking.options import _guess
 
     text = data.decode("utf-8", "replace")

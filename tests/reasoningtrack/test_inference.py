@@ -1,4 +1,4 @@
-"""The network as it runs (folded, packed, batched with padding) against the network as it is trained."""
+"""The network as it runs (fused, packed, batched with padding) against the network as it is trained."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tnllt.errors import TnlltError
-from tnllt.reasoningtrack import folded
+from tnllt.reasoningtrack import fused
 from tnllt.reasoningtrack.config import Config
-from tnllt.reasoningtrack.folded import fold
+from tnllt.reasoningtrack.fused import fuse_for_inference
 from tnllt.reasoningtrack.inference import Answer, Engine, Query
 from tnllt.reasoningtrack.network import Network
 from tnllt.reasoningtrack.text import WordPiece
@@ -37,9 +37,9 @@ def network_of(config: Config = SMALL) -> Network:
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_folding_changes_no_map(monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+def test_fusing_changes_no_map(monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
     if not packed:
-        monkeypatch.setattr(folded, "_pack", lambda *_: None)
+        monkeypatch.setattr(fused, "_pack", lambda *_: None)
     torch.manual_seed(1)
     inputs = torch.randn(2, 3, 3, 32, 32), torch.randn(2, 3, 64, 64), torch.randint(0, 30522, (2, 16))
     network = network_of()
@@ -47,14 +47,14 @@ def test_folding_changes_no_map(monkeypatch: pytest.MonkeyPatch, packed: bool) -
         plain = network(*inputs)
         tokens = plain.tokens
         plain = network(*inputs, tokens)
-        after = fold(network)(*inputs, tokens)
+        after = fuse_for_inference(network)(*inputs, tokens)
     for a, b in zip(plain, after, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-5)
 
 
-def test_a_network_in_training_is_not_folded() -> None:
+def test_a_network_in_training_is_not_fused() -> None:
     with pytest.raises(ValueError, match="eval mode"):
-        fold(Network(SMALL).train())
+        fuse_for_inference(Network(SMALL).train())
 
 
 def _queries(engine: Engine, seed: int = 0) -> list[Query]:

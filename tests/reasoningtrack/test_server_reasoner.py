@@ -92,7 +92,7 @@ def serving(*script, models=None):
 
 def client(server, **options):
     port = server if isinstance(server, int) else server.server_address[1]
-    settings = {"timeout": 5.0, "patience": 20.0, "retries": 2, "pause": 0.01, "cache": "off", **options}
+    settings = {"timeout": 5.0, "total_timeout": 20.0, "retries": 2, "pause": 0.01, "cache": "off", **options}
     return make_reasoner(f"openai:http://127.0.0.1:{port}", **settings)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tnllt.errors import TnlltError
-from tnllt.reasoningtrack.folded import fold
+from tnllt.reasoningtrack.fused import fuse_for_inference
 from tnllt.reasoningtrack.geometry import hann_window
 from tnllt.reasoningtrack.graphs import CudaGraphs
 from tnllt.reasoningtrack.network import Network
@@ -58,7 +58,7 @@ class Engine:
     """
 
     def __init__(self, network: Network, device: torch.device, dtype: torch.dtype, cuda_graphs: bool = True) -> None:
-        self.network = fold(network.eval().requires_grad_(False).to(device, dtype))
+        self.network = fuse_for_inference(network.eval().requires_grad_(False).to(device, dtype))
         self.config = network.config
         self.device, self.dtype = device, dtype
         self._mean = 255 * torch.tensor(_MEAN, device=device)

@@ -71,7 +71,7 @@ class ConvBlock(nn.Module):
         return x + drop_path(self.mlp(self.norm2(x)), self.drop, self.training)
 
 
-class Merge(nn.Module):
+class PatchMerging(nn.Module):
     """Halves the resolution: (B, H, W, C) -> (B, H/2, W/2, C')."""
 
     def __init__(self, dim: int, out: int) -> None:
@@ -197,7 +197,11 @@ class Backbone(nn.Module):
         rates = iter([drop * i / max(1, count - 1) for i in range(count)])
         hidden = [round(c * config.mlp_ratio) for c in config.dims]
         stages: list[nn.Module] = [ConvBlock(c1, hidden[0], next(rates)) for _ in range(d1)]
-        stages += [Merge(c1, c2), *(ConvBlock(c2, hidden[1], next(rates)) for _ in range(d2)), Merge(c2, c3)]
+        stages += [
+            PatchMerging(c1, c2),
+            *(ConvBlock(c2, hidden[1], next(rates)) for _ in range(d2)),
+            PatchMerging(c2, c3),
+        ]
         self.convolutional = len(stages)
         stages += [Block(c3, config.heads, hidden[2], next(rates)) for _ in range(d3)]
         self.blocks = nn.ModuleList(stages)
@@ -215,7 +219,7 @@ class Backbone(nn.Module):
         places = self.description_patch_pos_embed.embed.weight[: ids.shape[1]]
         return self.descript_embedding(ids) + places  # type: ignore[no-any-return]
 
-    def relate(self, tokens: Tensor, mask: Tensor | None, last: int) -> Tensor:
+    def forward_transformer(self, tokens: Tensor, mask: Tensor | None, last: int) -> Tensor:
         """Tokens (B, N, C) through the transformer -> (B, 3 + last, C): the first three and the last `last`."""
         blocks = self.blocks[self.convolutional :]
         for block in blocks[:-1]:
@@ -251,7 +255,7 @@ class CenterHead(nn.Module):
         return score, size, maps["offset"]
 
 
-class Output(NamedTuple):
+class NetworkOutput(NamedTuple):
     """What the network says of one search region per sample; maps of side S.
 
     Attributes:
@@ -298,7 +302,9 @@ class Network(nn.Module):
         self.box_head = CenterHead(config)
         self.initialise()
 
-    def forward(self, templates: Tensor, search: Tensor, text_ids: Tensor, temporal: Tensor | None = None) -> Output:
+    def forward(
+        self, templates: Tensor, search: Tensor, text_ids: Tensor, temporal: Tensor | None = None
+    ) -> NetworkOutput:
         """One search region per sample.
 
         Args:
@@ -322,7 +328,7 @@ class Network(nn.Module):
         """The temporal token of a sequence's first tracked frame, (1, 1, C)."""
         return self.backbone.temporal_token + self.backbone.temporal_pos_embed
 
-    def match(self, prefix: Tensor, templates: Tensor, search: Tensor, mask: Tensor | None = None) -> Output:
+    def match(self, prefix: Tensor, templates: Tensor, search: Tensor, mask: Tensor | None = None) -> NetworkOutput:
         """The forward pass from tokens on.
 
         Args:
@@ -332,12 +338,12 @@ class Network(nn.Module):
         """
         tokens = torch.cat([prefix, templates, self.backbone.encode(search) + self.backbone.pos_embed_x], dim=1)
         cells = self.config.search_tokens
-        out = self.backbone.relate(tokens, mask[:, None, None] if mask is not None else None, last=cells)
+        out = self.backbone.forward_transformer(tokens, mask[:, None, None] if mask is not None else None, last=cells)
         features = out[:, -cells:]  # (B, S S, C)
         attention = features @ out[:, 0].unsqueeze(2)  # (B, S S, 1): neither scaled nor softmaxed
         image = (features * attention).view(len(out), self.config.side, self.config.side, -1)
         score, size, offset = self.box_head(image.permute(0, 3, 1, 2))
-        return Output(score, size, offset, out[:, :TEMPORAL_TOKENS].detach())
+        return NetworkOutput(score, size, offset, out[:, :TEMPORAL_TOKENS].detach())
 
     def initialise(self) -> None:
         """Weights to train from: products and convolutions by fan-in, tables 0.02, low first scores."""

@@ -17,13 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tnllt.errors import DataError, UsageError
+from tnllt.reasoningtrack.build import Precision, load_engine, resolve_reasoner
 from tnllt.reasoningtrack.config import Config, ConfigLike
 from tnllt.reasoningtrack.geometry import box_in_image, crop_square, first_template, has_changed
 from tnllt.reasoningtrack.inference import Answer, Query
 from tnllt.reasoningtrack.memory import TemplateHistory, template_indices
 from tnllt.reasoningtrack.reasoners import Question, Reasoner, StaticReasoner, consult
 from tnllt.reasoningtrack.reasoners.trace import SCHEMA
-from tnllt.reasoningtrack.setup import Precision, load_engine, resolve_reasoner
 from tnllt.reasoningtrack.text import WordPiece
 from tnllt.sequence import Image
 from tnllt.tracking.tracker import Emit, Mode, Prediction, Tracker

@@ -1,7 +1,7 @@
 """Reasoners: models that revise a target's description while it is tracked."""
 
 from tnllt.reasoningtrack.reasoners.base import Reasoner, ReasonerError, Reasoning, StaticReasoner
-from tnllt.reasoningtrack.reasoners.consult import Outcome, Question, ask, consult
+from tnllt.reasoningtrack.reasoners.consult import Question, Refresh, ask, consult
 from tnllt.reasoningtrack.reasoners.factory import KINDS, make_reasoner
 from tnllt.reasoningtrack.reasoners.parsing import Parsed, parse_answer
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
@@ -9,12 +9,12 @@ from tnllt.reasoningtrack.reasoners.replay import ReplayReasoner
 
 __all__ = [
     "KINDS",
-    "Outcome",
     "Parsed",
     "Question",
     "Reasoner",
     "ReasonerError",
     "Reasoning",
+    "Refresh",
     "ReplayReasoner",
     "StaticReasoner",
     "ask",

@@ -40,7 +40,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Refresh:
     """What a refresh came to.
 
     Attributes:
@@ -56,7 +56,7 @@ class Outcome:
     event: dict[str, Any]
 
 
-def consult(reasoner: Reasoner, questions: Sequence[Question]) -> list[Outcome]:
+def consult(reasoner: Reasoner, questions: Sequence[Question]) -> list[Refresh]:
     """Ask about several sequences at once, at most `reasoner.concurrency` at a time. Order is kept."""
     workers = min(len(questions), max(1, int(getattr(reasoner, "concurrency", 1) or 1)))
     if workers <= 1:
@@ -65,7 +65,7 @@ def consult(reasoner: Reasoner, questions: Sequence[Question]) -> list[Outcome]:
         return list(pool.map(lambda question: ask(reasoner, question), questions))
 
 
-def ask(reasoner: Reasoner, question: Question) -> Outcome:
+def ask(reasoner: Reasoner, question: Question) -> Refresh:
     """One question. On "yes" the answer becomes the description, on "no" the sequence's own comes back; a failure of
     any kind keeps the one in force."""
     started = time.perf_counter()
@@ -84,7 +84,7 @@ def ask(reasoner: Reasoner, question: Question) -> Outcome:
         return _failed(question, error, time.perf_counter() - started)
     changed = reasoning.update and bool(reasoning.description)
     after = str(reasoning.description) if changed else question.own
-    return Outcome(after, reasoning, None, _event(question, reasoning, after, None))
+    return Refresh(after, reasoning, None, _event(question, reasoning, after, None))
 
 
 def _speakable(text: object) -> str | None:
@@ -92,7 +92,7 @@ def _speakable(text: object) -> str | None:
     return None if text is None else str(text).encode("utf-8", "replace").decode("utf-8")
 
 
-def _failed(question: Question, error: Exception, seconds: float) -> Outcome:
+def _failed(question: Question, error: Exception, seconds: float) -> Refresh:
     known = isinstance(error, ReasonerError)
     kind = error.kind if isinstance(error, ReasonerError) else type(error).__name__
     text = " ".join(str(error).split())[:_MESSAGE]
@@ -109,7 +109,7 @@ def _failed(question: Question, error: Exception, seconds: float) -> Outcome:
         question.current,
         {"kind": kind, "message": text},
     )
-    return Outcome(question.current, None, f"{kind}: {text}", event)
+    return Refresh(question.current, None, f"{kind}: {text}", event)
 
 
 def _event(question: Question, said: Reasoning, after: str, error: dict[str, str] | None) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class ServerReasoner:
         model: the model's name at the server; None asks `/v1/models` and takes the first.
         api_key_env: the environment variable that holds the key, which is never written anywhere.
         timeout: seconds for one request.
-        patience: seconds for one question, tries and pauses together.
+        total_timeout: seconds for one question, tries and pauses together.
         retries: tries after the first.
         pause: seconds before the second try; doubles, and `Retry-After` is honoured.
         concurrency: requests at a time.
@@ -69,7 +69,7 @@ class ServerReasoner:
         model: str | None = None,
         api_key_env: str = "OPENAI_API_KEY",
         timeout: float = 60.0,
-        patience: float = 180.0,
+        total_timeout: float = 180.0,
         retries: int = 3,
         pause: float = 0.5,
         concurrency: int = 8,
@@ -91,7 +91,7 @@ class ServerReasoner:
 
         self.url = _api_url(url)
         self.prompt, self.compat, self.model = load_prompt(prompt), compat, model
-        self.patience, self.retries, self.pause = patience, retries, pause
+        self.total_timeout, self.retries, self.pause = total_timeout, retries, pause
         self.concurrency = max(1, concurrency)
         self.image_format, self.max_pixels = image_format, max_pixels
         wanted = {
@@ -170,8 +170,8 @@ class ServerReasoner:
         return [{"role": "system", "content": self.prompt}, {"role": "user", "content": parts}]
 
     def _persist(self, messages: list[dict[str, Any]], detail: dict[str, Any]) -> str:
-        """Tries until there is text, tries are used up, the failure is no passing one, or patience ends."""
-        deadline = time.monotonic() + self.patience
+        """Tries until there is text, tries are used up, the failure is no passing one, or total_timeout ends."""
+        deadline = time.monotonic() + self.total_timeout
         body = {"messages": messages, **self._model_field(), **self._sampling}
         failures = 0
         while True:

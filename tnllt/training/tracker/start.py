@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from tnllt.errors import DataError
+from tnllt.reasoningtrack.build import published_preset
 from tnllt.reasoningtrack.checkpoint import load_strictly, read_checkpoint
 from tnllt.reasoningtrack.config import Config
 from tnllt.reasoningtrack.network import Network
-from tnllt.reasoningtrack.setup import published_preset
 
 #: The backbone's parts that a Fast-iTPN checkpoint has.
 _SHARED = ("patch_embed.", "blocks.", "norm.")

@@ -25,8 +25,8 @@ from tnllt.reasoningtrack.network import (
     Block,
     CenterHead,
     ConvBlock,
-    Merge,
     Network,
+    PatchMerging,
     SwiGlu,
     patches,
 )
@@ -35,32 +35,32 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "swish": 
 _BRANCHES = ("ctr", "offset", "size")
 
 
-def fold(network: Network) -> Network:
+def fuse_for_inference(network: Network) -> Network:
     """Folds a trained network in place, in the precision and on the device that it has.
 
     Raises:
         ValueError: the network is in training mode (its BatchNorms still move).
     """
     if network.training:
-        raise ValueError("only a network in eval mode can be folded")
+        raise ValueError("only a network in eval mode can be fused")
     backbone, config = network.backbone, network.config
     cells = [(config.search_size // stride) ** 2 for stride in (4, 8, 16)]
     stages = iter(cells)
     rows = next(stages)
     for i, block in enumerate(backbone.blocks):
-        if isinstance(block, Merge):
+        if isinstance(block, PatchMerging):
             rows = next(stages)
-            backbone.blocks[i] = FoldedMerge(block, rows)
+            backbone.blocks[i] = FusedPatchMerging(block, rows)
         elif isinstance(block, ConvBlock):
-            backbone.blocks[i] = FoldedConvBlock(block, rows)
+            backbone.blocks[i] = FusedConvBlock(block, rows)
         elif isinstance(block, Block):
             tokens = TEMPORAL_TOKENS + config.text_length + (1 + config.templates) * config.template_tokens
-            backbone.blocks[i] = FoldedBlock(block, rows + tokens)
-    network.box_head = FoldedHead(network.box_head, config.dims[2], config.side)  # type: ignore[assignment]
+            backbone.blocks[i] = FusedBlock(block, rows + tokens)
+    network.box_head = FusedHead(network.box_head, config.dims[2], config.side)  # type: ignore[assignment]
     return network
 
 
-class Product(nn.Module):
+class FusedLinear(nn.Module):
     """activation(x W' + b), then plus or times another tensor, in one step where the processor has one.
 
     Args:
@@ -83,7 +83,7 @@ class Product(nn.Module):
         return _onednn_linear.binary(x, other, self.packed, self.bias, operation)  # type: ignore[no-any-return]
 
 
-class Convolution(nn.Module):
+class FusedConvolution(nn.Module):
     """relu(3 x 3 convolution), channels last; the BatchNorm is folded in."""
 
     def __init__(self, conv: nn.Conv2d, side: int) -> None:
@@ -100,35 +100,35 @@ class Convolution(nn.Module):
         return _onednn_conv(x, self.packed, self.bias, ones, ones, ones, 1, "relu", [], "")  # type: ignore[no-any-return]
 
 
-class FoldedConvBlock(nn.Module):
+class FusedConvBlock(nn.Module):
     def __init__(self, block: ConvBlock, rows: int) -> None:
         super().__init__()
         mlp = block.mlp
         self.norm, self.inner_norm = block.norm2, mlp.ffn_ln
-        self.fc1 = Product(mlp.fc1.weight.flatten(1), _bias(mlp.fc1), rows, "gelu")
-        self.fc2 = Product(mlp.fc2.weight.flatten(1), _bias(mlp.fc2), rows)
+        self.fc1 = FusedLinear(mlp.fc1.weight.flatten(1), _bias(mlp.fc1), rows, "gelu")
+        self.fc2 = FusedLinear(mlp.fc2.weight.flatten(1), _bias(mlp.fc2), rows)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(self.inner_norm(self.fc1(self.norm(x))), plus=x)  # type: ignore[no-any-return]
 
 
-class FoldedMerge(nn.Module):
-    def __init__(self, merge: Merge, rows: int) -> None:
+class FusedPatchMerging(nn.Module):
+    def __init__(self, merge: PatchMerging, rows: int) -> None:
         super().__init__()
         self.norm = merge.norm
         weight = merge.reduction.weight.permute(0, 2, 3, 1).flatten(1)
-        self.reduction = Product(weight, _bias(merge.reduction), rows)
+        self.reduction = FusedLinear(weight, _bias(merge.reduction), rows)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.reduction(patches(self.norm(x), 2))  # type: ignore[no-any-return]
 
 
-class FoldedBlock(nn.Module):
+class FusedBlock(nn.Module):
     def __init__(self, block: Block, rows: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = block.norm1, block.norm2
-        self.attention = FoldedAttention(block.attn, block.gamma_1, rows)
-        self.mlp = FoldedSwiGlu(block.mlp, block.gamma_2, rows)
+        self.attention = FusedAttention(block.attn, block.gamma_1, rows)
+        self.mlp = FusedSwiGlu(block.mlp, block.gamma_2, rows)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, last: int | None = None) -> Tensor:
         normed = queries = self.norm1(x)
@@ -138,14 +138,14 @@ class FoldedBlock(nn.Module):
         return self.mlp(self.norm2(x), x)  # type: ignore[no-any-return]
 
 
-class FoldedAttention(nn.Module):
+class FusedAttention(nn.Module):
     def __init__(self, attention: Attention, gamma: Tensor, rows: int) -> None:
         super().__init__()
         self.heads = attention.heads
-        self.q = Product(attention.q_proj.weight, attention.q_bias, rows)
+        self.q = FusedLinear(attention.q_proj.weight, attention.q_bias, rows)
         bias = torch.cat([torch.zeros_like(attention.v_bias), attention.v_bias])
-        self.kv = Product(torch.cat([attention.k_proj.weight, attention.v_proj.weight]), bias, rows)
-        self.proj = Product(attention.proj.weight * gamma[:, None], attention.proj.bias * gamma, rows)
+        self.kv = FusedLinear(torch.cat([attention.k_proj.weight, attention.v_proj.weight]), bias, rows)
+        self.proj = FusedLinear(attention.proj.weight * gamma[:, None], attention.proj.bias * gamma, rows)
 
     def forward(self, x: Tensor, queries: Tensor, mask: Tensor | None, plus: Tensor) -> Tensor:
         k, v = self.kv(x).chunk(2, dim=-1)
@@ -154,19 +154,19 @@ class FoldedAttention(nn.Module):
         return self.proj(out.transpose(1, 2).flatten(2), plus=plus)  # type: ignore[no-any-return]
 
 
-class FoldedSwiGlu(nn.Module):
+class FusedSwiGlu(nn.Module):
     def __init__(self, mlp: SwiGlu, gamma: Tensor, rows: int) -> None:
         super().__init__()
         self.norm = mlp.ffn_ln
-        self.w1 = Product(mlp.w1.weight, mlp.w1.bias, rows, "swish")
-        self.w2 = Product(mlp.w2.weight, mlp.w2.bias, rows)
-        self.w3 = Product(mlp.w3.weight * gamma[:, None], mlp.w3.bias * gamma, rows)
+        self.w1 = FusedLinear(mlp.w1.weight, mlp.w1.bias, rows, "swish")
+        self.w2 = FusedLinear(mlp.w2.weight, mlp.w2.bias, rows)
+        self.w3 = FusedLinear(mlp.w3.weight * gamma[:, None], mlp.w3.bias * gamma, rows)
 
     def forward(self, x: Tensor, plus: Tensor) -> Tensor:
         return self.w3(self.norm(self.w2(x, times=self.w1(x))), plus=plus)  # type: ignore[no-any-return]
 
 
-class FoldedHead(nn.Module):
+class FusedHead(nn.Module):
     def __init__(self, head: CenterHead, inputs: int, side: int) -> None:
         super().__init__()
         convs = {b: [_without_norm(getattr(head, f"conv{i}_{b}")) for i in range(1, 5)] for b in _BRANCHES}
@@ -174,8 +174,10 @@ class FoldedHead(nn.Module):
         first = nn.Conv2d(inputs, sum(c.out_channels for c in firsts), 3, padding=1, device="meta")
         first.weight = nn.Parameter(torch.cat([c.weight for c in firsts]), requires_grad=False)
         first.bias = nn.Parameter(torch.cat([_bias(c) for c in firsts]), requires_grad=False)
-        self.first = Convolution(first, side)
-        self.branches = nn.ModuleList(nn.Sequential(*(Convolution(c, side) for c in convs[b][1:])) for b in _BRANCHES)
+        self.first = FusedConvolution(first, side)
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(FusedConvolution(c, side) for c in convs[b][1:])) for b in _BRANCHES
+        )
         self.last = nn.ModuleList(getattr(head, f"conv5_{b}") for b in _BRANCHES)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
