@@ -180,7 +180,7 @@ def test_hostile_names_in_tables(hostile: Path, format_: str, by: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["compare"], ["explain", "tnllt", "got10k"], ["explain", "--claimed", "0.5"], ["lint"]]
+    "command", [["compare"], ["explain", "tnllt", "got10k"], ["explain", "--reported", "0.5"], ["lint"]]
 )
 def test_hostile_names_on_the_terminal(hostile: Path, command: list[str]) -> None:
     result = CliRunner().invoke(cli, [*command, *arguments(hostile)], catch_exceptions=False)

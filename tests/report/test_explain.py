@@ -12,12 +12,12 @@ from click.testing import CliRunner
 from tnllt.cli.eval import cli
 from tnllt.errors import UsageError
 from tnllt.eval import evaluate
-from tnllt.eval.claims import find_claim, parse_claim
 from tnllt.eval.explain import Rescorer, explain
 from tnllt.eval.folder_gap import folder_gap, related
 from tnllt.eval.metrics import CURVE_METRICS
 from tnllt.eval.protocol import RULES
 from tnllt.eval.protocols import PROTOCOLS
+from tnllt.eval.reported import find_reported, parse_reported
 from tnllt.eval.rule_text import protocol_card, rule_text
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
@@ -68,8 +68,8 @@ def test_the_parts_sum_to_the_gap(a: str, b: str) -> None:
         for k, tracker in enumerate(found.trackers):
             if step.rule in ("drop_zero_curves", "refuse_nan_annotation", "refuse_nan_overlap"):
                 continue  # these move the number of sequences, and with it the share of every one
-            parts = sum((t.contribution for t in step.touched[tracker]), start=np.zeros(3))
-            if all((t.kept[0] == t.kept[1]).all() for t in step.touched[tracker]):
+            parts = sum((t.contribution for t in step.changed[tracker]), start=np.zeros(3))
+            if all((t.kept[0] == t.kept[1]).all() for t in step.changed[tracker]):
                 assert np.abs(parts - step.contribution[k]).max() < 1e-12, step.rule
 
 
@@ -108,10 +108,10 @@ def test_frames_and_sequences_are_named() -> None:
     absent = next(s for s in found.steps if s.rule == "absent")
     away = {s.name: int((~s.present).sum()) for s in sequences if s.present is not None and not s.present.all()}
     for tracker in found.trackers:
-        assert {t.sequence for t in absent.touched[tracker]} <= set(away)
-        assert all(0 < t.frames <= away[t.sequence] for t in absent.touched[tracker])
+        assert {t.sequence for t in absent.changed[tracker]} <= set(away)
+        assert all(0 < t.frames <= away[t.sequence] for t in absent.changed[tracker])
     dropped = next(s for s in found.steps if s.rule == "drop_zero_curves")
-    assert [t.sequence for t in dropped.touched["bad"] if t.kept[:, 0].tolist() == [False, True]] == ["s6"]
+    assert [t.sequence for t in dropped.changed["bad"] if t.kept[:, 0].tolist() == [False, True]] == ["s6"]
 
 
 def test_every_rule_has_words() -> None:
@@ -123,18 +123,18 @@ def test_every_rule_has_words() -> None:
             assert value and value not in ("True", "False"), rule
 
 
-def test_a_claimed_score_is_found() -> None:
+def test_a_reported_score_is_found() -> None:
     sequences, results = world()
     wanted = float(evaluate(sequences, results, "got10k").score("normalized_precision")[0])
-    matches = find_claim(sequences, results, parse_claim(f"{wanted:.4f}"))
+    matches = find_reported(sequences, results, parse_reported(f"{wanted:.4f}"))
     fits = [(m.tracker, m.protocol, m.metric, m.round) for m in matches if m.fit]
     assert fits == [("good", "got10k", "normalized_precision", "none")]
     saved = float(evaluate(sequences, results, "tnllt", round="trunc").score("success")[0])
-    matches = find_claim(sequences, results, parse_claim(f"{100 * saved:.3f}"))
+    matches = find_reported(sequences, results, parse_reported(f"{100 * saved:.3f}"))
     assert ("good", "tnllt", "success", "trunc") in [
         (m.tracker, m.protocol, m.metric, m.round) for m in matches if m.fit
     ]
-    nothing = find_claim(sequences, results, parse_claim("0.99999"))
+    nothing = find_reported(sequences, results, parse_reported("0.99999"))
     assert not any(m.fit for m in nothing)
     assert nothing[0].distance == min(m.distance for m in nothing)
 
@@ -143,15 +143,15 @@ def test_a_claimed_score_is_found() -> None:
     ("text", "value", "unit"),
     [("0.559", 0.559, 0.001), (".56", 0.56, 0.01), ("55.9", 0.559, 0.001), ("55.9%", 0.559, 0.001), ("56", 0.56, 0.01)],
 )
-def test_claims_as_people_write_them(text: str, value: float, unit: float) -> None:
-    claim = parse_claim(text)
-    assert (claim.value, claim.unit) == pytest.approx((value, unit))
+def test_reported_scores_as_people_write_them(text: str, value: float, unit: float) -> None:
+    reported = parse_reported(text)
+    assert (reported.value, reported.unit) == pytest.approx((value, unit))
 
 
 @pytest.mark.parametrize("text", ["", "high", "-0.5", "155", "0.5.5", "nan", "100.1%"])
-def test_claims_that_are_none(text: str) -> None:
+def test_texts_that_are_not_scores(text: str) -> None:
     with pytest.raises(UsageError):
-        parse_claim(text)
+        parse_reported(text)
 
 
 def test_two_folders() -> None:
@@ -192,7 +192,7 @@ def test_the_command_on_a_release(release: Path) -> None:
     for own in table["trackers"].values():
         for metric, gap in own["gap"].items():
             assert sum(rule["contribution"][metric] for rule in own["rules"]) == pytest.approx(gap, abs=1e-12)
-    assert "is what these give" in run("explain", "--claimed", "0.746", *arguments(release))
+    assert "is what these give" in run("explain", "--reported", "0.746", *arguments(release))
     folders = str(release / "results")
     assert "identical" in run("explain", folders, folders, *arguments(release), "--trackers", "SiamFC")
 
@@ -229,7 +229,7 @@ def test_a_score_that_ceases_to_be_one_is_said(tmp_path: Path) -> None:
     }
     found = explain(sequences, {"good": results["good"], "broken": broken}, "tnllt", "pytracking")
     step = next(s for s in found.steps if s.rule == "invalid_result")
-    assert np.isnan(found.gap).all() and step.acts() and len(step.touched["good"]) == 8
+    assert np.isnan(found.gap).all() and step.acts() and len(step.changed["good"]) == 8
     assert found.residual < 1e-12
 
     from tnllt.cli.eval_explain_text import explanation_json, explanation_text

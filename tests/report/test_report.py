@@ -14,9 +14,9 @@ from tnllt.cli.eval import cli
 from tnllt.errors import DataError
 from tnllt.eval import evaluate
 from tnllt.eval.report import write_report
-from tnllt.eval.report.build import Material, frame_overlaps, page_data
+from tnllt.eval.report.build import ReportContent, frame_overlaps, page_data
 from tnllt.eval.report.overlaps import LEVELS, pack, unpack
-from tnllt.eval.report.pictures import worst_frames
+from tnllt.eval.report.thumbnails import worst_frames
 from tnllt.eval.report.write import embed
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
@@ -89,15 +89,15 @@ def test_a_benchmark_fits_into_eight_megabytes(tmp_path: Path) -> None:
             )
             own[f"s{s}"] = Trajectory(boxes)
     scores = evaluate(sequences, results)
-    path = write_report(scores, tmp_path, Material(sequences, results))
+    path = write_report(scores, tmp_path, ReportContent(sequences, results))
     assert path.stat().st_size < 8_000_000
     index = embedded(path, "data")["overlaps"]["index"]
     assert all(entry["stride"] == 1 for entry in index), "detail was lost although there was room"
-    small = write_report(scores, tmp_path / "small", Material(sequences, results), max_bytes=2_000_000)
+    small = write_report(scores, tmp_path / "small", ReportContent(sequences, results), max_bytes=2_000_000)
     assert small.stat().st_size < 2_000_000
     assert max(entry["stride"] for entry in embedded(small, "data")["overlaps"]["index"]) > 1
     with pytest.raises(DataError, match="max-size"):
-        write_report(scores, tmp_path / "tiny", Material(sequences, results), max_bytes=500_000)
+        write_report(scores, tmp_path / "tiny", ReportContent(sequences, results), max_bytes=500_000)
     assert not (tmp_path / "tiny").exists()
 
 
@@ -138,6 +138,6 @@ def test_numbers_that_are_none_stay_none(tmp_path: Path) -> None:
     sequences = [Sequence("only", Annotation(np.full((5, 4), 10.0)))]
     scores = evaluate(sequences, {"one": {"only": np.full((5, 4), 10.0)}})
     results = {"one": {"only": Trajectory(np.full((5, 4), 10.0))}}
-    data = page_data(scores, Material(sequences, results), [frame_overlaps(scores, "only")])
+    data = page_data(scores, ReportContent(sequences, results), [frame_overlaps(scores, "only")])
     assert data["table"]["success"]["interval"][0] == [[None, None]]
-    assert write_report(scores, tmp_path, Material(sequences, results)).is_file()
+    assert write_report(scores, tmp_path, ReportContent(sequences, results)).is_file()

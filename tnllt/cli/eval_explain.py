@@ -13,9 +13,9 @@ from tnllt.cli.loading import Options, load, open_sequences, scoring_options
 from tnllt.errors import UsageError
 
 if TYPE_CHECKING:
-    from tnllt.eval.claims import Claim, Match
     from tnllt.eval.explain import Explanation
     from tnllt.eval.folder_gap import FolderGap
+    from tnllt.eval.reported import Match, ReportedScore
 
 
 @click.command()
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 @click.argument("b", required=False)
 @scoring_options
 @click.option("--metric", "-m", default="success,precision,normalized-precision", metavar="NAMES", show_default=True)
-@click.option("--claimed", metavar="SCORE", help="A score that someone reports: find which protocol gives it.")
+@click.option("--reported", metavar="SCORE", help="A score that someone reports: find which protocol gives it.")
 @click.option("--top", default=5, type=click.IntRange(0), show_default=True, help="Sequences to name per rule.")
 @click.option("--all-rules", is_flag=True, help="Show rules that move nothing, too.")
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Format of the output.")
 def explain(
-    options: Options, a: str | None, b: str | None, metric: str, claimed: str | None, top: int, all_rules: bool,
+    options: Options, a: str | None, b: str | None, metric: str, reported: str | None, top: int, all_rules: bool,
     format_: str,
 ) -> None:  # fmt: skip
     """Why two numbers differ: take the gap between protocols A and B apart, rule by rule.
@@ -36,14 +36,14 @@ def explain(
     \b
     tnllt-eval explain lasot stark --trackers ATOM      the gap between two protocols
     tnllt-eval explain results_a results_b              the gap between two result folders
-    tnllt-eval explain --claimed 0.559                  the protocol that gives a reported score
+    tnllt-eval explain --reported 0.559                  the protocol that gives a reported score
 
     The rules in which A and B differ are changed one at a time, in their fixed order, and what each change adds is
     printed; the parts sum to the gap. `alone` is what a rule adds as the only change of A, `last` what it adds as the
     last one before B: where they differ from what it adds in its place, the order matters.
     """
-    if claimed is None and (a is None or b is None):
-        raise UsageError("explain needs two protocols or result folders, or --claimed SCORE (see --help)")
+    if reported is None and (a is None or b is None):
+        raise UsageError("explain needs two protocols or result folders, or --reported SCORE (see --help)")
     if a is not None and b is None:
         raise UsageError(f"explain {a}: compared with what? Give a second protocol or folder")
     if a is not None and b is not None:
@@ -51,8 +51,8 @@ def explain(
             _folders(options, Path(a), Path(b), metric, top, format_)
         else:
             _protocols(options, a, b, metric, top, all_rules, format_)
-    if claimed is not None:
-        _claim(options, claimed, format_)
+    if reported is not None:
+        _reported(options, reported, format_)
 
 
 def _protocols(options: Options, a: str, b: str, metric: str, top: int, all_rules: bool, format_: str) -> None:
@@ -106,20 +106,20 @@ def _folders(options: Options, a: Path, b: Path, metric: str, top: int, format_:
         click.echo("\n".join(folder_text(name, gap, (str(a), str(b)), top) for name, gap in gaps), nl=False)
 
 
-def _claim(options: Options, text: str, format_: str) -> None:
-    from tnllt.cli.eval_explain_text import claim_json, claim_text
-    from tnllt.eval.claims import find_claim, parse_claim
+def _reported(options: Options, text: str, format_: str) -> None:
+    from tnllt.cli.eval_explain_text import reported_json, reported_text
+    from tnllt.eval.reported import find_reported, parse_reported
 
-    claim: Claim = parse_claim(text)
+    reported: ReportedScore = parse_reported(text)
     loaded = load(options)
-    matches: list[Match] = find_claim(
-        loaded.sequences, _read(loaded.results()), claim, allow_missing=options.allow_missing,
+    matches: list[Match] = find_reported(
+        loaded.sequences, _read(loaded.results()), reported, allow_missing=options.allow_missing,
         allow_short=options.allow_short,
     )  # fmt: skip
     if format_ == "json":
-        click.echo(json.dumps(claim_json(claim, matches), indent=1, allow_nan=False))
+        click.echo(json.dumps(reported_json(reported, matches), indent=1, allow_nan=False))
     else:
-        click.echo(printable(claim_text(claim, matches)), nl=False)
+        click.echo(printable(reported_text(reported, matches)), nl=False)
 
 
 def _read(results: Any) -> dict[str, dict[str, Any]]:

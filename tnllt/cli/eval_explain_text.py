@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from tnllt.cli.common import printable
-from tnllt.eval.claims import Claim, Match
-from tnllt.eval.explain import Explanation, Step, Touched
+from tnllt.eval.explain import ChangedSequence, Explanation, Step
 from tnllt.eval.folder_gap import FolderGap
 from tnllt.eval.metrics import METRICS, Metric
+from tnllt.eval.reported import Match, ReportedScore
 
 _WIDTH = 100
 
@@ -42,17 +42,17 @@ def _tracker(found: Explanation, names: tuple[str, str], k: int, tracker: str, t
     lines = [f"{tracker}", f"  {'':{label}}" + "".join(f"{h:>11}" for h in heads) + f"{'frames':>11}{'sequences':>11}"]
     lines.append(f"  {names[0]:{label}}" + _scores(found.score_a[k]))
     for number, step in enumerate(shown, 1):
-        touched = step.touched.get(found.trackers[k], ())
-        frames = sum(t.frames for t in touched)
+        changed = step.changed.get(found.trackers[k], ())
+        frames = sum(t.frames for t in changed)
         lines.append(
             f"  {f'{number}. {step.label}':{label}}" + "".join(f"{_signed(v):>11}" for v in step.contribution[k])
-            + f"{frames:>11,}{len(touched):>11,}"
+            + f"{frames:>11,}{len(changed):>11,}"
         )  # fmt: skip
     lines.append(f"  {names[1]:{label}}" + _scores(found.score_b[k]))
     lines.append(f"  {'gap':{label}}" + "".join(f"{_signed(v):>11}" for v in found.gap[k]))
     lines.append("")
     for number, step in enumerate(shown, 1):
-        lines += _rule(step, number, k, found.metrics, step.touched.get(found.trackers[k], ()), top)
+        lines += _rule(step, number, k, found.metrics, step.changed.get(found.trackers[k], ()), top)
     if np.isnan(found.gap[k]).any():
         text = (
             "n/a: no sequence is left that the toolkit accepts for every tracker (one refused for a tracker leaves the "
@@ -65,7 +65,7 @@ def _tracker(found: Explanation, names: tuple[str, str], k: int, tracker: str, t
     return [*lines, ""]
 
 
-def _rule(step: Step, number: int, k: int, metrics: Seq[Metric], touched: Seq[Touched], top: int) -> list[str]:
+def _rule(step: Step, number: int, k: int, metrics: Seq[Metric], changed: Seq[ChangedSequence], top: int) -> list[str]:
     head = f"{number}. {step.label}: {step.change}."
     lines = textwrap.wrap(head, _WIDTH, initial_indent="  ", subsequent_indent="     ")
     lines += textwrap.wrap(step.why, _WIDTH, initial_indent="     ", subsequent_indent="     ")
@@ -77,15 +77,15 @@ def _rule(step: Step, number: int, k: int, metrics: Seq[Metric], touched: Seq[To
             f"Order matters: {'; '.join(parts)}.", _WIDTH, initial_indent="     ", subsequent_indent="     "
         )
     size = np.nan_to_num(np.abs(own), nan=np.inf)
-    if touched and top and float(size.max()) > 0:
+    if changed and top and float(size.max()) > 0:
         best = int(size.argmax())
-        some = sorted(touched, key=lambda t: -abs(t.contribution[best]))[:top]
+        some = sorted(changed, key=lambda t: -abs(t.contribution[best]))[:top]
         names = [
             f"{printable(_short(t.sequence))} "
             f"({_fate(t, best)}{_signed(float(t.contribution[best]))}, {_frames(t.frames)})"
             for t in some
         ]
-        more = f" and {len(touched) - len(some)} more" if len(touched) > len(some) else ""
+        more = f" and {len(changed) - len(some)} more" if len(changed) > len(some) else ""
         lines += textwrap.wrap(
             f"{metrics[best].short} most from {', '.join(names)}{more}.", _WIDTH, initial_indent="     ",
             subsequent_indent="     ",
@@ -93,8 +93,8 @@ def _rule(step: Step, number: int, k: int, metrics: Seq[Metric], touched: Seq[To
     return lines
 
 
-def _fate(touched: Touched, metric: int) -> str:
-    before, after = touched.kept[:, metric].tolist()
+def _fate(changed: ChangedSequence, metric: int) -> str:
+    before, after = changed.kept[:, metric].tolist()
     if before == after:
         return ""
     return "now counted, " if after else "no longer counted, "
@@ -139,12 +139,12 @@ def explanation_json(found: Explanation, names: tuple[str, str]) -> dict[str, An
                     {
                         "rule": s.rule, "label": s.label, "change": s.change, "why": s.why,
                         "contribution": table(s.contribution[k]), "alone": table(s.alone[k]), "last": table(s.last[k]),
-                        "frames": sum(t.frames for t in s.touched.get(tracker, ())),
+                        "frames": sum(t.frames for t in s.changed.get(tracker, ())),
                         "sequences": [
                             {"sequence": t.sequence, "frames": t.frames, "before": table(t.before),
                              "after": table(t.after), "kept": dict(zip(metrics, t.kept.T.tolist(), strict=True)),
                              "contribution": table(t.contribution)}
-                            for t in s.touched.get(tracker, ())
+                            for t in s.changed.get(tracker, ())
                         ],
                     }
                     for s in found.steps
@@ -198,13 +198,13 @@ def folder_json(name: str, gap: FolderGap) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def claim_text(claim: Claim, matches: Seq[Match]) -> str:
-    """Which ways of scoring give the claimed number, or come nearest."""
+def reported_text(reported: ReportedScore, matches: Seq[Match]) -> str:
+    """Which ways of scoring give the reported number, or come nearest."""
     hits = [m for m in matches if m.fit]
     if hits:
-        lines = [f"{claim.text} is what these give:", ""]
+        lines = [f"{reported.text} is what these give:", ""]
     else:
-        lines = [f"No protocol, metric or rounding of these results gives {claim.text}. The nearest:", ""]
+        lines = [f"No protocol, metric or rounding of these results gives {reported.text}. The nearest:", ""]
     rows = hits or list(matches[:5])
     width = max(8, *(len(_short(m.tracker, 30)) for m in rows))
     lines.append(f"  {'tracker':{width}}  {'protocol':18}{'metric':24}{'boxes':12}{'score':>9}")
@@ -218,12 +218,12 @@ def claim_text(claim: Claim, matches: Seq[Match]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def claim_json(claim: Claim, matches: Seq[Match]) -> dict[str, Any]:
+def reported_json(reported: ReportedScore, matches: Seq[Match]) -> dict[str, Any]:
     hits = [m for m in matches if m.fit]
     return {
         "schema": "tnllt.claim/1",
-        "claimed": claim.value,
-        "unit": claim.unit,
+        "claimed": reported.value,
+        "unit": reported.unit,
         "found": bool(hits),
         "matches": [vars(m) for m in (hits or matches[:5])],
     }

@@ -46,7 +46,7 @@ def report(options: Options, out: Path, title: str, max_size: float, show: bool)
 
 def material(loaded: Loaded, scores: Scores, title: str = "") -> Any:
     """What the report shows besides the scores."""
-    from tnllt.eval.report.build import Material
+    from tnllt.eval.report.build import ReportContent
     from tnllt.eval.tables import footnotes
     from tnllt.results.reading import read_many
 
@@ -55,7 +55,7 @@ def material(loaded: Loaded, scores: Scores, title: str = "") -> Any:
         listed = list(files.values())
         results[tracker] = dict(zip((f.sequence for f in listed), read_many(listed), strict=True))
     traces = {t: {n: read_trace(f) for n, f in files.items()} for t, files in loaded.files.items()}
-    return Material(loaded.sequences, results, traces, _findings(loaded), footnotes(scores), title)
+    return ReportContent(loaded.sequences, results, traces, _findings(loaded), footnotes(scores), title)
 
 
 def read_trace(file: ResultFile) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ _REDUCING = frozenset(
 
 
 @dataclass(frozen=True)
-class Touched:
+class ChangedSequence:
     """One sequence that a rule changes for one tracker.
 
     Attributes:
@@ -67,7 +67,7 @@ class Step:
     contribution: Array
     alone: Array
     last: Array
-    touched: Mapping[str, tuple[Touched, ...]] = field(repr=False)
+    changed: Mapping[str, tuple[ChangedSequence, ...]] = field(repr=False)
 
     @property
     def label(self) -> str:
@@ -93,7 +93,7 @@ class Step:
         rows = slice(None) if tracker is None else tracker
         found = (self.contribution[rows], self.alone[rows], self.last[rows])
         # A score that ceases to be a number has moved, too.
-        if np.isnan(self.contribution[rows]).any() and any(self.touched.values()):
+        if np.isnan(self.contribution[rows]).any() and any(self.changed.values()):
             return True
         return any(bool((np.abs(a) > 1e-12).any()) for a in found)
 
@@ -203,7 +203,7 @@ def explain(
                 _table(there_scores, metrics) - _table(here_scores, metrics),
                 _table(alone, metrics) - _table(start, metrics),
                 _table(end_scores, metrics) - _table(without, metrics),
-                _touched(rescorer, here_scores, there_scores, metrics),
+                _changed_sequences(rescorer, here_scores, there_scores, metrics),
             )
         )  # fmt: skip
         here, here_scores = there, there_scores
@@ -221,7 +221,9 @@ def _table(scores: Scores, metrics: Seq[Metric]) -> Array:
     return np.stack([scores.score(m) for m in metrics], axis=1)
 
 
-def _touched(rescorer: Rescorer, before: Scores, after: Scores, metrics: Seq[Metric]) -> dict[str, tuple[Touched, ...]]:
+def _changed_sequences(
+    rescorer: Rescorer, before: Scores, after: Scores, metrics: Seq[Metric]
+) -> dict[str, tuple[ChangedSequence, ...]]:
     """Per tracker, the sequences whose own score or place in the mean a step changes, largest contribution first."""
     values = [np.stack([s.per_sequence(m) for m in metrics], axis=-1) for s in (before, after)]
     kept = [np.stack([s.kept(_array(m)) for m in metrics], axis=-1) for s in (before, after)]
@@ -236,11 +238,11 @@ def _touched(rescorer: Rescorer, before: Scores, after: Scores, metrics: Seq[Met
         int(s): changed_frames(rescorer.sequences[s], rescorer.results, before.protocol, after.protocol)
         for s in np.flatnonzero(redrawn)
     }
-    found: dict[str, tuple[Touched, ...]] = {}
+    found: dict[str, tuple[ChangedSequence, ...]] = {}
     for k, tracker in enumerate(before.trackers):
         frames = np.array([changed.get(s, {}).get(tracker, 0) for s in range(len(before.sequences))])
         listed = [
-            Touched(
+            ChangedSequence(
                 before.sequences[s], int(frames[s]), values[0][k, s], values[1][k, s],
                 np.stack([kept[0][k, s], kept[1][k, s]]), share[1][k, s] - share[0][k, s],
             )

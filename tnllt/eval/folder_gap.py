@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.eval.claims import protocols_that_give
 from tnllt.eval.evaluate import complain
 from tnllt.eval.explain import Rescorer
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import get_protocol
+from tnllt.eval.reported import protocols_that_give
 from tnllt.sequence import Boxes, Sequence, Trajectory
 
 Array = NDArray[np.float64]

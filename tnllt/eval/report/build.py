@@ -15,7 +15,7 @@ from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
 from tnllt.eval.compare import compare_all, ranks
 from tnllt.eval.curves import CURVES
 from tnllt.eval.metrics import METRICS, Metric
-from tnllt.eval.report.pictures import thumbnails
+from tnllt.eval.report.thumbnails import thumbnails
 from tnllt.eval.rule_text import protocol_card
 from tnllt.eval.scores import Scores
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
@@ -25,14 +25,14 @@ from tnllt.sequence import Sequence, Trajectory
 
 Array = NDArray[np.float64]
 HARDEST = 20
-#: Trackers whose boxes are drawn into the small pictures: more would hide the target.
+#: Trackers whose boxes are drawn into the small images: more would hide the target.
 DRAWN = 3
 LINT_LISTED = 500
 TEXT_LIMIT = 2_000
 
 
 @dataclass(frozen=True)
-class Material:
+class ReportContent:
     """Everything a report is made of besides the scores.
 
     Attributes:
@@ -52,7 +52,7 @@ class Material:
     title: str = ""
 
 
-def page_data(scores: Scores, material: Material, overlaps: Seq[Array]) -> dict[str, Any]:
+def page_data(scores: Scores, material: ReportContent, overlaps: Seq[Array]) -> dict[str, Any]:
     """The page's data as JSON-able values, all but the packed overlaps.
 
     Args:
@@ -183,7 +183,7 @@ def _tracker(name: str, trajectories: Mapping[str, Trajectory]) -> dict[str, Any
 
 
 def _sequence(
-    index: int, sequence: Sequence, scores: Scores, sets: Seq[tuple[str, str, Any]], material: Material
+    index: int, sequence: Sequence, scores: Scores, sets: Seq[tuple[str, str, Any]], material: ReportContent
 ) -> dict[str, Any]:
     changes = []
     for k, tracker in enumerate(scores.trackers):
@@ -257,7 +257,7 @@ def _curve(scores: Scores, name: str, sets: Seq[tuple[str, str, Any]]) -> dict[s
     }
 
 
-def _hard(index: int, scores: Scores, material: Material, overlaps: Array) -> dict[str, Any]:
+def _hard(index: int, scores: Scores, material: ReportContent, overlaps: Array) -> dict[str, Any]:
     values = scores.per_sequence("success")[:, index]
     sequence = material.sequences[index]
     best = int(np.nanargmax(values))
@@ -268,7 +268,7 @@ def _hard(index: int, scores: Scores, material: Material, overlaps: Array) -> di
     }
     return {
         "sequence": index, "mean": float(np.nanmean(values)), "best": float(values[best]), "best_tracker": best,
-        "pictures": thumbnails(sequence, drawn, overlaps),
+        "thumbnails": thumbnails(sequence, drawn, overlaps),
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tnllt import __version__
 from tnllt.errors import DataError
-from tnllt.eval.report.build import Material, frame_overlaps, page_data
+from tnllt.eval.report.build import ReportContent, frame_overlaps, page_data
 from tnllt.eval.report.overlaps import pack
 from tnllt.eval.scores import Scores
 from tnllt.eval.tables import summary
@@ -25,7 +25,7 @@ MAX_BYTES = 8_000_000
 _SCRIPTS = ("core.js", "charts.js", "leaderboard.js", "curves.js", "sequences.js", "timeline.js", "main.js")
 
 
-def write_report(scores: Scores, folder: str | Path, material: Material, *, max_bytes: int = MAX_BYTES) -> Path:
+def write_report(scores: Scores, folder: str | Path, material: ReportContent, *, max_bytes: int = MAX_BYTES) -> Path:
     """Writes `report.html` into `folder` and returns its path.
 
     The file holds the document of scores.json, word for word, in `<script id="scores">`.
@@ -45,7 +45,7 @@ def write_report(scores: Scores, folder: str | Path, material: Material, *, max_
     return path
 
 
-def render(scores: Scores, material: Material, max_bytes: int = MAX_BYTES) -> str:
+def render(scores: Scores, material: ReportContent, max_bytes: int = MAX_BYTES) -> str:
     """The page as text."""
     numbers = embed(summary(scores, scores.metrics("all")))
     overlaps = [frame_overlaps(scores, name) for name in scores.sequences]

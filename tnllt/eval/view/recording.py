@@ -10,7 +10,7 @@ import numpy as np
 from tnllt.errors import DataError, MissingExtraError
 from tnllt.eval.view.render import COLOURS
 from tnllt.eval.view.scene import Scene, fitted
-from tnllt.eval.view.server import Pictures
+from tnllt.eval.view.server import JpegFrames
 from tnllt.results.atomic import temporary_beside
 
 
@@ -47,13 +47,13 @@ def _log_fixed(rr: Any, recording: Any, scene: Scene) -> None:
 
 
 def _log_frames(rr: Any, recording: Any, scene: Scene, indices: range) -> None:
-    pictures = Pictures(scene.sequence.frames, keep=1) if scene.sequence.has_frames else None
+    frames = JpegFrames(scene.sequence.frames, keep=1) if scene.sequence.has_frames else None
     boxes = {name: fitted(t.boxes, len(scene)) for name, t in scene.trajectories.items()}
     changes = {name: {c.frame - 1: c for c in scene.changes[name]} for name in scene.trajectories}
     for index in indices:
         recording.set_time("frame", sequence=index)
-        if pictures is not None and index < len(pictures):
-            recording.log("image", rr.EncodedImage(contents=pictures.jpeg(index), media_type="image/jpeg"))
+        if frames is not None and index < len(frames):
+            recording.log("image", rr.EncodedImage(contents=frames.jpeg(index), media_type="image/jpeg"))
         _log_box(rr, recording, ["image", "ground truth"], scene.sequence.groundtruth[index], "#ffffff")
         for k, (name, own) in enumerate(boxes.items()):
             _log_box(rr, recording, ["image", name], own[index], COLOURS[k % len(COLOURS)])

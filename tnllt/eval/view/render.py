@@ -45,18 +45,18 @@ def render(
     if not indices:
         raise UsageError(f"no frame in that range; the sequence has {len(scene)}")
     most = 640 if path.suffix.lower() == ".gif" else 1280
-    pictures = _pictures(scene, indices, width, most, truth)
+    images = _images(scene, indices, width, most, truth)
     with temporary_beside(path) as temporary:
         if path.suffix.lower() == ".gif":
-            _write_gif(temporary, pictures, fps)
+            _write_gif(temporary, images, fps)
         elif path.suffix.lower() == ".mp4" and shutil.which("ffmpeg"):
-            _write_ffmpeg(temporary, pictures, fps)
+            _write_ffmpeg(temporary, images, fps)
         else:
-            _write_opencv(temporary, pictures, fps)
+            _write_opencv(temporary, images, fps)
     return len(indices)
 
 
-def _pictures(scene: Scene, indices: range, width: int | None, most: int, truth: bool) -> Iterator[Image]:
+def _images(scene: Scene, indices: range, width: int | None, most: int, truth: bool) -> Iterator[Image]:
     painter = Painter(scene, width, most, truth)
     if indices.step == 1:
         frames: Iterable[Image] = prefetch(scene.sequence, indices.start, indices.stop)
@@ -84,18 +84,18 @@ class Painter:
 
         scale = self.width / image.shape[1]
         size = (self.width // 2 * 2, max(2, round(image.shape[0] * scale) // 2 * 2))
-        picture = Pillow.fromarray(image).resize(
+        drawn = Pillow.fromarray(image).resize(
             size, Pillow.Resampling.LANCZOS if scale < 1 else Pillow.Resampling.BICUBIC
         )
-        canvas = ImageDraw.Draw(picture, "RGBA")
+        canvas = ImageDraw.Draw(drawn, "RGBA")
         line = max(2, round(self.width / 400))
         for k in reversed(range(len(self.names))):
             self._box(canvas, self.boxes[k][index] * scale, COLOURS[k % len(COLOURS)], line)
         if self.truth:
             self._box(canvas, self.scene.sequence.groundtruth[index] * scale, TRUTH, max(1, line - 1))
         self._legend(canvas, index)
-        self._sentence(canvas, index, size)
-        return np.asarray(picture, np.uint8)
+        self._description(canvas, index, size)
+        return np.asarray(drawn, np.uint8)
 
     def _box(self, canvas: Any, box: Any, colour: str, line: int) -> None:
         if not np.isfinite(box).all() or box[2] <= 0 or box[3] <= 0 or np.abs(box).max() > 1e6:
@@ -139,8 +139,8 @@ class Painter:
                 )
             canvas.text((size * (1.9 if colour else 0.6), top + tall * 0.15), text, font=font, fill="white")
 
-    def _sentence(self, canvas: Any, index: int, size: tuple[int, int]) -> None:
-        text = self.sentence(index)
+    def _description(self, canvas: Any, index: int, size: tuple[int, int]) -> None:
+        text = self.description(index)
         if not text:
             return
         points = max(11, round(self.width / 52))
@@ -151,7 +151,7 @@ class Painter:
         for number, text in enumerate(lines):
             canvas.text((points, top + points * 0.3 + tall * number), text, font=font, fill="white")
 
-    def sentence(self, index: int) -> str:
+    def description(self, index: int) -> str:
         """The description in force: the first tracker's latest change, else the sequence's own sentence."""
         for name in self.names:
             past = [c for c in self.scene.changes[name] if c.frame - 1 <= index]
@@ -177,46 +177,46 @@ def _wrapped(text: str, measure: Any, width: float, most: int = 3) -> list[str]:
     return lines if len(lines) <= most else [*lines[: most - 1], lines[most - 1] + " …"]
 
 
-def _write_gif(path: Path, pictures: Iterator[Image], fps: float) -> None:
+def _write_gif(path: Path, images: Iterator[Image], fps: float) -> None:
     from PIL import Image as Pillow
 
-    # The boxes' own colours have a place in every palette: a quantiser of whole pictures would merge thin lines away.
+    # The boxes' own colours have a place in every palette: a quantiser of whole images would merge thin lines away.
     drawn = [int(c[i : i + 2], 16) for c in (*COLOURS, TRUTH, "#000000") for i in (1, 3, 5)]
 
-    def reduced(picture: Image) -> Any:
-        whole = Pillow.fromarray(picture)
+    def reduced(image: Image) -> Any:
+        whole = Pillow.fromarray(image)
         palette = Pillow.new("P", (1, 1))
         found = whole.quantize(256 - len(drawn) // 3, dither=Pillow.Dither.NONE).getpalette() or []
         palette.putpalette([*drawn, *found][:768])
         return whole.quantize(palette=palette, dither=Pillow.Dither.NONE)
 
-    frames = (reduced(p) for p in pictures)
+    frames = (reduced(p) for p in images)
     first = next(frames)
     # GIF counts in hundredths of a second, and viewers slow down what claims to be faster than 50 fps.
     delay = max(20, round(100 / fps) * 10)
     first.save(path, format="GIF", save_all=True, append_images=frames, duration=delay, loop=0, optimize=False)
 
 
-def _write_opencv(path: Path, pictures: Iterator[Image], fps: float) -> None:
+def _write_opencv(path: Path, images: Iterator[Image], fps: float) -> None:
     import cv2
 
-    first = next(pictures)
+    first = next(images)
     code = cv2.VideoWriter.fourcc(*("mp4v" if path.suffix.lower() == ".mp4" else "VP90"))
     writer = cv2.VideoWriter(str(path), code, fps, (first.shape[1], first.shape[0]))
     try:
         if not writer.isOpened():
             raise DataError(f"OpenCV cannot write {path.suffix} files here; try another suffix", path)
         writer.write(cv2.cvtColor(first, cv2.COLOR_RGB2BGR))
-        for picture in pictures:
-            writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        for image in images:
+            writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     finally:
         writer.release()
     if not path.is_file() or path.stat().st_size == 0:
         raise DataError("the video could not be written (is the disk full?)", path)
 
 
-def _write_ffmpeg(path: Path, pictures: Iterator[Image], fps: float) -> None:
-    first = next(pictures)
+def _write_ffmpeg(path: Path, images: Iterator[Image], fps: float) -> None:
+    first = next(images)
     height, width = first.shape[:2]
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}", "-i", "-"]
     target = ["-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p", "-movflags", "+faststart", str(path)]
@@ -225,8 +225,8 @@ def _write_ffmpeg(path: Path, pictures: Iterator[Image], fps: float) -> None:
         assert process.stdin is not None and process.stderr is not None
         try:
             process.stdin.write(first.tobytes())
-            for picture in pictures:
-                process.stdin.write(picture.tobytes())
+            for image in images:
+                process.stdin.write(image.tobytes())
         except BrokenPipeError:
             pass  # ffmpeg says below why it stopped
         _, said = process.communicate()

@@ -88,7 +88,7 @@ class Scene:
             "dataset": self.sequence.dataset,
             "frames": len(self),
             "has_frames": self.sequence.has_frames,
-            "pictures": len(self.sequence.frames) if self.sequence.has_frames else 0,
+            "images": len(self.sequence.frames) if self.sequence.has_frames else 0,
             "width": width,
             "height": height,
             "language": self.sequence.language,
@@ -104,7 +104,7 @@ class Scene:
             "name": name,
             "boxes": _pack(fitted(trajectory.boxes, len(self))),
             "overlap": _pack(self.overlaps[name]),
-            "said_absent": [] if trajectory.absent is None else spans(trajectory.absent[: len(self)]),
+            "reported_absent": [] if trajectory.absent is None else spans(trajectory.absent[: len(self)]),
             "changes": [vars(change) for change in self.changes[name]],
         }
 

@@ -30,7 +30,7 @@ _ASSETS = {
 }
 
 
-class Pictures:
+class JpegFrames:
     """Frames as JPEG bytes: files that are JPEG already are sent as they are, others encoded and kept for a while.
 
     Args:
@@ -128,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path in self.server.assets:
             data, kind = self.server.assets[path]
             self._send(HTTPStatus.OK, data, kind)
-        elif frame is not None and self.server.pictures is not None and int(frame[1]) < len(self.server.pictures):
+        elif frame is not None and self.server.frames is not None and int(frame[1]) < len(self.server.frames):
             self._frame(int(frame[1]))
         else:
             self._send(HTTPStatus.NOT_FOUND, b"there is nothing here", "text/plain; charset=utf-8")
@@ -136,9 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def _frame(self, index: int) -> None:
-        assert self.server.pictures is not None
+        assert self.server.frames is not None
         try:
-            data = self.server.pictures.jpeg(index)
+            data = self.server.frames.jpeg(index)
         except DataError as error:
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, str(error).encode(), "text/plain; charset=utf-8")
             return
@@ -183,7 +183,7 @@ class ViewServer(ThreadingHTTPServer):
     allow_reuse_address = True
 
     def __init__(self, scene: Scene, port: int = 0) -> None:
-        self.pictures = Pictures(scene.sequence.frames) if scene.sequence.has_frames else None
+        self.frames = JpegFrames(scene.sequence.frames) if scene.sequence.has_frames else None
         page = files("tnllt.eval.view") / "page"
         self.assets = {path: ((page / name).read_bytes(), kind) for path, (name, kind) in _ASSETS.items()}
         self.assets["/scene.json"] = (json.dumps(scene.to_page()).encode(), "application/json")

@@ -99,11 +99,11 @@ function initPair() {
 function initHardest() {
   if (!D.hardest.length) { document.getElementById('hardest').hidden = true; return; }
   const root = section('hardest', `The ${D.hardest.length} hardest sequences`,
-    'By mean success over trackers' + (D.hardest.some((h) => h.pictures.length) ? ', each with the frames at which the trackers do worst; white is the ground truth, the boxes are the best three trackers\'.' : '. Pictures appear where the dataset has its frames (--root).'));
+    'By mean success over trackers' + (D.hardest.some((h) => h.thumbnails.length) ? ', each with the frames at which the trackers do worst; white is the ground truth, the boxes are the best three trackers\'.' : '. Pictures appear where the dataset has its frames (--root).'));
   root.append(el('ul', { class: 'hard' }, D.hardest.map((h) => {
     const s = D.sequences[h.sequence];
     return el('li', { class: 'card' },
-      h.pictures.length ? el('div', { class: 'strip' }, h.pictures.map((p) => el('img', { src: p.src, alt: `Frame ${p.frame} of ${short(s.name, 80)}`, ...tipped(`Frame ${p.frame}: mean overlap ${fixed(p.overlap, 2)}`) }))) : '',
+      h.thumbnails.length ? el('div', { class: 'strip' }, h.thumbnails.map((p) => el('img', { src: p.src, alt: `Frame ${p.frame} of ${short(s.name, 80)}`, ...tipped(`Frame ${p.frame}: mean overlap ${fixed(p.overlap, 2)}`) }))) : '',
       el('div', { class: 'body' }, el('b', { title: short(s.name, 200) }, short(s.name, 120)),
         s.language ? el('p', { dir: 'auto' }, short(s.language, 200)) : '',
         el('p', {}, `mean ${fixed(h.mean)}, best ${fixed(h.best)} (${short(D.trackers[h.best_tracker].name, 30)}), ${count(s.frames)} frames `),

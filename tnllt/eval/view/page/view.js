@@ -47,7 +47,7 @@ function notice(text) { $('notice').textContent = text; $('notice').hidden = !te
 async function show() {
   wanted = frame;
   readout();
-  if (frame >= scene.pictures) { paint(null); notice(scene.has_frames ? 'This frame has no picture.' : 'Boxes alone: the pictures are not here (give --root).'); return; }
+  if (frame >= scene.images) { paint(null); notice(scene.has_frames ? 'This frame has no image.' : 'Boxes alone: the images are not here (give --root).'); return; }
   if (!held.has(frame) && waiting.size >= 2 && !playing) return; // whoever finishes next takes the newest position
   const mine = frame;
   try {
@@ -58,12 +58,12 @@ async function show() {
   } catch (error) {
     if (mine === frame) { paint(null); notice(String(error.message || error)); }
   }
-  if (playing) for (let i = 1; i <= AHEAD; i++) if (frame + i < scene.pictures) load(frame + i).catch(() => {});
+  if (playing) for (let i = 1; i <= AHEAD; i++) if (frame + i < scene.images) load(frame + i).catch(() => {});
 }
 
 function paint(bitmap) {
-  const canvas = $('picture');
-  // As many pixels as the screen has for it, at most four to one of the picture: boxes stay crisp on small videos.
+  const canvas = $('image');
+  // As many pixels as the screen has for it, at most four to one of the image: boxes stay crisp on small videos.
   const shownAt = Math.min(canvas.clientWidth / scene.width, Math.max(canvas.clientHeight, 60) / scene.height) || 1;
   const fit = Math.min(4, Math.max(1, shownAt * (devicePixelRatio || 1)));
   const [w, h] = [Math.round(scene.width * fit), Math.round(scene.height * fit)];
@@ -72,14 +72,14 @@ function paint(bitmap) {
   g.setTransform(fit, 0, 0, fit, 0, 0);
   g.clearRect(0, 0, scene.width, scene.height);
   if (bitmap) g.drawImage(bitmap, 0, 0, scene.width, scene.height);
-  const unit = 1 / shownAt; // lines keep their width on the screen, whatever the picture's size
+  const unit = 1 / shownAt; // lines keep their width on the screen, whatever the image's size
   for (const i of active()) outline(g, scene.trackers[i].boxes, colour(i), 2.2 * unit, dash(i).map((d) => d * unit));
   if (shown.has('truth')) outline(g, scene.truth, '#ffffff', 2.2 * unit, [7 * unit, 4 * unit]);
   drawn = frame;
   document.documentElement.dataset.frame = frame;
 }
 /** The frame in view once more; one that is still on its way paints itself when it comes. */
-function repaint() { if (held.has(frame) || frame >= scene.pictures) paint(held.get(frame) || null); }
+function repaint() { if (held.has(frame) || frame >= scene.images) paint(held.get(frame) || null); }
 function outline(g, boxes, stroke, width, pattern) {
   const [x, y, w, h] = boxes.subarray(4 * frame, 4 * frame + 4);
   if (![x, y, w, h].every(Number.isFinite) || w <= 0 || h <= 0) return;
@@ -127,13 +127,13 @@ function hand() {
   g.fillRect(((frame + 0.5) / scene.frames) * canvas.width - 1, 8, 2, canvas.height);
 }
 
-// ---- what stands beside the picture
+// ---- what stands beside the image
 function readout() {
   $('seek').value = frame;
   if (document.activeElement !== $('number')) $('number').value = frame + 1;
   scene.trackers.forEach((t, i) => {
     const v = t.overlap[frame];
-    const said = t.said_absent.some(([a, b]) => frame >= a && frame < b);
+    const said = t.reported_absent.some(([a, b]) => frame >= a && frame < b);
     const cell = document.querySelector(`[data-v="${i}"]`);
     cell.textContent = said ? 'says absent' : Number.isNaN(v) ? '–' : v.toFixed(2);
     cell.classList.toggle('said', said);
@@ -185,8 +185,8 @@ function play(on) {
   let due = performance.now();
   const step = (now) => {
     if (!playing) return;
-    // The next frame waits for the picture of this one: a slow disk slows the film, it does not skip.
-    if (now >= due && (drawn === frame || frame >= scene.pictures)) {
+    // The next frame waits for the image of this one: a slow disk slows the film, it does not skip.
+    if (now >= due && (drawn === frame || frame >= scene.images)) {
       due = Math.max(due + 1000 / Number($('rate').value), now - 100);
       if (frame >= scene.frames - 1) { play(false); return; }
       frame += 1;

@@ -18,11 +18,11 @@ from tnllt.eval.protocols import PROTOCOLS, TNLLT
 from tnllt.sequence import Sequence, Trajectory
 
 #: Metrics that papers print in tables.
-CLAIMED_METRICS = ("success", "precision", "normalized_precision", "op50", "op75", "average_overlap")
+REPORTED_METRICS = ("success", "precision", "normalized_precision", "op50", "op75", "average_overlap")
 
 
 @dataclass(frozen=True)
-class Claim:
+class ReportedScore:
     """A reported score in [0, 1], and the size of its last digit."""
 
     text: str
@@ -30,7 +30,7 @@ class Claim:
     unit: float
 
     def fit(self, score: float) -> str:
-        """ "rounded" or "cut" where the score would be printed as the claim; "" where it would not."""
+        """ "rounded" or "cut" where the score would be printed as the reported; "" where it would not."""
         if abs(score - self.value) <= self.unit / 2 + 1e-12:
             return "rounded"
         return "cut" if self.value <= score < self.value + self.unit else ""
@@ -38,7 +38,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Match:
-    """One way of scoring, and how near the claim it comes.
+    """One way of scoring, and how near the reported it comes.
 
     Attributes:
         fit: "rounded", "cut" (digits cut off instead of rounded) or "" (another number).
@@ -53,25 +53,25 @@ class Match:
     distance: float
 
 
-def parse_claim(text: str) -> Claim:
+def parse_reported(text: str) -> ReportedScore:
     """A score as people print it: 0.559, .559, 55.9 or 55.9%. Raises UsageError for anything else."""
     match = re.fullmatch(r"\s*(\d*)(?:\.(\d+))?\s*(%?)\s*", text)
     if match is None or not (match[1] or match[2]):
-        raise UsageError(f"--claimed {text!r}: expected a score such as 0.559 or 55.9")
+        raise UsageError(f"--reported {text!r}: expected a score such as 0.559 or 55.9")
     value = float(f"{match[1] or '0'}.{match[2] or '0'}")
     percent = bool(match[3]) or value > 1
     if value > (100 if percent else 1):
-        raise UsageError(f"--claimed {text!r}: scores lie between 0 and 1, or 0 and 100 per cent")
+        raise UsageError(f"--reported {text!r}: scores lie between 0 and 1, or 0 and 100 per cent")
     scale = 100.0 if percent else 1.0
-    return Claim(text.strip(), value / scale, 10.0 ** -len(match[2] or "") / scale)
+    return ReportedScore(text.strip(), value / scale, 10.0 ** -len(match[2] or "") / scale)
 
 
-def find_claim(
+def find_reported(
     sequences: Seq[Sequence],
     results: Results,
-    claim: Claim,
+    reported: ReportedScore,
     *,
-    metrics: Iterable[str] = CLAIMED_METRICS,
+    metrics: Iterable[str] = REPORTED_METRICS,
     allow_missing: bool = False,
     allow_short: bool = False,
     progress: Callable[[str], None] = lambda text: None,
@@ -98,11 +98,11 @@ def find_claim(
                 for tracker, value in zip(scores.trackers, scores.score(metric).tolist(), strict=True):
                     if np.isfinite(value):
                         found.append(
-                            Match(tracker, protocol.name, metric.name, name, value, claim.fit(value),
-                                  abs(value - claim.value))
+                            Match(tracker, protocol.name, metric.name, name, value, reported.fit(value),
+                                  abs(value - reported.value))
                         )  # fmt: skip
     # The metric that people mean when they say "the score" comes first among equals.
-    place = {name: i for i, name in enumerate(CLAIMED_METRICS)}
+    place = {name: i for i, name in enumerate(REPORTED_METRICS)}
     return sorted(
         found,
         key=lambda m: (not m.fit, m.fit != "rounded", *((0,) if m.fit else (m.distance,)), place.get(m.metric, 9)),

@@ -1,4 +1,4 @@
-"""Small pictures of the hardest sequences, with the boxes of truth and trackers, as data URLs."""
+"""Small images of the hardest sequences, with the boxes of truth and trackers, as data URLs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tnllt.errors import DataError
 from tnllt.sequence import Image, Sequence, Trajectory
 
-#: The page's hues for dark backgrounds, RGB: on pictures, light lines are seen best.
+#: The page's hues for dark backgrounds, RGB: on images, light lines are seen best.
 PALETTE = (
     (74, 168, 232),
     (255, 138, 61),
@@ -70,7 +70,7 @@ def thumbnails(
 
 
 def _thumbnail(image: Image, boxes: list[tuple[NDArray[np.float64], tuple[int, int, int]]]) -> Image:
-    """The picture shrunk into WIDTH x HEIGHT, boxes drawn at that size so that lines stay crisp."""
+    """The image shrunk into WIDTH x HEIGHT, boxes drawn at that size so that lines stay crisp."""
     import cv2
 
     scale = min(1.0, WIDTH / image.shape[1], HEIGHT / image.shape[0])
