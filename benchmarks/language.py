@@ -23,7 +23,7 @@ import numpy as np
 
 from tnllt import evaluate
 from tnllt.datasets.frames import ArrayFrames
-from tnllt.datasets.synth import ScenePlan, Sources, SynthConfig, plan
+from tnllt.datasets.synth import ScenePlan, SynthConfig, SynthSources, plan
 from tnllt.eval.statistics import Table, difference_intervals, intervals
 from tnllt.reasoningtrack import ReasoningTrack
 from tnllt.reasoningtrack.reasoners import Reasoning
@@ -97,7 +97,7 @@ def measure(weights: Path | None, scenes: Ordered[ScenePlan]) -> dict[str, dict[
 def main(weights: Path | None, sequences: int, frames: int, scene: str, procedural: bool, out: Path | None) -> None:
     """Mean success AUC with four sentences, and paired differences."""
     started = time.monotonic()
-    sources = Sources.only_procedural() if procedural else Sources()
+    sources = SynthSources.only_procedural() if procedural else SynthSources()
     config = SynthConfig(frames=frames, width=320, height=240, sources=sources, **SCENES[scene])  # type: ignore[arg-type]
     scenes: list[ScenePlan] = []
     seed = FIRST_SEED

@@ -14,7 +14,7 @@ from trees import rows, tnllt_sequence, write
 from tnllt import TNLLTDataset, open_dataset
 from tnllt.cli.data import cli
 from tnllt.datasets.card import make_card
-from tnllt.datasets.sheet import attribute_gallery, contact_sheet
+from tnllt.datasets.contact_sheet import attribute_gallery, contact_sheet
 from tnllt.errors import DataError
 
 

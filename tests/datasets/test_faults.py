@@ -23,11 +23,11 @@ from tnllt.datasets.archives.sources import Archive
 from tnllt.datasets.archives.unpack import DRAFT, unpack, verify
 from tnllt.datasets.card import Card, format_card, make_card
 from tnllt.datasets.check import check_dataset
+from tnllt.datasets.contact_sheet import attribute_gallery
 from tnllt.datasets.convert import convert, format_conversion
 from tnllt.datasets.frames import ArrayFrames, ImageFrames, VideoFrames, prefetch, read_image
 from tnllt.datasets.images import examine, image_size, is_truncated
 from tnllt.datasets.reader import read_groundtruth, read_metadata
-from tnllt.datasets.sheet import attribute_gallery
 from tnllt.errors import DataError, TnlltError, UsageError
 
 

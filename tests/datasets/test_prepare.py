@@ -61,9 +61,9 @@ def downloads(release: Path) -> Path:
 
 
 def test_parts_become_a_dataset(release: Path, downloads: Path, tmp_path: Path):
-    outcome = prepare(downloads, tmp_path / "out")
+    result = prepare(downloads, tmp_path / "out")
     assert files(tmp_path / "out") == files(release)
-    assert outcome.archives == {"TNLLT": 30} and len(outcome.md5["TNLLT"]) == 32
+    assert result.archives == {"TNLLT": 30} and len(result.md5["TNLLT"]) == 32
     assert TNLLTDataset(tmp_path / "out", split=None).names == ["JE_a", "JE_b", "JE_c"]
     assert len(list(downloads.iterdir())) == 5, "nothing is deleted unless asked for"
     again = prepare(downloads, tmp_path / "out")
@@ -106,8 +106,8 @@ def test_deletes_only_what_has_been_read_back(downloads: Path, release: Path, tm
     with pytest.raises(DataError, match=r"noise\.bin: differs from the archive's"):
         prepare(downloads, out, delete=True)
     assert len(list(downloads.iterdir())) == 5
-    outcome = prepare(downloads, out, delete=True, overwrite=True)
-    assert len(outcome.deleted) == 4 and files(out) == files(release)
+    result = prepare(downloads, out, delete=True, overwrite=True)
+    assert len(result.deleted) == 4 and files(out) == files(release)
     assert [p.name for p in downloads.iterdir()] == ["TNLLT.tar.gz.md5"]
     assert not prepare(downloads, out).archives
 

@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from tnllt.datasets.synth import ATTRIBUTES, Layer, Library, ScenePlan, Sources, SynthConfig, only, plan
-from tnllt.datasets.synth.facts import CAMERA_STEP
+from tnllt.datasets.synth import ATTRIBUTES, Layer, Library, ScenePlan, SynthConfig, SynthSources, only, plan
+from tnllt.datasets.synth.attribute_flags import CAMERA_STEP
 
 SEEDS = range(6)
 
 
 @pytest.fixture(scope="module")
 def sources() -> Library:
-    return Library(Sources.only_procedural(5), megabytes=100)
+    return Library(SynthSources.only_procedural(5), megabytes=100)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ Make = Callable[..., ScenePlan]
 
 
 def seen(scene: ScenePlan, name: str) -> np.ndarray:
-    return np.flatnonzero(scene.facts.per_frame()[name])
+    return np.flatnonzero(scene.measures.per_frame()[name])
 
 
 def masked(scene: ScenePlan, index: int) -> np.ndarray:
@@ -97,15 +97,15 @@ def test_camera_motion_moves_the_ground(make: Make) -> None:
         grey = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32) for p in (before, after)]
         window = cv2.createHanningWindow(grey[0].shape[::-1], cv2.CV_32F)
         (dx, dy), _ = cv2.phaseCorrelate(*grey, window)
-        assert np.hypot(dx, dy) == pytest.approx(scene.facts.camera_step[jump], rel=0.25, abs=2)
-        assert scene.facts.camera_step[jump] > CAMERA_STEP * np.hypot(640, 360)
+        assert np.hypot(dx, dy) == pytest.approx(scene.measures.camera_step[jump], rel=0.25, abs=2)
+        assert scene.measures.camera_step[jump] > CAMERA_STEP * np.hypot(640, 360)
 
 
 def test_rotation_turns_the_pixels(make: Make) -> None:
     for seed in SEEDS:
         scene = make(seed, "ROT")
         index = int(seen(scene, "ROT")[0])
-        turn = scene.facts.angle[index] - scene.facts.angle[0]
+        turn = scene.measures.angle[index] - scene.measures.angle[0]
         masks = [_centered(masked(alone(scene), i)) for i in (0, index)]
         rotation = cv2.getRotationMatrix2D((128, 128), -turn, 1)
         turned = cv2.warpAffine(masks[0], rotation, (256, 256))
@@ -153,7 +153,7 @@ def test_partial_occlusion_hides_a_part(make: Make) -> None:
 def test_illumination_changes_the_light(make: Make) -> None:
     for seed in SEEDS:
         scene = make(seed, "IV")
-        light = scene.facts.light / scene.facts.light[0]
+        light = scene.measures.light / scene.measures.light[0]
         index = int(np.argmax(np.abs(np.log(light))))
         first, other = (float(scene.render(i).image.mean()) for i in (0, index))
         assert (first / other > 1.5) if light[index] < 1 else (other / first > 1.15)  # what is white stays white
@@ -165,15 +165,15 @@ def test_out_of_view_is_out_of_the_frame(make: Make) -> None:
         gone = seen(scene, "OV")
         assert not scene.present[gone].any() and scene.present[0]
         assert masked(scene, gone[len(gone) // 2]).sum() == 0
-        x, y, w, h = scene.facts.boxes[gone[len(gone) // 2]]
+        x, y, w, h = scene.measures.boxes[gone[len(gone) // 2]]
         assert x + w <= 3 or y + h <= 3 or x >= 637 or y >= 357
 
 
 def test_another_viewpoint_is_narrower(make: Make) -> None:
     for seed in SEEDS:
         scene = make(seed, "VC")
-        index = int(np.argmax(np.abs(np.cos(np.radians(scene.facts.turn)) < 0.2)))
-        index = int(np.argmin(np.abs(np.abs(scene.facts.turn) - 90)))
+        index = int(np.argmax(np.abs(np.cos(np.radians(scene.measures.turn)) < 0.2)))
+        index = int(np.argmin(np.abs(np.abs(scene.measures.turn) - 90)))
         widths = [np.divide(*extent(masked(alone(scene), i))) for i in (0, index)]
         assert widths[1] < 0.9 * widths[0]
 
@@ -242,6 +242,6 @@ def test_adversarial_perturbation_keeps_its_bound(make: Make) -> None:
         index = int(seen(scene, "AS")[0])
         clean = replace(scene, attack=None)
         difference = scene.render(index).image.astype(int) - clean.render(index).image
-        bound = scene.facts.attack[index]
+        bound = scene.measures.attack[index]
         assert np.abs(difference).max() == bound
         assert np.abs(difference).mean() > 0.8 * bound  # less only where black or white leaves no room

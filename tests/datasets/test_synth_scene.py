@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tnllt.datasets.synth import ATTRIBUTES, Library, Sources, SynthConfig, only, plan
+from tnllt.datasets.synth import ATTRIBUTES, Library, SynthConfig, SynthSources, only, plan
 from tnllt.errors import UsageError
 
 
 @pytest.fixture(scope="module")
 def sources() -> Library:
-    return Library(Sources.only_procedural(5), megabytes=100)
+    return Library(SynthSources.only_procedural(5), megabytes=100)
 
 
 def bare(sources: Library, family: str = "object", frames: int = 60, **options: object) -> SynthConfig:

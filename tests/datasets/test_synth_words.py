@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from tnllt.datasets.synth import Layer, Library, ScenePlan, Sources, SynthConfig, plan
+from tnllt.datasets.synth import Layer, Library, ScenePlan, SynthConfig, SynthSources, plan
+from tnllt.datasets.synth.appearance import Look, random_look, relative
 from tnllt.datasets.synth.colours import COLOURS, distinct, nearest
-from tnllt.datasets.synth.looks import Look, random_look, relative
 from tnllt.datasets.synth.shapes import OBJECTS, SHAPES
 
 
 @pytest.fixture(scope="module")
 def sources() -> Library:
-    return Library(Sources.only_procedural(5), megabytes=100)
+    return Library(SynthSources.only_procedural(5), megabytes=100)
 
 
 def distractors(scene: ScenePlan) -> list[Layer]:
@@ -108,7 +108,7 @@ def test_a_twin_makes_the_sentence_say_where(sources: Library) -> None:
         sprite = sources.sprite(twin.look(0))
         for index in range(0, 60, 10):
             other = twin.matrix[index, :, :2] @ sprite.center + twin.matrix[index, :, 2]
-            dx, dy = scene.facts.boxes[index, :2] + scene.facts.boxes[index, 2:] / 2 - other
+            dx, dy = scene.measures.boxes[index, :2] + scene.measures.boxes[index, 2:] / 2 - other
             sentence = scene.description(index)
             assert ("left " in sentence) == (abs(dx) >= abs(dy) and dx < 0)
             assert ("lower " in sentence) == (abs(dy) > abs(dx) and dy >= 0)

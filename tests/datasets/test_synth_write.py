@@ -17,12 +17,21 @@ from click.testing import CliRunner
 
 from tnllt.cli.data import cli
 from tnllt.datasets import TNLLTDataset, open_dataset
-from tnllt.datasets.synth import ATTRIBUTES, Library, Output, Sources, SynthConfig, demo_folder, plan, write_dataset
+from tnllt.datasets.synth import (
+    ATTRIBUTES,
+    FrameFormat,
+    Library,
+    SynthConfig,
+    SynthSources,
+    demo_folder,
+    plan,
+    write_dataset,
+)
 from tnllt.datasets.synth.sources import emoji_characters
 from tnllt.datasets.synth.write import sequence_seed
 from tnllt.errors import DataError, UsageError
 
-SMALL = SynthConfig(frames=60, width=160, height=120, sources=Sources.only_procedural(3))
+SMALL = SynthConfig(frames=60, width=160, height=120, sources=SynthSources.only_procedural(3))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -48,13 +57,13 @@ def test_what_is_written_is_what_was_planned(tmp_path: Path) -> None:
 
 def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     for workers in (1, 2):
-        write_dataset(tmp_path / str(workers), SMALL, 2, seed=4, workers=workers, output=Output(masks=True))
+        write_dataset(tmp_path / str(workers), SMALL, 2, seed=4, workers=workers, output=FrameFormat(masks=True))
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
 def test_png_keeps_every_pixel_and_masks_fit_the_boxes(tmp_path: Path) -> None:
     config = SynthConfig(frames=12, width=160, height=120, rates={"FOC": 0, "POC": 0, "OV": 0}, sources=SMALL.sources)
-    (name,) = write_dataset(tmp_path / "set", config, 1, seed=2, output=Output(png=True, masks=True))
+    (name,) = write_dataset(tmp_path / "set", config, 1, seed=2, output=FrameFormat(png=True, masks=True))
     scene = plan(sequence_seed(2, 1), config)
     frame = cv2.imread(str(tmp_path / "set" / name / "imgs/00004.png"))
     assert np.array_equal(frame[..., ::-1], scene.render(3).image)
@@ -122,7 +131,7 @@ def test_own_backgrounds_and_sprites(tmp_path: Path) -> None:
     sprite = np.zeros((80, 50, 4), np.uint8)
     sprite[10:70, 5:45] = (0, 255, 0, 255)
     cv2.imwrite(str(tmp_path / "sprites/garden_gnome.png"), sprite)
-    sources = Sources(0, backgrounds=str(tmp_path / "back"), sprites=str(tmp_path / "sprites"), emoji="none")
+    sources = SynthSources(0, backgrounds=str(tmp_path / "back"), sprites=str(tmp_path / "sprites"), emoji="none")
     config = SynthConfig(
         frames=10,
         rates=dict.fromkeys(ATTRIBUTES, 0.0),
@@ -146,17 +155,17 @@ def test_own_backgrounds_and_sprites(tmp_path: Path) -> None:
 def test_bad_sources_are_named(tmp_path: Path) -> None:
     (tmp_path / "back").mkdir()
     with pytest.raises(UsageError, match="no pictures here"):
-        Library(Sources(backgrounds=str(tmp_path / "back")))
+        Library(SynthSources(backgrounds=str(tmp_path / "back")))
     (tmp_path / "back/broken.jpg").write_bytes(b"not a picture")
     with pytest.raises(DataError, match=r"broken\.jpg"):
-        Library(Sources(0, backgrounds=str(tmp_path / "back"))).picture(0)
+        Library(SynthSources(0, backgrounds=str(tmp_path / "back"))).picture(0)
     with pytest.raises(UsageError, match="no such folder"):
-        Library(Sources(sprites=str(tmp_path / "nowhere")))
+        Library(SynthSources(sprites=str(tmp_path / "nowhere")))
     with pytest.raises(UsageError, match="no box tracks"):
-        Library(Sources(motion_from=str(tmp_path / "back")))
+        Library(SynthSources(motion_from=str(tmp_path / "back")))
     (tmp_path / "back/flat.png").write_bytes(cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes())
-    broken = Library(Sources(sprites=str(tmp_path / "back")))
-    from tnllt.datasets.synth.looks import Look
+    broken = Library(SynthSources(sprites=str(tmp_path / "back")))
+    from tnllt.datasets.synth.appearance import Look
 
     with pytest.raises(DataError, match="opacity"):
         broken.sprite(Look("file", "flat"))
@@ -169,11 +178,11 @@ def test_real_tracks_are_followed(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "walk-1.txt", boxes, fmt="%.1f", delimiter=",")
     (tmp_path / "absent").mkdir()
     np.savetxt(tmp_path / "absent/walk-1.txt", np.zeros(150), fmt="%d")
-    sources = Sources(3, "none", emoji="none", motion_from=str(tmp_path))
+    sources = SynthSources(3, "none", emoji="none", motion_from=str(tmp_path))
     config = SynthConfig(frames=150, rates=dict.fromkeys(ATTRIBUTES, 0.0), real_motion=1.0, sources=sources)
     scene = plan(3, config)
     assert scene.track == "walk-1"
-    center = scene.facts.boxes[:, :2] + scene.facts.boxes[:, 2:] / 2
+    center = scene.measures.boxes[:, :2] + scene.measures.boxes[:, 2:] / 2
     real = boxes[:, :2] + boxes[:, 2:] / 2
     real[70:75] = np.nan
     keep = np.isfinite(real[:, 0]) & (center[:, 0] > 90) & (center[:, 0] < 550)
@@ -181,7 +190,7 @@ def test_real_tracks_are_followed(tmp_path: Path) -> None:
 
 
 def test_real_tracks_of_lasot(shared: Path) -> None:
-    library = Library(Sources(3, "none", emoji="none", motion_from=str(shared / "data/lasot/annos")))
+    library = Library(SynthSources(3, "none", emoji="none", motion_from=str(shared / "data/lasot/annos")))
     assert len(library.tracks) == 280
     config = SynthConfig(frames=100, real_motion=1.0, sources=library.sources)
     assert {plan(seed, config, library).present[0] for seed in range(20)} == {True}
@@ -189,13 +198,13 @@ def test_real_tracks_of_lasot(shared: Path) -> None:
 
 @pytest.mark.skipif(not emoji_characters("auto"), reason="the Noto colour emoji font is not installed")
 def test_emoji_show_what_their_names_say() -> None:
-    names = Sources(3, "none")
+    names = SynthSources(3, "none")
     library = Library(names)
     assert len(library.emoji) > 500
     scene = plan(1, SynthConfig(frames=10, families={"emoji": 1.0}, change=0, sources=names), library)
     assert scene.layers[scene.target].look(0).family == "emoji"
+    from tnllt.datasets.synth.appearance import Look
     from tnllt.datasets.synth.colours import nearest
-    from tnllt.datasets.synth.looks import Look
 
     for character, colour in (
         ("\N{GREEN HEART}", "green"),

@@ -39,7 +39,7 @@ def info(
     """
     from tnllt.datasets import open_dataset
     from tnllt.datasets.card import format_card, make_card
-    from tnllt.datasets.sheet import attribute_gallery, contact_sheet
+    from tnllt.datasets.contact_sheet import attribute_gallery, contact_sheet
 
     name, root, annos = target(where, place)
     chosen = None if split == "all" else split

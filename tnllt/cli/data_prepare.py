@@ -32,15 +32,15 @@ def prepare(downloads: Path, root: Path | None, to: Path | None, delete: bool, o
     if root is not None and to is not None and root != to:
         raise UsageError(f"ROOT is {root} but --to is {to}; give one of them")
     target = root or to or downloads / "TNLLT"
-    outcome = run(downloads, target, delete=delete, overwrite=overwrite, report=lambda label: Progress(label, "B"))
-    for name, count in outcome.archives.items():
-        sum_ = f", md5 {outcome.md5[name]} is right" if name in outcome.md5 else ""
+    result = run(downloads, target, delete=delete, overwrite=overwrite, report=lambda label: Progress(label, "B"))
+    for name, count in result.archives.items():
+        sum_ = f", md5 {result.md5[name]} is right" if name in result.md5 else ""
         click.echo(printable(f"{name}: {count:,} files written{sum_}; all read back"))
-    for folder in outcome.removed:
+    for folder in result.removed:
         click.echo(f"{folder}: moved one level up")
-    for name in outcome.deleted:
+    for name in result.deleted:
         click.echo(printable(f"{name}: deleted"))
-    if not (outcome.archives or outcome.removed or outcome.deleted):
+    if not (result.archives or result.removed or result.deleted):
         click.echo("Nothing to do: everything is in place.")
     click.echo(f"tnllt-data check {shlex.quote(str(target))} --dataset tnllt")
     if (target / "tracking_results").is_dir():

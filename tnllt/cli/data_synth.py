@@ -143,7 +143,7 @@ def synth(ctx: click.Context, /, out: Path | None, gallery: Path | None, **optio
 
 
 def _configuration(options: dict[str, Any], rates: dict[str, float]) -> SynthConfig:
-    from tnllt.datasets.synth import FAMILIES, Sources, SynthConfig, only
+    from tnllt.datasets.synth import FAMILIES, SynthConfig, SynthSources, only
     from tnllt.errors import UsageError
 
     if options["attributes"]:
@@ -171,7 +171,7 @@ def _configuration(options: dict[str, Any], rates: dict[str, float]) -> SynthCon
         twins=options["twins"],
         grey=options["grey"],
         size=options["target_size"],
-        sources=Sources(
+        sources=SynthSources(
             photographs="none" if plain else "auto",
             backgrounds=options["backgrounds"],
             sprites=options["sprites"],
@@ -186,7 +186,7 @@ def _write(out: Path, config: SynthConfig, options: dict[str, Any]) -> None:
     from concurrent.futures import BrokenExecutor
 
     from tnllt.cli.progress import Progress
-    from tnllt.datasets.synth import ATTRIBUTES, Output, library, write_dataset
+    from tnllt.datasets.synth import ATTRIBUTES, FrameFormat, library, write_dataset
     from tnllt.errors import DataError, TnlltError
 
     made_of = library(config.sources).describe()
@@ -200,7 +200,7 @@ def _write(out: Path, config: SynthConfig, options: dict[str, Any]) -> None:
             options["sequences"],
             options["seed"],
             options["workers"] or _cores(),
-            Output(options["png"], options["quality"], options["masks"]),
+            FrameFormat(options["png"], options["quality"], options["masks"]),
             Progress("Drawing", "frames"),
         )
     except OSError as error:

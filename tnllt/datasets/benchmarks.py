@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tnllt.datasets.clips import OTB_CLIPS, UAV123_CLIPS
 from tnllt.datasets.layout import FlagFile, Layout
+from tnllt.datasets.video_parts import OTB_PARTS, UAV123_PARTS
 
 TNLLT_ATTRIBUTES = ("CM", "ROT", "DEF", "FOC", "IV", "OV", "POC", "VC", "SV", "BC", "MB", "ARC", "LR", "FM", "AS")
 LASOT_ATTRIBUTES = ("IV", "POC", "DEF", "MB", "CM", "ROT", "BC", "VC", "SV", "FOC", "FM", "OV", "LR", "ARC")
@@ -108,7 +108,7 @@ _RECORDS = (
         language=("{root}/OTB_query_test/{name}.txt", "{root}/OTB_query_train/{name}.txt"),
         split_lists={"train": ("OTB_query_train/*.txt",), "test": ("OTB_query_test/*.txt",)},
         targets="groundtruth_rect.*.txt",
-        clips=OTB_CLIPS,
+        parts=OTB_PARTS,
     ),
     Layout(
         name="otb100",
@@ -118,7 +118,7 @@ _RECORDS = (
         attributes=("{folder}/attrs.txt",),
         attribute_names=OTB_ATTRIBUTES,
         targets="groundtruth_rect.*.txt",
-        clips=OTB_CLIPS,
+        parts=OTB_PARTS,
         signature=("img", "groundtruth_rect*.txt"),
     ),
     Layout(
@@ -129,7 +129,7 @@ _RECORDS = (
         boxes=("{root}/anno/UAV123/{name}.txt", "{root}/UAV123/anno/UAV123/{name}.txt", "{annos}/{name}.txt"),
         attributes=("{root}/anno/UAV123/att/{name}.txt", "{annos}/att/{name}.txt"),
         attribute_names=UAV_ATTRIBUTES,
-        clips=UAV123_CLIPS,
+        parts=UAV123_PARTS,
     ),
     Layout(
         name="nfs",

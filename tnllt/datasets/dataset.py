@@ -15,8 +15,8 @@ from tnllt.config import locate
 from tnllt.datasets import splits
 from tnllt.datasets.benchmarks import LAYOUTS, find_layout
 from tnllt.datasets.frames import VIDEO_SUFFIXES
+from tnllt.datasets.index import Place, find_places
 from tnllt.datasets.layout import Layout, from_toml
-from tnllt.datasets.places import Place, find_places
 from tnllt.datasets.reader import make_sequence, read_attributes, read_metadata
 from tnllt.errors import DataError, DataWarning, UsageError, did_you_mean
 from tnllt.sequence import Sequence
@@ -228,7 +228,7 @@ def _find(name: str, root: Path | None, annos: Path | None) -> tuple[Layout, lis
 
 
 def _find_path(path: Path, annos: Path | None) -> tuple[Layout, list[Place]]:
-    from tnllt.datasets.looking import look, video_place
+    from tnllt.datasets.detect_layout import detect_layout, video_place
 
     if path.suffix.lower() == ".toml":
         layout, root = from_toml(path, LAYOUTS)
@@ -241,7 +241,7 @@ def _find_path(path: Path, annos: Path | None) -> tuple[Layout, list[Place]]:
     if (path / "dataset.toml").is_file():
         layout, root = from_toml(path / "dataset.toml", LAYOUTS)
         return layout, find_places(layout, root, annos)
-    return look(path, annos)
+    return detect_layout(path, annos)
 
 
 def _nothing(layout: Layout, places: list[Place]) -> str:

@@ -34,7 +34,7 @@ class FlagFile:
 
 
 @dataclass(frozen=True)
-class Clip:
+class VideoPart:
     """A sequence that is a part of a video: frames numbered `first` to `last` of the folder `video`.
 
     Attributes:
@@ -70,7 +70,7 @@ class Layout:
         split_folders: patterns of folder names per split.
         split_lists: per split, a file of names, or a glob whose file stems are the names.
         targets: pattern of box files, in a folder with several targets; `*` becomes the suffix of the name.
-        clips: sequences that are parts of videos.
+        parts: sequences that are parts of videos.
         first_box_only: splits that publish the first box alone; the other frames' boxes are NaN.
         signature: what must be in a sequence's folder for the layout to be recognised.
         descriptions: candidates for a file of sentences, one per frame: what is true at that moment.
@@ -92,7 +92,7 @@ class Layout:
     split_folders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     split_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     targets: str | None = None
-    clips: Mapping[str, Clip] = field(default_factory=dict)
+    parts: Mapping[str, VideoPart] = field(default_factory=dict)
     first_box_only: tuple[str, ...] = ()
     signature: tuple[str, ...] = ()
     descriptions: tuple[str, ...] = ()

@@ -13,30 +13,30 @@ from numpy.typing import NDArray
 
 from tnllt.datasets import mgit, text
 from tnllt.datasets.frames import ImageFrames, VideoFrames
-from tnllt.datasets.places import Place
+from tnllt.datasets.index import Place
 from tnllt.errors import DataError, DataWarning
 from tnllt.sequence import Annotation, Boxes, Flags, Frames, Sequence
 
 
 def make_sequence(place: Place) -> Sequence:
     """The sequence that lies at a place; nothing is parsed or decoded yet."""
-    return Sequence(place.name, Source(place), make_frames(place), place.layout.name)
+    return Sequence(place.name, AnnotationReader(place), make_frames(place), place.layout.name)
 
 
 def make_frames(place: Place) -> Frames | None:
     """The pictures of a place, cut to its annotated frames; None where there are none."""
-    count = Count(place) if place.box_file is not None and not place.first_box_only else None
+    count = FrameCount(place) if place.box_file is not None and not place.first_box_only else None
     if place.is_video and place.folder is not None:
         return VideoFrames(place.folder, count)
     if place.image_folder is None:
         return None
-    if place.clip is None:
+    if place.part is None:
         return ImageFrames(place.image_folder, count)
-    return ImageFrames(place.image_folder, count, place.clip.first, place.clip.last)
+    return ImageFrames(place.image_folder, count, place.part.first, place.part.last)
 
 
 @dataclass(frozen=True)
-class Source:
+class AnnotationReader:
     """Reads a place's annotation when called; travels to other processes."""
 
     place: Place
@@ -46,7 +46,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Count:
+class FrameCount:
     """Counts a place's annotated frames when called."""
 
     place: Place
@@ -76,8 +76,8 @@ def read_groundtruth(place: Place) -> Boxes:
     boxes = text.read_boxes(place.box_file, place.layout.box_format)
     if not len(boxes):
         raise DataError("is empty; a box file has a row for every frame", place.box_file)
-    if place.clip is not None:
-        boxes = boxes[place.clip.skip :]
+    if place.part is not None:
+        boxes = boxes[place.part.skip :]
     stride = place.layout.box_stride
     if stride > 1 and place.image_folder is not None:
         total = len(ImageFrames(place.image_folder).found())

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tnllt.datasets.archives.members import Unsafe
-from tnllt.datasets.archives.prepare import Outcome, prepare
+from tnllt.datasets.archives.prepare import PrepareResult, prepare
 
-__all__ = ["Outcome", "Unsafe", "prepare"]
+__all__ = ["PrepareResult", "Unsafe", "prepare"]

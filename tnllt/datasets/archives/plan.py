@@ -19,7 +19,7 @@ _JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
 @dataclass(frozen=True)
-class Entry:
+class PlannedFile:
     """A file to be: path below the root, size in bytes, crc32 of its content."""
 
     path: PurePosixPath
@@ -28,11 +28,11 @@ class Entry:
 
 
 @dataclass
-class Plan:
+class UnpackPlan:
     """All files of an archive, by their path in it."""
 
     archive: Archive
-    entries: dict[str, Entry]
+    entries: dict[str, PlannedFile]
     md5: str | None = None
 
     @property
@@ -40,7 +40,7 @@ class Plan:
         return sum(entry.size for entry in self.entries.values())
 
 
-def make_plan(archive: Archive, folder: Path, progress: Progress | None = None) -> Plan:
+def make_plan(archive: Archive, folder: Path, progress: Progress | None = None) -> UnpackPlan:
     """Reads an archive through: checks its md5 sum, every checksum in it and every path, and settles where files go.
 
     Raises:
@@ -78,7 +78,7 @@ def make_plan(archive: Archive, folder: Path, progress: Progress | None = None) 
     names = [name for name in found if not any(part in _JUNK for part in PurePosixPath(name).parts)]
     targets = destinations(names, archive.kind)
     _refuse_collisions(targets, archive)
-    return Plan(archive, {name: Entry(targets[name], *found[name]) for name in names}, md5)
+    return UnpackPlan(archive, {name: PlannedFile(targets[name], *found[name]) for name in names}, md5)
 
 
 def _md5(stream: Joined) -> str | None:
@@ -129,7 +129,7 @@ def _wrapping(paths: list[tuple[str, ...]]) -> str | None:
 # --- on disk --------------------------------------------------------------------------------------------------------
 
 
-def save_plan(plan: Plan, path: Path) -> None:
+def save_plan(plan: UnpackPlan, path: Path) -> None:
     """Writes a plan as JSON lines, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".tmp")
@@ -143,7 +143,7 @@ def save_plan(plan: Plan, path: Path) -> None:
     draft.replace(path)
 
 
-def load_plan(archive: Archive, path: Path) -> Plan | None:
+def load_plan(archive: Archive, path: Path) -> UnpackPlan | None:
     """The saved plan of the very same download, or None."""
     try:
         lines: Iterator[str] = iter(path.read_text(encoding="utf-8").splitlines())
@@ -151,8 +151,10 @@ def load_plan(archive: Archive, path: Path) -> Plan | None:
         if head["version"] != 1 or head["files"] != archive.fingerprint():
             return None
         rows = [json.loads(line) for line in lines]
-        entries = {name: Entry(safe_path(target, archive), int(size), int(crc)) for name, target, size, crc in rows}
+        entries = {
+            name: PlannedFile(safe_path(target, archive), int(size), int(crc)) for name, target, size, crc in rows
+        }
         whole = len(entries) == head["entries"] and isinstance(head["md5"], str | None)
     except (OSError, StopIteration, ValueError, KeyError, TypeError, AttributeError, RecursionError, Unsafe):
         return None
-    return Plan(archive, entries, head["md5"]) if whole else None
+    return UnpackPlan(archive, entries, head["md5"]) if whole else None

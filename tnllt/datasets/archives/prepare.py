@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tnllt.datasets.archives.plan import Plan, load_plan, make_plan, save_plan
+from tnllt.datasets.archives.plan import UnpackPlan, load_plan, make_plan, save_plan
 from tnllt.datasets.archives.sources import Archive, find_archives
 from tnllt.datasets.archives.unpack import flatten, remove_drafts, unpack, verify
 from tnllt.errors import DataError
@@ -20,7 +20,7 @@ Reporter = Callable[[str], Callable[[int, int], None] | None]
 
 
 @dataclass
-class Outcome:
+class PrepareResult:
     """What `prepare` did.
 
     Attributes:
@@ -45,7 +45,7 @@ def prepare(
     delete: bool = False,
     overwrite: bool = False,
     report: Reporter = lambda label: None,
-) -> Outcome:
+) -> PrepareResult:
     """Makes a dataset of the archives in a folder. Every interruption is recovered by running it again.
 
     Each archive is read through first (md5 sum, checksums, every path), then unpacked file by file, each under a
@@ -64,10 +64,10 @@ def prepare(
     if not downloads.is_dir():
         raise DataError("no such folder of downloads", downloads)
     root.mkdir(parents=True, exist_ok=True)
-    outcome = Outcome(root)
+    result = PrepareResult(root)
     with _alone(root) as desk:
         record = _read_record(desk)
-        _finish_deleting(downloads, record, outcome)
+        _finish_deleting(downloads, record, result)
         archives = find_archives(downloads)
         if not archives and not record and not _unpacked(root):
             raise DataError("holds no archive (TNLLT_part_*, annos.zip, *.tar.gz, *.zip)", downloads)
@@ -75,19 +75,19 @@ def prepare(
         plans = [_plan(archive, downloads, desk, report) for archive in archives]
         for plan in plans:
             done = _is_done(plan.archive, record) and not (delete or overwrite)
-            _carry_out(plan, root, overwrite, done, report, outcome)
+            _carry_out(plan, root, overwrite, done, report, result)
             record[plan.archive.name] = {"files": plan.archive.fingerprint(), "count": len(plan.entries)}
             _write_record(desk, record)
-        outcome.removed = flatten(root)
+        result.removed = flatten(root)
         if delete and plans:
             os.sync()  # what was read back may still be in memory alone
             _mark_for_deletion(desk, record, plans)
-            _finish_deleting(downloads, record, outcome)
+            _finish_deleting(downloads, record, result)
             _write_record(desk, record)
-    return outcome
+    return result
 
 
-def _plan(archive: Archive, downloads: Path, desk: Path, report: Reporter) -> Plan:
+def _plan(archive: Archive, downloads: Path, desk: Path, report: Reporter) -> UnpackPlan:
     path = desk / f"{archive.name}.plan.jsonl"
     plan = load_plan(archive, path)
     if plan is None:
@@ -96,31 +96,33 @@ def _plan(archive: Archive, downloads: Path, desk: Path, report: Reporter) -> Pl
     return plan
 
 
-def _carry_out(plan: Plan, root: Path, overwrite: bool, done: bool, report: Reporter, outcome: Outcome) -> None:
+def _carry_out(
+    plan: UnpackPlan, root: Path, overwrite: bool, done: bool, report: Reporter, result: PrepareResult
+) -> None:
     """Unpacks what is missing and reads all back; the latter is left out where it was done and nothing was missing."""
     name = plan.archive.name
     written = unpack(plan, root, overwrite=overwrite, progress=report(f"unpacking {name}"))
     if done and not written:
         return
-    outcome.archives[name] = written
+    result.archives[name] = written
     remove_drafts(plan, root)
     if overwrite:
-        _rewrite_differing(plan, root, report, outcome)
+        _rewrite_differing(plan, root, report, result)
     verify(plan, root, report(f"verifying {name}"))
     if plan.md5 is not None:
-        outcome.md5[name] = plan.md5
+        result.md5[name] = plan.md5
 
 
-def _rewrite_differing(plan: Plan, root: Path, report: Reporter, outcome: Outcome) -> None:
+def _rewrite_differing(plan: UnpackPlan, root: Path, report: Reporter, result: PrepareResult) -> None:
     """Files of the right size but other content, which `unpack` takes for its own."""
     for entry in plan.entries.values():
-        single = Plan(plan.archive, {"": entry})
+        single = UnpackPlan(plan.archive, {"": entry})
         try:
             verify(single, root)
         except DataError:
             (root / entry.path).unlink()
     name = plan.archive.name
-    outcome.archives[name] += unpack(plan, root, overwrite=True, progress=report(f"unpacking {name}"))
+    result.archives[name] += unpack(plan, root, overwrite=True, progress=report(f"unpacking {name}"))
 
 
 def _unpacked(root: Path) -> bool:
@@ -179,13 +181,13 @@ def _is_done(archive: Archive, record: dict[str, Any]) -> bool:
     return bool(record.get(archive.name, {}).get("files") == archive.fingerprint())
 
 
-def _mark_for_deletion(desk: Path, record: dict[str, Any], plans: list[Plan]) -> None:
+def _mark_for_deletion(desk: Path, record: dict[str, Any], plans: list[UnpackPlan]) -> None:
     for plan in plans:
         record[plan.archive.name]["verified"] = True
     _write_record(desk, record)
 
 
-def _finish_deleting(downloads: Path, record: dict[str, Any], outcome: Outcome) -> None:
+def _finish_deleting(downloads: Path, record: dict[str, Any], result: PrepareResult) -> None:
     """Deletes verified archives; a run killed while it did has left some parts of one, which are no broken download."""
     for done in record.values():
         if not done.get("verified"):
@@ -194,4 +196,4 @@ def _finish_deleting(downloads: Path, record: dict[str, Any], outcome: Outcome) 
             path = downloads / name
             if path.is_file() and (path.stat().st_size, path.stat().st_mtime_ns) == (size, time):
                 path.unlink()
-                outcome.deleted.append(name)
+                result.deleted.append(name)

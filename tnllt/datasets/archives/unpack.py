@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tnllt.datasets.archives.members import Unsafe, members
-from tnllt.datasets.archives.plan import Entry, Plan, Progress
+from tnllt.datasets.archives.plan import PlannedFile, Progress, UnpackPlan
 from tnllt.datasets.archives.sources import Joined
 from tnllt.errors import DataError
 
@@ -16,7 +16,7 @@ from tnllt.errors import DataError
 DRAFT = ".tnllt-draft"
 
 
-def unpack(plan: Plan, root: Path, *, overwrite: bool = False, progress: Progress | None = None) -> int:
+def unpack(plan: UnpackPlan, root: Path, *, overwrite: bool = False, progress: Progress | None = None) -> int:
     """Writes every file of the plan that is not there yet, each under a draft's name first.
 
     Files that are there with the size of the plan are left; `verify` reads them.
@@ -48,7 +48,7 @@ def unpack(plan: Plan, root: Path, *, overwrite: bool = False, progress: Progres
     return written
 
 
-def _there(root: Path, entry: Entry, overwrite: bool) -> bool:
+def _there(root: Path, entry: PlannedFile, overwrite: bool) -> bool:
     path = root / entry.path
     if path.is_symlink():
         raise Unsafe("is a link where a file of the archive belongs; remove it", path)
@@ -67,7 +67,7 @@ def _need_room(root: Path, needed: int) -> None:
         raise DataError(f"needs {needed / 1e9:,.2f} GB but {free / 1e9:,.2f} GB are free; nothing was unpacked", root)
 
 
-def _make_folders(root: Path, entries: Iterable[Entry]) -> None:
+def _make_folders(root: Path, entries: Iterable[PlannedFile]) -> None:
     """The folders of the files, none of which may be a link out of the root."""
     top = root.resolve()
     for folder in sorted({entry.path.parent for entry in entries}):
@@ -82,7 +82,7 @@ def _make_folders(root: Path, entries: Iterable[Entry]) -> None:
             raise DataError(f"folder cannot be made ({error.strerror})", path) from error
 
 
-def _write(path: Path, chunks: Iterator[bytes], entry: Entry) -> None:
+def _write(path: Path, chunks: Iterator[bytes], entry: PlannedFile) -> None:
     draft = path.with_name(path.name + DRAFT)
     crc = 0
     try:
@@ -98,7 +98,7 @@ def _write(path: Path, chunks: Iterator[bytes], entry: Entry) -> None:
     draft.replace(path)
 
 
-def verify(plan: Plan, root: Path, progress: Progress | None = None) -> None:
+def verify(plan: UnpackPlan, root: Path, progress: Progress | None = None) -> None:
     """Reads every file of the plan back and compares it with the archive's content.
 
     Raises:
@@ -124,7 +124,7 @@ def verify(plan: Plan, root: Path, progress: Progress | None = None) -> None:
             progress(done, total)
 
 
-def remove_drafts(plan: Plan, root: Path) -> None:
+def remove_drafts(plan: UnpackPlan, root: Path) -> None:
     """Removes what a killed run left half written."""
     for folder in {root / entry.path.parent for entry in plan.entries.values()}:
         for draft in folder.glob(f"*{DRAFT}"):

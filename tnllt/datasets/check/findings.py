@@ -19,7 +19,7 @@ class Severity(str, Enum):
 
 
 @dataclass(frozen=True)
-class Code:
+class FindingKind:
     """A kind of finding. Its name never changes and is never used again for something else."""
 
     name: str
@@ -30,47 +30,47 @@ class Code:
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
-_CODES = (
-    Code("boxes-missing", _E, "a sequence without a box file", "fetch its annotation again, or remove the folder"),
-    Code("boxes-unreadable", _E, "a box file that cannot be read", "mend the row, or fetch the file again"),
-    Code("boxes-more", _E, "more boxes than frames", "fetch the frames again; the last boxes have no picture"),
-    Code("frames-more", _W, "more frames than boxes", "none needed: the sequence is its annotated frames"),
-    Code("frames-missing", _E, "a sequence folder without pictures", "fetch or unpack its frames again"),
-    Code("frames-gap", _W, "numbers of frame files leave gaps", "compare with the release: a frame may be lost"),
-    Code("annos-differ", _W, "annos/ and the sequence's folder give different boxes", "scores use annos/; keep one"),
-    Code("first-box", _E, "the first box is empty: no tracker can start", "mend its first row, or leave it out"),
-    Code("box-empty", _W, "boxes of zero area on frames flagged present", "the flag or the box is wrong"),
-    Code("box-unannotated", _N, "frames without a box (NaN) that no flag calls absent", "none needed"),
-    Code("box-outside", _E, "boxes wholly outside the picture on present frames", "wrong columns, or resized frames?"),
-    Code("box-overhang", _N, "boxes that reach over the picture's border on present frames", "none needed"),
-    Code("box-corner", _N, "x or y not above 0 on present frames", "none needed: the official rule calls them invalid"),
-    Code("flags-more", _W, "more flags than boxes", "none needed: flags behind the last box are not used"),
-    Code("flags-fewer", _E, "fewer flags than boxes", "fetch the flag file again"),
-    Code("flags-unreadable", _E, "a flag file that cannot be read", "a flag is 0 or 1, one per frame; fetch it again"),
-    Code("flags-polarity", _E, "boxes of zero area contradict the flags' sense", "state `present` in dataset.toml"),
-    Code("flags-sense", _N, "what the flags mean, told by boxes of zero area", "none needed"),
-    Code("language-missing", _W, "no language file, where others have one", "trackers in NL mode cannot run it"),
-    Code("language-empty", _W, "an empty language file", "trackers in NL mode cannot run it; write the sentence"),
-    Code("language-odd", _W, "a sentence that looks wrong", "read it beside the first frame"),
-    Code("attributes-missing", _W, "no attribute file, where others have one", "it is in no attribute's table"),
-    Code("attributes-unreadable", _E, "an attribute file that cannot be read", "is it another benchmark's file?"),
-    Code("image-undecodable", _E, "an image that cannot be decoded", "fetch it again; a tracker stops there"),
-    Code("image-truncated", _E, "an image file that ends early", "fetch it again; its lower part decodes as gray"),
-    Code("image-size", _W, "frames of one sequence differ in size", "most trackers expect one size"),
-    Code("image-preview", _N, "pictures with the box drawn in", "none needed: they are never read as frames"),
-    Code("name-case", _W, "names that differ in case alone", "on Windows and macOS they are one folder"),
-    Code("name-twice", _W, "two sequences of one name", "result files bear the name: rename one"),
-    Code("content-twice", _W, "two sequences with the same boxes", "one may be a copy of the other; keep one"),
-    Code("frames-shared", _N, "several targets in one video", "none needed: each target is a sequence"),
-    Code("split-missing", _W, "a split list names sequences that are not here", "download them, or mend the list"),
-    Code("split-unlisted", _N, "sequences that no split list names", "none needed; `split=None` reads them"),
-    Code("split-twice", _W, "a split list names a sequence twice", "remove the second line"),
-    Code("split-overlap", _E, "train and test share sequences", "a score on them means nothing; mend the lists"),
-    Code("split-newline", _N, "a split list without a final newline", "none needed here; `cat` would join two names"),
-    Code("folder-nested", _W, "a folder inside a folder of its name", "`tnllt-data prepare` removes the nesting"),
+_KINDS = (
+    ("boxes-missing", _E, "a sequence without a box file", "fetch its annotation again, or remove the folder"),
+    ("boxes-unreadable", _E, "a box file that cannot be read", "mend the row, or fetch the file again"),
+    ("boxes-more", _E, "more boxes than frames", "fetch the frames again; the last boxes have no picture"),
+    ("frames-more", _W, "more frames than boxes", "none needed: the sequence is its annotated frames"),
+    ("frames-missing", _E, "a sequence folder without pictures", "fetch or unpack its frames again"),
+    ("frames-gap", _W, "numbers of frame files leave gaps", "compare with the release: a frame may be lost"),
+    ("annos-differ", _W, "annos/ and the sequence's folder give different boxes", "scores use annos/; keep one"),
+    ("first-box", _E, "the first box is empty: no tracker can start", "mend its first row, or leave it out"),
+    ("box-empty", _W, "boxes of zero area on frames flagged present", "the flag or the box is wrong"),
+    ("box-unannotated", _N, "frames without a box (NaN) that no flag calls absent", "none needed"),
+    ("box-outside", _E, "boxes wholly outside the picture on present frames", "wrong columns, or resized frames?"),
+    ("box-overhang", _N, "boxes that reach over the picture's border on present frames", "none needed"),
+    ("box-corner", _N, "x or y not above 0 on present frames", "none needed: the official rule calls them invalid"),
+    ("flags-more", _W, "more flags than boxes", "none needed: flags behind the last box are not used"),
+    ("flags-fewer", _E, "fewer flags than boxes", "fetch the flag file again"),
+    ("flags-unreadable", _E, "a flag file that cannot be read", "a flag is 0 or 1, one per frame; fetch it again"),
+    ("flags-polarity", _E, "boxes of zero area contradict the flags' sense", "state `present` in dataset.toml"),
+    ("flags-sense", _N, "what the flags mean, told by boxes of zero area", "none needed"),
+    ("language-missing", _W, "no language file, where others have one", "trackers in NL mode cannot run it"),
+    ("language-empty", _W, "an empty language file", "trackers in NL mode cannot run it; write the sentence"),
+    ("language-odd", _W, "a sentence that looks wrong", "read it beside the first frame"),
+    ("attributes-missing", _W, "no attribute file, where others have one", "it is in no attribute's table"),
+    ("attributes-unreadable", _E, "an attribute file that cannot be read", "is it another benchmark's file?"),
+    ("image-undecodable", _E, "an image that cannot be decoded", "fetch it again; a tracker stops there"),
+    ("image-truncated", _E, "an image file that ends early", "fetch it again; its lower part decodes as gray"),
+    ("image-size", _W, "frames of one sequence differ in size", "most trackers expect one size"),
+    ("image-preview", _N, "pictures with the box drawn in", "none needed: they are never read as frames"),
+    ("name-case", _W, "names that differ in case alone", "on Windows and macOS they are one folder"),
+    ("name-twice", _W, "two sequences of one name", "result files bear the name: rename one"),
+    ("content-twice", _W, "two sequences with the same boxes", "one may be a copy of the other; keep one"),
+    ("frames-shared", _N, "several targets in one video", "none needed: each target is a sequence"),
+    ("split-missing", _W, "a split list names sequences that are not here", "download them, or mend the list"),
+    ("split-unlisted", _N, "sequences that no split list names", "none needed; `split=None` reads them"),
+    ("split-twice", _W, "a split list names a sequence twice", "remove the second line"),
+    ("split-overlap", _E, "train and test share sequences", "a score on them means nothing; mend the lists"),
+    ("split-newline", _N, "a split list without a final newline", "none needed here; `cat` would join two names"),
+    ("folder-nested", _W, "a folder inside a folder of its name", "`tnllt-data prepare` removes the nesting"),
 )  # fmt: skip
 
-CODES: Mapping[str, Code] = {code.name: code for code in _CODES}
+CODES: Mapping[str, FindingKind] = {row[0]: FindingKind(*row) for row in _KINDS}
 
 # Faults that everyone meets who downloads the releases as they are: (benchmark, sequence, code) -> what is known.
 _KNOWN: Mapping[tuple[str, str, str], str] = {

@@ -17,7 +17,7 @@ from tnllt.datasets import reader, text
 from tnllt.datasets.check.findings import Finding
 from tnllt.datasets.frames import ImageFrames, VideoFrames, frame_number, is_frame, is_preview
 from tnllt.datasets.images import image_size
-from tnllt.datasets.places import Place
+from tnllt.datasets.index import Place
 from tnllt.errors import DataError, DataWarning, TnlltError
 from tnllt.sequence import Boxes, Flags
 

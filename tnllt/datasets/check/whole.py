@@ -13,8 +13,8 @@ from tnllt.datasets import splits, text
 from tnllt.datasets.check.findings import Finding
 from tnllt.datasets.check.sequences import Checked, make_finding
 from tnllt.datasets.dataset import split_names
-from tnllt.datasets.layout import Clip, Layout
-from tnllt.datasets.places import Place, walk_folders
+from tnllt.datasets.index import Place, walk_folders
+from tnllt.datasets.layout import Layout, VideoPart
 from tnllt.datasets.reader import present_value
 from tnllt.errors import DataError
 
@@ -102,8 +102,8 @@ def _copies(checked: list[Checked]) -> Iterator[Finding]:
         if one.boxes is not None and len(one.boxes) > 1 and not place.first_box_only:
             same[hashlib.sha256(one.boxes.tobytes()).digest()].append(place)
         if place.image_folder is not None:
-            clip = place.clip or Clip("")
-            videos[place.image_folder, clip.first, clip.last].append(place)
+            part = place.part or VideoPart("")
+            videos[place.image_folder, part.first, part.last].append(place)
     for group in same.values():
         if len(group) > 1:
             yield make_finding(group[0], "content-twice", f"same boxes as {_others(group)}", group[0].box_file)

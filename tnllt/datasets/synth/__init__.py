@@ -16,20 +16,20 @@ from tnllt.datasets.synth.demo import demo_folder
 from tnllt.datasets.synth.plan import plan
 from tnllt.datasets.synth.render import Rendered
 from tnllt.datasets.synth.scene import Layer, ScenePlan
-from tnllt.datasets.synth.sources import Library, Sources, library
-from tnllt.datasets.synth.write import Output, write_dataset
+from tnllt.datasets.synth.sources import Library, SynthSources, library
+from tnllt.datasets.synth.write import FrameFormat, write_dataset
 
 __all__ = [
     "ATTRIBUTES",
     "FAMILIES",
     "RATES",
+    "FrameFormat",
     "Layer",
     "Library",
-    "Output",
     "Rendered",
     "ScenePlan",
-    "Sources",
     "SynthConfig",
+    "SynthSources",
     "demo_folder",
     "library",
     "only",

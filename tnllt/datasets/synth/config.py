@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES, TNLLT_ATTRIBUTES
-from tnllt.datasets.synth.sources import Sources
+from tnllt.datasets.synth.sources import SynthSources
 from tnllt.errors import UsageError
 
 #: TNLLT's attributes in the order of its files, and what they stand for.
@@ -70,7 +70,7 @@ class SynthConfig:
     textured: float = 0.5
     real_motion: float = 0.6
     artefacts: bool = True
-    sources: Sources = field(default_factory=Sources)
+    sources: SynthSources = field(default_factory=SynthSources)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.rates) - set(ATTRIBUTES))

@@ -50,7 +50,7 @@ def attribute_row(name: str, config: SynthConfig, seed: int) -> Picture:
 
 def shown_frames(scene: ScenePlan, name: str, count: int) -> list[int]:
     """Frames in which the attribute is to be seen, spread over all of them; for a jump, with the frame before."""
-    seen = np.flatnonzero(scene.facts.per_frame()[name])
+    seen = np.flatnonzero(scene.measures.per_frame()[name])
     if len(seen) == 0:
         return list(np.linspace(1, len(scene) - 1, count).astype(int))
     if name in ("FM", "CM"):

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.datasets.synth import motion
+from tnllt.datasets.synth.appearance import Look
 from tnllt.datasets.synth.config import SynthConfig
-from tnllt.datasets.synth.looks import Look
 from tnllt.datasets.synth.scene import Layer, ScenePlan, affine
 from tnllt.datasets.synth.sources import Library
 from tnllt.datasets.synth.sprites import SIDE
-from tnllt.datasets.synth.stage import Timetable
+from tnllt.datasets.synth.target_motion import Timetable
 
 Curve = NDArray[np.float64]
 

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from tnllt.datasets.synth.appearance import Look, random_look
 from tnllt.datasets.synth.config import SynthConfig
-from tnllt.datasets.synth.looks import Look, random_look
 from tnllt.datasets.synth.render import placed, unwarped
 from tnllt.datasets.synth.scene import Layer, affine
 from tnllt.datasets.synth.sources import Library
 from tnllt.datasets.synth.sprites import SIDE, Sprite
-from tnllt.datasets.synth.stage import Timetable, Window
+from tnllt.datasets.synth.target_motion import Timetable, Window
 
 Curve = NDArray[np.float64]
 

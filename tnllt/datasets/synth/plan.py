@@ -1,4 +1,4 @@
-"""Plans one sequence from its seed: cast, motion, occluders, camera, light; and what is true of every frame."""
+"""Plans one sequence from its seed: appearance, motion, occluders, camera, light; and what is true of every frame."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from tnllt.datasets.synth import motion
-from tnllt.datasets.synth.cast import Cast, choose_cast
+from tnllt.datasets.synth.appearance import Look, SceneAppearance, choose_appearance, relative
+from tnllt.datasets.synth.attribute_flags import FrameMeasures
 from tnllt.datasets.synth.config import SynthConfig
-from tnllt.datasets.synth.facts import Facts
 from tnllt.datasets.synth.light import add_artefacts, ground_shadow, make_attack, make_light
-from tnllt.datasets.synth.looks import Look, relative
 from tnllt.datasets.synth.occlusion import make_occluders, shares
 from tnllt.datasets.synth.render import placed
 from tnllt.datasets.synth.scene import Layer, ScenePlan, affine, bounds, clipped
 from tnllt.datasets.synth.sources import Library, library
 from tnllt.datasets.synth.sprites import SIDE, Sprite
-from tnllt.datasets.synth.stage import (
+from tnllt.datasets.synth.target_motion import (
     Pose,
     Timetable,
     choose_attributes,
@@ -60,22 +59,22 @@ class _Planner:
         self.frames = config.frames
         self.diagonal = float(np.hypot(config.width, config.height))
         streams = [np.random.default_rng([seed, k]) for k in range(5)]
-        self.cast_rng, self.pose_rng, self.crowd_rng, self.camera_rng, self.light_rng = streams
+        self.appearance_rng, self.pose_rng, self.crowd_rng, self.camera_rng, self.light_rng = streams
 
     def plan(self) -> ScenePlan:
         config, frames = self.config, self.frames
         grey = bool(self.light_rng.random() < config.grey)
-        cast = choose_cast(self.cast_rng, config, self.library, grey)
+        appearance = choose_appearance(self.appearance_rng, config, self.library, grey)
         wanted = choose_attributes(self.pose_rng, config)
         table = make_timetable(self.pose_rng, frames, wanted)
-        sprite = self.library.sprite(cast.target[0][1])
+        sprite = self.library.sprite(appearance.target[0][1])
         pose = pose_target(self.pose_rng, config, wanted, table, sprite, self.library)
         camera = self._camera(pose, wanted, table)
         matrix = self._target_matrix(pose, sprite, camera)
         full = bounds(*placed(sprite.edge(pose.wave is not None), pose.wave, matrix))
         own_blur, camera_blur = self._streaks(pose, table)
-        target = Layer("target", cast.target, matrix, pose.wave, own_blur)
-        crowd = self._crowd(cast, pose, camera)
+        target = Layer("target", appearance.target, matrix, pose.wave, own_blur)
+        crowd = self._crowd(appearance, pose, camera)
         front = crowd[1::2] if {"POC", "FOC"} & wanted else []  # in front they hide the target now and then
         front = [*front, *make_occluders(self.crowd_rng, config, self.library, table, full)]
         inside, visible = shares(sprite, pose.wave, matrix, front, self.library, config)
@@ -84,8 +83,8 @@ class _Planner:
         behind = [layer for layer in crowd if all(layer is not other for other in front)]
         boxes, present = clipped(full, visible, config.width, config.height)
         attack = make_attack(self.light_rng, table, frames)
-        picture, background = self._background(cast, camera)
-        facts = Facts(
+        picture, background = self._background(appearance, camera)
+        measures = FrameMeasures(
             boxes=full,
             inside=inside,
             visible=visible,
@@ -107,16 +106,16 @@ class _Planner:
             target=len(shades) + len(behind),
             picture=picture,
             background=background,
-            facts=facts,
+            measures=measures,
             boxes=boxes,
             present=present,
-            attributes=facts.flags(),
-            phrases=cast.phrases,
-            place=self._places(cast, full, crowd),
-            template=cast.template,
-            wrong=cast.wrong,
+            attributes=measures.flags(),
+            phrases=appearance.phrases,
+            place=self._places(appearance, full, crowd),
+            template=appearance.template,
+            wrong=appearance.wrong,
             track=pose.track,
-            clutter=self._clutter(cast, pose, picture, background, grey) if "BC" in wanted else (),
+            clutter=self._clutter(appearance, pose, picture, background, grey) if "BC" in wanted else (),
             camera_blur=camera_blur,
             attack=attack,
             balance=balance,
@@ -139,12 +138,12 @@ class _Planner:
         jerk = motion.shake(rng, self.frames, list(table.shake), 0.016 * self.diagonal)
         return _Camera(shift, zoom, jerk)
 
-    def _background(self, cast: Cast, camera: _Camera) -> tuple[int, NDArray[np.float64]]:
+    def _background(self, appearance: SceneAppearance, camera: _Camera) -> tuple[int, NDArray[np.float64]]:
         """Which picture, and its matrices (T, 2, 3) to the frame."""
         rng = self.camera_rng
         index = int(rng.integers(self.library.pictures))
         if (
-            index == cast.target[0][1].material and self.library.pictures > 1
+            index == appearance.target[0][1].material and self.library.pictures > 1
         ):  # a patch must not vanish in its own picture
             index = (index + 1) % self.library.pictures
         height, width = self.library.picture(index)[0].shape[:2]
@@ -188,7 +187,7 @@ class _Planner:
             whole[np.linalg.norm(own, axis=1) > 0] = 0
         return own, whole
 
-    def _crowd(self, cast: Cast, pose: Pose, camera: _Camera) -> list[Layer]:
+    def _crowd(self, appearance: SceneAppearance, pose: Pose, camera: _Camera) -> list[Layer]:
         """The distractors: some keep near the target, some pass by."""
         rng, config = self.crowd_rng, self.config
         size = float(pose.size.mean())
@@ -196,9 +195,9 @@ class _Planner:
         low = np.full(2, 0.3 * size)
         high = np.array([config.width, config.height]) - low
         layers = []
-        for k, looks in enumerate(cast.distractors):
+        for k, looks in enumerate(appearance.distractors):
             sprite = self.library.sprite(looks[0][1])
-            if rng.random() < 0.7 or k == cast.twin:
+            if rng.random() < 0.7 or k == appearance.twin:
                 radius = pose.size * (rng.uniform(1.15, 2.8) + 0.25 * motion.noise(rng, self.frames, 25))
                 bearing = rng.uniform(0, 2 * np.pi) + np.cumsum(motion.noise(rng, self.frames, 20)) * rng.uniform(
                     0, 0.04
@@ -217,11 +216,13 @@ class _Planner:
             layers.append(Layer("distractor", looks, affine(path + camera.jerk, scale, angle, sprite), wave))
         return layers
 
-    def _places(self, cast: Cast, full: NDArray[np.float64], crowd: list[Layer]) -> tuple[str, ...] | None:
+    def _places(
+        self, appearance: SceneAppearance, full: NDArray[np.float64], crowd: list[Layer]
+    ) -> tuple[str, ...] | None:
         """Where the target is, as seen from its twin; None where there is no twin."""
-        if cast.twin is None:
+        if appearance.twin is None:
             return None
-        twin = crowd[cast.twin]
+        twin = crowd[appearance.twin]
         sprite = self.library.sprite(twin.looks[0][1])
         other = twin.matrix[:, :, :2] @ sprite.center + twin.matrix[:, :, 2]
         away = full[:, :2] + full[:, 2:] / 2 - other
@@ -234,10 +235,10 @@ class _Planner:
         return tuple(str(n) for n in names)
 
     def _clutter(
-        self, cast: Cast, pose: Pose, picture: int, background: NDArray[np.float64], grey: bool
+        self, appearance: SceneAppearance, pose: Pose, picture: int, background: NDArray[np.float64], grey: bool
     ) -> tuple[Layer, ...]:
         """Sprites in the target's colours, but of other shapes, to be painted onto the background."""
-        rng, look = self.crowd_rng, cast.target[0][1]
+        rng, look = self.crowd_rng, appearance.target[0][1]
         files = list(self.library.emoji) if look.family == "emoji" else list(self.library.files)
         looks = []
         for _ in range(6):

@@ -28,7 +28,7 @@ def sequence_record(scene: ScenePlan) -> dict[str, Any]:
     `shown` gives, per attribute, the frames (numbered from 0, both ends included) in which it is to be seen;
     `phrases` the frames from which on each description is true; `wrong` a sentence that is true of a distractor.
     """
-    frames = scene.facts.per_frame()
+    frames = scene.measures.per_frame()
     return {
         "generator": GENERATOR,
         "seed": scene.seed,

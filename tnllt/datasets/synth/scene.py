@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.datasets.synth.cast import say
+from tnllt.datasets.synth.appearance import Look, fill_template
+from tnllt.datasets.synth.attribute_flags import IN_VIEW, FrameMeasures
 from tnllt.datasets.synth.config import SynthConfig
-from tnllt.datasets.synth.facts import IN_VIEW, Facts
-from tnllt.datasets.synth.looks import Look
 from tnllt.datasets.synth.render import Region, Rendered, paint, render
 from tnllt.datasets.synth.sprites import Sprite
 from tnllt.errors import UsageError
@@ -72,7 +71,7 @@ class ScenePlan:
         target: index of the target's layer.
         picture: number of the background in the library.
         background: (T, 2, 3), background pixels -> frame pixels.
-        facts: what the flags follow from.
+        measures: what the flags follow from.
         boxes: (T, 4) float64 x, y, w, h of the target's whole extent within the frame (what an occluder hides
             included); zeros where it is absent.
         present: (T,) bool, at least a twentieth of the target shows.
@@ -80,7 +79,7 @@ class ScenePlan:
         phrases: (first frame, noun phrase that is true from there on).
         place: per frame "left", "right", "upper" or "lower", as seen from a distractor that looks exactly alike; None
             where there is none.
-        template: sentence around the phrase (`cast.say`).
+        template: sentence around the phrase (`appearance.fill_template`).
         wrong: a sentence that is true of a distractor (or of nothing) and never of the target.
     """
 
@@ -91,7 +90,7 @@ class ScenePlan:
     target: int
     picture: int
     background: NDArray[np.float64] = field(repr=False)
-    facts: Facts = field(repr=False)
+    measures: FrameMeasures = field(repr=False)
     boxes: NDArray[np.float64] = field(repr=False)
     present: NDArray[np.bool_] = field(repr=False)
     attributes: dict[str, bool]
@@ -124,7 +123,7 @@ class ScenePlan:
     @property
     def visible(self) -> NDArray[np.float64]:
         """(T,) share of the target that shows."""
-        return self.facts.visible
+        return self.measures.visible
 
     @property
     def language(self) -> str:
@@ -141,7 +140,7 @@ class ScenePlan:
         """The sentence that is true of the target in frame `index`, in the words of `language`."""
         phrase = [p for first, p in self.phrases if index >= first][-1]
         place = self.place[index] if self.place is not None else ""
-        return say(self.template, f"{place} {phrase}".strip())
+        return fill_template(self.template, f"{place} {phrase}".strip())
 
     @cached_property
     def descriptions(self) -> tuple[str, ...]:
@@ -155,7 +154,7 @@ class ScenePlan:
 
     def tone(self, index: int) -> NDArray[np.uint8]:
         """Light of frame `index` as a table (1, 256, 3)."""
-        gain = self.facts.light[index] * self.balance[min(index, len(self.balance) - 1)]
+        gain = self.measures.light[index] * self.balance[min(index, len(self.balance) - 1)]
         curve = _RAMP**self.gamma * 255 * gain
         return np.asarray(np.clip(curve, 0, 255)[None], np.uint8)
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.datasets.synth.looks import Look
+from tnllt.datasets.synth.appearance import Look
 from tnllt.datasets.synth.sprites import SIDE, Sprite, make_sprite
 from tnllt.datasets.synth.textures import make_texture
 from tnllt.datasets.synth.tracks import Track, read_tracks
@@ -98,7 +98,7 @@ _BAD_NAMES = (
 
 
 @dataclass(frozen=True)
-class Sources:
+class SynthSources:
     """Which pictures may be used. Hashable: one `Library` is kept per process for each.
 
     Attributes:
@@ -120,7 +120,7 @@ class Sources:
     first: int = 0
 
     @classmethod
-    def only_procedural(cls, count: int = 64) -> Sources:
+    def only_procedural(cls, count: int = 64) -> SynthSources:
         """Nothing that depends on the machine: the same sequences everywhere."""
         return cls(procedural=count, photographs="none", emoji="none")
 
@@ -151,8 +151,8 @@ class Library:
         megabytes: bound of the picture cache; sprites have a quarter of it more.
     """
 
-    def __init__(self, sources: Sources | None = None, megabytes: int = 600) -> None:
-        self.sources = sources = sources or Sources()
+    def __init__(self, sources: SynthSources | None = None, megabytes: int = 600) -> None:
+        self.sources = sources = sources or SynthSources()
         self.photographs = _photographs(sources)
         self.pictures = len(self.photographs) + sources.procedural
         if self.pictures == 0:
@@ -251,7 +251,7 @@ class Library:
 
 
 @lru_cache(maxsize=4)
-def library(sources: Sources, megabytes: int = 600) -> Library:
+def library(sources: SynthSources, megabytes: int = 600) -> Library:
     """The process's library for these sources."""
     return Library(sources, megabytes)
 
@@ -287,7 +287,7 @@ def _images(folder: str | Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
 
 
-def _photographs(sources: Sources) -> list[Path]:
+def _photographs(sources: SynthSources) -> list[Path]:
     if sources.backgrounds:
         own = _images(sources.backgrounds)
         if not own:

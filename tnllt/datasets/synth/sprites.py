@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tnllt.datasets.synth.appearance import Look
 from tnllt.datasets.synth.colours import COLOURS, FIXED
-from tnllt.datasets.synth.looks import Look
 from tnllt.datasets.synth.shapes import OBJECTS, SHAPES
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Output:
+class FrameFormat:
     """How sequences are written.
 
     Attributes:
@@ -68,7 +68,7 @@ def write_dataset(
     sequences: int,
     seed: int = 0,
     workers: int = 1,
-    output: Output | None = None,
+    output: FrameFormat | None = None,
     report: Report | None = None,
 ) -> list[str]:
     """Makes a dataset in folder `out`.
@@ -83,7 +83,7 @@ def write_dataset(
         UsageError: the folder holds something else, or a set made with other options.
         DataError: a picture among the sources cannot be decoded.
     """
-    output = output or Output()
+    output = output or FrameFormat()
     sources = library(config.sources)  # unreadable sources are found before anything is written
     _claim(out, _set_record(config, sequences, seed, output, sources.describe()))
     scenes = (plan(sequence_seed(seed, k), config) for k in range(1, sequences + 1))
@@ -116,7 +116,7 @@ def write_dataset(
 def _run(
     out: Path,
     jobs: Iterator[tuple[ScenePlan, str, range]],
-    output: Output,
+    output: FrameFormat,
     workers: int,
     finished: Callable[[int], None],
 ) -> None:
@@ -191,11 +191,11 @@ def _planned(seed: int, config: _Hashable) -> ScenePlan:
     return plan(seed, config.config)
 
 
-def _draw_job(folder: Path, seed: int, config: SynthConfig, part: range, output: Output) -> None:
+def _draw_job(folder: Path, seed: int, config: SynthConfig, part: range, output: FrameFormat) -> None:
     draw_frames(folder, _planned(seed, _Hashable(repr(config), config)), part, output)
 
 
-def draw_frames(folder: Path, scene: ScenePlan, part: range, output: Output) -> None:
+def draw_frames(folder: Path, scene: ScenePlan, part: range, output: FrameFormat) -> None:
     """Draws and writes the frames `part` of a scene."""
     images, masks = folder / "imgs", folder / "masks"
     images.mkdir(parents=True, exist_ok=True)
@@ -235,7 +235,7 @@ def _write_lists(out: Path, names: list[str]) -> None:
 
 
 def _set_record(
-    config: SynthConfig, sequences: int, seed: int, output: Output, sources: dict[str, Any]
+    config: SynthConfig, sequences: int, seed: int, output: FrameFormat, sources: dict[str, Any]
 ) -> dict[str, Any]:
     record = {
         "generator": GENERATOR,

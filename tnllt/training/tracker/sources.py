@@ -181,19 +181,19 @@ def make_source(spec: str, root: Path | None = None, first: int = 0) -> Source:
 def synth_config(options: str = "") -> Any:
     """A generator's configuration from `key=value,...`.
 
-    Keys: the numbers of `SynthConfig` (`frames=300`) and its ranges (`distractors=2-4`), the fields of its `Sources`
-    (`motion_from=DIR`), and the families of sprites (`patch=0.5`, their share).
+    Keys: the numbers of `SynthConfig` (`frames=300`) and its ranges (`distractors=2-4`), the fields of its
+    `SynthSources` (`motion_from=DIR`), and the families of sprites (`patch=0.5`, their share).
 
     Raises:
         UsageError: a key that is none of these, or a value that is no number or no range.
     """
     from dataclasses import fields, replace
 
-    from tnllt.datasets.synth import FAMILIES, Sources, SynthConfig
+    from tnllt.datasets.synth import FAMILIES, SynthConfig, SynthSources
 
     config, families = SynthConfig(), dict(FAMILIES)
     numbers = {f.name: getattr(config, f.name) for f in fields(config)}
-    places = {f.name: getattr(config.sources, f.name) for f in fields(Sources)}
+    places = {f.name: getattr(config.sources, f.name) for f in fields(SynthSources)}
     changes: dict[str, Any] = {}
     sources: dict[str, Any] = {}
     for part in filter(None, options.split(",")):

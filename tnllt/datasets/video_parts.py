@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tnllt.datasets.layout import Clip
+from tnllt.datasets.layout import VideoPart
 
 #: Where the annotation of an OTB video starts later than its pictures. Tiger1's first five boxes are never used.
-OTB_CLIPS: Mapping[str, Clip] = {
-    "BlurCar1": Clip("BlurCar1", 247, 988),
-    "BlurCar3": Clip("BlurCar3", 3, 359),
-    "BlurCar4": Clip("BlurCar4", 18, 397),
-    "David": Clip("David", 300, 770),
-    "Tiger1": Clip("Tiger1", 6, 354, skip=5),
+OTB_PARTS: Mapping[str, VideoPart] = {
+    "BlurCar1": VideoPart("BlurCar1", 247, 988),
+    "BlurCar3": VideoPart("BlurCar3", 3, 359),
+    "BlurCar4": VideoPart("BlurCar4", 18, 397),
+    "David": VideoPart("David", 300, 770),
+    "Tiger1": VideoPart("Tiger1", 6, 354, skip=5),
 }
 
 # First and last frame of each part of a UAV123 video; neighbours share their border frame.
-_UAV123_PARTS: Mapping[str, tuple[tuple[int, int], ...]] = {
+_UAV123_RANGES: Mapping[str, tuple[tuple[int, int], ...]] = {
     "bird1": ((1, 253), (775, 1477), (1573, 2437)),
     "car1": ((1, 751), (751, 1627), (1627, 2629)),
     "car16": ((1, 415), (415, 1993)),
@@ -38,8 +38,8 @@ _UAV123_PARTS: Mapping[str, tuple[tuple[int, int], ...]] = {
     "uav1": ((1, 1555), (1555, 2377), (2473, 3469)),
 }
 
-UAV123_CLIPS: Mapping[str, Clip] = {
-    f"{video}_{part}": Clip(video, first, last)
-    for video, parts in _UAV123_PARTS.items()
+UAV123_PARTS: Mapping[str, VideoPart] = {
+    f"{video}_{part}": VideoPart(video, first, last)
+    for video, parts in _UAV123_RANGES.items()
     for part, (first, last) in enumerate(parts, start=1)
 }

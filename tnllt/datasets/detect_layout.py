@@ -9,8 +9,8 @@ from pathlib import Path
 from tnllt.datasets import text
 from tnllt.datasets.benchmarks import LASOT_ATTRIBUTES, LAYOUTS, TNLLT_ATTRIBUTES
 from tnllt.datasets.frames import VIDEO_SUFFIXES
+from tnllt.datasets.index import Place, find_places
 from tnllt.datasets.layout import FlagFile, Layout
-from tnllt.datasets.places import Place, find_places
 from tnllt.datasets.reader import present_value
 from tnllt.errors import DataError
 from tnllt.numbers import parse_table
@@ -45,7 +45,7 @@ ANY_FOLDER = Layout(
 )
 
 
-def look(folder: Path, annos: Path | None = None) -> tuple[Layout, list[Place]]:
+def detect_layout(folder: Path, annos: Path | None = None) -> tuple[Layout, list[Place]]:
     """The layout of a folder and the sequences in it: a benchmark's where its marks are there, else any folder's.
 
     The sense of flags that nobody states is told by boxes of zero area, over all sequences.

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from tnllt.datasets.frames import VIDEO_SUFFIXES, is_frame
-from tnllt.datasets.layout import Clip, FlagFile, Layout
+from tnllt.datasets.layout import FlagFile, Layout, VideoPart
 from tnllt.errors import DataWarning
 
 #: Folders below a root that are no sequences, whatever a pattern says.
@@ -31,7 +31,7 @@ class Place:
         folder: the sequence's own folder, a video file, or None where only annotations are there.
         split: the split that its folder lies in, or "".
         boxes: the box file, where discovery has settled it (several targets in one folder).
-        clip: the part of the video that it is.
+        part: the part of the video that it is.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Place:
     folder: Path | None = None
     split: str = ""
     boxes: Path | None = None
-    clip: Clip | None = None
+    part: VideoPart | None = None
 
     @cached_property
     def _values(self) -> dict[str, str]:
@@ -118,17 +118,17 @@ def find_places(layout: Layout, root: Path | None, annos: Path | None) -> list[P
     if not folders and root is not None and (inner := _only_folder(root)) is not None:
         # An archive unpacked into a folder of its own name.
         return find_places(layout, inner, annos)
-    parts = {clip.video for name, clip in layout.clips.items() if clip.video != name}
+    parts = {part.video for name, part in layout.parts.items() if part.video != name}
     places = {p.name: p for folder in folders.values() for p in _targets(folder) if p.name not in parts}
     spelled = {name.casefold(): name for name in folders}
     for name in _annotated_names(layout, root, annos):
-        clip = layout.clips.get(name)
-        key = clip.video if clip is not None else spelled.get(name.casefold(), name)
+        part = layout.parts.get(name)
+        key = part.video if part is not None else spelled.get(name.casefold(), name)
         base = folders.get(key, Place(name, layout, root, annos))
         if key != name:
             # Case differs: the annotation's spelling is the one that result files bear.
             places.pop(key, None)
-        places.setdefault(name, replace(base, name=name, clip=clip))
+        places.setdefault(name, replace(base, name=name, part=part))
     return [places[name] for name in sorted(places)]
 
 
@@ -195,8 +195,8 @@ def walk_folders(layout: Layout, root: Path, annos: Path | None) -> Iterator[Pla
                 continue
             seen.add(folder)
             name = folder.stem if folder.suffix.lower() in VIDEO_SUFFIXES else folder.name
-            place = Place(name, layout, root, annos, folder, split, clip=layout.clips.get(name))
-            is_part = any(clip.video == name for clip in layout.clips.values())
+            place = Place(name, layout, root, annos, folder, split, part=layout.parts.get(name))
+            is_part = any(part.video == name for part in layout.parts.values())
             if place.is_video or place.box_file or _target_files(place) or is_part or place.image_folder:
                 yield place
 
@@ -245,7 +245,7 @@ def _targets(place: Place) -> Iterator[Place]:
     head = (place.layout.targets or "").partition("*")[0]
     for file in files:
         suffix = file.stem[len(head) :]
-        yield replace(place, name=f"{place.name}-{suffix}", boxes=file, clip=None)
+        yield replace(place, name=f"{place.name}-{suffix}", boxes=file, part=None)
     if not files or place.box_file is not None:
         yield place
 

@@ -27,7 +27,7 @@ IN_VIEW = 0.05  #: least share of the target that shows where it is called prese
 
 
 @dataclass(frozen=True, eq=False)
-class Facts:
+class FrameMeasures:
     """What is known of each of T frames before a pixel is drawn.
 
     Attributes:
