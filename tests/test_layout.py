@@ -14,8 +14,8 @@ import tnllt
 PACKAGE = Path(tnllt.__file__).parent
 #: The rooms, from the ground up: one may look into those of the rows before its own, not into its own row's others.
 ROWS = (
-    {"errors", "_version"},
-    {"files"},
+    {"errors", "_version", "text"},
+    {"files", "findings", "locks", "options", "records"},
     {"sequence", "config"},
     {"boxes", "numbers"},
     {"datasets", "results"},

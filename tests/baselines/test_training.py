@@ -19,7 +19,7 @@ import pytest
 
 from tnllt.datasets import ImageFrames
 from tnllt.errors import DataError, IncompleteError, UsageError
-from tnllt.results.claims import sole_writer
+from tnllt.locks import sole_writer
 from tnllt.sequence import Annotation, Sequence
 from tnllt.tracking.baselines.bridge import BaselineTracker, find_weights
 from tnllt.tracking.baselines.launch import TrainingJob, train, write_index

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from tnllt.errors import DataError
+from tnllt.locks import FileLock
 from tnllt.results import atomic
 from tnllt.results.atomic import TEMPORARY, sweep, write_atomic
-from tnllt.results.claims import Claim
 from tnllt.results.records import RunRecord, plain, read_record
 from tnllt.results.store import ResultStore, format_boxes
 from tnllt.sequence import Trajectory
@@ -145,13 +145,13 @@ def test_rests_of_killed_runs_are_swept(tmp_path: Path) -> None:
 
 
 def test_a_claim_is_one_process_own_and_dies_with_it(tmp_path: Path) -> None:
-    path = tmp_path / ".claims" / "s"
+    path = tmp_path / ".locks" / "s"
     ready, done = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
     other = context.Process(target=_hold, args=(path, done))
     other.start()
     assert ready.recv() is True
-    mine = Claim(path)
+    mine = FileLock(path)
     assert not mine.take() and str(other.pid) in mine.holder()
     os.kill(other.pid, signal.SIGKILL)
     other.join()
@@ -161,7 +161,7 @@ def test_a_claim_is_one_process_own_and_dies_with_it(tmp_path: Path) -> None:
 
 
 def _hold(path: Path, done) -> None:
-    claim = Claim(path)
+    claim = FileLock(path)
     done.send(claim.take())
     time.sleep(60)
 
@@ -178,7 +178,7 @@ def _contend(folder: Path) -> int:
     """Adds one to a number in a file, fifty times, each time under the claim; counts lost turns."""
     wrong, count = 0, folder / "count"
     for _ in range(50):
-        claim = Claim(folder / "claims" / "s")
+        claim = FileLock(folder / "claims" / "s")
         while not claim.take():
             time.sleep(0.001)
         with claim:

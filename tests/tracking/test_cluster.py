@@ -61,7 +61,7 @@ def test_a_lost_node_loses_nothing(data: Path, tmp_path: Path, cluster) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    claims = tmp_path / "cluster" / "Drift_tracking_result" / ".claims"
+    claims = tmp_path / "cluster" / "Drift_tracking_result" / ".locks"
     wait_for(lambda: len(list(claims.glob("*"))) == 2 or run.poll() is not None)
     time.sleep(0.5)
     nodes.remove_node(second, allow_graceful=False)

@@ -115,7 +115,7 @@ def test_a_run_takes_over_from_one_that_dies(data: Path, tmp_path: Path, undistu
     first = subprocess.Popen(
         command(*words(data, tmp_path, "--set", "step=1")), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    while not list(tmp_path.rglob(".claims/*")):
+    while not list(tmp_path.rglob(".locks/*")):
         time.sleep(0.01)
     first.send_signal(signal.SIGSTOP)
     stopped = children(first.pid)

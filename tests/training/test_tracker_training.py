@@ -19,10 +19,10 @@ pytest.importorskip("accelerate")
 pytest.importorskip("tensorboard")
 
 from tnllt.errors import DataError, UsageError  # noqa: E402
+from tnllt.locks import sole_writer  # noqa: E402
 from tnllt.reasoningtrack.checkpoint import read_checkpoint, save_safetensors  # noqa: E402
 from tnllt.reasoningtrack.config import Config  # noqa: E402
 from tnllt.reasoningtrack.network import Network  # noqa: E402
-from tnllt.results.claims import sole_writer  # noqa: E402
 from tnllt.training.tracker.recipe import recipe  # noqa: E402
 from tnllt.training.tracker.sources import SynthSource  # noqa: E402
 from tnllt.training.tracker.start import start_from  # noqa: E402

@@ -23,13 +23,14 @@ import numpy as np
 
 from tnllt.errors import DataError
 from tnllt.files import parse_json, read_bytes
+from tnllt.locks import FileLock
 from tnllt.numbers import parse_table
 from tnllt.results.atomic import sweep, write_atomic
-from tnllt.results.claims import FOLDER, Claim
 from tnllt.results.records import RunRecord, plain, read_record
 from tnllt.sequence import Boxes, Trajectory
 
 SUFFIX = "_tracking_result"
+LOCKS = ".locks"
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ class ResultStore:
         """Path of the result (`.txt`), the record (`.run.json`), the trace (`.trace.jsonl`) or a video (`.mp4`)."""
         return self.tracker_folder(tracker) / f"{_file_name(sequence, 'sequence')}{suffix}"
 
-    def claim(self, tracker: str, sequence: str) -> Claim:
+    def claim(self, tracker: str, sequence: str) -> FileLock:
         """A claim on one sequence, not yet taken: whoever has it may write its result."""
-        return Claim(self.tracker_folder(tracker) / FOLDER / _file_name(sequence, "sequence"))
+        return FileLock(self.tracker_folder(tracker) / LOCKS / _file_name(sequence, "sequence"))
 
     def trackers(self) -> list[str]:
         """Names of the trackers with a folder here, sorted."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tnllt.config import cache_folder
 from tnllt.errors import UsageError
-from tnllt.results.claims import Claim
+from tnllt.locks import FileLock
 from tnllt.results.store import ResultStore
 from tnllt.tracking import machine
 from tnllt.tracking.plan import Plan
@@ -108,7 +108,7 @@ def _count(summary: Summary, outcome: Outcome) -> None:
 @contextmanager
 def _alone_on_this_machine() -> Iterator[None]:
     """Holds the machine's one place for timing. Raises UsageError where another timing run has it."""
-    claim = Claim(cache_folder() / "timing" / "claim")
+    claim = FileLock(cache_folder() / "timing" / "claim")
     if not claim.take():
         raise UsageError(f"another --timing run is on this machine ({claim.holder()}); two would disturb each other")
     with claim:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tnllt.errors import DataError, DataWarning, TnlltError
-from tnllt.results.claims import Claim
+from tnllt.locks import FileLock
 from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Sequence, Trajectory
@@ -48,7 +48,7 @@ class Worker:
         self.wire, self.gauge = wire, gauge
         self.setup = Setup.from_json(self.receive())
         self.store = ResultStore(self.setup.results)
-        self.jobs: dict[str, tuple[Claim, int]] = {}
+        self.jobs: dict[str, tuple[FileLock, int]] = {}
         self.common: dict[str, Any] = {}
         self.more = True
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from tnllt.datasets.frames import ImageFrames
 from tnllt.errors import DataError, IncompleteError, UsageError
-from tnllt.results.claims import sole_writer
+from tnllt.locks import sole_writer
 from tnllt.sequence import Sequence as VideoSequence
 from tnllt.tracking.baselines.bridge import find_configuration, worker_environment
 from tnllt.tracking.baselines.find import folder

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tnllt.errors import DataError, MissingExtraError, UsageError
-from tnllt.results.claims import sole_writer
+from tnllt.locks import sole_writer
 from tnllt.training.tracker.recipe import Recipe
 from tnllt.training.tracker.samples import Batches, Sampler, collate
 from tnllt.training.tracker.sources import Source
