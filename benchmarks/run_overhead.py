@@ -4,7 +4,7 @@
 
 `overhead` takes a plain loop (decode, track) and `run_sequence` on the same JPEG frames in turns, and the fastest of
 each: their difference per frame. `workers` runs the command with one worker and with two, of one thread each.
-`memory` follows 20,000 frames. Run it on a quiet machine: the load is printed with the numbers.
+`memory` tracks 20,000 frames. Run it on a quiet machine: the load is printed with the numbers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from common import Table, present, race, version
 from tnllt.datasets import ImageFrames
 from tnllt.sequence import Annotation, Image, Sequence
 from tnllt.tracking import Prediction, Tracker, run_sequence
-from tnllt.tracking.machine import available_cores, limit_threads, resident_mb
+from tnllt.tracking.system import available_cores, limit_threads, resident_mb
 
 
 class Template(Tracker):
@@ -91,13 +91,13 @@ def overhead(folder: Path, frames: int) -> dict[str, float]:
         for index in range(1, frames):
             tracker.track(pictures[index])
 
-    from tnllt.tracking.bounds import Still
+    from tnllt.tracking.references import StaticBox
 
     sequence = Sequence("one", Annotation(truth), pictures)
     kinds = {
-        "plain": lambda: plain(Still()),
-        "harness": lambda: run_sequence(Still(), sequence, read_ahead=0),
-        "harness, read ahead": lambda: run_sequence(Still(), sequence),
+        "plain": lambda: plain(StaticBox()),
+        "harness": lambda: run_sequence(StaticBox(), sequence, read_ahead=0),
+        "harness, read ahead": lambda: run_sequence(StaticBox(), sequence),
     }
     best = dict.fromkeys(kinds, np.inf)
     cpu = dict.fromkeys(kinds, np.inf)
@@ -143,21 +143,21 @@ def memory(frames: int = 20_000) -> dict[str, float]:
     truth = np.tile([10.0, 20.0, 30.0, 40.0], (frames, 1))
     seen: dict[int, float] = {}
 
-    def look(follow: object) -> None:
-        index = follow.index  # type: ignore[attr-defined]
+    def look(track: object) -> None:
+        index = track.index  # type: ignore[attr-defined]
         if index in (2_000, frames):
             seen[index] = resident_mb() or 0.0
 
-    from tnllt.tracking.bounds import Still
+    from tnllt.tracking.references import StaticBox
 
-    run_sequence(Still(), Sequence("long", Annotation(truth), Made(frames)), on_frame=look)
+    run_sequence(StaticBox(), Sequence("long", Annotation(truth), Made(frames)), on_frame=look)
     return {"mb_at_2000": seen[2_000], "mb_at_end": seen[frames], "growth_mb": seen[frames] - seen[2_000]}
 
 
 def got10k_loop(tracker_class: Any, folder: Path, box: list[float]) -> Callable[[], object]:
     """The got10k toolkit's own loop with a tracker that stays; it hands over Pillow's pictures, still undecoded."""
 
-    class Still(tracker_class):  # type: ignore[misc]
+    class StaticBox(tracker_class):  # type: ignore[misc]
         def init(self, image: Any, box: Any) -> None:
             np.asarray(image)
             self.box = box
@@ -167,12 +167,12 @@ def got10k_loop(tracker_class: Any, folder: Path, box: list[float]) -> Callable[
             return self.box
 
     paths = sorted(str(p) for p in (folder / "imgs").iterdir())
-    return lambda: Still("still").track(paths, box)
+    return lambda: StaticBox("still").track(paths, box)
 
 
 def section(quick: bool = False) -> Table:
     """The table of the benchmark page."""
-    from tnllt.tracking.bounds import Still
+    from tnllt.tracking.references import StaticBox
 
     frames = 60 if quick else 1500
     limit_threads(1)
@@ -189,15 +189,15 @@ def section(quick: bool = False) -> Table:
         sequence = Sequence("one", Annotation(truth), pictures)
 
         def plain() -> None:
-            tracker = Still()
+            tracker = StaticBox()
             tracker.initialize(pictures[0], truth[0].tolist())
             for index in range(1, frames):
                 tracker.track(pictures[index])
 
         works: dict[str, Callable[[], object]] = {
             "plain: decode, track": plain,
-            "`tnllt-run`, one frame at a time": lambda: run_sequence(Still(), sequence, read_ahead=0),
-            "`tnllt-run`, reading ahead": lambda: run_sequence(Still(), sequence),
+            "`tnllt-run`, one frame at a time": lambda: run_sequence(StaticBox(), sequence, read_ahead=0),
+            "`tnllt-run`, reading ahead": lambda: run_sequence(StaticBox(), sequence),
         }
         found, table.note = present("got10k.trackers")
         if found:

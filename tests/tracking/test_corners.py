@@ -15,8 +15,8 @@ from tests.tracking.conftest import LENGTHS, TRACKERS, results, tnllt_run
 from tnllt.errors import DataError, TnlltError, UsageError
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Annotation, Sequence
-from tnllt.tracking import Mode, Prediction, Tracker, machine, worker
-from tnllt.tracking.follow import Follow, Follower, run_sequence
+from tnllt.tracking import Mode, Prediction, Tracker, system, worker
+from tnllt.tracking.loop import SequenceRun, TrackingLoop, run_sequence
 from tnllt.tracking.options import check_options, describe
 from tnllt.tracking.registry import TrackerSpec, find_tracker, missing
 
@@ -146,31 +146,31 @@ def test_an_accelerator_is_seeded_waited_for_and_named(monkeypatch: pytest.Monke
         set_num_threads=lambda count: asked.append(("threads", count)), version=SimpleNamespace(cuda="99.1"),
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "torch", torch)
-    machine.seed_everything(7)
-    machine.limit_threads(3)
-    machine.synchronize()
+    system.seed_everything(7)
+    system.limit_threads(3)
+    system.synchronize()
     assert asked == [("seed", 7), ("threads", 3), "wait"]
-    assert machine.describe_machine("cuda:1")["accelerator"] == "card cuda:1"
-    told = machine.versions("pytest.something")
+    assert system.describe_system("cuda:1")["accelerator"] == "card cuda:1"
+    told = system.versions("pytest.something")
     assert (told["torch"], told["cuda"], told["pytest"]) == ("9.9", "99.1", pytest.__version__)
     cuda.is_initialized = lambda: False
     torch.mps = SimpleNamespace(synchronize=lambda: asked.append("mps"))
     torch.backends = SimpleNamespace(mps=SimpleNamespace(is_available=lambda: True))
-    machine.synchronize()
+    system.synchronize()
     assert asked[-1] == "mps"
 
 
 def test_a_system_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert machine.resident_mb(2**30) is None
-    own = machine.resident_mb()
+    assert system.resident_mb(2**30) is None
+    own = system.resident_mb()
     assert own is not None and own > 5
 
     def refuse(*_: object, **__: object) -> str:
         raise OSError("no /proc here")
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    assert machine.resident_mb() is None
-    assert isinstance(machine.describe_machine()["processor"], str)
+    assert system.resident_mb() is None
+    assert isinstance(system.describe_system()["processor"], str)
 
 
 # --- names and options -----------------------------------------------------------------------------------------------
@@ -228,12 +228,12 @@ def test_types_in_words_and_annotated_ones() -> None:
         check_options(Asks, {"rate": True})
 
 
-# --- following -------------------------------------------------------------------------------------------------------
+# --- tracking -------------------------------------------------------------------------------------------------------
 
 
 def test_a_tracker_of_single_sequences_takes_no_batch() -> None:
-    with pytest.raises(UsageError, match="follows one sequence at a time"):
-        Follower(Still(), batch=2)
+    with pytest.raises(UsageError, match="tracks one sequence at a time"):
+        TrackingLoop(Still(), batch=2)
 
 
 class Miscounts(Still):
@@ -248,12 +248,12 @@ class Miscounts(Still):
 
 
 def test_a_batch_answered_with_too_few_boxes() -> None:
-    follower = Follower(Miscounts(), batch=2)
+    loop = TrackingLoop(Miscounts(), batch=2)
     ended: list[Any] = []
     for name in ("s", "t"):
-        assert follower.start(Follow(sequence(name), Mode.BB, 0, 0)) is None
-    while follower.active:
-        ended += follower.step()
+        assert loop.start(SequenceRun(sequence(name), Mode.BB, 0, 0)) is None
+    while loop.active:
+        ended += loop.step()
     assert ended and all(getattr(end, "kind", "") in ("batch", "answer") for _, end in ended)
 
 

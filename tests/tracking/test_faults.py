@@ -37,13 +37,13 @@ def test_a_fault_costs_its_sequence_alone(data: Path, tmp_path: Path, what: str,
     assert len(entry.record.seconds["track"]) == 3, "what was measured until then is kept"
 
 
-def test_retry_follows_failures_and_nothing_else(data: Path, tmp_path: Path) -> None:
+def test_retry_tracks_failures_and_nothing_else(data: Path, tmp_path: Path) -> None:
     once = tmp_path / "once"
     done = habit(data, tmp_path / "r", "raise", "--set", f"once={once}", "-s", "a", "-s", "b")
     assert done.returncode == 3
     again = tnllt_run("retry", "-d", data, "--results", tmp_path / "r")
-    assert again.returncode == 0 and "1 of 5 sequences to follow" in again.stderr
-    assert set(results(tmp_path / "r", "Habit")) == {"a", "b"}, "what was never followed is left alone"
+    assert again.returncode == 0 and "1 of 5 sequences to track" in again.stderr
+    assert set(results(tmp_path / "r", "Habit")) == {"a", "b"}, "what was never tracked is left alone"
     assert "nothing failed" in tnllt_run("retry", "-d", data, "--results", tmp_path / "r").stdout
 
 

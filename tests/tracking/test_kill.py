@@ -123,7 +123,7 @@ def test_a_run_takes_over_from_one_that_dies(data: Path, tmp_path: Path, undistu
         os.kill(pid, signal.SIGSTOP)
     second = subprocess.Popen(command(*words(data, tmp_path, "--set", "step=1")), stderr=subprocess.PIPE, text=True)
     assert second.stderr is not None
-    while "is being followed by another run" not in second.stderr.readline():
+    while "is being tracked by another run" not in second.stderr.readline():
         pass
     first.kill()
     for pid in stopped:

@@ -15,8 +15,8 @@ from tnllt.errors import DataError, UsageError
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Annotation, Sequence
 from tnllt.tracking import run_sequence
-from tnllt.tracking.bounds import GroundTruth, Still
 from tnllt.tracking.opencv import MIL, NanoTrack, ViT
+from tnllt.tracking.references import GroundTruth, StaticBox
 
 
 def plain_loop(weights: Path, folder: Path, first: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_mil_is_repeatable_and_its_seed_matters(moving: Sequence) -> None:
 
 
 def test_floor_and_ceiling(moving: Sequence) -> None:
-    assert (run_sequence(Still(), moving).boxes == moving.groundtruth[0]).all()
+    assert (run_sequence(StaticBox(), moving).boxes == moving.groundtruth[0]).all()
     truth = run_sequence(GroundTruth(), moving)
     assert (truth.boxes == moving.groundtruth).all() and truth.confidence is not None
     gaps = moving.groundtruth.copy()

@@ -151,7 +151,7 @@ def test_a_setup_survives_json() -> None:
 
 def test_names_of_trackers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_tracker("STILL").name == "still" and find_tracker("mil").target == "tnllt.tracking.opencv:MIL"
-    assert find_tracker("tnllt.tracking.bounds:Still").name == "still"
+    assert find_tracker("tnllt.tracking.references:StaticBox").name == "still"
     assert find_tracker(f"{TRACKERS}:Drift", {"step": "2"}, "Mine").options == {"step": 2.0}
     assert not set(RESERVED) & set(registered())
     with pytest.raises(UsageError, match="subcommand"):
@@ -163,7 +163,7 @@ def test_names_of_trackers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "mine_here.py").write_text(
-        "from tnllt.tracking.bounds import Still\nclass Mine(Still):\n    name = ''\nclass Not: ...\n"
+        "from tnllt.tracking.references import StaticBox\nclass Mine(StaticBox):\n    name = ''\nclass Not: ...\n"
         "class Looks:\n    def initialize(self): ...\n    def track(self): ...\n"
     )
     assert find_tracker("mine_here:Mine").name == "Mine", "the working folder is searched"
@@ -183,10 +183,10 @@ def test_plug_ins_and_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> None:
 
     points = [
         EntryPoint("Plugged", f"{TRACKERS}:Drift", registry.GROUP),
-        EntryPoint("still", "evil:Still", registry.GROUP),
+        EntryPoint("still", "evil:StaticBox", registry.GROUP),
         EntryPoint("Broken", "no_such_module:A", registry.GROUP),
     ]
     monkeypatch.setattr(registry, "entry_points", lambda group: points)
-    assert registered()["still"] == "tnllt.tracking.bounds:Still", "built-in names cannot be taken over"
+    assert registered()["still"] == "tnllt.tracking.references:StaticBox", "built-in names cannot be taken over"
     assert find_tracker("plugged").name == "Plugged"
     assert registry.missing("Plugged") == "" and "no_such_module" in registry.missing("Broken")

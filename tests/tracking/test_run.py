@@ -29,11 +29,11 @@ def test_results_records_and_resuming(data: Path, tmp_path: Path) -> None:
     assert told["confidence"][0] is None and told["confidence"][1] > 0
     assert told["concurrency"]["workers"] == 1 and told["versions"]["numpy"] == np.__version__
     assert len(told["sha256"]["read"]) == 64 and told["attempts"] == 1 and told["failure"] is None
-    # What is there is left alone; one file removed is one sequence followed, to the same bytes.
+    # What is there is left alone; one file removed is one sequence tracked, to the same bytes.
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.txt")}
     (tmp_path / "Drift_tracking_result" / "c.txt").unlink()
     second = tnllt_run(*words)
-    assert second.returncode == 0 and "1 of 5 sequences to follow, 4 there already" in second.stderr
+    assert second.returncode == 0 and "1 of 5 sequences to track, 4 there already" in second.stderr
     assert results(tmp_path, "Drift") == files
     assert sum(before[p] != p.stat().st_mtime_ns for p in tmp_path.rglob("*.txt")) == 1
 
@@ -117,7 +117,7 @@ def test_batches_answer_as_single_sequences(data: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     assert results(tmp_path / "1", "Batched") == results(tmp_path / "3", "Batched") != {}
     infos = [record(tmp_path / "3", "Batched", name)["info"] for name in LENGTHS]
-    assert [i["followed"] for i in infos] == [n - 1 for n in LENGTHS.values()]
+    assert [i["tracked"] for i in infos] == [n - 1 for n in LENGTHS.values()]
     assert max(i["largest_batch"] for i in infos) == 3
 
 
@@ -147,7 +147,7 @@ def test_timing_is_alone_and_replaces_times_measured_otherwise(data: Path, tmp_p
     words = (f"{TRACKERS}:Drift", "-d", data, "--results", tmp_path, "-s", "a")
     assert tnllt_run(*words).returncode == 0
     before = results(tmp_path, "Drift")
-    assert "1 of 1 sequences to follow" in tnllt_run(*words, "--timing").stderr
+    assert "1 of 1 sequences to track" in tnllt_run(*words, "--timing").stderr
     told = record(tmp_path, "Drift", "a")
     assert told["concurrency"]["exclusive"] and told["concurrency"]["read_ahead"] == 0
     assert results(tmp_path, "Drift") == before

@@ -13,7 +13,7 @@ from tnllt.tracking import Mode, Prediction, Tracker
 
 
 class Drift(Tracker):
-    """Follows the mean colour a little and draws random numbers: slow enough to be interrupted, and repeatable."""
+    """Tracks the mean colour a little and draws random numbers: slow enough to be interrupted, and repeatable."""
 
     def __init__(self, pause: float = 0.0, step: float = 1.0) -> None:
         self.pause, self.step = pause, step
@@ -113,7 +113,7 @@ class Both(Tracker):
 
 
 class Batched(Tracker):
-    """Follows several at once; `breaks` names the corner pixel of a sequence whose step raises."""
+    """Tracks several at once; `breaks` names the corner pixel of a sequence whose step raises."""
 
     def __init__(self, breaks: int = -1, device: str = "cpu") -> None:
         self.breaks, self.device, self.largest = breaks, device, 0
@@ -140,4 +140,4 @@ class Batched(Tracker):
         return [Prediction(state["box"].copy(), 1.0) for state in states]
 
     def end(self, state):
-        return {"followed": state["frames"], "largest_batch": self.largest}
+        return {"tracked": state["frames"], "largest_batch": self.largest}

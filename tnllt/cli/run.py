@@ -1,4 +1,4 @@
-"""`tnllt-run`: follow sequences with a tracker. The name of a tracker is the command; a few words are reserved."""
+"""`tnllt-run`: track sequences with a tracker. The name of a tracker is the command; a few words are reserved."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _TRACK = "NAME"
 SUBCOMMANDS = {
     _TRACK: (
         "tnllt.cli.run_track:track",
-        "Follow a dataset with the tracker NAME.  `tnllt-run NAME --help`: options.",
+        "Track a dataset with the tracker NAME.  `tnllt-run NAME --help`: options.",
     ),
     "list": ("tnllt.cli.run_list:list_trackers", "Trackers that run here, and what the others lack."),
     "check": ("tnllt.cli.run_check:check", "Try a tracker on five synthetic sequences, and say what it gets wrong."),
     "doctor": ("tnllt.cli.run_baselines:doctor", "What a baseline lacks here, and the command that brings it."),
     "status": ("tnllt.cli.run_status:status", "Done, failed, missing, and speed, per tracker."),
-    "retry": ("tnllt.cli.run_track:retry", "Follow failed sequences again, and nothing else."),
+    "retry": ("tnllt.cli.run_track:retry", "Track failed sequences again, and nothing else."),
 }
 
 

@@ -17,7 +17,7 @@ from tnllt.errors import EXIT_GATE, EXIT_OK
 @click.option("--frame-timeout", default=60.0, show_default=True, help="Seconds for one frame.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Write the five sequences here, to look at them.")
 def check(name: str, settings: tuple[str, ...], start_timeout: float, frame_timeout: float, keep: Path | None) -> int:
-    """Follow five synthetic sequences with TRACKER and say what it gets wrong.
+    """Track five synthetic sequences with TRACKER and say what it gets wrong.
 
     An absent target, a tiny box, a box at the border, a start from text alone, and a single frame. Exit code 1 where
     something is wrong; remarks alone leave it 0.

@@ -7,22 +7,22 @@ import time
 from typing import IO, Any
 
 from tnllt.cli.common import printable
-from tnllt.tracking.pool import Outcome, Watcher
+from tnllt.tracking.pool import SequenceOutcome, Watcher
 
 
 class Progress(Watcher):
-    """Follows a pool: sequences and frames done, frames per second, and a line for what needs one.
+    """Tracks a pool: sequences and frames done, frames per second, and a line for what needs one.
 
     Args:
         label: the tracker's name.
-        sequences, frames: how many are to be followed.
+        sequences, frames: how many are to be tracked.
         stream: where to; a terminal gets a bar.
     """
 
     def __init__(self, label: str, sequences: int, frames: int, stream: IO[str] | None = None) -> None:
         self.stream = stream or sys.stderr
         self._label, self._sequences, self._frames = printable(label), sequences, frames
-        self._ended = self._followed = 0
+        self._ended = self._tracked = 0
         self._begin = time.monotonic()
         self._running: dict[str, None] = {}
         self._bar: Any = None
@@ -43,7 +43,7 @@ class Progress(Watcher):
         self._running[name] = None
         self._refresh()
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: SequenceOutcome) -> None:
         self._running.pop(outcome.name, None)
         self._ended += 1
         if outcome.how == "failed":
@@ -52,11 +52,11 @@ class Progress(Watcher):
             self._line(outcome)
         self._refresh()
 
-    def frames(self, followed: int) -> None:
-        followed = min(followed, self._frames)
-        if self._bar is not None and followed > self._followed:
-            self._bar.update(followed - self._followed)
-        self._followed = max(followed, self._followed)
+    def frames(self, tracked: int) -> None:
+        tracked = min(tracked, self._frames)
+        if self._bar is not None and tracked > self._tracked:
+            self._bar.update(tracked - self._tracked)
+        self._tracked = max(tracked, self._tracked)
 
     def note(self, text: str) -> None:
         text = printable(text)
@@ -74,7 +74,7 @@ class Progress(Watcher):
             names = ", ".join(map(printable, self._running))
             self._bar.set_postfix_str(f"{self._ended}/{self._sequences} sequences {names:.40}", refresh=False)
 
-    def _line(self, outcome: Outcome) -> None:
+    def _line(self, outcome: SequenceOutcome) -> None:
         fps, frames = outcome.facts.get("fps"), outcome.facts.get("frames")
         speed = "" if fps is None else f"  {frames} frames  {fps:.1f} fps"
         how = "  (finished by another run)" if outcome.how == "there" else ""

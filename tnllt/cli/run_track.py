@@ -1,4 +1,4 @@
-"""`tnllt-run NAME` and `tnllt-run retry`: follow what is left, or what failed."""
+"""`tnllt-run NAME` and `tnllt-run retry`: track what is left, or what failed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from tnllt.datasets import Dataset
-    from tnllt.tracking.plan import Plan
+    from tnllt.tracking.plan import RunPlan
     from tnllt.tracking.registry import TrackerSpec
     from tnllt.tracking.runner import Resources, Summary
     from tnllt.tracking.setup import DatasetSpec, Setup
@@ -31,7 +31,7 @@ _RUN_OPTIONS = (
     click.option("--mode", type=click.Choice(["BB", "NL", "NL+BB"]), help="Inputs.  [default: the most it can use]"),
     click.option("--name", "label", help="What the results go under.  [default: the tracker's name]"),
     click.option("--seed", default=0, show_default=True, help="Seeds all random numbers before every sequence."),
-    click.option("--again", is_flag=True, help="Follow sequences whose result is there, too."),
+    click.option("--again", is_flag=True, help="Track sequences whose result is there, too."),
     click.option("--video", is_flag=True, help="Write an MP4 with boxes and sentence beside each result."),
     click.option("--workers", "-w", type=click.IntRange(1), default=1, show_default=True, help="Processes at once."),
     click.option("--devices", help="For the workers in turn: cuda:0,cuda:1 or cpu."),
@@ -83,7 +83,7 @@ class Wishes:
     verbose: bool
 
 
-@click.command(short_help="Follow a dataset with a tracker.", context_settings={"help_option_names": ["--help", "-h"]})
+@click.command(short_help="Track a dataset with a tracker.", context_settings={"help_option_names": ["--help", "-h"]})
 @click.argument("name", required=False, metavar="")
 @click.option("--baseline", type=click.Path(path_type=Path), help="A baseline's TOML file of your own.")
 @click.option("--repo", type=click.Path(path_type=Path), help="A clone in the shape of pytracking or OSTrack.")
@@ -100,7 +100,7 @@ def track(
     where: Locations,
     **given: Any,
 ) -> int:
-    """Follow a dataset with the tracker NAME (see `tnllt-run list`), module:Class, file.py:Class or a baseline.
+    """Track a dataset with the tracker NAME (see `tnllt-run list`), module:Class, file.py:Class or a baseline.
 
     What is there already is left alone, so a run that was interrupted continues. Exit code 3: a sequence failed.
     """
@@ -112,20 +112,20 @@ def track(
     if repo is not None:
         if name or baseline or not tracker or not yaml:
             raise UsageError("--repo DIR goes with --tracker NAME and --yaml NAME, and without another tracker")
-        return follow(find_repository(repo, tracker, yaml, options, wishes.label), where, wishes)
+        return run_tracker(find_repository(repo, tracker, yaml, options, wishes.label), where, wishes)
     if tracker or yaml:
         raise UsageError("--tracker and --yaml go with --repo DIR")
     if (name is None) == (baseline is None):
         raise UsageError("name one tracker; `tnllt-run list` shows them")
-    return follow(find_tracker(name or str(baseline), options, wishes.label), where, wishes)
+    return run_tracker(find_tracker(name or str(baseline), options, wishes.label), where, wishes)
 
 
-@click.command(short_help="Follow failed sequences again.", context_settings={"help_option_names": ["--help", "-h"]})
+@click.command(short_help="Track failed sequences again.", context_settings={"help_option_names": ["--help", "-h"]})
 @click.argument("names", nargs=-1, metavar="[TRACKER]...")
 @location_options
 @run_options
 def retry(names: tuple[str, ...], where: Locations, **given: Any) -> int:
-    """Follow the failed sequences of each TRACKER again (by default of all), and nothing else.
+    """Track the failed sequences of each TRACKER again (by default of all), and nothing else.
 
     Tracker, options, mode and seed are those that the failed runs' records tell; --set changes single options.
     """
@@ -147,13 +147,13 @@ def retry(names: tuple[str, ...], where: Locations, **given: Any) -> int:
         # Records say what code to run: a results folder from elsewhere should not do so unseen.
         click.echo(printable(f"{name}: failed sequences again, with {spec.target} as their records say"), err=True)
         own = Wishes(**{**given, "seed": given["seed"] or record.seed})
-        code = max(code, follow(spec, where, own, failures_only=True))
+        code = max(code, run_tracker(spec, where, own, failures_only=True))
     if not any_failed:
         click.echo(f"nothing failed in {store.folder}")
     return code
 
 
-def follow(spec: TrackerSpec, where: Locations, wishes: Wishes, failures_only: bool = False) -> int:
+def run_tracker(spec: TrackerSpec, where: Locations, wishes: Wishes, failures_only: bool = False) -> int:
     """One tracker's run; the exit code."""
     from tnllt.cli.run_progress import Progress
     from tnllt.tracking.plan import make_plan, parse_shard
@@ -215,7 +215,7 @@ def make_setup(spec: TrackerSpec, data: DatasetSpec, results: Path, wishes: Wish
 
     cls = spec.tracker_class
     if wishes.batch > 1 and not all(hasattr(cls, m) for m in ("start", "step", "end")):
-        raise UsageError(f"{spec.name} follows one sequence at a time ({SupportsBatch.__name__}); leave --batch out")
+        raise UsageError(f"{spec.name} tracks one sequence at a time ({SupportsBatch.__name__}); leave --batch out")
     if wishes.mode is not None and wishes.mode not in [m.value for m in cls.modes]:
         modes = ", ".join(m.value for m in cls.modes)
         raise UsageError(f"{spec.name} cannot start from {wishes.mode}; it takes {modes}")
@@ -271,19 +271,19 @@ def _absolute_file(name: str) -> str:
     return str(path.absolute()) if path.is_file() else name
 
 
-def _announce(spec: TrackerSpec, dataset: Dataset, plan: Plan, setup: Setup, resources: Resources) -> None:
+def _announce(spec: TrackerSpec, dataset: Dataset, plan: RunPlan, setup: Setup, resources: Resources) -> None:
     from tnllt.tracking.runner import busy_cores
 
     there = f", {len(plan.done)} there already" if plan.done else ""
     place = f"cluster {resources.cluster}" if resources.cluster else f"{resources.workers} worker(s)"
-    what = f"{len(plan.jobs)} of {len(dataset)} sequences to follow{there}"
+    what = f"{len(plan.jobs)} of {len(dataset)} sequences to track{there}"
     click.echo(printable(f"{spec.name} on {dataset.name}: {what}; {place}, results in {setup.results}"), err=True)
     load = busy_cores()
     if setup.exclusive and load is not None and load > 0.5:
         click.echo(f"Warning: this machine is busy (load {load:.1f}); the times will be too long", err=True)
 
 
-def _film_what_was_there(setup: Setup, dataset: Dataset, plan: Plan) -> None:
+def _film_what_was_there(setup: Setup, dataset: Dataset, plan: RunPlan) -> None:
     """Videos of results that earlier runs made."""
     from tnllt.results.store import ResultStore
     from tnllt.tracking.video import write_video
@@ -309,6 +309,6 @@ def _conclude(spec: TrackerSpec, setup: Setup, summary: Summary, where: Location
     for name, why in summary.failed.items():
         click.echo(printable(f"  {name}: {why}"))
     if summary.failed:
-        click.echo("Each record (.run.json) has the traceback. Run again, or: tnllt-run retry, to follow them again.")
+        click.echo("Each record (.run.json) has the traceback. Run again, or: tnllt-run retry, to track them again.")
         return EXIT_INCOMPLETE
     return EXIT_OK

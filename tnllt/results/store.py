@@ -34,7 +34,7 @@ LOCKS = ".locks"
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredResult:
     """What the store holds of one tracker on one sequence.
 
     Attributes:
@@ -108,23 +108,25 @@ class ResultStore:
             with suppress(FileNotFoundError):
                 self.path(tracker, sequence, suffix).unlink()
 
-    def entry(self, tracker: str, sequence: str) -> Entry:
+    def entry(self, tracker: str, sequence: str) -> StoredResult:
         """What is here of one sequence. Never raises for a broken file: it counts as missing, with the reason."""
         try:
             record = self.record(tracker, sequence)
         except DataError as error:
-            return Entry("missing", None, str(error))
+            return StoredResult("missing", None, str(error))
         try:
             data = self.path(tracker, sequence).read_bytes()
         except OSError:
             if record is not None and record.failed:
-                return Entry("failed", record)
-            return Entry("missing", None)
+                return StoredResult("failed", record)
+            return StoredResult("missing", None)
         if record is None:
-            return Entry("done", None, "no run record: another tool wrote it")
+            return StoredResult("done", None, "no run record: another tool wrote it")
         if record.failed or record.sha256.get("result") != hashlib.sha256(data).hexdigest():
-            return Entry("missing", None, f"{self.path(tracker, sequence)} is not the result its run record tells of")
-        return Entry("done", record)
+            return StoredResult(
+                "missing", None, f"{self.path(tracker, sequence)} is not the result its run record tells of"
+            )
+        return StoredResult("done", record)
 
     def record(self, tracker: str, sequence: str) -> RunRecord | None:
         """The run record, or None where there is none. Raises DataError where it cannot be read."""

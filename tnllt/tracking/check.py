@@ -26,7 +26,7 @@ ABSENT, TINY, BORDER, TEXT, ONE = "absent target", "tiny box", "box at the borde
 
 
 @dataclass
-class Finding:
+class SequenceVerdict:
     """What one sequence showed.
 
     Attributes:
@@ -42,8 +42,10 @@ class Finding:
     good: list[str] = field(default_factory=list)
 
 
-def check_tracker(spec: TrackerSpec, frame_timeout: float = 60.0, start_timeout: float = 300.0) -> list[Finding]:
-    """Follows the five sequences in a process of their own, twice in different order, and judges what came.
+def check_tracker(
+    spec: TrackerSpec, frame_timeout: float = 60.0, start_timeout: float = 300.0
+) -> list[SequenceVerdict]:
+    """Tracks the five sequences in a process of their own, twice in different order, and judges what came.
 
     Raises UsageError where the tracker cannot be loaded.
     """
@@ -53,11 +55,11 @@ def check_tracker(spec: TrackerSpec, frame_timeout: float = 60.0, start_timeout:
         data = DatasetSpec("tnllt", str(Path(folder) / "data"), None, None)
         limits = Limits(start_timeout, frame_timeout)
         ordinary = [name for name in names if name != TEXT]
-        first = _follow(spec, data, Path(folder) / "first", ordinary, None, limits)
-        again = _follow(spec, data, Path(folder) / "again", ordinary[::-1], None, limits)
+        first = _track(spec, data, Path(folder) / "first", ordinary, None, limits)
+        again = _track(spec, data, Path(folder) / "again", ordinary[::-1], None, limits)
         text = {}
         if Mode.NL in modes:
-            text = _follow(spec, data, Path(folder) / "text", [TEXT], Mode.NL.value, limits)
+            text = _track(spec, data, Path(folder) / "text", [TEXT], Mode.NL.value, limits)
         dataset = data.open()
         findings = [_judge(name, dataset, {**first, **text}, modes) for name in names]
         _compare_orders(findings, first, again)
@@ -119,7 +121,7 @@ def _paste(picture: Image, box: Boxes) -> None:
     picture[top:bottom, left:right] = target[top - y : bottom - y, left - x : right - x]
 
 
-def _follow(
+def _track(
     spec: TrackerSpec, data: DatasetSpec, results: Path, names: list[str], mode: str | None, limits: Limits
 ) -> dict[str, Trajectory | str]:
     """{sequence: what the tracker answered, or why it failed}."""
@@ -133,8 +135,10 @@ def _follow(
     return answers
 
 
-def _judge(name: str, dataset: Dataset, answers: dict[str, Trajectory | str], modes: tuple[Mode, ...]) -> Finding:
-    finding = Finding(name)
+def _judge(
+    name: str, dataset: Dataset, answers: dict[str, Trajectory | str], modes: tuple[Mode, ...]
+) -> SequenceVerdict:
+    finding = SequenceVerdict(name)
     if name not in answers:
         takes = ", ".join(mode.value for mode in modes)
         finding.remarks.append(f"cannot be started from a sentence alone (it takes {takes}): not tried")
@@ -177,7 +181,7 @@ def _unusable(answer: Trajectory) -> Iterator[str]:
         yield "seems to answer corners x1, y1, x2, y2; they must be x, y, width, height"
 
 
-def _judge_overlap(finding: Finding, sequence: Sequence, answer: Trajectory) -> None:
+def _judge_overlap(finding: SequenceVerdict, sequence: Sequence, answer: Trajectory) -> None:
     seen = np.ones(len(answer), bool) if sequence.present is None else sequence.present
     seen = seen.copy()
     seen[0] = False
@@ -190,10 +194,10 @@ def _judge_overlap(finding: Finding, sequence: Sequence, answer: Trajectory) -> 
     elif mean < max(0.3, floor):
         finding.remarks.append(f"loses the target; {text}")
     else:
-        finding.good.append(f"follows the target, {text}")
+        finding.good.append(f"tracks the target, {text}")
 
 
-def _judge_absence(finding: Finding, sequence: Sequence, answer: Trajectory) -> None:
+def _judge_absence(finding: SequenceVerdict, sequence: Sequence, answer: Trajectory) -> None:
     assert sequence.present is not None
     gone = ~sequence.present
     frames = np.flatnonzero(gone)
@@ -213,7 +217,7 @@ def _judge_absence(finding: Finding, sequence: Sequence, answer: Trajectory) -> 
 
 
 def _compare_orders(
-    findings: list[Finding], first: dict[str, Trajectory | str], again: dict[str, Trajectory | str]
+    findings: list[SequenceVerdict], first: dict[str, Trajectory | str], again: dict[str, Trajectory | str]
 ) -> None:
     for finding in findings:
         one, other = first.get(finding.name), again.get(finding.name)

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tnllt.errors import MissingExtraError, TnlltError, UsageError
-from tnllt.tracking.pool import Limits, Outcome, Pool, Watcher
+from tnllt.tracking.pool import Limits, Pool, SequenceOutcome, Watcher
 from tnllt.tracking.process import Job
 from tnllt.tracking.setup import Setup
 
@@ -32,8 +32,8 @@ _pools: dict[str, Pool] = {}
 
 def run_on_cluster(
     setup: Setup, jobs: list[Job], address: str, resources: Resources, watcher: Watcher
-) -> Iterator[Outcome]:
-    """Follows the sequences on the cluster at `address` ("auto", "HOST:PORT", "ray://HOST:PORT"), longest first.
+) -> Iterator[SequenceOutcome]:
+    """Tracks the sequences on the cluster at `address` ("auto", "HOST:PORT", "ray://HOST:PORT"), longest first.
 
     Raises:
         MissingExtraError: Ray is not installed. UsageError: no cluster answers there.
@@ -46,7 +46,7 @@ def run_on_cluster(
             num_gpus=resources.gpus,
             max_retries=MOVES,
             scheduling_strategy="SPREAD",
-        )(_follow)
+        )(_track)
         words = json.dumps({"setup": setup.as_json(), "limits": asdict(resources.limits)})
         waiting = deque(jobs)
         running: dict[Any, Job] = {}
@@ -64,7 +64,7 @@ def run_on_cluster(
         ray.shutdown()
 
 
-def _follow(words: str, job: dict[str, Any]) -> dict[str, Any]:
+def _track(words: str, job: dict[str, Any]) -> dict[str, Any]:
     """Runs inside a Ray process, on any node: one sequence, by this process's own worker."""
     if words not in _pools:
         for other in _pools.values():
@@ -76,7 +76,7 @@ def _follow(words: str, job: dict[str, Any]) -> dict[str, Any]:
     return {**asdict(outcomes[0]), "node": os.uname().nodename}
 
 
-def _outcome(ray: Any, reference: Any, job: Job) -> Outcome:
+def _outcome(ray: Any, reference: Any, job: Job) -> SequenceOutcome:
     try:
         answer = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -86,9 +86,9 @@ def _outcome(ray: Any, reference: Any, job: Job) -> Outcome:
         raise TnlltError(f"{job.name}: {type(cause).__name__}: {cause}") from error
     except ray.exceptions.RayError as error:
         said = " ".join(str(error).split())[:300]
-        return Outcome(job.name, "failed", f"given up by the cluster: {said}", {"kind": "lost"})
+        return SequenceOutcome(job.name, "failed", f"given up by the cluster: {said}", {"kind": "lost"})
     answer.pop("node")
-    return Outcome(**answer)
+    return SequenceOutcome(**answer)
 
 
 def _connect(address: str, verbose: bool) -> Any:

@@ -1,4 +1,4 @@
-"""Which sequences a run has to follow, in which order, and on which machine of several."""
+"""Which sequences a run has to track, in which order, and on which machine of several."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Any
 
 from tnllt.errors import UsageError
 from tnllt.results.records import RunRecord
-from tnllt.results.store import Entry, ResultStore
+from tnllt.results.store import ResultStore, StoredResult
 from tnllt.sequence import Sequence
 from tnllt.tracking.process import Job
 from tnllt.tracking.setup import Setup
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """Attributes:
-    jobs: to follow, the longest first.
+    jobs: to track, the longest first.
     done: names of sequences whose result is there.
     entries: what was there of every sequence before.
     """
 
     jobs: list[Job]
     done: list[str]
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, StoredResult]
 
 
 def make_plan(
     setup: Setup, sequences: Iterable[Sequence], shard: tuple[int, int] = (0, 1), failures_only: bool = False
-) -> Plan:
+) -> RunPlan:
     """Looks at what is there and says what is left.
 
     Args:
         setup: as the workers will get it.
         sequences: all that the run is about.
         shard: (i, n), see `in_shard`.
-        failures_only: leave out what was never followed.
+        failures_only: leave out what was never tracked.
 
     Raises:
         UsageError: results of the same name were made with other options, mode or seed.
@@ -57,7 +57,7 @@ def make_plan(
         for name in longest_first(lengths)
         if name in chosen
     ]
-    return Plan(jobs, done, entries)
+    return RunPlan(jobs, done, entries)
 
 
 def longest_first(lengths: Mapping[str, int]) -> list[str]:
@@ -66,7 +66,7 @@ def longest_first(lengths: Mapping[str, int]) -> list[str]:
 
 
 def in_shard(lengths: Mapping[str, int], index: int, count: int) -> list[str]:
-    """The names that shard `index` of `count` follows: the same on every machine, and balanced by length.
+    """The names that shard `index` of `count` tracks: the same on every machine, and balanced by length.
 
     Longest first, each goes to the shard with the fewest frames so far (the first of equals). `index` is taken modulo
     `count`, so that shards may be counted from 0 or from 1. Names keep the order of `lengths`.
@@ -95,14 +95,14 @@ def frames_of(sequence: Sequence) -> int:
     return len(sequence.frames) if rows == 1 and sequence.has_frames else rows
 
 
-def _unfit(setup: Setup, entry: Entry) -> bool:
+def _unfit(setup: Setup, entry: StoredResult) -> bool:
     """Whether a finished result does not serve: times are wanted that were measured alone."""
     if not setup.exclusive or entry.status != "done":
         return False
     return entry.record is None or not entry.record.concurrency.get("exclusive", False)
 
 
-def _refuse_mixture(setup: Setup, entries: Mapping[str, Entry]) -> None:
+def _refuse_mixture(setup: Setup, entries: Mapping[str, StoredResult]) -> None:
     for name, entry in entries.items():
         record = entry.record
         if record is None or entry.status != "done":

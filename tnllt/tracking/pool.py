@@ -15,12 +15,12 @@ from tnllt.errors import EXIT_USAGE, DataError, TnlltError, UsageError
 from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
 from tnllt.tracking.failures import TrackerFailure
-from tnllt.tracking.gauge import LOADING, STARTING, TRACKING
+from tnllt.tracking.heartbeat import LOADING, STARTING, TRACKING
 from tnllt.tracking.options import parameters
-from tnllt.tracking.process import Job, WorkerProcess
+from tnllt.tracking.process import Job, TrackingWorker
 from tnllt.tracking.setup import Setup
 
-#: A sequence whose worker was lost is followed again in a new one, so many times in all.
+#: A sequence whose worker was lost is tracked again in a new one, so many times in all.
 ATTEMPTS = 3
 #: Seconds between two looks at a sequence that another run has claimed.
 CLAIM_PAUSE = 1.0
@@ -43,7 +43,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SequenceOutcome:
     """How one sequence ended: `how` is "done", "failed" or "there" (another run has finished it meanwhile)."""
 
     name: str
@@ -56,13 +56,13 @@ class Watcher:
     """Told what happens in a pool; this one does nothing."""
 
     def began(self, name: str) -> None: ...
-    def ended(self, outcome: Outcome) -> None: ...
-    def frames(self, followed: int) -> None: ...
+    def ended(self, outcome: SequenceOutcome) -> None: ...
+    def frames(self, tracked: int) -> None: ...
     def note(self, text: str) -> None: ...
 
 
 class Pool:
-    """Workers that follow sequences, kept from call to call of `run`.
+    """Workers that track sequences, kept from call to call of `run`.
 
     Args:
         setup: what each worker is to do.
@@ -85,12 +85,12 @@ class Pool:
         self.setup, self.count, self.devices, self.verbose = setup, workers, devices, verbose
         self.limits, self.watcher = limits or Limits(), watcher or Watcher()
         self.store = ResultStore(setup.results)
-        self.workers: list[WorkerProcess | None] = [None] * workers
+        self.workers: list[TrackingWorker | None] = [None] * workers
         self._takes_device = bool(devices) and "device" in parameters(setup.tracker.tracker_class)
         self._queue: deque[Job] = deque()
         self._claimed: list[tuple[float, Job]] = []
-        self._outcomes: deque[Outcome] = deque()
-        self._followed = 0
+        self._outcomes: deque[SequenceOutcome] = deque()
+        self._tracked = 0
         self._loading_deaths = 0
         self._suspects: set[int] = set()
         self._slow: set[str] = set()
@@ -102,8 +102,8 @@ class Pool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close(kindly=kind is None)
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Follows the sequences in the given order; yields each as it ends.
+    def run(self, jobs: Iterable[Job]) -> Iterator[SequenceOutcome]:
+        """Tracks the sequences in the given order; yields each as it ends.
 
         Raises:
             TnlltError: the tracker cannot be loaded, or results cannot be written.
@@ -151,23 +151,23 @@ class Pool:
             while worker is not None and self._queue and worker.free > 0:
                 if self._queue[0].alone and worker.jobs:
                     break
-                worker.follow(self._queue.popleft())
+                worker.track(self._queue.popleft())
 
-    def _start(self, place: int) -> WorkerProcess:
+    def _start(self, place: int) -> TrackingWorker:
         device = self.devices[place % len(self.devices)] if self.devices else ""
         hide = bool(device) and not self._takes_device
         own = dataclasses.replace(self.setup, device=device) if device else self.setup
-        worker = WorkerProcess(own, hide, self.verbose)
+        worker = TrackingWorker(own, hide, self.verbose)
         return worker
 
-    def _listen(self, place: int, worker: WorkerProcess) -> None:
+    def _listen(self, place: int, worker: TrackingWorker) -> None:
         try:
             for message in worker.messages():
                 self._hear(worker, message)
         except EOFError:
             self._lost(place, worker)
 
-    def _hear(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
+    def _hear(self, worker: TrackingWorker, message: dict[str, Any]) -> None:
         if "ready" in message:
             worker.loaded, self._loading_deaths = True, 0
             if message.get("notice") and message["notice"] not in self._told:
@@ -180,26 +180,26 @@ class Pool:
         elif "end" in message:
             self._ended(worker, worker.jobs.pop(message["end"]), message)
 
-    def _ended(self, worker: WorkerProcess, job: Job, message: dict[str, Any]) -> None:
+    def _ended(self, worker: TrackingWorker, job: Job, message: dict[str, Any]) -> None:
         how = message["as"]
         if how == "error":
             raise DataError(message["message"])
         if how == "claimed":
             if job.name not in self._told:
                 self._told.add(job.name)
-                self.watcher.note(f"{job.name} is being followed by another run ({message['holder']}); waiting for it")
+                self.watcher.note(f"{job.name} is being tracked by another run ({message['holder']}); waiting for it")
             self._claimed.append((time.monotonic() + CLAIM_PAUSE, job))
             return
         if how == "alone":
             job.alone = True
             self._queue.append(job)
             return
-        self._followed += job.frames
+        self._tracked += job.frames
         worker.accounted = worker.accounted + job.frames if worker.jobs else worker.state().frames
         facts = {k: v for k, v in message.items() if k not in ("end", "as", "message")}
-        self._outcomes.append(Outcome(job.name, how, message.get("message", ""), facts))
+        self._outcomes.append(SequenceOutcome(job.name, how, message.get("message", ""), facts))
 
-    def _lost(self, place: int, worker: WorkerProcess) -> None:
+    def _lost(self, place: int, worker: TrackingWorker) -> None:
         """A worker died by itself."""
         worker.kill()
         fate, tail = worker.fate(), worker.output()
@@ -216,7 +216,7 @@ class Pool:
                 self._give_up(job, TrackerFailure("lost", again, None, tail))
             else:
                 job.alone = len(worker.jobs) > 1
-                self.watcher.note(f"{job.name}: {fate}; following it again")
+                self.watcher.note(f"{job.name}: {fate}; tracking it again")
                 self._queue.appendleft(job)
         worker.jobs.clear()
         worker.close()
@@ -224,15 +224,15 @@ class Pool:
 
     def _watch(self) -> None:
         """Ends workers beyond the limits, and says when one seems to hang without a limit."""
-        followed = self._followed
+        tracked = self._tracked
         for place, worker in enumerate(self.workers):
             if worker is None:
                 continue
             state = worker.state()
-            followed += max(0, state.frames - worker.accounted)
+            tracked += max(0, state.frames - worker.accounted)
             worker.trim_output()
             excess = self._excess(worker)
-            # One look is not enough: the worker may be between two of the gauge's numbers.
+            # One look is not enough: the worker may be between two of the heartbeat's numbers.
             if excess is not None and place in self._suspects:
                 self._suspects.discard(place)
                 self._end_worker(place, worker, excess)
@@ -240,9 +240,9 @@ class Pool:
                 self._suspects.add(place)
             else:
                 self._suspects.discard(place)
-        self.watcher.frames(followed)
+        self.watcher.frames(tracked)
 
-    def _excess(self, worker: WorkerProcess) -> TrackerFailure | None:
+    def _excess(self, worker: TrackingWorker) -> TrackerFailure | None:
         state, limits = worker.state(), self.limits
         if state.phase == LOADING and limits.start is not None and state.seconds > limits.start:
             return TrackerFailure("timeout", f"not loaded within {limits.start:g} s (--start-timeout)")
@@ -259,7 +259,7 @@ class Pool:
                 self.watcher.note(f"{name}: no answer for a minute; --frame-timeout SECONDS would end it")
         return None
 
-    def _end_worker(self, place: int, worker: WorkerProcess, excess: TrackerFailure) -> None:
+    def _end_worker(self, place: int, worker: TrackingWorker, excess: TrackerFailure) -> None:
         excess.trace = worker.stack() if excess.kind == "timeout" else ""
         frames = worker.state().frames - worker.accounted
         worker.kill()
@@ -302,8 +302,8 @@ class Pool:
             return
         with claim:
             self.store.write_failure(record)
-        self._followed += job.frames
-        self._outcomes.append(Outcome(job.name, "failed", failure.message, {"kind": failure.kind}))
+        self._tracked += job.frames
+        self._outcomes.append(SequenceOutcome(job.name, "failed", failure.message, {"kind": failure.kind}))
 
 
 def _fatal(message: dict[str, Any], verbose: bool) -> TnlltError:

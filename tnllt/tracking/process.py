@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tnllt.tracking import machine
-from tnllt.tracking.gauge import Gauge, Reading
+from tnllt.tracking import system
+from tnllt.tracking.heartbeat import Heartbeat, Reading
 from tnllt.tracking.setup import Setup
 from tnllt.tracking.worker import OUTPUT_KEPT
 
@@ -28,14 +28,14 @@ MOST_OUTPUT = 16 * 2**20
 
 @dataclass
 class Job:
-    """One sequence to follow.
+    """One sequence to track.
 
     Attributes:
         name: of the sequence.
         frames: how many it has.
         attempt: 1, or more after its worker was lost.
-        again: follow it although its result is there.
-        alone: follow it by itself, although the tracker follows several at once.
+        again: track it although its result is there.
+        alone: track it by itself, although the tracker tracks several at once.
         lost_to: what became of the worker that had it before.
     """
 
@@ -47,7 +47,7 @@ class Job:
     lost_to: str = ""
 
 
-class WorkerProcess:
+class TrackingWorker:
     """A running worker.
 
     Args:
@@ -65,11 +65,11 @@ class WorkerProcess:
         self._output = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         # Appending, so that cutting the file short does not leave a hole up to where the worker last wrote.
         fcntl.fcntl(self._output, fcntl.F_SETFL, fcntl.fcntl(self._output, fcntl.F_GETFL) | os.O_APPEND)
-        with Gauge.file() as gauge, theirs:
-            self.gauge = Gauge(gauge.fileno())
+        with Heartbeat.file() as heartbeat, theirs:
+            self.heartbeat = Heartbeat(heartbeat.fileno())
             output = sys.stderr if verbose else self._output
             safe = ["-P"] if sys.version_info >= (3, 11) else []
-            fds = (theirs.fileno(), gauge.fileno())
+            fds = (theirs.fileno(), heartbeat.fileno())
             self.process = subprocess.Popen(
                 [sys.executable, *safe, "-m", "tnllt.tracking.worker", *map(str, fds)],
                 stdin=subprocess.DEVNULL,
@@ -89,9 +89,9 @@ class WorkerProcess:
             return 0
         return self.setup.batch - len(self.jobs)
 
-    def follow(self, job: Job) -> None:
+    def track(self, job: Job) -> None:
         self.jobs[job.name] = job
-        self._send({"follow": job.name, "attempt": job.attempt, "again": job.again})
+        self._send({"track": job.name, "attempt": job.attempt, "again": job.again})
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """What it said since the last call. Raises EOFError when it is gone."""
@@ -105,7 +105,7 @@ class WorkerProcess:
             yield message
 
     def state(self) -> Reading:
-        return self.gauge.read()
+        return self.heartbeat.read()
 
     def trim_output(self) -> None:
         if os.fstat(self._output.fileno()).st_size > MOST_OUTPUT:
@@ -117,7 +117,7 @@ class WorkerProcess:
         return os.pread(self._output.fileno(), most, max(0, size - most)).decode(errors="replace")
 
     def memory_mb(self) -> float | None:
-        return machine.resident_mb(self.process.pid)
+        return system.resident_mb(self.process.pid)
 
     def stack(self, wait: float = 0.5) -> str:
         """Where its threads are, as Python tells; "" where it does not answer."""
@@ -157,7 +157,7 @@ class WorkerProcess:
             self.process.wait(patience if self.loaded else 0)
         self.kill()
         self.wire.close()
-        self.gauge.close()
+        self.heartbeat.close()
         self._output.close()
 
     def _send(self, message: Any) -> None:
@@ -167,7 +167,7 @@ class WorkerProcess:
 
 def _environment(setup: Setup, hide_devices: bool) -> dict[str, str]:
     environment = dict(os.environ)
-    environment.update(dict.fromkeys(machine.THREAD_VARIABLES, str(setup.threads)))
+    environment.update(dict.fromkeys(system.THREAD_VARIABLES, str(setup.threads)))
     environment["PYTHONUNBUFFERED"] = "1"  # what a killed tracker printed is not lost
     environment["OPENCV_LOG_LEVEL"] = environment.get("OPENCV_LOG_LEVEL", "ERROR")
     if hide_devices and setup.device.startswith("cuda:"):

@@ -26,8 +26,8 @@ from tnllt.tracking.tracker import Tracker
 
 GROUP = "tnllt.trackers"
 BUILT_IN = {
-    "still": "tnllt.tracking.bounds:Still",
-    "groundtruth": "tnllt.tracking.bounds:GroundTruth",
+    "still": "tnllt.tracking.references:StaticBox",
+    "groundtruth": "tnllt.tracking.references:GroundTruth",
     "MIL": "tnllt.tracking.opencv:MIL",
     "NanoTrack": "tnllt.tracking.opencv:NanoTrack",
     "ViT": "tnllt.tracking.opencv:ViT",

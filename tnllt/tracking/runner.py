@@ -11,9 +11,9 @@ from tnllt.config import cache_folder
 from tnllt.errors import UsageError
 from tnllt.locks import FileLock
 from tnllt.results.store import ResultStore
-from tnllt.tracking import machine
-from tnllt.tracking.plan import Plan
-from tnllt.tracking.pool import Limits, Outcome, Pool, Watcher
+from tnllt.tracking import system
+from tnllt.tracking.plan import RunPlan
+from tnllt.tracking.pool import Limits, Pool, SequenceOutcome, Watcher
 from tnllt.tracking.setup import Setup
 
 
@@ -22,11 +22,11 @@ class Summary:
     """How a run ended.
 
     Attributes:
-        done: sequences that were followed, or that another run finished meanwhile.
+        done: sequences that were tracked, or that another run finished meanwhile.
         before: sequences whose result was there already.
         failed: {sequence: why}.
         memory: {sequence: MB by which the worker grew over it}, where that is over 200 MB.
-        modes: {mode: number of sequences}, for what was followed.
+        modes: {mode: number of sequences}, for what was tracked.
     """
 
     before: list[str] = field(default_factory=list)
@@ -57,8 +57,8 @@ class Resources:
     verbose: bool = False
 
 
-def run(setup: Setup, plan: Plan, resources: Resources | None = None, watcher: Watcher | None = None) -> Summary:
-    """Follows what the plan has left.
+def run(setup: Setup, plan: RunPlan, resources: Resources | None = None, watcher: Watcher | None = None) -> Summary:
+    """Tracks what the plan has left.
 
     Raises:
         TnlltError: the tracker cannot be loaded, or results cannot be written. A sequence that fails raises nothing.
@@ -77,10 +77,10 @@ def run(setup: Setup, plan: Plan, resources: Resources | None = None, watcher: W
 
 def default_threads(workers: int) -> int:
     """Threads per worker that fill this machine's cores and no more."""
-    return max(1, machine.available_cores() // max(1, workers))
+    return max(1, system.available_cores() // max(1, workers))
 
 
-def _outcomes(setup: Setup, plan: Plan, resources: Resources, watcher: Watcher) -> Iterator[Outcome]:
+def _outcomes(setup: Setup, plan: RunPlan, resources: Resources, watcher: Watcher) -> Iterator[SequenceOutcome]:
     if resources.cluster is not None:
         from tnllt.tracking.cluster import run_on_cluster
 
@@ -91,7 +91,7 @@ def _outcomes(setup: Setup, plan: Plan, resources: Resources, watcher: Watcher) 
         yield from pool.run(plan.jobs)
 
 
-def _count(summary: Summary, outcome: Outcome) -> None:
+def _count(summary: Summary, outcome: SequenceOutcome) -> None:
     if outcome.how == "failed":
         summary.failed[outcome.name] = outcome.message
         return

@@ -30,7 +30,7 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class Setup:
-    """How sequences are followed.
+    """How sequences are tracked.
 
     Attributes:
         tracker, dataset: which.
@@ -42,10 +42,10 @@ class Setup:
         read_ahead: frames decoded ahead.
         threads: of OpenCV, torch and other numerical libraries, per worker.
         workers: how many run at once, for the record.
-        warm_up: frames of the first sequence that are followed and thrown away before anything is measured.
+        warm_up: frames of the first sequence that are tracked and thrown away before anything is measured.
         exclusive: nothing else of ours runs on this machine meanwhile (`--timing`).
         video: write an MP4 beside each result.
-        again: follow sequences whose result is there, too.
+        again: track sequences whose result is there, too.
     """
 
     tracker: TrackerSpec

@@ -54,7 +54,7 @@ class Prediction:
 
 
 class Tracker(abc.ABC):
-    """A single-object tracker. One instance follows many sequences, one after the other.
+    """A single-object tracker. One instance tracks many sequences, one after the other.
 
     Attributes:
         modes: what it can be started with, the most informative last.
@@ -99,7 +99,7 @@ class Tracker(abc.ABC):
 
 @runtime_checkable
 class SupportsBatch(Protocol):
-    """A tracker that can follow several sequences in one forward pass (`tnllt-run --batch B`).
+    """A tracker that can track several sequences in one forward pass (`tnllt-run --batch B`).
 
     A state belongs to one sequence; `step` advances any number of them and must answer as if each were alone. In mode
     NL the first `step` of a state is given the first frame again, and answers where the target is in it.

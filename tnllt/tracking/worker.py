@@ -1,12 +1,12 @@
-"""A worker: a process that loads a tracker once and follows the sequences that its runner names.
+"""A worker: a process that loads a tracker once and tracks the sequences that its runner names.
 
 It talks over a socket pair, one JSON message each; standard output and error go to a file of the runner's, so that
 what a tracker prints disturbs nothing. It writes its results itself, and ends when its runner does.
 
-Runner to worker: the setup; then {"follow": name, "attempt": n, "again": bool}; {"no": "more"}.
+Runner to worker: the setup; then {"track": name, "attempt": n, "again": bool}; {"no": "more"}.
 Worker to runner: {"ready": ..}; {"fatal": text, "code": exit code}; {"begin": name}; {"end": name, "as": how, ..}
 with `how` one of "done", "failed", "there" (another run did it), "claimed" (another run has it), "alone" (to be
-followed again, by itself), "error" (nothing can be written).
+tracked again, by itself), "error" (nothing can be written).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from tnllt.locks import FileLock
 from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Sequence, Trajectory
-from tnllt.tracking import machine
+from tnllt.tracking import system
 from tnllt.tracking.failures import FAULTS, TrackerFailure
-from tnllt.tracking.follow import Follow, Follower, choose_mode
-from tnllt.tracking.gauge import IDLE, LOADING, WRITING, Gauge
+from tnllt.tracking.heartbeat import IDLE, LOADING, WRITING, Heartbeat
+from tnllt.tracking.loop import SequenceRun, TrackingLoop, choose_mode
 from tnllt.tracking.setup import Setup
 from tnllt.tracking.tracker import Mode
 
@@ -44,8 +44,8 @@ OUTPUT_KEPT = 4000
 class Worker:
     """See the module. `wire` leads to the runner."""
 
-    def __init__(self, wire: Connection, gauge: Gauge) -> None:
-        self.wire, self.gauge = wire, gauge
+    def __init__(self, wire: Connection, heartbeat: Heartbeat) -> None:
+        self.wire, self.heartbeat = wire, heartbeat
         self.setup = Setup.from_json(self.receive())
         self.store = ResultStore(self.setup.results)
         self.jobs: dict[str, tuple[FileLock, int]] = {}
@@ -60,38 +60,38 @@ class Worker:
 
     def load(self) -> None:
         """Loads tracker and dataset, and warms up."""
-        self.gauge.phase(LOADING)
+        self.heartbeat.phase(LOADING)
         begin = time.perf_counter()
-        machine.limit_threads(self.setup.threads)
+        system.limit_threads(self.setup.threads)
         more = {"device": self.setup.device} if self.setup.device else {}
-        machine.seed_everything(self.setup.seed)
+        system.seed_everything(self.setup.seed)
         self.tracker = self.setup.tracker.create(**more)
-        machine.limit_threads(self.setup.threads)
+        system.limit_threads(self.setup.threads)
         self.dataset = self.setup.dataset.open()
         if self.setup.warm_up:
             self._warm_up()
         seconds = time.perf_counter() - begin
-        self.follower = Follower(self.tracker, self.setup.batch, gauge=self.gauge)
+        self.loop = TrackingLoop(self.tracker, self.setup.batch, heartbeat=self.heartbeat)
         self.common = self._common_fields(seconds)
         self.send(ready=round(seconds, 3), notice=str(self.tracker.info().get("notice", "")))
 
     def serve(self) -> None:
-        """Follows sequences until the runner has no more."""
+        """Tracks sequences until the runner has no more."""
         while True:
-            free = self.setup.batch - len(self.follower.active)
-            while self.more and free > 0 and (not self.follower.active or self.wire.poll()):
-                self.gauge.phase(IDLE)
+            free = self.setup.batch - len(self.loop.active)
+            while self.more and free > 0 and (not self.loop.active or self.wire.poll()):
+                self.heartbeat.phase(IDLE)
                 message = self.receive()
-                if "follow" not in message:
+                if "track" not in message:
                     self.more = False
-                elif self._begin(message["follow"], message["attempt"], message["again"]):
+                elif self._begin(message["track"], message["attempt"], message["again"]):
                     free -= 1
-            if not self.follower.active:
+            if not self.loop.active:
                 if not self.more:
                     break
                 continue
-            for follow, end in self.follower.step():
-                self._end(follow, end)
+            for run, end in self.loop.step():
+                self._end(run, end)
         self.tracker.close()
 
     def _begin(self, name: str, attempt: int, again: bool) -> bool:
@@ -114,43 +114,43 @@ class Worker:
         sequence = self.dataset[name]
         try:
             mode = choose_mode(self.tracker, sequence, self.setup.mode)
-            follow = Follow(sequence, mode, self.setup.seed, self.setup.read_ahead)
+            run = SequenceRun(sequence, mode, self.setup.seed, self.setup.read_ahead)
         except Exception as error:
             self._fail(name, TrackerFailure("data", str(error), None, traceback.format_exc()), {})
             return False
-        failure = self.follower.start(follow)
+        failure = self.loop.start(run)
         if failure is not None:
-            self._fail(name, failure, follow.record_fields())
+            self._fail(name, failure, run.record_fields())
             return False
         return True
 
-    def _end(self, follow: Follow, end: Trajectory | TrackerFailure) -> None:
-        name = follow.sequence.name
+    def _end(self, run: SequenceRun, end: Trajectory | TrackerFailure) -> None:
+        name = run.sequence.name
         if isinstance(end, TrackerFailure):
             if end.kind == "batch":
                 self.jobs.pop(name)[0].release()
                 self.send(end=name, **{"as": "alone"})
             else:
-                self._fail(name, end, follow.record_fields(), follow)
+                self._fail(name, end, run.record_fields(), run)
             return
-        self.gauge.phase(WRITING)
+        self.heartbeat.phase(WRITING)
         claim, attempt = self.jobs.pop(name)
         extra = {**self.common, **end.record, "output": kept_output(), "attempts": attempt}
         extra["seconds"] = {**self.common["seconds"], **end.record["seconds"]}
         whole = Trajectory(end.boxes, end.confidence, end.absent, end.seconds, extra)
         try:
-            record = self.store.write(self.setup.tracker.name, name, whole, follow.events)
+            record = self.store.write(self.setup.tracker.name, name, whole, run.events)
             if self.setup.video:
-                self._film(follow.sequence, whole)
+                self._film(run.sequence, whole)
             said: dict[str, Any] = {"as": "done", "frames": record.frames, "fps": record.fps(), "mode": record.mode}
             said["memory_mb"] = record.memory_mb
         except DataError as error:
             said = {"as": "error", "message": str(error)}
         claim.release()
-        self.gauge.phase(IDLE)
+        self.heartbeat.phase(IDLE)
         self.send(end=name, **said)
 
-    def _fail(self, name: str, failure: TrackerFailure, fields: dict[str, Any], follow: Follow | None = None) -> None:
+    def _fail(self, name: str, failure: TrackerFailure, fields: dict[str, Any], run: SequenceRun | None = None) -> None:
         claim, attempt = self.jobs.pop(name)
         record = RunRecord(
             **{**self.common, **fields, "tracker": self.setup.tracker.name, "sequence": name, "status": "failed"},
@@ -159,7 +159,7 @@ class Worker:
             failure=failure.as_json(),
         )
         try:
-            self.store.write_failure(record, follow.events if follow is not None else ())
+            self.store.write_failure(record, run.events if run is not None else ())
             said = {"as": "failed", "message": failure.message, "kind": failure.kind}
         except DataError as error:
             said = {"as": "error", "message": str(error)}
@@ -173,17 +173,17 @@ class Worker:
         write_video(path, sequence, trajectory, self.setup.tracker.name)
 
     def _warm_up(self) -> None:
-        """Follows the first frames of the first sequence that can be started: caches fill, kernels compile."""
+        """Tracks the first frames of the first sequence that can be started: caches fill, kernels compile."""
         for sequence in self.dataset:
             try:
                 mode = choose_mode(self.tracker, sequence, self.setup.mode)
-                follow = Follow(sequence, mode, self.setup.seed, 0)
+                run = SequenceRun(sequence, mode, self.setup.seed, 0)
             except TnlltError:
                 continue
-            follow.count = min(follow.count, self.setup.warm_up)
-            follower = Follower(self.tracker)
-            if follower.start(follow) is None:
-                while not follower.step():
+            run.count = min(run.count, self.setup.warm_up)
+            loop = TrackingLoop(self.tracker)
+            if loop.start(run) is None:
+                while not loop.step():
                     pass
             return
 
@@ -195,8 +195,8 @@ class Worker:
             "options": dict(spec.options),
             "oracle": bool(getattr(cls, "oracle", False)),
             "device": device,
-            "versions": machine.versions(cls.__module__),
-            "machine": dict(machine.describe_machine(device)),
+            "versions": system.versions(cls.__module__),
+            "machine": dict(system.describe_system(device)),
             "concurrency": self.setup.concurrency(),
             "seconds": {"load": round(seconds, 3)},
             "mode": Mode(self.setup.mode or self.tracker.modes[-1]).value,
@@ -258,7 +258,7 @@ def _end_with_runner(wire: int) -> None:
 
 def main() -> None:
     """`python -m tnllt.tracking.worker WIRE GAUGE`, with two inherited file descriptors."""
-    wire, gauge = int(sys.argv[1]), int(sys.argv[2])
+    wire, heartbeat = int(sys.argv[1]), int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_runner(wire)
     faulthandler.enable()
@@ -266,7 +266,7 @@ def main() -> None:
     warnings.simplefilter("ignore", DataWarning)
     import cv2  # noqa: F401  (its threads and random numbers are set before anything is loaded)
 
-    worker = Worker(Connection(os.dup(wire)), Gauge(gauge))
+    worker = Worker(Connection(os.dup(wire)), Heartbeat(heartbeat))
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:

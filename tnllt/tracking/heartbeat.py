@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from typing import IO
 
 LOADING, IDLE, READING, STARTING, TRACKING, WRITING = range(6)
-_LAYOUT = struct.Struct("=ddd")  # phase, clock when it began, frames followed since the worker started
+_LAYOUT = struct.Struct("=ddd")  # phase, clock when it began, frames tracked since the worker started
 
 
 @dataclass(frozen=True)
 class Reading:
-    """phase: one of the constants above; seconds: how long it lasts; frames: followed since the worker started."""
+    """phase: one of the constants above; seconds: how long it lasts; frames: tracked since the worker started."""
 
     phase: int
     seconds: float
     frames: int
 
 
-class Gauge:
+class Heartbeat:
     """A memory-mapped file of 24 bytes; the worker writes, the runner reads. Writing costs about a microsecond."""
 
     def __init__(self, handle: int) -> None:
@@ -31,14 +31,14 @@ class Gauge:
 
     @staticmethod
     def file() -> IO[bytes]:
-        """A file for a new gauge; its descriptor goes to the worker."""
+        """A file for a new heartbeat; its descriptor goes to the worker."""
         file = tempfile.TemporaryFile()  # noqa: SIM115
         file.write(_LAYOUT.pack(LOADING, time.monotonic(), 0))
         file.flush()
         return file
 
     def phase(self, phase: int, frames: int = 0) -> None:
-        """A phase begins; `frames` were followed just before."""
+        """A phase begins; `frames` were tracked just before."""
         self._frames += frames
         _LAYOUT.pack_into(self._map, 0, phase, time.monotonic(), self._frames)
 

@@ -1,4 +1,4 @@
-"""Following sequences with a tracker: the loop, its clocks, and what it refuses to take from a tracker."""
+"""Tracking sequences with a tracker: the loop, its clocks, and what it refuses to take from a tracker."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 
 from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Image, Sequence, Trajectory
-from tnllt.tracking import machine
+from tnllt.tracking import system
 from tnllt.tracking.failures import FAULTS, TrackerFailure, checked, failure_of
-from tnllt.tracking.gauge import IDLE, READING, STARTING, TRACKING, Gauge
+from tnllt.tracking.heartbeat import IDLE, READING, STARTING, TRACKING, Heartbeat
 from tnllt.tracking.readahead import ReadAhead
 from tnllt.tracking.tracker import Emit, Mode, Prediction, SupportsBatch, Tracker
 
 
 @dataclass
-class Follow:
-    """One sequence while it is being followed."""
+class SequenceRun:
+    """One sequence while it is being tracked."""
 
     sequence: Sequence
     mode: Mode
@@ -42,7 +42,7 @@ class Follow:
         self.info: Mapping[str, Any] = {}
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.clock = time.perf_counter()
-        self.memory = machine.resident_mb()
+        self.memory = system.resident_mb()
         self.reader = ReadAhead(self.sequence.frames, self.count, self.read_ahead, f"sequence {self.sequence.name!r}")
 
     def next_image(self) -> Image:
@@ -66,20 +66,20 @@ class Follow:
         self.index += 1
 
     def trajectory(self) -> Trajectory:
-        """What was followed so far, with the record's fields that belong to one sequence."""
+        """What was tracked so far, with the record's fields that belong to one sequence."""
         n = self.index
         confidence = self.confidence[:n] if np.isfinite(self.confidence[:n]).any() else None
         absent = self.absent[:n] if self.absent[:n].any() or confidence is not None else None
         return Trajectory(self.boxes[:n], confidence, absent, self.track[:n], self.record_fields())
 
     def record_fields(self) -> dict[str, Any]:
-        memory = {"start": self.memory, "end": machine.resident_mb(), "peak": machine.peak_mb()}
+        memory = {"start": self.memory, "end": system.resident_mb(), "peak": system.peak_mb()}
         return {
             "mode": self.mode.value,
             "dataset": self.sequence.dataset,
             "frames": self.count,
             "seed": self.seed,
-            "decoder": machine.decoder(self.sequence.frames),
+            "decoder": system.decoder(self.sequence.frames),
             "started": self.started,
             "seconds": {
                 "total": round(time.perf_counter() - self.clock, 6),
@@ -93,96 +93,98 @@ class Follow:
         }
 
 
-class Follower:
+class TrackingLoop:
     """A tracker at work on one sequence, or on several at once where it can (`SupportsBatch`).
 
     Args:
         tracker: the tracker, loaded once.
         batch: how many sequences at once; above 1 the tracker must be a `SupportsBatch`.
-        on_frame: called with a `Follow` after each of its frames.
-        gauge: told what is going on.
+        on_frame: called with a `SequenceRun` after each of its frames.
+        heartbeat: told what is going on.
     """
 
     def __init__(
         self,
         tracker: Tracker,
         batch: int = 1,
-        on_frame: Callable[[Follow], None] | None = None,
-        gauge: Gauge | None = None,
+        on_frame: Callable[[SequenceRun], None] | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         if batch > 1 and not isinstance(tracker, SupportsBatch):
-            raise UsageError(f"{type(tracker).__name__} follows one sequence at a time: leave --batch out")
-        self.tracker, self.batch, self._on_frame, self._gauge = tracker, batch, on_frame, gauge
-        self.active: list[Follow] = []
+            raise UsageError(f"{type(tracker).__name__} tracks one sequence at a time: leave --batch out")
+        self.tracker, self.batch, self._on_frame, self._heartbeat = tracker, batch, on_frame, heartbeat
+        self.active: list[SequenceRun] = []
 
-    def start(self, follow: Follow) -> TrackerFailure | None:
+    def start(self, run: SequenceRun) -> TrackerFailure | None:
         """Starts a tracker on the sequence's first frame; a failure is returned, and the sequence is then over."""
         try:
-            machine.seed_everything(follow.seed)
+            system.seed_everything(run.seed)
             self._phase(READING)
-            image = follow.next_image()
+            image = run.next_image()
             self._phase(STARTING)
             if hasattr(self.tracker, "receive"):
-                self.tracker.receive(follow.sequence)
-            first, seconds = self._begin(follow, image)
-            follow.take(first, seconds)
+                self.tracker.receive(run.sequence)
+            first, seconds = self._begin(run, image)
+            run.take(first, seconds)
         except FAULTS as error:
-            self._end(follow)
-            return failure_of(error, follow.index)
-        self._followed([follow])
-        self.active.append(follow)
+            self._end(run)
+            return failure_of(error, run.index)
+        self._tracked([run])
+        self.active.append(run)
         return None
 
-    def step(self) -> list[tuple[Follow, Trajectory | TrackerFailure]]:
+    def step(self) -> list[tuple[SequenceRun, Trajectory | TrackerFailure]]:
         """One frame further in every sequence in hand; returns those that are over, and how they ended."""
-        over: list[tuple[Follow, Trajectory | TrackerFailure]] = []
+        over: list[tuple[SequenceRun, Trajectory | TrackerFailure]] = []
         ready, images = [], []
         self._phase(READING)
-        for follow in list(self.active):
-            if follow.index == follow.count:
-                over.append((follow, self._finish(follow)))
+        for run in list(self.active):
+            if run.index == run.count:
+                over.append((run, self._finish(run)))
                 continue
             try:
-                images.append(follow.next_image())
-                ready.append(follow)
+                images.append(run.next_image())
+                ready.append(run)
             except FAULTS as error:
-                over.append((follow, self._abandon(follow, failure_of(error, follow.index))))
+                over.append((run, self._abandon(run, failure_of(error, run.index))))
         if ready:
             over.extend(self._advance(ready, images))
         return over
 
-    def _advance(self, ready: list[Follow], images: list[Image]) -> list[tuple[Follow, Trajectory | TrackerFailure]]:
+    def _advance(
+        self, ready: list[SequenceRun], images: list[Image]
+    ) -> list[tuple[SequenceRun, Trajectory | TrackerFailure]]:
         self._phase(TRACKING)
         try:
             begin = time.perf_counter()
             answers = self._answers(ready, images)
-            machine.synchronize()
+            system.synchronize()
             seconds = (time.perf_counter() - begin) / len(ready)
         except FAULTS as error:
             failure = failure_of(error, max(f.index for f in ready))
             if len(ready) > 1:
                 failure.kind = "batch"
-            return [(follow, self._abandon(follow, failure)) for follow in ready]
-        over: list[tuple[Follow, Trajectory | TrackerFailure]] = []
-        for follow, answer in zip(ready, answers, strict=True):
+            return [(run, self._abandon(run, failure)) for run in ready]
+        over: list[tuple[SequenceRun, Trajectory | TrackerFailure]] = []
+        for run, answer in zip(ready, answers, strict=True):
             try:
-                follow.take(answer, seconds)
+                run.take(answer, seconds)
             except FAULTS as error:
-                over.append((follow, self._abandon(follow, failure_of(error, follow.index))))
-        self._followed(ready)
+                over.append((run, self._abandon(run, failure_of(error, run.index))))
+        self._tracked(ready)
         return over
 
-    def _followed(self, follows: list[Follow]) -> None:
-        self._phase(IDLE, len(follows))
+    def _tracked(self, runs: list[SequenceRun]) -> None:
+        self._phase(IDLE, len(runs))
         if self._on_frame is not None:
-            for follow in follows:
-                self._on_frame(follow)
+            for run in runs:
+                self._on_frame(run)
 
     def _phase(self, phase: int, frames: int = 0) -> None:
-        if self._gauge is not None:
-            self._gauge.phase(phase, frames)
+        if self._heartbeat is not None:
+            self._heartbeat.phase(phase, frames)
 
-    def _answers(self, ready: list[Follow], images: list[Image]) -> list[Any]:
+    def _answers(self, ready: list[SequenceRun], images: list[Image]) -> list[Any]:
         if self.batch == 1:
             return [self.tracker.track(images[0])]
         assert isinstance(self.tracker, SupportsBatch)
@@ -191,51 +193,51 @@ class Follower:
             raise TrackerFailure("answer", f"step gave {len(answers)} predictions for {len(ready)} sequences")
         return list(answers)
 
-    def _begin(self, follow: Follow, image: Image) -> tuple[Any, float]:
+    def _begin(self, run: SequenceRun, image: Image) -> tuple[Any, float]:
         """Starts the tracker; returns its answer for the first frame (the box it was given, where there is one)."""
-        box, language = follow.inputs()
+        box, language = run.inputs()
         given = None if box is None else Prediction(list(box))
         begin = time.perf_counter()
         if self.batch == 1:
-            self.tracker.emit = _emitter(follow)
-            follow.begun = True
+            self.tracker.emit = _emitter(run)
+            run.begun = True
             first: Any = self.tracker.initialize(image, box, language)
             if given is None and first is None:
                 first = self.tracker.track(image)
         else:
             assert isinstance(self.tracker, SupportsBatch)
-            follow.state = self.tracker.start(image, box, language, _emitter(follow))
-            follow.begun = True
-            first = self.tracker.step([follow.state], [image])[0] if given is None else None
-        machine.synchronize()
+            run.state = self.tracker.start(image, box, language, _emitter(run))
+            run.begun = True
+            first = self.tracker.step([run.state], [image])[0] if given is None else None
+        system.synchronize()
         return given or first, time.perf_counter() - begin
 
-    def _finish(self, follow: Follow) -> Trajectory | TrackerFailure:
+    def _finish(self, run: SequenceRun) -> Trajectory | TrackerFailure:
         try:
-            self._end(follow, quietly=False)
+            self._end(run, quietly=False)
         except FAULTS as error:
-            return failure_of(error, follow.index)
-        return follow.trajectory()
+            return failure_of(error, run.index)
+        return run.trajectory()
 
-    def _abandon(self, follow: Follow, failure: TrackerFailure) -> TrackerFailure:
-        self._end(follow)
+    def _abandon(self, run: SequenceRun, failure: TrackerFailure) -> TrackerFailure:
+        self._end(run)
         return failure
 
-    def _end(self, follow: Follow, quietly: bool = True) -> None:
+    def _end(self, run: SequenceRun, quietly: bool = True) -> None:
         """Lets go of the sequence. With `quietly` a fault of the tracker here does not hide the one before."""
-        if follow in self.active:
-            self.active.remove(follow)
-        follow.reader.close()
-        if not follow.begun:
+        if run in self.active:
+            self.active.remove(run)
+        run.reader.close()
+        if not run.begun:
             return
-        follow.begun = False
+        run.begun = False
         try:
             if self.batch == 1:
-                follow.info = self.tracker.info()
+                run.info = self.tracker.info()
                 self.tracker.finish()
             else:
                 assert isinstance(self.tracker, SupportsBatch)
-                follow.info = {**self.tracker.info(), **(self.tracker.end(follow.state) or {})}
+                run.info = {**self.tracker.info(), **(self.tracker.end(run.state) or {})}
         except FAULTS:
             if not quietly:
                 raise
@@ -251,9 +253,9 @@ def run_sequence(
     seed: int = 0,
     read_ahead: int = 4,
     emit: Emit | None = None,
-    on_frame: Callable[[Follow], None] | None = None,
+    on_frame: Callable[[SequenceRun], None] | None = None,
 ) -> Trajectory:
-    """Follows one sequence in this process.
+    """Tracks one sequence in this process.
 
     Args:
         tracker: any `Tracker`.
@@ -270,20 +272,20 @@ def run_sequence(
     Raises:
         TrackerFailure: the tracker raised, or did not answer with a box. UsageError: the mode cannot be had.
     """
-    follow = Follow(sequence, choose_mode(tracker, sequence, mode), seed, read_ahead)
+    run = SequenceRun(sequence, choose_mode(tracker, sequence, mode), seed, read_ahead)
     if emit is not None:
-        follow.events = _Forward(emit)
-    follower = Follower(tracker, 1, on_frame)
+        run.events = _Forward(emit)
+    loop = TrackingLoop(tracker, 1, on_frame)
     try:
-        failure = follower.start(follow)
+        failure = loop.start(run)
         while failure is None:
-            for _, end in follower.step():
+            for _, end in loop.step():
                 if isinstance(end, Trajectory):
                     return end
                 failure = end
     finally:
-        if follow.begun:  # interrupted from outside (KeyboardInterrupt)
-            follower._end(follow)
+        if run.begun:  # interrupted from outside (KeyboardInterrupt)
+            loop._end(run)
     raise failure
 
 
@@ -313,10 +315,10 @@ def choose_mode(tracker: Any, sequence: Sequence, wanted: Mode | str | None = No
 
 
 def frame_count(sequence: Sequence) -> int:
-    """Frames to follow: the annotated ones, or all of them where only the first is annotated (hidden test sets)."""
+    """Frames to track: the annotated ones, or all of them where only the first is annotated (hidden test sets)."""
     frames, rows = len(sequence.frames), len(sequence)
     if rows == 0 or frames == 0:
-        raise DataError(f"sequence {sequence.name!r} has {rows} boxes and {frames} frames: nothing to follow")
+        raise DataError(f"sequence {sequence.name!r} has {rows} boxes and {frames} frames: nothing to track")
     if rows == 1:
         return frames
     if frames < rows:
@@ -345,8 +347,8 @@ class _Forward(list[Mapping[str, Any]]):
         self._emit(event)
 
 
-def _emitter(follow: Follow) -> Emit:
-    return follow.events.append
+def _emitter(run: SequenceRun) -> Emit:
+    return run.events.append
 
 
 def _is_box(sequence: Sequence) -> bool:

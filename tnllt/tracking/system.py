@@ -98,7 +98,7 @@ def decoder(frames: object) -> str:
     return str(own) if own else type(frames).__name__ + (f", OpenCV {cv2.__version__}" if cv2 is not None else "")
 
 
-def describe_machine(device: str = "cpu") -> Mapping[str, Any]:
+def describe_system(device: str = "cpu") -> Mapping[str, Any]:
     """Host, system, processor, number of cores this process may use, and the accelerator's name."""
     found: dict[str, Any] = {
         "host": platform.node(),

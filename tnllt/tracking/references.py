@@ -10,7 +10,7 @@ from tnllt.sequence import Image, Sequence
 from tnllt.tracking.tracker import Mode, Prediction, Tracker
 
 
-class Still(Tracker):
+class StaticBox(Tracker):
     """Answers the first box forever: the floor that any tracker has to beat."""
 
     name: ClassVar[str] = "still"

@@ -1,4 +1,4 @@
-"""Following in this process: the loop, its clocks, reading ahead, modes, and memory."""
+"""Tracking in this process: the loop, its clocks, reading ahead, modes, and memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tnllt.datasets import ArrayFrames
 from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Annotation, Sequence
 from tnllt.tracking import Mode, Prediction, Tracker, TrackerFailure, run_sequence
-from tnllt.tracking.follow import choose_mode, frame_count
-from tnllt.tracking.machine import resident_mb
+from tnllt.tracking.loop import choose_mode, frame_count
 from tnllt.tracking.readahead import ReadAhead, frame_digest
+from tnllt.tracking.system import resident_mb
 
 
 def make(frames: int = 5, language: str | None = "a thing", box: tuple[float, ...] = (1, 2, 3, 4)) -> Sequence:
@@ -179,7 +179,7 @@ def test_frames_and_boxes_that_do_not_fit() -> None:
     assert frame_count(Sequence("hidden", Annotation(np.ones((1, 4))), images)) == 3
     with pytest.raises(DataError, match="'short' has 5 boxes but 3 frames"):
         frame_count(Sequence("short", Annotation(np.ones((5, 4))), images))
-    with pytest.raises(DataError, match="nothing to follow"):
+    with pytest.raises(DataError, match="nothing to track"):
         frame_count(Sequence("none", Annotation(np.ones((0, 4))), images))
 
 
@@ -251,9 +251,9 @@ def test_memory_is_flat_over_twenty_thousand_frames() -> None:
 
     seen: dict[int, float | None] = {}
 
-    def look(follow) -> None:
-        if follow.index in (1_000, 20_000):
-            seen[follow.index] = resident_mb()
+    def look(track) -> None:
+        if track.index in (1_000, 20_000):
+            seen[track.index] = resident_mb()
 
     sequence = Sequence("long", Annotation(np.tile([1.0, 2, 3, 4], (20_000, 1))), Many())
     run_sequence(Plain(), sequence, on_frame=look)
