@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -36,6 +37,8 @@ class Annotation:
         attributes: {name: bool} in the benchmark's order, or None.
         descriptions: per frame, the sentence that is true at that moment, or None.
         size: width and height of the pictures, where the annotation states them (GOT-10k's does), or None.
+        missing_presence: path of the presence file that the dataset should have for this sequence and does not have,
+            or None. Scores that depend on presence must refuse such a sequence.
     """
 
     groundtruth: Boxes
@@ -44,6 +47,7 @@ class Annotation:
     attributes: Mapping[str, bool] | None = None
     descriptions: tuple[str, ...] | None = None
     size: tuple[int, int] | None = None
+    missing_presence: Path | None = None
 
     def __post_init__(self) -> None:
         boxes = np.asarray(self.groundtruth, dtype=np.float64)
@@ -102,6 +106,10 @@ class Sequence:
     @property
     def size(self) -> tuple[int, int] | None:
         return self.annotation.size
+
+    @property
+    def missing_presence(self) -> Path | None:
+        return self.annotation.missing_presence
 
     @property
     def has_frames(self) -> bool:

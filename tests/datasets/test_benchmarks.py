@@ -316,3 +316,33 @@ def test_the_environment_says_where_it_is(tmp_path: Path, monkeypatch: pytest.Mo
     tnllt_sequence(tmp_path / "a")
     monkeypatch.setenv("TNLLT_ROOT", str(tmp_path))
     assert TNLLTDataset(split=None).names == ["a"]
+
+
+def test_a_missing_presence_file_is_noted_on_the_sequence(tmp_path: Path) -> None:
+    """Where the benchmark has presence files, or other sequences of the dataset have one."""
+    annos = tmp_path / "annos"
+    for name in ("airplane-1", "airplane-9"):
+        write(annos / f"{name}.txt", "1,2,3,4", "2,3,4,5")
+    for sequence in open_dataset("lasot", annos=annos):
+        assert sequence.present is None
+        assert sequence.missing_presence == annos / "absent" / f"{sequence.name}.txt"
+    write(annos / "absent" / "airplane-1.txt", "0", "1")
+    first, second = open_dataset("lasot", annos=annos)
+    assert first.missing_presence is None and second.missing_presence == annos / "absent" / "airplane-9.txt"
+    tnllt_sequence(tmp_path / "mine" / "a")
+    tnllt_sequence(tmp_path / "mine" / "b")
+    (tmp_path / "mine" / "b" / "absent_label.txt").unlink()
+    a, b = open_dataset(tmp_path / "mine")
+    assert a.missing_presence is None and b.missing_presence == tmp_path / "mine" / "b" / "absent_label.txt"
+    assert open_dataset(tmp_path / "mine")[["b"]][0].missing_presence == b.missing_presence
+
+
+def test_presence_is_not_missed_where_nothing_promises_it(tmp_path: Path) -> None:
+    for name in "ab":
+        write(tmp_path / "mine" / name / "groundtruth.txt", "1,2,3,4")
+    assert all(sequence.missing_presence is None for sequence in open_dataset(tmp_path / "mine"))
+    write(tmp_path / "mine" / "dataset.toml", 'base = "tnllt"', 'name = "mine"')
+    assert all(sequence.missing_presence is None for sequence in open_dataset(tmp_path / "mine"))
+    write(tmp_path / "mine" / "dataset.toml", 'absent = "{folder}/absent.txt"', "present = 0")
+    paths = [sequence.missing_presence for sequence in open_dataset(tmp_path / "mine")]
+    assert paths == [tmp_path / "mine" / name / "absent.txt" for name in "ab"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tnllt.datasets.layout import FlagFile, Layout
 from tnllt.datasets.video_parts import OTB_PARTS, UAV123_PARTS
@@ -178,7 +179,9 @@ _RECORDS = (
     ),
 )
 
-LAYOUTS: Mapping[str, Layout] = {record.name: record for record in _RECORDS}
+LAYOUTS: Mapping[str, Layout] = {
+    record.name: replace(record, presence_required=bool(record.absent)) for record in _RECORDS
+}
 _SPELLINGS = {"otb": "otb100", "otb2015": "otb100", "otb99": "otb99_lang", "otblang": "otb99_lang", "nfs30": "nfs"}
 
 

@@ -118,7 +118,7 @@ class Dataset(SequenceABC[Sequence]):
 
     def _sequence(self, place: Place) -> Sequence:
         if place.name not in self._made:
-            self._made[place.name] = make_sequence(place)
+            self._made[place.name] = make_sequence(place, self.layout.presence_required)
         return self._made[place.name]
 
     def __getstate__(self) -> dict[str, object]:
@@ -179,6 +179,8 @@ def open_dataset(
     annotated = [place for place in places if place.box_file is not None]
     if not annotated:
         raise DataError(_nothing(layout, places), _path(root) or _path(annos) or Path(name_or_folder))
+    if not layout.presence_required and any(place.flag_files for place in annotated):
+        layout = dataclasses.replace(layout, presence_required=True)  # the sequences without such a file lack it
     chosen = _choose(layout, annotated, split)
     if names is not None:
         by_name = {place.name: place for place in annotated}

@@ -99,6 +99,13 @@ class Place:
                 return tuple(found)
         return ()
 
+    def missing_presence(self) -> Path | None:
+        """Where a flag file was looked for last, if the layout has flag files and this sequence has none; else None."""
+        if self.flag_files:
+            return None
+        looked = [path for group in self.layout.absent for flag in group for path in self.files((flag.path,))]
+        return looked[-1] if looked else None
+
     @property
     def language_file(self) -> Path | None:
         return self.first(self.layout.language)

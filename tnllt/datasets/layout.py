@@ -64,6 +64,8 @@ class Layout:
         box_format: one of `tnllt.datasets.text.BOX_FORMATS`.
         absent: flag files of which the first group that is there counts; within a group a target is absent where any
             says so.
+        presence_required: whether a sequence without any of these flag files lacks something, even where no other
+            sequence of the dataset has one.
         language: candidates for the sentence.
         attributes: candidates for the attribute flags.
         attribute_names: names of the flags, in the file's order.
@@ -86,6 +88,7 @@ class Layout:
     boxes: tuple[str, ...] = ("{folder}/groundtruth.txt",)
     box_format: str = "xywh"
     absent: tuple[tuple[FlagFile, ...], ...] = ()
+    presence_required: bool = False
     language: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     attribute_names: tuple[str, ...] = ()
@@ -121,11 +124,12 @@ def from_toml(path: Path, known: Mapping[str, Layout]) -> tuple[Layout, Path]:
     root = path.parent / Path(_string(path, "root", table.pop("root", "."))).expanduser()
     name = _string(path, "name", table.pop("name", path.parent.name or "custom"))
     base = known[base_name] if base_name is not None else Layout(name)
-    changes: dict[str, Any] = {"name": name, "title": table.pop("title", name)}
+    changes: dict[str, Any] = {"name": name, "title": table.pop("title", name), "presence_required": False}
     present, absent, form = table.pop("present", None), table.pop("absent", None), table.pop("format", None)
     if absent is not None:
         if present is not None and present not in (0, 1):
             raise UsageError(f"{path}: present = {present!r}: the flag that means 'in view' is 0 or 1")
+        changes["presence_required"] = True
         changes["absent"] = tuple((FlagFile(t, present),) for t in _strings(path, "absent", absent))
     elif present is not None:
         raise UsageError(f'{path}: `present` says what a flag means; name the flag file: absent = "{{folder}}/..."')

@@ -18,9 +18,14 @@ from tnllt.errors import DataError, DataWarning
 from tnllt.sequence import Annotation, Boxes, Flags, Frames, Sequence
 
 
-def make_sequence(place: Place) -> Sequence:
-    """The sequence that lies at a place; nothing is parsed or decoded yet."""
-    return Sequence(place.name, AnnotationReader(place), make_frames(place), place.layout.name)
+def make_sequence(place: Place, presence_required: bool = False) -> Sequence:
+    """The sequence that lies at a place; nothing is parsed or decoded yet.
+
+    Args:
+        presence_required: whether the annotation notes that a presence file is missing.
+    """
+    reader = AnnotationReader(place, presence_required)
+    return Sequence(place.name, reader, make_frames(place), place.layout.name)
 
 
 def make_frames(place: Place) -> Frames | None:
@@ -40,9 +45,10 @@ class AnnotationReader:
     """Reads a place's annotation when called; travels to other processes."""
 
     place: Place
+    presence_required: bool = False
 
     def __call__(self) -> Annotation:
-        return read_annotation(self.place)
+        return read_annotation(self.place, self.presence_required)
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class FrameCount:
         return len(read_groundtruth(self.place))
 
 
-def read_annotation(place: Place) -> Annotation:
+def read_annotation(place: Place, presence_required: bool = False) -> Annotation:
     """What the files say of one sequence. Raises DataError where there is no box file, or files contradict it."""
     boxes = read_groundtruth(place)
     return Annotation(
@@ -65,6 +71,7 @@ def read_annotation(place: Place) -> Annotation:
         attributes=read_attributes(place),
         descriptions=read_descriptions(place, len(boxes)),
         size=read_size(place),
+        missing_presence=place.missing_presence() if presence_required else None,
     )
 
 
