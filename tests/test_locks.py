@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tnllt.errors import DataError, UsageError
+from tnllt.files import temporary_beside, write_atomic
 from tnllt.locks import FileLock, sole_writer
-from tnllt.results.atomic import temporary_beside, write_atomic
 from tnllt.results.store import ResultStore
 
 fcntl = pytest.importorskip("fcntl")

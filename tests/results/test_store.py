@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from tnllt.errors import DataError
+from tnllt.files import TEMPORARY, sweep, write_atomic
 from tnllt.locks import FileLock
-from tnllt.results import atomic
-from tnllt.results.atomic import TEMPORARY, sweep, write_atomic
 from tnllt.results.records import RunRecord, plain, read_record
 from tnllt.results.store import ResultStore, format_boxes
 from tnllt.sequence import Trajectory
@@ -129,7 +128,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypa
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match="the disk is full"):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

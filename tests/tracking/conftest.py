@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tnllt.results.atomic import TEMPORARY
+from tnllt.files import TEMPORARY
 
 TRACKERS = Path(__file__).with_name("trackers.py")
 LENGTHS = {"a": 12, "b": 30, "c": 8, "d": 20, "e": 16}

@@ -13,8 +13,7 @@ from tnllt.errors import DataError, GateError, UsageError
 from tnllt.eval.metrics import METRICS, Metric, get_metrics
 from tnllt.eval.scores import Scores
 from tnllt.eval.tables import SCORES, finite
-from tnllt.files import check_schema, parse_json, read_bytes
-from tnllt.results.atomic import write_atomic
+from tnllt.files import check_schema, parse_json, read_bytes, write_atomic
 
 SCHEMA = "tnllt.baseline/1"
 

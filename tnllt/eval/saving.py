@@ -12,7 +12,7 @@ import numpy as np
 from tnllt.errors import DataError
 from tnllt.eval.curves import CURVES
 from tnllt.eval.tables import render, summary
-from tnllt.results.atomic import write_atomic
+from tnllt.files import write_atomic
 
 if TYPE_CHECKING:
     from tnllt.eval.scores import Scores

@@ -17,8 +17,7 @@ import numpy as np
 
 from tnllt import __version__
 from tnllt.errors import DataError, IncompleteError
-from tnllt.files import MOST_BYTES, check_schema, parse_json
-from tnllt.results.atomic import write_atomic
+from tnllt.files import MOST_BYTES, check_schema, parse_json, write_atomic
 from tnllt.results.layouts import SUFFIX, ResultFile
 from tnllt.results.reading import read_many
 from tnllt.sequence import Sequence, Trajectory

@@ -22,10 +22,9 @@ from typing import Any
 import numpy as np
 
 from tnllt.errors import DataError
-from tnllt.files import parse_json, read_bytes
+from tnllt.files import parse_json, read_bytes, sweep, write_atomic
 from tnllt.locks import FileLock
 from tnllt.numbers import parse_table
-from tnllt.results.atomic import sweep, write_atomic
 from tnllt.results.records import RunRecord, plain, read_record
 from tnllt.sequence import Boxes, Trajectory
 

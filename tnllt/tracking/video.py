@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from tnllt.errors import DataError
-from tnllt.results.atomic import temporary_beside
+from tnllt.files import temporary_beside
 from tnllt.sequence import Image, Sequence, Trajectory
 
 _TRACKER, _TRUTH, _ABSENT, _TEXT = (60, 60, 235), (80, 200, 80), (0, 190, 255), (255, 255, 255)  # BGR

@@ -17,7 +17,7 @@ from tnllt.eval.report.build import ReportContent, frame_overlaps, page_data
 from tnllt.eval.report.overlaps import pack
 from tnllt.eval.scores import Scores
 from tnllt.eval.tables import summary
-from tnllt.results.atomic import write_atomic
+from tnllt.files import write_atomic
 
 FILE_NAME = "report.html"
 #: Largest file that mail servers and code hosts still show; overlaps are thinned until the report fits.

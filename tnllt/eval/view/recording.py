@@ -11,7 +11,7 @@ from tnllt.errors import DataError, MissingExtraError
 from tnllt.eval.view.render import COLOURS
 from tnllt.eval.view.scene import Scene, fitted
 from tnllt.eval.view.server import JpegFrames
-from tnllt.results.atomic import temporary_beside
+from tnllt.files import temporary_beside
 
 
 def write_recording(scene: Scene, path: Path, *, start: int = 0, stop: int | None = None, step: int = 1) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from tnllt.datasets.frames import prefetch
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.view.scene import Scene, fitted
-from tnllt.results.atomic import temporary_beside
+from tnllt.files import temporary_beside
 from tnllt.sequence import Image
 
 #: Hues that colour-blind readers can tell apart, the order of the local page.
