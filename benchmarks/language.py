@@ -24,7 +24,7 @@ import numpy as np
 from tnllt import evaluate
 from tnllt.datasets.frames import ArrayFrames
 from tnllt.datasets.synth import ScenePlan, SynthConfig, SynthSources, plan
-from tnllt.eval.statistics import Table, difference_intervals, intervals
+from tnllt.eval.statistics import WeightedScores, bootstrap_intervals, difference_intervals
 from tnllt.reasoningtrack import ReasoningTrack
 from tnllt.reasoningtrack.reasoners import Reasoning
 from tnllt.sequence import Boxes, Sequence
@@ -109,13 +109,13 @@ def main(weights: Path | None, sequences: int, frames: int, scene: str, procedur
     videos = [scene_sequence(s, f"scene-{i:03d}") for i, s in enumerate(scenes)]
     scores = evaluate(videos, measure(weights, scenes), "tnllt")
     table = scores.per_sequence("success")
-    bounds = intervals(table)
+    bounds = bootstrap_intervals(table)
     click.echo(f"{scene}: {sequences} sequences of {frames} frames, {time.monotonic() - started:.0f} s")
     for i, kind in enumerate(scores.trackers):
         click.echo(f"  {kind:7s} success AUC {bounds.estimate[i]:.3f}  [{bounds.low[i]:.3f}, {bounds.high[i]:.3f}]")
     figures: dict[str, object] = {"success": dict(zip(scores.trackers, bounds.estimate.tolist(), strict=True))}
     for a, b in PAIRS:
-        first, second = (Table.of(table[scores.trackers.index(name)]) for name in (a, b))
+        first, second = (WeightedScores.of(table[scores.trackers.index(name)]) for name in (a, b))
         gap = difference_intervals(first, second)
         low, mean, high = float(gap.low[0]), float(gap.estimate[0]), float(gap.high[0])
         click.echo(f"  {a} - {b}: {mean:+.3f}  [{low:+.3f}, {high:+.3f}]")

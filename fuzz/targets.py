@@ -308,16 +308,16 @@ def answer_cache(folder: Path, data: bytes) -> None:
 
 
 def row_cache(folder: Path, data: bytes) -> None:
-    from tnllt.eval.cache import RowCache
+    from tnllt.eval.cache import ScoreCache
 
     put(folder, "ab/abc.npz", data)
-    RowCache(folder).get("abc", "T")
+    ScoreCache(folder).get("abc", "T")
 
 
 def row_cache_seeds() -> list[bytes]:
     from tnllt.eval.cache import _pack
 
-    return [_pack(_scores().rows[0])]
+    return [_pack(_scores().tracker_curves[0])]
 
 
 def pairs(folder: Path, data: bytes) -> None:

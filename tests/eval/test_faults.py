@@ -15,7 +15,7 @@ from tnllt.cli.eval import cli
 from tnllt.datasets.frames import ArrayFrames, VideoFrames
 from tnllt.errors import DataError, IncompleteError, TnlltError, UsageError
 from tnllt.eval import cache as cache_module
-from tnllt.eval.cache import RowCache
+from tnllt.eval.cache import ScoreCache
 from tnllt.eval.compare import compare
 from tnllt.eval.evaluate import evaluate
 from tnllt.eval.view.render import render
@@ -72,18 +72,18 @@ def test_scores_answer_questions_and_refuse_wrong_ones(tmp_path: Path) -> None:
 
 
 def row() -> object:
-    return evaluate([sequence()], {"T": {"s": TRUTH + 1}}).rows[0]
+    return evaluate([sequence()], {"T": {"s": TRUTH + 1}}).tracker_curves[0]
 
 
 def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = RowCache(tmp_path)
+    kept = ScoreCache(tmp_path)
     monkeypatch.setattr(os, "fdopen", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
     kept.put("abc", row())  # type: ignore[arg-type]
     assert kept.get("abc", "T") is None and not list((tmp_path / "ab").iterdir())
 
 
 def test_a_cache_forgets_what_is_old_or_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = RowCache(tmp_path)
+    kept = ScoreCache(tmp_path)
     for key in ("aa1", "bb2", "cc3"):
         kept.put(key, row())  # type: ignore[arg-type]
     found = kept.get("bb2", "U")

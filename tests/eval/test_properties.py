@@ -157,8 +157,8 @@ def test_a_negative_first_box_is_replaced_and_rounding_modes():
     sequence = Sequence("a", Annotation(truth))
     boxes = truth + 0.6
     exact = evaluate([sequence], {"t": {"a": boxes}})
-    near = evaluate([sequence], {"t": {"a": boxes}}, round="nearest")
-    down = evaluate([sequence], {"t": {"a": boxes}}, round="trunc")
+    near = evaluate([sequence], {"t": {"a": boxes}}, rounding="nearest")
+    down = evaluate([sequence], {"t": {"a": boxes}}, rounding="trunc")
     assert down.score()[0] == exact.reference()["ceiling"] > exact.score()[0] > near.score()[0]
 
 
@@ -182,5 +182,5 @@ def test_short_results_as_each_toolkit_takes_them():
 
 def test_rounding_is_said():
     sequence = Sequence("a", Annotation(np.tile([10.0, 10, 20, 20], (3, 1))))
-    scores = evaluate([sequence], {"t": {"a": sequence.groundtruth}}, round="trunc")
+    scores = evaluate([sequence], {"t": {"a": sequence.groundtruth}}, rounding="trunc")
     assert "--round trunc" in scores.table() and scores.select(["t"]).rounding == "trunc"

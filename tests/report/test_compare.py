@@ -18,9 +18,9 @@ from tnllt.errors import UsageError
 from tnllt.eval import evaluate
 from tnllt.eval.cd_figure import save_diagram
 from tnllt.eval.compare import compare, compare_all, diagram, gaps, ranks
+from tnllt.eval.intervals import all_intervals, group_runs, runs, score_intervals
 from tnllt.eval.metrics import METRICS
 from tnllt.eval.scores import Scores
-from tnllt.eval.uncertainty import all_intervals, group_runs, runs, score_intervals
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
 
@@ -99,11 +99,11 @@ def test_intervals_hold_every_metric(scores: Scores) -> None:
 
 def test_long_term_intervals_equal_scoring_resampled_sequences(scores: Scores) -> None:
     """The vectorised resampling against scoring each resample by the library's own reduction."""
+    from tnllt.eval.intervals import _draws
     from tnllt.eval.longterm import best_f, rates
     from tnllt.eval.statistics import bootstrap_counts
-    from tnllt.eval.uncertainty import _draws
 
-    row = scores.rows[1]
+    row = scores.tracker_curves[1]
     counts = bootstrap_counts(24, 20, 5)
     pool = np.arange(24)
     for r in range(20):

@@ -129,7 +129,7 @@ def test_a_reported_score_is_found() -> None:
     matches = find_reported(sequences, results, parse_reported(f"{wanted:.4f}"))
     fits = [(m.tracker, m.protocol, m.metric, m.round) for m in matches if m.fit]
     assert fits == [("good", "got10k", "normalized_precision", "none")]
-    saved = float(evaluate(sequences, results, "tnllt", round="trunc").score("success")[0])
+    saved = float(evaluate(sequences, results, "tnllt", rounding="trunc").score("success")[0])
     matches = find_reported(sequences, results, parse_reported(f"{100 * saved:.3f}"))
     assert ("good", "tnllt", "success", "trunc") in [
         (m.tracker, m.protocol, m.metric, m.round) for m in matches if m.fit

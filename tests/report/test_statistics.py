@@ -10,12 +10,12 @@ from scipy import stats
 
 from tnllt.errors import UsageError
 from tnllt.eval.statistics import (
-    Table,
+    WeightedScores,
+    bootstrap_intervals,
     bootstrap_scores,
     critical_difference,
     difference_intervals,
     holm,
-    intervals,
     permutation_test,
     rank_stability,
 )
@@ -29,7 +29,7 @@ def test_the_interval_covers(shape: str) -> None:
     """Trackers whose true score is known: 95 % intervals over 50 sequences hold it 93 to 97 times in a hundred."""
     a, b = SHAPES[shape]
     rng = np.random.default_rng(7)
-    found = intervals(rng.beta(a, b, (2500, 50)), resamples=1000)
+    found = bootstrap_intervals(rng.beta(a, b, (2500, 50)), resamples=1000)
     truth = a / (a + b)
     coverage = ((found.low <= truth) & (truth <= found.high)).mean()
     assert 0.93 <= coverage <= 0.97
@@ -41,7 +41,7 @@ def test_the_interval_covers_where_zero_curves_are_dropped(shape: str) -> None:
     rng = np.random.default_rng(8)
     values = rng.beta(a, b, (2500, 60))
     values[rng.random(values.shape) < 0.08] = 0
-    found = intervals(values, values > 0, resamples=1000)
+    found = bootstrap_intervals(values, values > 0, resamples=1000)
     truth = a / (a + b)
     assert 0.93 <= ((found.low <= truth) & (truth <= found.high)).mean() <= 0.97
 
@@ -50,10 +50,10 @@ def test_the_paired_interval_covers() -> None:
     rng = np.random.default_rng(9)
     shared = rng.beta(2, 2, (1500, 50))
     one = np.clip(shared + rng.normal(0.03, 0.1, shared.shape), -1, 2)
-    found = difference_intervals(Table.of(one), Table.of(shared), resamples=1000)
+    found = difference_intervals(WeightedScores.of(one), WeightedScores.of(shared), resamples=1000)
     expected = 0.03
     assert 0.93 <= ((found.low <= expected) & (expected <= found.high)).mean() <= 0.97
-    alone = intervals(one, resamples=1000, bounds=None)
+    alone = bootstrap_intervals(one, resamples=1000, bounds=None)
     assert (found.high - found.low).mean() < 0.7 * (alone.high - alone.low).mean(), "pairing did not help"
 
 
@@ -61,23 +61,23 @@ def test_the_permutation_test_holds_its_level() -> None:
     rng = np.random.default_rng(10)
     shared = rng.beta(2, 2, (1500, 40))
     a, b = (shared + rng.normal(0, 0.1, shared.shape) for _ in range(2))
-    p = permutation_test(Table.of(a), Table.of(b), resamples=999)
+    p = permutation_test(WeightedScores.of(a), WeightedScores.of(b), resamples=999)
     assert 0.03 <= (p <= 0.05).mean() <= 0.07
     assert p.min() >= 1 / 1000
-    assert (permutation_test(Table.of(a + 0.1), Table.of(b), resamples=999) <= 0.05).mean() > 0.95
+    assert (permutation_test(WeightedScores.of(a + 0.1), WeightedScores.of(b), resamples=999) <= 0.05).mean() > 0.95
 
 
 def test_few_sequences_are_permuted_exactly() -> None:
     a, b = np.array([0.9, 0.8, 0.7, 0.95]), np.array([0.5, 0.6, 0.65, 0.3])
     exact = stats.permutation_test((a, b), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf)
-    assert permutation_test(Table.of(a), Table.of(b))[0] == pytest.approx(exact.pvalue)
+    assert permutation_test(WeightedScores.of(a), WeightedScores.of(b))[0] == pytest.approx(exact.pvalue)
 
 
 def test_resamples_follow_the_reduction() -> None:
     rng = np.random.default_rng(11)
     values = rng.random((3, 20))
     kept = rng.random((3, 20)) > 0.3
-    draws = bootstrap_scores(Table.of(values, kept), resamples=50, seed=3)
+    draws = bootstrap_scores(WeightedScores.of(values, kept), resamples=50, seed=3)
     order = np.random.default_rng(3).integers(0, 20, (50, 20))
     for r in range(50):
         for k in range(3):
@@ -87,7 +87,7 @@ def test_resamples_follow_the_reduction() -> None:
 
 def test_the_same_seed_gives_the_same_interval_and_another_a_close_one() -> None:
     values = np.random.default_rng(12).random((2, 50))
-    one, two, other = intervals(values), intervals(values), intervals(values, seed=1)
+    one, two, other = bootstrap_intervals(values), bootstrap_intervals(values), bootstrap_intervals(values, seed=1)
     assert np.array_equal(one.low, two.low) and np.array_equal(one.high, two.high)
     assert not np.array_equal(one.low, other.low)
     assert np.allclose(one.low, other.low, atol=0.01)
@@ -95,20 +95,20 @@ def test_the_same_seed_gives_the_same_interval_and_another_a_close_one() -> None
 
 def test_ten_thousand_resamples_of_a_benchmark_take_less_than_a_second() -> None:
     values = np.random.default_rng(13).beta(2, 1.3, (21, 50))
-    intervals(values, seed=5)
+    bootstrap_intervals(values, seed=5)
     fastest = min(_timed(values, seed) for seed in (6, 7, 8))
     assert fastest < 1.0
 
 
 def _timed(values: np.ndarray, seed: int) -> float:
     begin = time.perf_counter()
-    found = intervals(values, resamples=10_000, seed=seed)
+    found = bootstrap_intervals(values, resamples=10_000, seed=seed)
     assert found.low.shape == (21,)
     return time.perf_counter() - begin
 
 
 def test_what_cannot_be_known_is_not_made_up() -> None:
-    found = intervals(np.array([[0.5, 0.6, np.nan, np.nan], [0.5, 0.6, 0.7, 0.8], [0.4, 0.4, 0.4, 0.4]]))
+    found = bootstrap_intervals(np.array([[0.5, 0.6, np.nan, np.nan], [0.5, 0.6, 0.7, 0.8], [0.4, 0.4, 0.4, 0.4]]))
     assert np.isnan(found.low[0]) and np.isnan(found.high[0])
     assert found.low[1] < 0.65 < found.high[1]
     assert found.low[2] == found.high[2] == pytest.approx(0.4)
@@ -117,7 +117,7 @@ def test_what_cannot_be_known_is_not_made_up() -> None:
 @pytest.mark.parametrize("method", ["percentile", "bca", "studentized"])
 def test_methods_agree_on_a_tame_sample(method: str) -> None:
     values = np.random.default_rng(14).normal(0.5, 0.05, (1, 400))
-    found = intervals(values, method=method)  # type: ignore[arg-type]
+    found = bootstrap_intervals(values, method=method)  # type: ignore[arg-type]
     expected = stats.t.interval(0.95, 399, values.mean(), values.std(ddof=1) / 20)
     assert (found.low[0], found.high[0]) == pytest.approx(expected, abs=5e-4)
 

@@ -105,7 +105,7 @@ def _lists(ordered: list[tuple[str, float, float]], a: str, b: str, top: int) ->
 
 def _all(scores: Scores, metric: Metric, out: Path | None) -> tuple[str, Any]:
     from tnllt.eval.compare import compare_all, ranks
-    from tnllt.eval.uncertainty import score_intervals
+    from tnllt.eval.intervals import score_intervals
 
     if len(scores.trackers) < 2:
         raise UsageError("there is one tracker only: nothing to compare it with")
@@ -155,7 +155,7 @@ def _all(scores: Scores, metric: Metric, out: Path | None) -> tuple[str, Any]:
 
 
 def _runs(scores: Scores, metric: Metric) -> tuple[str, Any]:
-    from tnllt.eval.uncertainty import runs
+    from tnllt.eval.intervals import runs
 
     found = runs(scores, metric)
     if not found:

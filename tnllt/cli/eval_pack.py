@@ -34,7 +34,7 @@ def pack(tracker: str | None, options: Options, out: Path | None, format_: str) 
     Incomplete results are refused (exit code 3), and each missing sequence is named. For GOT-10k's server, several runs
     (NAME, NAME#2, NAME#3 or NAME_000, NAME_001, ...) go into one archive under their common name.
     """
-    from tnllt.eval.uncertainty import group_runs
+    from tnllt.eval.intervals import group_runs
     from tnllt.results import pack as packing
 
     loaded = load(replace(options, trackers="all"))

@@ -115,7 +115,7 @@ class Loaded:
 
     def score(self, protocol: str | None = None) -> Scores:
         """The scores, from the cache where they are there. Raises as `evaluate` does."""
-        from tnllt.eval.cache import RowCache
+        from tnllt.eval.cache import ScoreCache
         from tnllt.eval.folders import evaluate_files
 
         options = self.options
@@ -125,8 +125,8 @@ class Loaded:
             protocol or options.protocol,
             allow_missing=options.allow_missing,
             allow_short=options.allow_short,
-            round=options.round,
-            cache=RowCache() if options.cache else None,
+            rounding=options.round,
+            cache=ScoreCache() if options.cache else None,
         )
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tnllt.config import cache_folder
 from tnllt.eval.protocol import Protocol
-from tnllt.eval.rows import Note, Row
+from tnllt.eval.tracker_curves import Note, TrackerCurves
 from tnllt.sequence import Sequence
 
 #: Changes whenever scoring changes what it computes from the same input.
@@ -34,7 +34,7 @@ _KEEP_DAYS = 30
 
 
 def annotation_digest(sequences: Iterable[Sequence]) -> bytes:
-    """A digest of names, ground truth, presence and the pictures' stated size."""
+    """A digest of names, ground truth, presence and the stated image size."""
     digest = hashlib.blake2b(digest_size=16)
     for sequence in sequences:
         present = sequence.present
@@ -54,7 +54,7 @@ def content_digest(raws: Iterable[bytes]) -> bytes:
     return digest.digest()
 
 
-def row_key(
+def cache_key(
     annotations: bytes, contents: Iterable[tuple[str, bytes]], protocol: Protocol, allow_short: bool, rounding: str
 ) -> str:
     """The name of a tracker's entry. `contents`: (sequence, digest of its result), missing ones left out."""
@@ -65,19 +65,19 @@ def row_key(
     return digest.hexdigest()
 
 
-class RowCache:
+class ScoreCache:
     """Rows below a folder of the user's cache. Every failure to read or write counts as "not there"."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder if folder is not None else cache_folder() / "scores"
 
-    def get(self, key: str, tracker: str) -> Row | None:
+    def get(self, key: str, tracker: str) -> TrackerCurves | None:
         try:
             return _unpack((self.folder / key[:2] / f"{key}.npz").read_bytes(), tracker)
         except Exception:  # a damaged entry can raise whatever zip, NumPy and JSON raise
             return None
 
-    def put(self, key: str, row: Row) -> None:
+    def put(self, key: str, row: TrackerCurves) -> None:
         path = self.folder / key[:2] / f"{key}.npz"
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ class RowCache:
             total -= size
 
 
-def _pack(row: Row) -> bytes:
+def _pack(row: TrackerCurves) -> bytes:
     arrays: dict[str, NDArray[Any]] = {f"curve/{n}": a for n, a in row.curves.items()}
     arrays |= {f"value/{n}": a for n, a in row.values.items()}
     arrays |= {"missing": row.missing, "refused": row.refused}
@@ -126,11 +126,11 @@ def _pack(row: Row) -> bytes:
     return buffer.getvalue()
 
 
-def _unpack(raw: bytes, tracker: str) -> Row:
+def _unpack(raw: bytes, tracker: str) -> TrackerCurves:
     with np.load(io.BytesIO(raw), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     notes = [Note(**{**note, "tracker": tracker}) for note in json.loads(arrays["notes"].tobytes())]
-    return Row(
+    return TrackerCurves(
         tracker,
         {n.removeprefix("curve/"): a for n, a in arrays.items() if n.startswith("curve/")},
         {n.removeprefix("value/"): a for n, a in arrays.items() if n.startswith("value/")},

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import UsageError, did_you_mean
+from tnllt.eval.intervals import group_runs, linear, weighted_scores
 from tnllt.eval.metrics import Metric, get_metric
 from tnllt.eval.scores import Scores
 from tnllt.eval.statistics import (
@@ -18,14 +19,13 @@ from tnllt.eval.statistics import (
     SEED,
     CriticalDifference,
     RankStability,
-    Table,
+    WeightedScores,
     critical_difference,
     difference_intervals,
     holm,
     permutation_test,
     rank_stability,
 )
-from tnllt.eval.uncertainty import group_runs, linear, score_table
 
 Array = NDArray[np.float64]
 
@@ -81,7 +81,7 @@ def compare(
         raise UsageError(f"{a!r} and {b!r} share results: nothing to compare")
     found = []
     for name, members in sets:
-        table = score_table(scores, chosen, members)
+        table = weighted_scores(scores, chosen, members)
         first, second = _mean_of(table, one), _mean_of(table, two)
         found.append(_compared(a, b, name, first, second, resamples, seed)[0])
     adjusted = holm([c.p_value for c in found[1:]])
@@ -93,13 +93,13 @@ def compare_all(
 ) -> list[Comparison]:
     """Every pair of trackers over all sequences, better one first; Holm's correction over all pairs."""
     chosen = _linear(metric)
-    table = score_table(scores, chosen)
+    table = weighted_scores(scores, chosen)
     order = scores.ranking(chosen)
     pairs = list(combinations(order, 2))
     if not pairs:
         return []
     i, j = [a for a, _ in pairs], [b for _, b in pairs]
-    first, second = Table(table.values[i], table.weights[i]), Table(table.values[j], table.weights[j])
+    first, second = WeightedScores(table.values[i], table.weights[i]), WeightedScores(table.values[j], table.weights[j])
     found = _compared(
         [scores.trackers[a] for a in i], [scores.trackers[b] for b in j], "all", first, second, resamples, seed
     )
@@ -109,7 +109,7 @@ def compare_all(
 
 def ranks(scores: Scores, metric: str | Metric = "success") -> RankStability:
     """How stable each tracker's rank is under resampling of the sequences."""
-    table = score_table(scores, _linear(metric))
+    table = weighted_scores(scores, _linear(metric))
     return rank_stability(table.values, table.weights)
 
 
@@ -152,16 +152,22 @@ def _linear(metric: str | Metric) -> Metric:
     return chosen
 
 
-def _mean_of(table: Table, index: Seq[int]) -> Table:
+def _mean_of(table: WeightedScores, index: Seq[int]) -> WeightedScores:
     """One row: per sequence the mean over runs, of those that keep it."""
     rows = list(index)
     kept = table.weights[rows].sum(axis=0)
     values = np.where(kept > 0, table.values[rows].sum(axis=0) / np.maximum(kept, 1), 0.0)
-    return Table(values[None], (kept > 0).astype(np.float64)[None])
+    return WeightedScores(values[None], (kept > 0).astype(np.float64)[None])
 
 
 def _compared(
-    a: str | list[str], b: str | list[str], members: str, first: Table, second: Table, resamples: int, seed: int
+    a: str | list[str],
+    b: str | list[str],
+    members: str,
+    first: WeightedScores,
+    second: WeightedScores,
+    resamples: int,
+    seed: int,
 ) -> list[Comparison]:
     names_a, names_b = ([a], [b]) if isinstance(a, str) or isinstance(b, str) else (a, b)
     interval = difference_intervals(first, second, resamples=resamples, seed=seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.eval.measure import FrameErrors
+from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.protocol import Protocol
 
 Array = NDArray[np.float64]
@@ -54,7 +54,7 @@ def _histogram(bins: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 
 def curves(errors: FrameErrors, protocol: Protocol) -> dict[str, Array]:
-    """{curve: (K, N) float64 in [0, 1]}: the share of frames that pass each threshold. No frame counted: zeros."""
+    """{curve: (K, N) float64 in [0, 1]}: the fraction of frames that passes each threshold. No frame counted: zeros."""
     counts = {
         "success": count_above(errors.overlap, protocol.thresholds("success"), protocol.overlap_strict),
         "precision": count_within(errors.center_error, protocol.thresholds("precision")),

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tnllt.errors import DataError, IncompleteError
-from tnllt.eval.measure import FrameErrors, RefusedError
+from tnllt.eval.frame_errors import FrameErrors, RefusedError
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import TNLLT, get_protocol
-from tnllt.eval.rows import Row, add_longterm, fill, fit, measure_sequence
 from tnllt.eval.scores import Scores
+from tnllt.eval.tracker_curves import TrackerCurves, add_longterm, match_length, score_sequence, sequence_errors
 from tnllt.sequence import Boxes, Sequence, Trajectory
 
 #: Results of one tracker: a trajectory, or boxes (T, 4), per sequence name.
@@ -32,7 +32,7 @@ def evaluate(
     *,
     allow_missing: bool = False,
     allow_short: bool = False,
-    round: str = "none",
+    rounding: str = "none",
 ) -> Scores:
     """Scores trackers.
 
@@ -42,7 +42,7 @@ def evaluate(
         protocol: a `Protocol` or a name (`tnllt-eval protocols` lists them).
         allow_missing: score a tracker on the sequences it has, and say so.
         allow_short: pad short results with their last box, and say so.
-        round: "nearest" or "trunc" scores the boxes as if they had been saved as integers.
+        rounding: "nearest" or "trunc" scores the boxes as if they had been saved as integers.
 
     Raises:
         IncompleteError: a result is missing, or shorter than its sequence where the protocol refuses that.
@@ -56,28 +56,28 @@ def evaluate(
         raise DataError("no sequence to score" if not listed else "no tracker to score")
     if len(set(names)) != len(names):
         raise DataError(f"two sequences have the name {next(n for n in names if names.count(n) > 1)!r}")
-    rows = make_rows(listed, results, rules, allow_short=allow_short, round=round)
-    return assemble(listed, rows, make_references(listed, rules), rules, results, allow_missing, allow_short, round)
+    rows = score_trackers(listed, results, rules, allow_short=allow_short, rounding=rounding)
+    return assemble(listed, rows, score_references(listed, rules), rules, results, allow_missing, allow_short, rounding)
 
 
-def make_rows(
+def score_trackers(
     sequences: Seq[Sequence],
     results: Mapping[str, Mapping[str, Trajectory]],
     protocol: Protocol,
     *,
     allow_short: bool = False,
-    round: str = "none",
-) -> list[Row]:
-    """One `Row` per tracker, measured sequence by sequence, all trackers at once."""
-    rows = [Row.empty(name, len(sequences), protocol) for name in results]
-    rounding = ROUNDINGS[round]
+    rounding: str = "none",
+) -> list[TrackerCurves]:
+    """One `TrackerCurves` per tracker, measured sequence by sequence, all trackers at once."""
+    rows = [TrackerCurves.empty(name, len(sequences), protocol) for name in results]
+    apply = ROUNDINGS[rounding]
 
     def work(index: int) -> None:
         sequence = sequences[index]
         found = {name: own[sequence.name].boxes for name, own in results.items() if sequence.name in own}
-        if rounding is not None:
-            found = {name: rounding(boxes) for name, boxes in found.items()}
-        fill(rows, index, sequence, found, protocol, allow_short)
+        if apply is not None:
+            found = {name: apply(boxes) for name, boxes in found.items()}
+        score_sequence(rows, index, sequence, found, protocol, allow_short)
 
     with ThreadPoolExecutor(2) as pool:  # NumPy lets go of the interpreter's lock; more threads gain little
         list(pool.map(work, range(len(sequences))))
@@ -88,15 +88,18 @@ def make_rows(
     return rows
 
 
-def make_references(sequences: Seq[Sequence], protocol: Protocol) -> list[Row]:
+def score_references(sequences: Seq[Sequence], protocol: Protocol) -> list[TrackerCurves]:
     """Ceiling (ground truth as result) and floor (the first box forever) under the protocol."""
-    rows = [Row.empty(CEILING, len(sequences), protocol), Row.empty(FLOOR, len(sequences), protocol)]
+    rows = [
+        TrackerCurves.empty(CEILING, len(sequences), protocol),
+        TrackerCurves.empty(FLOOR, len(sequences), protocol),
+    ]
     for index, sequence in enumerate(sequences):
         truth = sequence.groundtruth
         # A frame without annotation has no ground truth to repeat; the box before it stands in.
         best = Trajectory(_filled(truth))
         still = np.repeat(best.boxes[:1], len(truth), axis=0)
-        fill(rows, index, sequence, {CEILING: best.boxes, FLOOR: still}, protocol, False)
+        score_sequence(rows, index, sequence, {CEILING: best.boxes, FLOOR: still}, protocol, False)
     for row in rows:
         row.notes.clear()
     return rows
@@ -104,17 +107,17 @@ def make_references(sequences: Seq[Sequence], protocol: Protocol) -> list[Row]:
 
 def assemble(
     sequences: Seq[Sequence],
-    rows: Seq[Row],
-    references: Seq[Row],
+    rows: Seq[TrackerCurves],
+    references: Seq[TrackerCurves],
     protocol: Protocol,
     results: Mapping[str, Mapping[str, Trajectory]],
     allow_missing: bool = False,
     allow_short: bool = False,
-    round: str = "none",
+    rounding: str = "none",
 ) -> Scores:
     """`Scores` from rows. Raises IncompleteError where rows are missing or short and that is not allowed."""
-    complain(rows, protocol, allow_missing, allow_short)
-    rounding = ROUNDINGS[round]
+    raise_if_incomplete(rows, protocol, allow_missing, allow_short)
+    apply = ROUNDINGS[rounding]
 
     def frames(name: str) -> dict[str, FrameErrors]:
         sequence = next((s for s in sequences if s.name == name), None)
@@ -124,11 +127,11 @@ def assemble(
         for tracker, own in results.items():
             if name not in own:
                 continue
-            boxes = own[name].boxes if rounding is None else rounding(own[name].boxes)
-            boxes, count, _ = fit(boxes, len(sequence), protocol, allow_short)
+            boxes = own[name].boxes if apply is None else apply(own[name].boxes)
+            boxes, count, _ = match_length(boxes, len(sequence), protocol, allow_short)
             if count:
                 try:
-                    found[tracker] = measure_sequence(sequence, [boxes], protocol, len(own[name]))
+                    found[tracker] = sequence_errors(sequence, [boxes], protocol, len(own[name]))
                 except RefusedError:
                     continue
         return found
@@ -138,16 +141,16 @@ def assemble(
         tuple(row.tracker for row in rows),
         tuple(s.name for s in sequences),
         np.array([len(s) for s in sequences], dtype=np.int64),
-        attribute_table(sequences),
+        attribute_flags(sequences),
         tuple(rows),
         tuple(references),
         next((s.dataset for s in sequences if s.dataset), ""),
-        round,
+        rounding,
         frames,
     )
 
 
-def complain(rows: Seq[Row], protocol: Protocol, allow_missing: bool, allow_short: bool) -> None:
+def raise_if_incomplete(rows: Seq[TrackerCurves], protocol: Protocol, allow_missing: bool, allow_short: bool) -> None:
     """Raises IncompleteError that names what is missing or short, unless that is allowed."""
     faults = []
     for row in rows:
@@ -171,7 +174,7 @@ def listed(names: Seq[str], most: int = 5, glue: str = ", ") -> str:
     return glue.join(names[:most]) + more
 
 
-def attribute_table(sequences: Seq[Sequence]) -> dict[str, np.ndarray]:
+def attribute_flags(sequences: Seq[Sequence]) -> dict[str, np.ndarray]:
     """{attribute: (S,) bool} in the order of first appearance; a sequence without attributes has none of them."""
     names: dict[str, None] = {}
     for sequence in sequences:

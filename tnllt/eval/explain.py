@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import UsageError
-from tnllt.eval.evaluate import attribute_table, complain
+from tnllt.eval.evaluate import attribute_flags, raise_if_incomplete
 from tnllt.eval.frame_changes import changed_frames
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import RULES, Protocol
 from tnllt.eval.protocols import get_protocol
-from tnllt.eval.rows import Row, fill
 from tnllt.eval.rule_text import rule_text
 from tnllt.eval.scores import Scores
+from tnllt.eval.tracker_curves import TrackerCurves, score_sequence
 from tnllt.sequence import Sequence, Trajectory
 
 Array = NDArray[np.float64]
@@ -129,33 +129,33 @@ class Rescorer:
 
     def __init__(self, sequences: Seq[Sequence], results: Results, allow_short: bool = False) -> None:
         self.sequences, self.results, self.allow_short = list(sequences), results, allow_short
-        self._attributes = attribute_table(self.sequences)
+        self._attributes = attribute_flags(self.sequences)
         self._lengths = np.array([len(s) for s in self.sequences], np.int64)
         self._facts = [_facts(s, results) for s in self.sequences]
         self._acting = {
             facts: tuple(r for r in RULES if r not in _REDUCING and _can_act(r, facts)) for facts in set(self._facts)
         }
-        self._held: dict[tuple[int, tuple[Any, ...]], list[Row]] = {}
+        self._held: dict[tuple[int, tuple[Any, ...]], list[TrackerCurves]] = {}
 
     def key(self, index: int, protocol: Protocol) -> tuple[Any, ...]:
         """Equal for two protocols that must measure the same on this sequence."""
         return tuple(getattr(protocol, rule) for rule in self._acting[self._facts[index]])
 
     def scores(self, protocol: Protocol) -> Scores:
-        rows = [Row.empty(name, len(self.sequences), protocol) for name in self.results]
+        rows = [TrackerCurves.empty(name, len(self.sequences), protocol) for name in self.results]
         for index in range(len(self.sequences)):
             for row, single in zip(rows, self._measured(index, protocol), strict=True):
                 _copy(single, row, index)
         names = tuple(s.name for s in self.sequences)
         return Scores(protocol, tuple(self.results), names, self._lengths, self._attributes, tuple(rows))
 
-    def _measured(self, index: int, protocol: Protocol) -> list[Row]:
+    def _measured(self, index: int, protocol: Protocol) -> list[TrackerCurves]:
         key = (index, self.key(index, protocol))
         if key not in self._held:
             sequence = self.sequences[index]
-            rows = [Row.empty(name, 1, protocol) for name in self.results]
+            rows = [TrackerCurves.empty(name, 1, protocol) for name in self.results]
             found = {name: own[sequence.name].boxes for name, own in self.results.items() if sequence.name in own}
-            fill(rows, 0, sequence, found, protocol, self.allow_short)
+            score_sequence(rows, 0, sequence, found, protocol, self.allow_short)
             self._held[key] = rows
         return self._held[key]
 
@@ -187,7 +187,7 @@ def explain(
         raise UsageError(f"{odd[0]} cannot be explained rule by rule: it is no mean over sequences")
     rescorer = Rescorer(sequences, results, allow_short)
     start = rescorer.scores(first)
-    complain(start.rows, first, allow_missing, allow_short)
+    raise_if_incomplete(start.tracker_curves, first, allow_missing, allow_short)
     rules = list(first.differences(second))
     steps = []
     here, here_scores = first, start
@@ -268,7 +268,7 @@ def _array(metric: Metric) -> str:
     return metric.array if metric.source == "curve" else "success"
 
 
-def _copy(single: Row, row: Row, index: int) -> None:
+def _copy(single: TrackerCurves, row: TrackerCurves, index: int) -> None:
     for name, values in single.curves.items():
         row.curves[name][index] = values[0]
     for name, values in single.values.items():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.eval.evaluate import complain
+from tnllt.eval.evaluate import raise_if_incomplete
 from tnllt.eval.explain import Rescorer
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import Protocol
@@ -66,7 +66,7 @@ def folder_gap(
     rules = get_protocol(protocol)
     both = {"first": first, "second": second}
     scores = Rescorer(sequences, both, allow_short).scores(rules)
-    complain(scores.rows, rules, allow_missing, allow_short)
+    raise_if_incomplete(scores.tracker_curves, rules, allow_missing, allow_short)
     values = np.stack([scores.per_sequence(m) for m in metrics], axis=-1)
     kept = np.stack([scores.kept(m.array if m.source == "curve" else "success") for m in metrics], axis=-1)
     share = np.where(kept, np.nan_to_num(values), 0) / np.maximum(kept.sum(axis=1, keepdims=True), 1)

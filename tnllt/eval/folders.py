@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from tnllt.eval.cache import RowCache, annotation_digest, content_digest, row_key
-from tnllt.eval.evaluate import assemble, make_references, make_rows
+from tnllt.eval.cache import ScoreCache, annotation_digest, cache_key, content_digest
+from tnllt.eval.evaluate import assemble, score_references, score_trackers
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import get_protocol
-from tnllt.eval.rows import Row
 from tnllt.eval.scores import Scores
+from tnllt.eval.tracker_curves import TrackerCurves
 from tnllt.results.layouts import ResultFile
 from tnllt.results.reading import Results, read_many
 from tnllt.sequence import Sequence, Trajectory
@@ -30,8 +30,8 @@ def evaluate_files(
     *,
     allow_missing: bool = False,
     allow_short: bool = False,
-    round: str = "none",
-    cache: RowCache | None = None,
+    rounding: str = "none",
+    cache: ScoreCache | None = None,
 ) -> Scores:
     """`evaluate` for result files {tracker: {sequence: file}}, the same to the last bit; arguments as there.
 
@@ -44,28 +44,28 @@ def evaluate_files(
     listed = list(sequences)
     rules = get_protocol(protocol)
     annotations = annotation_digest(listed)
-    rows: dict[str, Row] = {}
+    rows: dict[str, TrackerCurves] = {}
     names = [s.name for s in listed]
     for block in _blocks(files, names, cache is not None):
         keys: dict[str, str] = {}
         if cache is not None:
             for tracker, raws in block.items():
                 contents = [(name, parts.digest) for name, parts in raws.items()]
-                keys[tracker] = row_key(annotations, contents, rules, allow_short, round)
+                keys[tracker] = cache_key(annotations, contents, rules, allow_short, rounding)
                 found = cache.get(keys[tracker], tracker)
                 if found is not None:
                     rows[tracker] = found
         fresh = {t: raws for t, raws in block.items() if t not in rows}
         if not fresh:
             continue
-        for row in make_rows(listed, _parse(files, fresh), rules, allow_short=allow_short, round=round):
+        for row in score_trackers(listed, _parse(files, fresh), rules, allow_short=allow_short, rounding=rounding):
             rows[row.tracker] = row
             if cache is not None:
                 cache.put(keys[row.tracker], row)
     ordered = [rows[tracker] for tracker in files]
     references = _references(listed, annotations, rules, cache)
     lazy = {tracker: Results({s: own[s] for s in names if s in own}) for tracker, own in files.items()}
-    return assemble(listed, ordered, references, rules, lazy, allow_missing, allow_short, round)
+    return assemble(listed, ordered, references, rules, lazy, allow_missing, allow_short, rounding)
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,17 @@ def _parse(files: Files, read: dict[str, dict[str, _Read]]) -> dict[str, dict[st
     return {tracker: {name: next(parsed) for name in own} for tracker, own in read.items()}
 
 
-def _references(sequences: list[Sequence], annotations: bytes, protocol: Protocol, cache: RowCache | None) -> list[Row]:
+def _references(
+    sequences: list[Sequence], annotations: bytes, protocol: Protocol, cache: ScoreCache | None
+) -> list[TrackerCurves]:
     if cache is None:
-        return make_references(sequences, protocol)
-    keys = [row_key(annotations, [(name, b"")], protocol, False, "none") for name in ("\0ceiling", "\0floor")]
+        return score_references(sequences, protocol)
+    keys = [cache_key(annotations, [(name, b"")], protocol, False, "none") for name in ("\0ceiling", "\0floor")]
     found = [cache.get(key, name) for key, name in zip(keys, ("ceiling", "floor"), strict=True)]
     kept = [row for row in found if row is not None]
     if len(kept) == len(keys):
         return kept
-    made = make_references(sequences, protocol)
+    made = score_references(sequences, protocol)
     for key, row in zip(keys, made, strict=True):
         cache.put(key, row)
     return made

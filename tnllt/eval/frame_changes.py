@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.eval.measure import FrameErrors, RefusedError, refusal
+from tnllt.eval.frame_errors import FrameErrors, RefusedError, refusal
 from tnllt.eval.protocol import Protocol
-from tnllt.eval.rows import fit, measure_sequence
+from tnllt.eval.tracker_curves import match_length, sequence_errors
 from tnllt.sequence import Sequence, Trajectory
 
 
@@ -33,9 +33,9 @@ def _errors(sequence: Sequence, trajectory: Trajectory, protocol: Protocol) -> F
     """Errors per frame; None where the protocol's toolkit refuses the sequence."""
     if refusal(trajectory.boxes[: len(sequence)], len(sequence), protocol) is not None:
         return None
-    boxes, _, _ = fit(trajectory.boxes, len(sequence), protocol)
+    boxes, _, _ = match_length(trajectory.boxes, len(sequence), protocol)
     try:
-        return measure_sequence(sequence, [boxes], protocol, len(trajectory))
+        return sequence_errors(sequence, [boxes], protocol, len(trajectory))
     except RefusedError:
         return None
 

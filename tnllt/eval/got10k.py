@@ -17,7 +17,7 @@ def frame_sums(sequence: Sequence, boxes: Boxes) -> NDArray[np.float64]:
     """Sums over the frames of one sequence; those of all sequences added up give AO, SR 0.5 and SR 0.75.
 
     The first frame does not count, nor do frames whose target is out of view or not annotated. Where the benchmark
-    states the pictures' size, boxes are first brought into the picture, the result's and the ground truth's: GOT-10k
+    states the image size, boxes are first brought into the image, the result's and the ground truth's: GOT-10k
     moves a negative corner to 0 and keeps the width. A result that is no number is a miss.
 
     Args:
@@ -34,7 +34,7 @@ def frame_sums(sequence: Sequence, boxes: Boxes) -> NDArray[np.float64]:
     result, expected = _columns(boxes[:, frames]), _columns(truth)
     with np.errstate(all="ignore"):
         if sequence.size is not None:
-            result, expected = _into_picture(result, sequence.size), _into_picture(expected, sequence.size)
+            result, expected = _into_image(result, sequence.size), _into_image(expected, sequence.size)
         overlap = np.fmax(_overlap(result, expected), 0.0)  # no number: a miss
     overlap[:, ~counted] = 0.0
     passed = [np.count_nonzero(overlap > threshold, axis=1) for threshold in (0.5, 0.75)]
@@ -46,7 +46,7 @@ def _columns(boxes: Boxes) -> Boxes:
     return np.ascontiguousarray(np.moveaxis(boxes, -1, 0))
 
 
-def _into_picture(columns: Boxes, size: tuple[int, int]) -> Boxes:
+def _into_image(columns: Boxes, size: tuple[int, int]) -> Boxes:
     width, height = size
     x, y = np.clip(columns[0], 0, width), np.clip(columns[1], 0, height)
     return np.stack([x, y, np.clip(columns[2], 0, width - x), np.clip(columns[3], 0, height - y)])

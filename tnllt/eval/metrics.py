@@ -77,23 +77,24 @@ def _nearest(thresholds: Array, value: float) -> int:
 _ALL = (
     Metric(
         "success", "Success (area under curve)", "AUC",
-        "Mean over overlap thresholds 0, 0.05 .. 1 of the share of frames whose overlap passes (Wu et al., OTB, 2013).",
+        "Mean over overlap thresholds 0, 0.05 .. 1 of the fraction of frames whose overlap passes (Wu et al., OTB, "
+        "2013).",
         "curve", "success", axis="Overlap threshold",
     ),
     Metric(
         "precision", "Precision (20 px)", "P",
-        "Share of frames whose centre error is at most 20 pixels (Wu et al., OTB, 2013).",
+        "Fraction of frames whose centre error is at most 20 pixels (Wu et al., OTB, 2013).",
         "curve", "precision", axis="Location error threshold (pixels)",
     ),
     Metric(
-        "normalized_precision", "Normalised precision (0.2)", "NP",
-        "Share of frames whose centre error, in sizes of the ground truth, is at most 0.2 (Müller et al., TrackingNet, "
-        "2018).",
+        "normalized_precision", "Normalised precision (0.2)", "P_Norm",
+        "Fraction of frames whose centre error, in sizes of the ground truth, is at most 0.2 (Müller et al., "
+        "TrackingNet, 2018).",
         "curve", "normalized_precision", axis="Normalised location error threshold",
     ),
-    Metric("op50", "Overlap precision at 0.5", "OP50", "Share of frames whose overlap passes 0.5.",
+    Metric("op50", "Overlap precision at 0.5", "OP50", "Fraction of frames whose overlap passes 0.5.",
            "curve", "success", at=0.5),
-    Metric("op75", "Overlap precision at 0.75", "OP75", "Share of frames whose overlap passes 0.75.",
+    Metric("op75", "Overlap precision at 0.75", "OP75", "Fraction of frames whose overlap passes 0.75.",
            "curve", "success", at=0.75),
     Metric("average_overlap", "Average overlap", "AO",
            "Mean overlap of the frames that the protocol counts; a frame without a valid box counts 0.",
@@ -102,9 +103,9 @@ _ALL = (
            "Mean overlap of the frames after the first with the target in view, over all sequences together (Huang et "
            "al., GOT-10k, 2019); as the authors' toolkit computes it, the same under every protocol.",
            "pooled", "got10k_ao"),
-    Metric("got10k_sr50", "GOT-10k SR 0.5", "SR50*", "Share of the same frames with overlap above 0.5.",
+    Metric("got10k_sr50", "GOT-10k SR 0.5", "SR50*", "Fraction of the same frames with overlap above 0.5.",
            "pooled", "got10k_sr50"),
-    Metric("got10k_sr75", "GOT-10k SR 0.75", "SR75*", "Share of the same frames with overlap above 0.75.",
+    Metric("got10k_sr75", "GOT-10k SR 0.75", "SR75*", "Fraction of the same frames with overlap above 0.75.",
            "pooled", "got10k_sr75"),
     Metric("lt_f", "Long-term F", "F",
            "Largest F = 2 Pr Re / (Pr + Re) over confidence thresholds, of mean long-term precision and recall "
@@ -117,10 +118,10 @@ _ALL = (
            "Overlap of reported frames per frame with the target in view, at the threshold of the best F.",
            "longterm", "lt_recall"),
     Metric("tpr", "True positive rate", "TPR",
-           "Share of present frames reported with overlap of at least 0.5 (Valmadre et al., OxUvA, 2018).",
+           "Fraction of present frames reported with overlap of at least 0.5 (Valmadre et al., OxUvA, 2018).",
            "pooled", "tpr"),
     Metric("tnr", "True negative rate", "TNR",
-           "Share of absent frames reported as absent (Valmadre et al., OxUvA, 2018).",
+           "Fraction of absent frames reported as absent (Valmadre et al., OxUvA, 2018).",
            "pooled", "tnr"),
     Metric("maxgm", "MaxGM", "MaxGM",
            "Largest geometric mean sqrt((1-p) TPR ((1-p) TNR + p)) over p in [0, 1] (Valmadre et al., OxUvA, 2018).",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tnllt.errors import UsageError
-from tnllt.eval.evaluate import ROUNDINGS, complain
+from tnllt.eval.evaluate import ROUNDINGS, raise_if_incomplete
 from tnllt.eval.explain import Rescorer, Results
 from tnllt.eval.metrics import METRICS
 from tnllt.eval.protocol import Protocol
@@ -85,7 +85,9 @@ def find_reported(
         IncompleteError: a result is missing or short, and that is not allowed.
     """
     chosen = [METRICS[name] for name in metrics]
-    complain(Rescorer(sequences, results, allow_short).scores(TNLLT).rows, TNLLT, allow_missing, allow_short)
+    raise_if_incomplete(
+        Rescorer(sequences, results, allow_short).scores(TNLLT).tracker_curves, TNLLT, allow_missing, allow_short
+    )
     found: list[Match] = []
     for name in ROUNDINGS:
         if any(m.fit for m in found):

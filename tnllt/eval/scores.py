@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from tnllt.errors import DataError
 from tnllt.eval import longterm
-from tnllt.eval.measure import FrameErrors
+from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.metrics import Metric, get_metric, get_metrics
 from tnllt.eval.protocol import Protocol
-from tnllt.eval.rows import Note, Row
+from tnllt.eval.tracker_curves import Note, TrackerCurves
 from tnllt.sequence import Flags
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Scores:
         sequences: names (S).
         lengths: (S,) frames per sequence.
         attributes: {attribute: (S,) bool}, in the benchmark's order; empty where none are known.
-        rows: one per tracker.
+        tracker_curves: one per tracker.
         references: the ceiling (ground truth as result) and the floor (the first box forever).
         dataset: the benchmark's name.
         rounding: "nearest" or "trunc" where boxes were rounded to integers first, else "none".
@@ -47,8 +47,8 @@ class Scores:
     sequences: tuple[str, ...]
     lengths: NDArray[np.int64]
     attributes: Mapping[str, Flags]
-    rows: tuple[Row, ...] = field(repr=False)
-    references: tuple[Row, ...] = field(default=(), repr=False)
+    tracker_curves: tuple[TrackerCurves, ...] = field(repr=False)
+    references: tuple[TrackerCurves, ...] = field(default=(), repr=False)
     dataset: str = ""
     rounding: str = "none"
     _frames: Callable[[str], Mapping[str, FrameErrors]] | None = field(default=None, repr=False)
@@ -57,7 +57,7 @@ class Scores:
 
     def curve(self, name: str) -> Array:
         """Curves (K, S, N) of "success", "precision" or "normalized_precision"; NaN where missing or refused."""
-        return np.stack([row.curves[name] for row in self.rows])
+        return np.stack([row.curves[name] for row in self.tracker_curves])
 
     @property
     def success(self) -> Array:
@@ -74,21 +74,21 @@ class Scores:
     @property
     def missing(self) -> Flags:
         """(K, S) True where a tracker has no result."""
-        return np.stack([row.missing for row in self.rows])
+        return np.stack([row.missing for row in self.tracker_curves])
 
     @cached_property
     def refused(self) -> Flags:
         """(S,) True where the protocol's toolkit refuses some tracker's sequence: it leaves every tracker's mean."""
-        return np.asarray(np.any([row.refused for row in self.rows], axis=0))
+        return np.asarray(np.any([row.refused for row in self.tracker_curves], axis=0))
 
     @property
     def notes(self) -> list[Note]:
         """Everything that an output must say: missing, refused, cut and padded results."""
-        return [note for row in self.rows for note in row.notes]
+        return [note for row in self.tracker_curves for note in row.notes]
 
     @property
     def has_longterm(self) -> bool:
-        return any(row.longterm is not None for row in self.rows)
+        return any(row.longterm is not None for row in self.tracker_curves)
 
     def frames(self, sequence: str) -> Mapping[str, FrameErrors]:
         """{tracker: errors of every frame, arrays (1, T)} on one sequence. Raises DataError for saved scores."""
@@ -103,14 +103,14 @@ class Scores:
 
     def kept(self, curve: str = "success", members: Flags | None = None) -> Flags:
         """(K, S) sequences that enter each tracker's mean of a curve, among `members` (S,)."""
-        return np.stack([self._kept(row, curve, members) for row in self.rows])
+        return np.stack([self._kept(row, curve, members) for row in self.tracker_curves])
 
-    def _there(self, row: Row, members: Flags | None) -> Flags:
+    def _there(self, row: TrackerCurves, members: Flags | None) -> Flags:
         """(S,) sequences that a row can be scored on, among `members`."""
         there = ~row.missing & ~row.refused & ~self.refused
         return there if members is None else there & members
 
-    def _kept(self, row: Row, curve: str, members: Flags | None) -> Flags:
+    def _kept(self, row: TrackerCurves, curve: str, members: Flags | None) -> Flags:
         keep = self._there(row, members)
         if self.protocol.drop_zero_curves:
             # The comparison is false for NaN, which only refused and missing sequences have.
@@ -119,9 +119,9 @@ class Scores:
 
     def mean_curve(self, name: str, members: Flags | None = None) -> Array:
         """(K, N) mean curve over the kept sequences; zeros where all were dropped, NaN where none can be scored."""
-        return np.stack([self._mean(row, name, members) for row in self.rows])
+        return np.stack([self._mean(row, name, members) for row in self.tracker_curves])
 
-    def _mean(self, row: Row, name: str, members: Flags | None) -> Array:
+    def _mean(self, row: TrackerCurves, name: str, members: Flags | None) -> Array:
         if not self._there(row, members).any():
             return np.full(row.curves[name].shape[1], np.nan)
         return _mean(row.curves[name][self._kept(row, name, members)])
@@ -129,9 +129,9 @@ class Scores:
     def score(self, metric: str | Metric = "success", members: Flags | None = None) -> Array:
         """(K,) scores of one metric over all sequences, or over `members` (S,) bool."""
         chosen = get_metric(metric)
-        return np.array([self._score(row, chosen, members) for row in self.rows])
+        return np.array([self._score(row, chosen, members) for row in self.tracker_curves])
 
-    def _score(self, row: Row, metric: Metric, members: Flags | None) -> float:
+    def _score(self, row: TrackerCurves, metric: Metric, members: Flags | None) -> float:
         if metric.source == "curve":
             return float(metric.reduce(self._mean(row, metric.array, members), self.protocol))
         there = self._there(row, members)
@@ -146,12 +146,12 @@ class Scores:
         if chosen.source == "curve":
             return chosen.reduce(self.curve(chosen.array), self.protocol)
         if chosen.source == "value":
-            return np.stack([row.values[chosen.array] for row in self.rows])
+            return np.stack([row.values[chosen.array] for row in self.tracker_curves])
         return np.array(
             [
                 [np.nan if row.missing[s] or row.refused[s] else _special(row, chosen, np.array([s]))
                  for s in range(len(self.sequences))]
-                for row in self.rows
+                for row in self.tracker_curves
             ]
         )  # fmt: skip
 
@@ -194,7 +194,7 @@ class Scores:
         curve = get_metric(metric).array if get_metric(metric).source == "curve" else "success"
         return [
             row.tracker
-            for row in self.rows
+            for row in self.tracker_curves
             if self._there(row, members).any() and not self._kept(row, curve, members).any()
         ]
 
@@ -211,7 +211,7 @@ class Scores:
             names,
             self.lengths[index],
             {name: flags[index] for name, flags in self.attributes.items()},
-            tuple(self.rows[k].take(index, names) for k in order),
+            tuple(self.tracker_curves[k].take(index, names) for k in order),
             tuple(row.take(index, names) for row in self.references),
             self.dataset,
             self.rounding,
@@ -227,17 +227,17 @@ class Scores:
         return to_frame(self, metrics, by)
 
     def table(
-        self, metrics: str | Iterable[str] = "all", format: str = "text", by: str = "overall",
+        self, metrics: str | Iterable[str] = "all", fmt: str = "text", by: str = "overall",
         intervals: bool | None = None,
     ) -> str:  # fmt: skip
         """The score table as text, markdown, latex, csv or json, with its footnotes; see `tnllt.eval.tables.render`."""
         from tnllt.eval.tables import render
 
-        return render(self, metrics, format, by, intervals)
+        return render(self, metrics, fmt, by, intervals)
 
     def save(self, folder: str | Path, metrics: str | Iterable[str] = "all") -> list[Path]:
         """Writes scores.json, curves.npz and CSV tables; returns what was written."""
-        from tnllt.eval.saving import save
+        from tnllt.eval.export import save
 
         return save(self, Path(folder), metrics)
 
@@ -256,7 +256,7 @@ def _mean(values: Array) -> Array:
     return np.asarray(np.sort(values, axis=0).mean(0))
 
 
-def _special(row: Row, metric: Metric, index: NDArray[np.int64]) -> float:
+def _special(row: TrackerCurves, metric: Metric, index: NDArray[np.int64]) -> float:
     if metric.source == "longterm":
         if row.longterm is None:
             return np.nan

@@ -32,14 +32,14 @@ FEW_SEQUENCES = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class WeightedScores:
     """Scores per sequence, cleaned: `values` is 0 wherever `weights` is 0. Both (tracker, sequence) float64."""
 
     values: Array
     weights: Array
 
     @classmethod
-    def of(cls, values: ArrayLike, weights: ArrayLike | None = None) -> Table:
+    def of(cls, values: ArrayLike, weights: ArrayLike | None = None) -> WeightedScores:
         """From raw arrays; NaN values (refused, not measurable) get weight 0, as does a single row of numbers."""
         raw = np.atleast_2d(np.asarray(values, np.float64))
         kept = ~np.isnan(raw)
@@ -77,13 +77,13 @@ def bootstrap_counts(sequences: int, resamples: int = RESAMPLES, seed: int = SEE
     return counts.reshape(resamples, sequences)
 
 
-def bootstrap_scores(table: Table, resamples: int = RESAMPLES, seed: int = SEED) -> Array:
+def bootstrap_scores(table: WeightedScores, resamples: int = RESAMPLES, seed: int = SEED) -> Array:
     """(resample, tracker) scores; in one resample every tracker sees the same sequences."""
     counts = bootstrap_counts(table.values.shape[1], resamples, seed)
     return _ratio(counts @ table.values.T, counts @ table.weights.T)
 
 
-def intervals(
+def bootstrap_intervals(
     values: ArrayLike,
     weights: ArrayLike | None = None,
     *,
@@ -103,7 +103,7 @@ def intervals(
         weights: (N, S), 0 where the reduction drops the sequence; None: nothing is dropped.
         bounds: range of the metric, to which bounds are cut; None: unbounded.
     """
-    table = Table.of(values, weights)
+    table = WeightedScores.of(values, weights)
     counts = bootstrap_counts(table.values.shape[1], resamples, seed)
     estimate, kept = table.means, table.weights.sum(axis=1)
     if method == "studentized":
@@ -125,7 +125,12 @@ def intervals(
 
 
 def difference_intervals(
-    a: Table, b: Table, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = SEED
+    a: WeightedScores,
+    b: WeightedScores,
+    *,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
 ) -> Intervals:
     """Studentised bootstrap intervals of score(a) - score(b), row by row; both see the same sequences.
 
@@ -146,7 +151,7 @@ def difference_intervals(
     )
 
 
-def permutation_test(a: Table, b: Table, *, resamples: int = RESAMPLES, seed: int = SEED) -> Array:
+def permutation_test(a: WeightedScores, b: WeightedScores, *, resamples: int = RESAMPLES, seed: int = SEED) -> Array:
     """(row,) two-sided p-values of score(a) = score(b), by swapping the two trackers' answers sequence by sequence.
 
     Where both keep every sequence this is the sign-flip test of the paired differences. With 2**S <= resamples all
@@ -191,7 +196,7 @@ class RankStability:
     low: Array
     high: Array
     first: Array
-    """Share of resamples in which the tracker is (or ties for) the best."""
+    """Fraction of resamples in which the tracker is (or ties for) the best."""
 
 
 def rank_stability(
@@ -204,7 +209,7 @@ def rank_stability(
     higher_is_better: bool = True,
 ) -> RankStability:
     """Ranks with percentile intervals, and how often each tracker comes out first."""
-    table = Table.of(values, weights)
+    table = WeightedScores.of(values, weights)
     sign = 1.0 if higher_is_better else -1.0
     own = np.nan_to_num(sign * table.means, nan=-np.inf)
     draws = np.nan_to_num(sign * bootstrap_scores(table, resamples, seed), nan=-np.inf)
@@ -279,7 +284,7 @@ def _ratio(total: Array, weight: Array) -> Array:
         return np.asarray(np.where(weight > 0, total / weight, np.nan), np.float64)
 
 
-def _means_and_errors(table: Table, counts: Array) -> tuple[Array, Array]:
+def _means_and_errors(table: WeightedScores, counts: Array) -> tuple[Array, Array]:
     """(resample, tracker) weighted mean of each resample, and its standard error."""
     kept = counts @ table.weights.T
     mean = _ratio(counts @ table.values.T, kept)
@@ -288,7 +293,7 @@ def _means_and_errors(table: Table, counts: Array) -> tuple[Array, Array]:
         return mean, np.asarray(np.sqrt(np.maximum(square - mean**2, 0) / (kept - 1)), np.float64)
 
 
-def _difference_error(a: Table, b: Table, counts: Array) -> Array:
+def _difference_error(a: WeightedScores, b: WeightedScores, counts: Array) -> Array:
     """(resample, row) standard error of the difference of two weighted means, by their influence per sequence."""
 
     def total(x: Array) -> Array:
@@ -349,7 +354,7 @@ def _nanquantile(draws: Array, levels: list[float]) -> Array:
     return result
 
 
-def _bca(table: Table, draws: Array, confidence: float) -> tuple[Array, Array]:
+def _bca(table: WeightedScores, draws: Array, confidence: float) -> tuple[Array, Array]:
     """Bias-corrected and accelerated interval (Efron 1987), the acceleration by the jackknife."""
     from scipy.stats import norm
 

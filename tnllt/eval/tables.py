@@ -14,7 +14,7 @@ import numpy as np
 
 from tnllt.errors import UsageError
 from tnllt.eval.metrics import Metric
-from tnllt.eval.rows import Note
+from tnllt.eval.tracker_curves import Note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ BY = ("overall", "attribute", "sequence")
 
 
 @dataclass(frozen=True)
-class Table:
+class ScoreTable:
     """A table before it is written in some format: headings, rows of text and numbers, and what must be said below."""
 
     title: str
@@ -41,7 +41,7 @@ class Table:
 
 
 def render(
-    scores: Scores, metrics: str | Iterable[str] = "all", format: str = "text", by: str = "overall",
+    scores: Scores, metrics: str | Iterable[str] = "all", fmt: str = "text", by: str = "overall",
     intervals: bool | None = None,
 ) -> str:  # fmt: skip
     """The table in one of `FORMATS`, `by` one of `BY`. Raises UsageError for another format.
@@ -51,16 +51,16 @@ def render(
             papers have little room for. JSON always has them.
     """
     chosen = scores.metrics(metrics)
-    if format == "json":
+    if fmt == "json":
         return json.dumps(summary(scores, chosen), indent=2, ensure_ascii=False, allow_nan=False)
     writers = {"text": _text, "markdown": _markdown, "latex": _latex, "csv": _csv}
-    if format not in writers:
-        raise UsageError(f"no table format {format!r}; known: {', '.join(FORMATS)}")
-    shown_intervals = by == "overall" and format != "latex" if intervals is None else intervals
-    return writers[format](make_table(scores, chosen, by, shown_intervals))
+    if fmt not in writers:
+        raise UsageError(f"no table format {fmt!r}; known: {', '.join(FORMATS)}")
+    shown_intervals = by == "overall" and fmt != "latex" if intervals is None else intervals
+    return writers[fmt](make_table(scores, chosen, by, shown_intervals))
 
 
-def make_table(scores: Scores, metrics: list[Metric], by: str = "overall", intervals: bool = False) -> Table:
+def make_table(scores: Scores, metrics: list[Metric], by: str = "overall", intervals: bool = False) -> ScoreTable:
     """The table of trackers (rows, best first) against metrics, attributes or sequences (columns).
 
     Single sequences have no interval over sequences: there `intervals` changes nothing.
@@ -91,11 +91,11 @@ def make_table(scores: Scores, metrics: list[Metric], by: str = "overall", inter
     names = [row.tracker for row in scores.references] if bounds else []
     references: list[list[str | float]] = [[name, *(bounds[c][name] for c in columns)] for name in names]
     shown_intervals = _intervals(scores, metrics, by, order) if intervals else []
-    return Table(title, ["Tracker", *columns], rows, digits, notes, references, shown_intervals)
+    return ScoreTable(title, ["Tracker", *columns], rows, digits, notes, references, shown_intervals)
 
 
 def _intervals(scores: Scores, metrics: list[Metric], by: str, order: list[int]) -> list[list[tuple[float, float]]]:
-    from tnllt.eval.uncertainty import all_intervals
+    from tnllt.eval.intervals import all_intervals
 
     if by == "overall":
         every = all_intervals(scores, metrics)
@@ -193,8 +193,8 @@ def summary(scores: Scores, metrics: list[Metric]) -> dict[str, Any]:
 
 def _summary_intervals(scores: Scores, metrics: list[Metric]) -> dict[str, Any]:
     """{"confidence", "resamples", "seed", "trackers": {tracker: {metric: [low, high]}}}."""
+    from tnllt.eval.intervals import all_intervals
     from tnllt.eval.statistics import CONFIDENCE, RESAMPLES, SEED
-    from tnllt.eval.uncertainty import all_intervals
 
     found = all_intervals(scores, metrics)
     return {
@@ -247,7 +247,7 @@ def _cell(value: str | float, digits: int) -> str:
     return "n/a" if np.isnan(value) else f"{value:.{digits}f}"
 
 
-def _grid(table: Table) -> list[list[str]]:
+def _grid(table: ScoreTable) -> list[list[str]]:
     return [
         [str(row[0]), *(_cell(v, d) for v, d in zip(row[1:], table.digits, strict=True))]
         for row in table.rows + table.references
@@ -273,7 +273,7 @@ def _bounds(bounds: tuple[float, float], digits: int) -> str:
     return "" if np.isnan(bounds[0]) else f"{bounds[0]:.{digits}f}-{bounds[1]:.{digits}f}"
 
 
-def _text(table: Table) -> str:
+def _text(table: ScoreTable) -> str:
     grid = [[_cut(shown(cell)) for cell in row] for row in [table.headings, *_grid(table)]]
     below = [["", *(_bounds(b, d) for b, d in zip(row, table.digits, strict=True))] for row in table.intervals]
     widths = [max(_width(row[i]) for row in grid + below) for i in range(len(table.headings))]
@@ -295,7 +295,7 @@ def _cut(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def _markdown(table: Table) -> str:
+def _markdown(table: ScoreTable) -> str:
     def escape(text: str) -> str:
         text = shown(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         return "".join("\\" + c if c in "\\`*_{}[]()#+!|~" else c for c in text)
@@ -321,7 +321,7 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(c, c) for c in shown(text))
 
 
-def _latex(table: Table) -> str:
+def _latex(table: ScoreTable) -> str:
     """A booktabs table, best in bold and second underlined."""
     marks = [_best_two([float(row[i + 1]) for row in table.rows]) for i in range(len(table.digits))]
     lines = [f"% {shown(table.title)}", rf"\begin{{tabular}}{{l{'c' * len(table.digits)}}}", r"\toprule"]
@@ -356,7 +356,7 @@ def safe_csv(text: str) -> str:
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _csv(table: Table) -> str:
+def _csv(table: ScoreTable) -> str:
     """Full precision, so that nothing is lost; footnotes as comment lines."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

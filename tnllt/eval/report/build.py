@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
 from tnllt.eval.compare import compare_all, ranks
 from tnllt.eval.curves import CURVES
+from tnllt.eval.intervals import linear, runs, score_intervals
 from tnllt.eval.metrics import METRICS, Metric
 from tnllt.eval.report.thumbnails import thumbnails
 from tnllt.eval.rule_text import protocol_card
 from tnllt.eval.scores import Scores
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
-from tnllt.eval.uncertainty import linear, runs, score_intervals
 from tnllt.eval.view.scene import changes_of, spans
 from tnllt.sequence import Sequence, Trajectory
 

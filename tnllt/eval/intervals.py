@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.eval.metrics import LONGTERM_METRICS, Metric, get_metric
-from tnllt.eval.rows import Row
 from tnllt.eval.scores import Scores
 from tnllt.eval.statistics import (
     CONFIDENCE,
@@ -18,10 +17,11 @@ from tnllt.eval.statistics import (
     RESAMPLES,
     SEED,
     Intervals,
-    Table,
+    WeightedScores,
     bootstrap_counts,
-    intervals,
+    bootstrap_intervals,
 )
+from tnllt.eval.tracker_curves import TrackerCurves
 from tnllt.sequence import Flags
 
 Array = NDArray[np.float64]
@@ -36,11 +36,11 @@ def linear(metric: Metric) -> bool:
     return metric.source in ("curve", "value")
 
 
-def score_table(scores: Scores, metric: str | Metric = "success", members: Flags | None = None) -> Table:
+def weighted_scores(scores: Scores, metric: str | Metric = "success", members: Flags | None = None) -> WeightedScores:
     """Per-sequence scores (K, S) with weight 0 where the protocol's reduction leaves the sequence out."""
     chosen = get_metric(metric)
     curve = chosen.array if chosen.source == "curve" else "success"
-    return Table.of(scores.per_sequence(chosen), scores.kept(curve, members))
+    return WeightedScores.of(scores.per_sequence(chosen), scores.kept(curve, members))
 
 
 def score_intervals(
@@ -74,8 +74,8 @@ def all_intervals(
     means = [m for m in metrics if linear(m)]
     found: dict[str, Intervals] = {}
     if means:
-        tables = [score_table(scores, m, members) for m in means]
-        stacked = intervals(
+        tables = [weighted_scores(scores, m, members) for m in means]
+        stacked = bootstrap_intervals(
             np.concatenate([t.values for t in tables]), np.concatenate([t.weights for t in tables]),
             confidence=confidence, resamples=resamples, seed=seed,
         )  # fmt: skip
@@ -104,7 +104,7 @@ def _resampled(
     estimate = scores.score(metric, members)
     low, high = np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
     tail = (1 - confidence) / 2
-    for k, row in enumerate(scores.rows):
+    for k, row in enumerate(scores.tracker_curves):
         pool = np.flatnonzero(_usable(scores, row, members))
         if np.isnan(estimate[k]) or len(pool) < MIN_SEQUENCES:
             continue
@@ -115,7 +115,7 @@ def _resampled(
     return Intervals(estimate, low, high, confidence, "percentile", resamples)
 
 
-def _draws(row: Row, metric: Metric, pool: NDArray[np.int64], counts: Array) -> Array:
+def _draws(row: TrackerCurves, metric: Metric, pool: NDArray[np.int64], counts: Array) -> Array:
     """(resample,) scores of a metric that is no mean over sequences; `counts` are of the sequences in `pool`."""
     if metric.source == "longterm":
         assert row.longterm is not None
@@ -147,7 +147,7 @@ def _best_f(curves: Array, counts: Array) -> tuple[Array, Array, Array]:
     return chosen[0] + np.where(missing, np.nan, 0), chosen[1], chosen[2]
 
 
-def _usable(scores: Scores, row: Row, members: Flags | None) -> Flags:
+def _usable(scores: Scores, row: TrackerCurves, members: Flags | None) -> Flags:
     return np.asarray(~row.missing & ~row.refused & ~scores.refused & (True if members is None else members))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.eval.curves import CURVES, curves
+from tnllt.eval.frame_errors import FrameErrors, RefusedError, frame_errors, refusal
 from tnllt.eval.got10k import frame_sums
 from tnllt.eval.longterm import (
     confidence_of,
@@ -19,7 +20,6 @@ from tnllt.eval.longterm import (
     oxuva_counts,
     precision_recall,
 )
-from tnllt.eval.measure import FrameErrors, RefusedError, measure, refusal
 from tnllt.eval.protocol import Protocol
 from tnllt.sequence import Boxes, Flags, Sequence, Trajectory
 
@@ -40,7 +40,7 @@ class Note:
 
 
 @dataclass
-class Row:
+class TrackerCurves:
     """One tracker's numbers on S sequences.
 
     Attributes:
@@ -62,7 +62,7 @@ class Row:
     thresholds: Array | None = None
 
     @classmethod
-    def empty(cls, tracker: str, count: int, protocol: Protocol) -> Row:
+    def empty(cls, tracker: str, count: int, protocol: Protocol) -> TrackerCurves:
         return cls(
             tracker,
             {name: np.full((count, len(protocol.thresholds(name))), np.nan) for name in CURVES},
@@ -71,10 +71,10 @@ class Row:
             np.zeros(count, bool),
         )
 
-    def take(self, index: NDArray[np.int64], names: Seq[str]) -> Row:
+    def take(self, index: NDArray[np.int64], names: Seq[str]) -> TrackerCurves:
         """The row on some sequences."""
         chosen = set(names)
-        return Row(
+        return TrackerCurves(
             self.tracker,
             {name: curve[index] for name, curve in self.curves.items()},
             {name: value[index] for name, value in self.values.items()},
@@ -86,7 +86,9 @@ class Row:
         )
 
 
-def fit(boxes: Boxes, length: int, protocol: Protocol, allow_short: bool = False) -> tuple[Boxes, int, NoteKind | None]:
+def match_length(
+    boxes: Boxes, length: int, protocol: Protocol, allow_short: bool = False
+) -> tuple[Boxes, int, NoteKind | None]:
     """A result (T', 4) cut or padded to the ground truth's length as the protocol says.
 
     Returns the boxes, how many frames can be scored (fewer than `length` only where a protocol cuts both), and what
@@ -106,19 +108,24 @@ def fit(boxes: Boxes, length: int, protocol: Protocol, allow_short: bool = False
     return boxes, count, "short"
 
 
-def measure_sequence(sequence: Sequence, boxes: Seq[Boxes], protocol: Protocol, rows: int | None = None) -> FrameErrors:
-    """`measure` for results of equal length, at most that of the sequence. Raises RefusedError."""
+def sequence_errors(sequence: Sequence, boxes: Seq[Boxes], protocol: Protocol, rows: int | None = None) -> FrameErrors:
+    """`frame_errors` for results of equal length, at most that of the sequence. Raises RefusedError."""
     length = len(boxes[0]) if boxes else len(sequence)
     present = None if sequence.present is None else sequence.present[:length]
-    return measure(sequence.groundtruth[:length], present, np.stack(boxes), protocol, rows)
+    return frame_errors(sequence.groundtruth[:length], present, np.stack(boxes), protocol, rows)
 
 
-def fill(
-    rows: Seq[Row], index: int, sequence: Sequence, results: Mapping[str, Boxes], protocol: Protocol, allow_short: bool
+def score_sequence(
+    rows: Seq[TrackerCurves],
+    index: int,
+    sequence: Sequence,
+    results: Mapping[str, Boxes],
+    protocol: Protocol,
+    allow_short: bool,
 ) -> None:
     """Scores every row's result on one sequence; a row whose tracker is not in `results` is marked missing."""
     length = len(sequence)
-    groups: dict[tuple[int, int], list[tuple[Row, Boxes]]] = {}
+    groups: dict[tuple[int, int], list[tuple[TrackerCurves, Boxes]]] = {}
     for row in rows:
         boxes = results.get(row.tracker)
         if boxes is None:
@@ -126,7 +133,7 @@ def fill(
             row.notes.append(Note("missing", row.tracker, sequence.name, "no result"))
             continue
         answered = len(boxes)
-        boxes, scored, change = fit(boxes, length, protocol, allow_short)
+        boxes, scored, change = match_length(boxes, length, protocol, allow_short)
         reason = refusal(boxes, length, protocol)
         if reason is not None:
             _refuse(row, index, sequence.name, reason)
@@ -138,7 +145,7 @@ def fill(
     batches = ((key[1], group[i : i + batch]) for key, group in groups.items() for i in range(0, len(group), batch))
     for answered, members in batches:
         try:
-            errors = measure_sequence(sequence, [boxes for _, boxes in members], protocol, answered)
+            errors = sequence_errors(sequence, [boxes for _, boxes in members], protocol, answered)
         except RefusedError as error:
             for row, _ in members:
                 _refuse(row, index, sequence.name, str(error))
@@ -153,13 +160,13 @@ def _changed(change: NoteKind, protocol: Protocol, count: int, length: int) -> s
     return f"fewer rows than the {length} frames; {how.get(protocol.short_result, 'padded with the last box')}"
 
 
-def _refuse(row: Row, index: int, sequence: str, reason: str) -> None:
+def _refuse(row: TrackerCurves, index: int, sequence: str, reason: str) -> None:
     row.refused[index] = True
     row.notes.append(Note("refused", row.tracker, sequence, reason))
 
 
 def _store(
-    members: list[tuple[Row, Boxes]], index: int, sequence: Sequence, errors: FrameErrors, protocol: Protocol
+    members: list[tuple[TrackerCurves, Boxes]], index: int, sequence: Sequence, errors: FrameErrors, protocol: Protocol
 ) -> None:
     found = curves(errors, protocol)
     counted = np.fmin(np.fmax(errors.overlap, 0.0), 1.0)  # NaN counts 0
@@ -175,7 +182,7 @@ def _store(
         row.values["got10k"][index] = got10k[k]
 
 
-def add_longterm(row: Row, sequences: Seq[Sequence], trajectories: Mapping[str, Trajectory]) -> None:
+def add_longterm(row: TrackerCurves, sequences: Seq[Sequence], trajectories: Mapping[str, Trajectory]) -> None:
     """Adds the long-term measures to a row, if any of its results carries confidence or absence."""
     if not any(t.confidence is not None or t.absent is not None for t in trajectories.values()):
         return

@@ -40,7 +40,7 @@ class FrameErrors:
     frames: int
 
 
-def measure(
+def frame_errors(
     groundtruth: Boxes, present: Flags | None, boxes: Boxes, protocol: Protocol, rows: int | None = None
 ) -> FrameErrors:
     """Overlaps and centre errors of results (K, T, 4), already as long as the ground truth (T, 4).
