@@ -1,4 +1,4 @@
-"""Where things are: flags beat environment variables, those beat a TOML file, and no file of the package is edited.
+"""Where data and results are: arguments override environment variables, which override a TOML file.
 
 The TOML file is `--config FILE`, else `$TNLLT_CONFIG`, else `tnllt.toml` in the working folder, else
 `tnllt/config.toml` in the user's configuration folder::
@@ -12,25 +12,30 @@ The TOML file is `--config FILE`, else `$TNLLT_CONFIG`, else `tnllt.toml` in the
     root = "/data/LaSOT"
     results = "/data/lasot_results"
 
-A relative path in it is relative to the file. Results that nobody locates are those in `<root>/tracking_results`,
-where `tnllt-data prepare` puts the published ones.
+A relative path in the file is relative to the file's folder. Where no results folder is given, it is
+`<root>/tracking_results`, the folder into which `tnllt-data prepare` puts the published results.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tnllt.errors import UsageError
 from tnllt.files import read_toml
+from tnllt.option_fields import option
+
+if TYPE_CHECKING:
+    from tnllt.datasets import Dataset
 
 _PATHS = ("root", "annos", "results")
 
 
 @dataclass(frozen=True)
 class Locations:
-    """Where data and results are, after flags, environment and file have been heard.
+    """Where data and results are, after arguments, environment and configuration file are read.
 
     Attributes:
         dataset: a benchmark's name or a folder.
@@ -49,6 +54,36 @@ class Locations:
         if self.results is None:
             raise UsageError("no results folder: give --results DIR, set TNLLT_RESULTS, or put `results` in tnllt.toml")
         return self.results
+
+
+@dataclass(frozen=True)
+class LocationConfig:
+    """The locations as given to a function or a command; what is None comes from the environment or the file.
+
+    Attributes:
+        dataset: a benchmark's name, a folder of sequences, or a dataset that is open already.
+        root: the benchmark's folder.
+        annos: a folder of annotations alone.
+        results: the folder or zip file of results.
+        config: a TOML file with these locations.
+    """
+
+    dataset: str | Path | Dataset | None = option(
+        None, "Benchmark's name, or a folder of sequences.", "-d", kind=str, environment="TNLLT_DATASET"
+    )
+    _: KW_ONLY
+    root: str | Path | None = option(None, "Folder of the benchmark.", kind=Path, environment="TNLLT_ROOT")
+    annos: str | Path | None = option(None, "Folder of annotations alone.", kind=Path, environment="TNLLT_ANNOS")
+    results: str | Path | None = option(None, "Folder of results.", kind=Path, environment="TNLLT_RESULTS")
+    config: str | Path | None = option(None, "TOML file with these locations.", kind=Path, environment="TNLLT_CONFIG")
+
+    def locate(self) -> Locations:
+        """Every location settled; see `locate`."""
+        name = self.dataset if self.dataset is None or isinstance(self.dataset, str | Path) else self.dataset.name
+        root, annos, results, config = (
+            Path(value) if value else None for value in (self.root, self.annos, self.results, self.config)
+        )
+        return locate(str(name) if name else None, root, annos, results, config)
 
 
 def config_file(explicit: Path | None = None) -> Path | None:

@@ -8,44 +8,26 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import click
 
 from tnllt import __version__
-from tnllt.config import locate
+from tnllt.cli.dataclass_options import config_options
+from tnllt.config import LocationConfig
 from tnllt.errors import EXIT_USAGE, TnlltError
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_LOCATIONS = (
-    click.option("--dataset", "-d", help="Benchmark's name, or a folder of sequences.  [env: TNLLT_DATASET]"),
-    click.option("--root", type=click.Path(path_type=Path), help="Folder of the benchmark.  [env: TNLLT_ROOT]"),
-    click.option("--annos", type=click.Path(path_type=Path), help="Folder of annotations alone.  [env: TNLLT_ANNOS]"),
-    click.option("--results", type=click.Path(path_type=Path), help="Folder of results.  [env: TNLLT_RESULTS]"),
-    click.option("--config", type=click.Path(path_type=Path), help="TOML file with these places.  [env: TNLLT_CONFIG]"),
-)
 
 
 def location_options(function: F) -> F:
     """Adds --dataset, --root, --annos, --results, --config; the command gets one argument `where: Locations`."""
 
     @functools.wraps(function)
-    def wrapper(
-        *args: Any,
-        dataset: str | None,
-        root: Path | None,
-        annos: Path | None,
-        results: Path | None,
-        config: Path | None,
-        **kwargs: Any,
-    ) -> Any:
-        return function(*args, where=locate(dataset, root, annos, results, config), **kwargs)
+    def wrapper(*args: Any, locations: LocationConfig, **kwargs: Any) -> Any:
+        return function(*args, where=locations.locate(), **kwargs)
 
-    decorated: Any = wrapper
-    for option in reversed(_LOCATIONS):
-        decorated = option(decorated)
+    decorated: Any = config_options(LocationConfig, "locations")(wrapper)
     return decorated  # type: ignore[no-any-return]
 
 

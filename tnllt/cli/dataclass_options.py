@@ -1,0 +1,101 @@
+"""Click options made from a dataclass whose fields are `tnllt.option_fields.option`s."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import click
+
+from tnllt.option_fields import Flag, flag_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def config_options(config: type, argument: str = "config", without: Iterable[str] = ()) -> Callable[[F], F]:
+    """Adds an option for each field of a dataclass; the command gets one argument, an instance of it.
+
+    Args:
+        config: the dataclass; a field without `option` keeps its default.
+        argument: name of the command's argument.
+        without: fields that this command does not offer.
+    """
+    left_out = set(without)
+    offered = [(f, flag) for f in fields(config) if f.name not in left_out and (flag := flag_of(f.metadata))]
+    kinds = _kinds(config, offered)
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **given: Any) -> Any:
+            values = {f.name: _value(f, given.pop(f.name)) for f, _ in offered}
+            return function(*args, **{argument: config(**values)}, **given)
+
+        decorated: Any = wrapper
+        for field, flag in reversed(offered):
+            decorated = _option(field, flag, kinds.get(field.name, str))(decorated)
+        return decorated  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def _value(field: Field[Any], given: Any) -> Any:
+    """A field's value from what click gives: a switch that is on by default is turned off by its flag."""
+    if field.default is True:
+        return not given
+    return field.default if given == () else given
+
+
+def _option(field: Field[Any], flag: Flag, kind: Any) -> Callable[[F], F]:
+    word = field.name.rstrip("_").replace("_", "-")
+    names = flag.names if any(n.startswith("--") for n in flag.names) else (f"--{word}", *flag.names)
+    text = flag.help
+    if kind is bool:
+        if field.default is True and not flag.names:
+            names = (f"--no-{word}",)
+        return click.option(*names, field.name, is_flag=True, help=text)
+    if flag.environment:
+        text += f"  [env: {flag.environment}]"
+    shown = field.default not in (None, (), "", MISSING)
+    default = None if flag.multiple or field.default is MISSING else field.default
+    return click.option(
+        *names, field.name, type=_click_type(flag, kind), default=default, show_default=shown,
+        metavar=flag.metavar, multiple=flag.multiple, help=text,
+    )  # fmt: skip
+
+
+def _click_type(flag: Flag, kind: Any) -> Any:
+    if flag.choices:
+        return click.Choice(flag.choices)
+    if kind is Path:
+        return click.Path(path_type=Path)
+    low = flag.minimum if flag.above is None else flag.above
+    if kind in (int, float) and (low is not None or flag.maximum is not None):
+        bounds: Any = click.IntRange if kind is int else click.FloatRange
+        return bounds(low, flag.maximum, min_open=flag.above is not None)
+    return kind
+
+
+def _kinds(config: type, offered: Iterable[tuple[Field[Any], Flag]]) -> dict[str, Any]:
+    """The type of each option's value: stated, or the one of the annotation that is not None."""
+    stated = {f.name: flag.kind for f, flag in offered if flag.kind is not None}
+    found: dict[str, Any] = dict(stated)
+    for owner in reversed(config.__mro__):
+        own = {n: a for n, a in inspect.get_annotations(owner).items() if n not in stated}
+        names = [f.name for f, _ in offered if f.name in own]
+        if names:
+            holder = type("holder", (), {"__annotations__": {n: own[n] for n in names}})
+            hints = get_type_hints(holder, vars(sys.modules[owner.__module__]))
+            found.update({name: _kind(hint) for name, hint in hints.items()})
+    return found
+
+
+def _kind(hint: Any) -> Any:
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = next(h for h in get_args(hint) if h is not type(None))
+    return str if get_origin(hint) is tuple else hint
