@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tnllt.tracking.baselines.bridge import tracker_class
 from tnllt.tracking.baselines.record import record_from
 
 MINI = Path(__file__).resolve().parents[1] / "tests" / "baselines" / "mini"
@@ -46,7 +47,7 @@ def main() -> None:
     }
     with tempfile.NamedTemporaryFile() as weights:
         options = {"python": sys.executable, "weights": Path(weights.name), "device": "cpu"}
-        tracker = record_from(table, Path("mini.toml")).tracker_factory(options)
+        tracker = tracker_class(record_from(table, Path("mini.toml")))(**options)
         for height, width in ((240, 320), (720, 1280), (1080, 1920)):
             image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
             tracker.initialize(image, [1, 2, 3, 4], "")

@@ -506,11 +506,11 @@ def reply_seeds() -> list[bytes]:
 
 def worker(folder: Path, data: bytes) -> None:
     """Both ends of the framed protocol between tnllt and a baseline's worker."""
-    from tnllt.tracking.baselines.process import WorkerProcess
+    from tnllt.tracking.baselines.process import UpstreamWorker
 
-    process = object.__new__(WorkerProcess)
+    process = object.__new__(UpstreamWorker)
     process._process = type("P", (), {"stdout": io.BytesIO(data)})()  # type: ignore[assignment]
-    with suppress(OSError, ValueError, EOFError):  # what `WorkerProcess._answer` turns into a BaselineError
+    with suppress(OSError, ValueError, EOFError):  # what `UpstreamWorker._answer` turns into a BaselineError
         assert isinstance(process._receive(), dict)
     module = _worker_script()
     with suppress(module.WorkerError, ValueError, RecursionError):  # requests come from tnllt itself

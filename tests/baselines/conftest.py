@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tnllt.tracking.baselines.bridge import BaselineTracker
+from tnllt.tracking.baselines.bridge import BaselineTracker, tracker_class
 from tnllt.tracking.baselines.record import BaselineRecord, record_from
 
 MINI = Path(__file__).parent / "mini"
@@ -70,7 +70,7 @@ def make(mini: Path, weights: Path) -> Iterator[Make]:
 
     def start(tracker: str = "only_params", tables: dict[str, Any] | None = None, **options: Any) -> BaselineTracker:
         defaults: dict[str, Any] = {"repo": mini, "python": sys.executable, "weights": weights, "device": "cpu"}
-        made = mini_record(tracker, **(tables or {})).tracker_factory({**defaults, **options})
+        made = tracker_class(mini_record(tracker, **(tables or {})))(**{**defaults, **options})
         started.append(made)
         return made
 

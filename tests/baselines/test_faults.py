@@ -197,9 +197,9 @@ def test_the_worker_ends_with_its_parent(mini: Path, weights: Path, tmp_path: Pa
     code = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from tests.baselines.conftest import mini_record
+from tests.baselines.conftest import mini_record, tracker_class
 import numpy as np
-t = mini_record().tracker_factory(dict(repo={str(mini)!r}, python=sys.executable, weights={str(weights)!r},
+t = tracker_class(mini_record())(**dict(repo={str(mini)!r}, python=sys.executable, weights={str(weights)!r},
                                        device="cpu", cfg='TEST.FAULT="hang"'))
 print(t._worker._process.pid, flush=True)
 t.initialize(np.zeros((9, 9, 3), np.uint8), [1, 2, 3, 4], "")

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from tnllt.cli.run import cli
 from tnllt.errors import DataError, TnlltError, UsageError
-from tnllt.tracking.baselines import find_baseline, from_repository, get_baseline, load, names, table
+from tnllt.tracking.baselines import find_baseline, from_repository, get_baseline, load, names, table, tracker_class
 from tnllt.tracking.baselines.bridge import commit_of, doctor_arguments, parse_cfg
 from tnllt.tracking.baselines.doctor import examine
 from tnllt.tracking.baselines.record import BaselineRecord
@@ -47,7 +47,7 @@ def test_all_twenty_are_there_and_sound() -> None:
         if record.name != "lmtrack":
             assert record.environment and record.environment.packages and record.training and record.checkpoint
             assert record.checkpoint.path.endswith(".pth.tar") or record.checkpoint.path == "models"
-            assert record.tracker_class().modes == record.modes
+            assert tracker_class(record).modes == record.modes
 
 
 def test_facts_of_the_records() -> None:
@@ -63,7 +63,7 @@ def test_facts_of_the_records() -> None:
 def test_results_only_is_refused_with_the_reason() -> None:
     record = get_baseline("lmtrack")
     with pytest.raises(UsageError, match="lmtrack cannot be run: its code was never released"):
-        record.tracker_class()
+        tracker_class(record)
 
 
 def test_names_that_are_none() -> None:

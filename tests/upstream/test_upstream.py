@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tnllt.tracking.baselines import get_baseline
+from tnllt.tracking.baselines import get_baseline, tracker_class
 from tnllt.tracking.baselines.bridge import parse_cfg
 from tnllt.tracking.baselines.find import folder
 
@@ -208,8 +208,8 @@ def test_boxes_are_upstreams_own(upstream: Upstream, name: str, tmp_path: Path) 
     assert listing(repo) == before, "upstream's files were touched"
 
     # To the last digit, before the results' four decimals: the bridge itself.
-    tracker = get_baseline(record).tracker_factory(
-        {"repo": repo, "python": upstream.python, "weights": Path(case["checkpoint"]), "cfg": cfg, "device": "cpu"}
+    tracker = tracker_class(get_baseline(record))(
+        **{"repo": repo, "python": upstream.python, "weights": Path(case["checkpoint"]), "cfg": cfg, "device": "cpu"}
     )
     clip = case["clips"][-1]
     pictures = [cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB) for path in clip["frames"]]

@@ -50,12 +50,13 @@ def doctor(
 
     Upstream's weights are pickles: loading them can run code, so give only files that you trust.
     """
+    from tnllt.tracking.baselines.bridge import tracker_class
     from tnllt.tracking.baselines.doctor import examine
     from tnllt.tracking.options import check_options, parse_settings
 
     record = _record(baseline, file, repo, tracker, yaml)
     given = {**parse_settings(settings), **({"device": device} if device else {})}
-    options = check_options(record.tracker_class(), given) if record.tracker is not None else {}
+    options = check_options(tracker_class(record), given) if record.tracker is not None else {}
     looked_at = ("repo", "python", "weights", "save_dir", "yaml", "cfg", "device")
     missing = 0
     for finding in examine(record, **{k: v for k, v in options.items() if k in looked_at}):
@@ -64,7 +65,7 @@ def doctor(
         if finding.remedy and finding.state != "ok":
             click.echo(f"{'':21}-> {finding.remedy}")
     if start and not missing:
-        record.tracker_factory(options).close()
+        tracker_class(record)(**options).close()
         click.echo("ok      start        upstream's code imports and the weights load")
     click.echo(f"{record.name}: " + (f"{missing} missing" if missing else "ready"))
     if missing:

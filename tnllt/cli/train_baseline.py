@@ -20,7 +20,7 @@ from tnllt.errors import UsageError
 @location_options
 @click.option("--split", default="train", show_default=True, help="Which sequences: train, test, all.")
 @click.option("--sequences", "-s", multiple=True, help="Names, globs, or a file of names; may be repeated.")
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Checkpoints and logs.")
+@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Checkpoints and logs.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="repo, python, yaml, cfg: as for running.")
 @click.option("--device", default="cuda", show_default=True, help="cuda, cuda:N or cpu.")
 @click.option(
@@ -47,15 +47,15 @@ def baseline(
     where: Locations,
     split: str,
     sequences: tuple[str, ...],
-    output: Path,
+    out: Path,
     settings: tuple[str, ...],
     device: str,
     **options: Any,
 ) -> None:
     """Trains a published baseline by its own training script, on a benchmark's sequences, with nothing edited.
 
-    A later run with the same --output continues after the last checkpoint. The weights then run:
-    tnllt-run NAME --set weights=OUTPUT/checkpoints/train/... (the line at the end says it whole).
+    A later run with the same --out continues after the last checkpoint. The weights then run:
+    tnllt-run NAME --set weights=OUT/checkpoints/train/... (the line at the end says it whole).
     """
     from tnllt.datasets import open_dataset
     from tnllt.tracking.baselines import get_baseline
@@ -65,10 +65,10 @@ def baseline(
     if (name is None) == (file is None):
         raise UsageError("give one baseline: a name (tnllt-run list --baselines), or --baseline FILE.toml")
     record = get_baseline(str(file) if file is not None else str(name))
-    job = _job(record, output, settings, device, options)
+    job = _job(record, out, settings, device, options)
     dataset = open_dataset(where.dataset, where.root, where.annos, None if split == "all" else split, sequences or None)
     folder = train(record, job, dataset, options["held_out"])
-    weights = find_weights(record, output, folder, None)
+    weights = find_weights(record, out, folder, None)
     click.echo(f"{record.name}: trained; it runs with --set weights={weights}")
 
 

@@ -57,15 +57,15 @@ class TrackerSpec:
         """The class. Raises UsageError where it cannot be found, MissingExtraError where it lacks packages."""
         kind, _, rest = self.target.partition(":")
         if kind == "baseline":
-            from tnllt.tracking.baselines import get_baseline
+            from tnllt.tracking.baselines import get_baseline, tracker_class
 
-            return get_baseline(rest).tracker_class()
+            return tracker_class(get_baseline(rest))
         if kind == "repo":
-            from tnllt.tracking.baselines import from_repository
+            from tnllt.tracking.baselines import from_repository, tracker_class
 
             names, _, clone = rest.partition("@")
             tracker, _, yaml = names.partition("/")
-            return from_repository(Path(clone), tracker, yaml, self.name).tracker_class()
+            return tracker_class(from_repository(Path(clone), tracker, yaml, self.name))
         return load_class(self.target)
 
     def create(self, **more: Any) -> Tracker:

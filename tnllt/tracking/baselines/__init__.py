@@ -1,7 +1,17 @@
 """The re-trained baselines: a record each, one worker for all."""
 
+from tnllt.tracking.baselines.bridge import tracker_class
 from tnllt.tracking.baselines.find import find_baseline, from_repository, get_baseline, load, names
 from tnllt.tracking.baselines.process import BaselineError
 from tnllt.tracking.baselines.record import BaselineRecord
 
-__all__ = ["BaselineError", "BaselineRecord", "find_baseline", "from_repository", "get_baseline", "load", "names"]
+__all__ = [
+    "BaselineError",
+    "BaselineRecord",
+    "find_baseline",
+    "from_repository",
+    "get_baseline",
+    "load",
+    "names",
+    "tracker_class",
+]

@@ -19,7 +19,7 @@ import numpy as np
 from tnllt.errors import UsageError
 from tnllt.sequence import Image
 from tnllt.tracking.baselines.find import folder
-from tnllt.tracking.baselines.process import BaselineError, FrameFile, WorkerProcess
+from tnllt.tracking.baselines.process import BaselineError, FrameFile, UpstreamWorker
 from tnllt.tracking.baselines.record import BaselineRecord
 from tnllt.tracking.tracker import Mode, Prediction, Tracker
 
@@ -88,7 +88,7 @@ class BaselineTracker(Tracker):
         self.loaded: list[dict[str, Any]] = []
         self.versions: dict[str, str] = {}
         self._frame, self._cut = 0, ""
-        self._worker: WorkerProcess | None = None
+        self._worker: UpstreamWorker | None = None
         self._frames = FrameFile()
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._start()
@@ -112,7 +112,7 @@ class BaselineTracker(Tracker):
         self._scratch = tempfile.TemporaryDirectory(prefix=f"tnllt-{name}-", ignore_cleanup_errors=True)
         spec = {**self.spec, "scratch": self._scratch.name}
         try:
-            self._worker = WorkerProcess(
+            self._worker = UpstreamWorker(
                 name,
                 [self.python, "-u", folder() / "worker.py"],
                 worker_environment(self.record, self.device),

@@ -45,7 +45,7 @@ class BaselineError(TnlltError):
         super().__init__(message + (f"\n{self.details}" if self.details else ""))
 
 
-class WorkerProcess:
+class UpstreamWorker:
     """One worker. Not thread-safe: one request at a time.
 
     Args:

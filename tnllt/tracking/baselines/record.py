@@ -9,13 +9,10 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tnllt.errors import DataError, UsageError, did_you_mean
 from tnllt.tracking.tracker import Mode
-
-if TYPE_CHECKING:
-    from tnllt.tracking.baselines.bridge import BaselineTracker
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Options:
+class LocalOptions:
     """Where things are on this machine (table `options`), for records of users; paths relative to the TOML file.
 
     See `BaselineTracker`, whose arguments of these names are stronger.
@@ -209,7 +206,7 @@ class BaselineRecord:
     weights: tuple[Weight, ...] = ()
     environment: Environment | None = None
     training: Training | None = None
-    options: Options = Options()
+    options: LocalOptions = LocalOptions()
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     traps: tuple[str, ...] = ()
 
@@ -224,16 +221,6 @@ class BaselineRecord:
         if self.tracker is None:
             raise UsageError(f"{self.name} cannot be run: {self.reason}")
         return self.tracker
-
-    def tracker_class(self) -> type[BaselineTracker]:
-        """A `Tracker` class whose keyword arguments are the options. Raises UsageError as `call` does."""
-        from tnllt.tracking.baselines.bridge import tracker_class
-
-        return tracker_class(self)
-
-    def tracker_factory(self, options: Mapping[str, Any]) -> BaselineTracker:
-        """The tracker, started with these options (see `BaselineTracker`)."""
-        return self.tracker_class()(**options)
 
 
 def record_from(table: Mapping[str, Any], source: Path) -> BaselineRecord:
