@@ -119,6 +119,7 @@ class TrackingLoop:
         """Starts a tracker on the sequence's first frame; a failure is returned, and the sequence is then over."""
         try:
             system.seed_everything(run.seed)
+            self.tracker.run_seed = run.seed
             self._phase(READING)
             image = run.next_image()
             self._phase(STARTING)

@@ -59,12 +59,27 @@ class Tracker(abc.ABC):
     Attributes:
         modes: what it can be started with, the most informative last.
         emit: set by the runner before `initialize`; takes events for the trace. None outside a run.
+        run_seed: set by the runner before `initialize`, for a tracker that computes in another process, which the runner
+            cannot seed.
         oracle: True where the tracker looks at the annotation; its run records say so.
     """
 
     modes: ClassVar[tuple[Mode, ...]] = (Mode.BB,)
     emit: Emit | None = None
+    run_seed: int = 0
     oracle: ClassVar[bool] = False
+
+    @classmethod
+    def identity(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """JSON-able facts that decide the boxes besides class and options: weights by SHA-256, a clone's commit.
+
+        Facts name contents, not places. Optional: the runner compares them before it continues a run, and a run is not
+        continued where they differ. Called on the class, before anything is loaded.
+
+        Args:
+            options: the constructor's, checked.
+        """
+        return {}
 
     @abc.abstractmethod
     def initialize(
