@@ -59,8 +59,8 @@ class Tracker(abc.ABC):
     Attributes:
         modes: what it can be started with, the most informative last.
         emit: set by the runner before `initialize`; takes events for the trace. None outside a run.
-        run_seed: set by the runner before `initialize`, for a tracker that computes in another process, which the runner
-            cannot seed.
+        run_seed: set by the runner before `initialize`; for a tracker that computes in another process, which the
+            runner cannot seed.
         oracle: True where the tracker looks at the annotation; its run records say so.
     """
 
