@@ -1,4 +1,4 @@
-"""Sequence and Trajectory: the two nouns that every other room of the package speaks."""
+"""Sequence and Trajectory: what every other module of the package passes on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Image = NDArray[np.uint8]
 
 @runtime_checkable
 class Frames(Protocol):
-    """The pictures of one sequence, decoded when asked for: `frames[i]` is RGB uint8 (H, W, 3)."""
+    """The images of one sequence, decoded when asked for: `frames[i]` is RGB uint8 (H, W, 3)."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Image: ...
@@ -28,15 +28,15 @@ class Frames(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """What people wrote down about one sequence of T frames.
+    """The annotation of one sequence of T frames.
 
     Attributes:
         groundtruth: (T, 4) float64, x, y, w, h in pixels, top-left corner; NaN where not annotated.
         present: (T,) bool, True = the target is in view; None where the benchmark does not say.
-        language: the sentence that names the target, or None.
+        language: the language description of the target, or None.
         attributes: {name: bool} in the benchmark's order, or None.
-        descriptions: per frame, the sentence that is true at that moment, or None.
-        size: width and height of the pictures, where the annotation states them (GOT-10k's does), or None.
+        descriptions: per frame, the language description that is true in it, or None.
+        size: width and height of the images, where the annotation states them (GOT-10k's does), or None.
         missing_presence: path of the presence file that the dataset should have for this sequence and does not have,
             or None. Scores that depend on presence must refuse such a sequence.
     """
@@ -63,21 +63,24 @@ class Annotation:
             raise ValueError(f"{len(self.descriptions)} descriptions for {len(boxes)} frames")
 
 
-@dataclass(frozen=True, eq=False)
 class Sequence:
-    """One video with its annotation, which is parsed on first use.
+    """One video with its annotation, which is parsed on first use. `sequence[i]` is frame i.
 
     Args:
         name: as the benchmark spells it; also the name of its result file.
         source: an `Annotation`, or a function that reads it.
-        frames: the pictures, or None where only annotations are there.
+        frames: the images, or None where only annotations are there.
         dataset: name of the benchmark.
     """
 
-    name: str
-    source: Annotation | Callable[[], Annotation] = field(repr=False)
-    _frames: Frames | None = field(default=None, repr=False)
-    dataset: str = ""
+    def __init__(
+        self, name: str, source: Annotation | Callable[[], Annotation], frames: Frames | None = None, dataset: str = ""
+    ) -> None:
+        self.name, self.source, self.dataset = name, source, dataset
+        self._frames = frames
+
+    def __repr__(self) -> str:
+        return f"Sequence({self.name!r}, dataset={self.dataset!r})"
 
     @cached_property
     def annotation(self) -> Annotation:
@@ -117,7 +120,7 @@ class Sequence:
 
     @property
     def frames(self) -> Frames:
-        """The pictures. Raises DataError where the dataset was opened from annotations alone."""
+        """The images. Raises DataError where the dataset was opened from annotations alone."""
         if self._frames is None:
             raise DataError(f"sequence {self.name!r} has annotations but no frames here; give the dataset's --root")
         return self._frames
@@ -126,6 +129,12 @@ class Sequence:
         """Number of annotated frames T."""
         return len(self.groundtruth)
 
+    def __getitem__(self, index: int) -> Image:
+        """Frame `index`, counted from the end where negative. Raises IndexError beyond the annotated frames."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sequence {self.name!r} has {len(self)} annotated frames; there is no frame {index}")
+        return self.frames[index % len(self)]
+
     def __iter__(self) -> Iterator[Image]:
         frames = self.frames
         return (frames[i] for i in range(len(self)))
@@ -133,12 +142,12 @@ class Sequence:
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """What one tracker answered on one sequence.
+    """One tracker's answers on one sequence.
 
     Attributes:
         boxes: (T, 4) float64, x, y, w, h in pixels; a frame called absent keeps the last box.
         confidence: (T,) float64, higher is surer, or None where the tracker gives none.
-        absent: (T,) bool, True where the tracker says the target is out of view, or None.
+        absent: (T,) bool, True where the tracker reports the target absent, or None.
         seconds: (T,) float64, tracking time per frame, or None.
         record: the run's record (versions, device, options, description changes); empty where unknown.
     """
