@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tnllt.training.vlm.answers import true_description, write_answer
 from tnllt.training.vlm.records import write_sample
-from tnllt.training.vlm.truth import true_description, write_answer
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220), "white": (240, 240, 240)}
 PROMPT = "Say whether the text still fits: <think>why</think><d>yes or no</d><answer>text</answer>"

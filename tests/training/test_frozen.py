@@ -9,7 +9,7 @@ import pytest
 
 from tnllt.errors import DataError
 from tnllt.tracking import Prediction
-from tnllt.training.rewards import Weights
+from tnllt.training.rewards import RewardWeights
 from tnllt.training.vlm.frozen import FrozenTracker, reasoning_track
 from tnllt.training.vlm.records import PairRecord, read_samples
 
@@ -97,20 +97,20 @@ def test_reward_functions_of_grpo(records):
         "<think>t</think><d>yes</d><answer>fail</answer>",
     ]
     completions = [[{"role": "assistant", "content": text}] for text in answers]
-    options = GrpoOptions(Path("x"), weights=Weights(0.1, 0.1, 0.5, 0.3))
+    options = GrpoOptions(Path("x"), reward_weights=RewardWeights(0.1, 0.1, 0.5, 0.3))
     functions = reward_functions(old, options, FrozenTracker(Told()))
     assert [f.__name__ for f in functions] == ["format", "strict", "iou", "decision"]
     given = [f(completions=completions, record=[0, 1, 2], prompts=None) for f in functions]
     assert given == [[1, 1, 1], [1, 1, 1], [1.0, 1.0, None], [1.0, 0.0, None]]
     # No description at all: the stand-in is asked about, which this tracker fails on.
     assert functions[2](completions=["nothing"], record=[0]) == [None]
-    only_format = reward_functions(old, GrpoOptions(Path("x"), weights=Weights(0.5, 0, 0, 0)), None)
+    only_format = reward_functions(old, GrpoOptions(Path("x"), reward_weights=RewardWeights(0.5, 0, 0, 0)), None)
     assert [f.__name__ for f in only_format] == ["format", "strict"]
 
 
 @pytest.fixture(scope="module")
 def random_tracker(tmp_path_factory) -> Path:
-    """Weights of a random tiny network."""
+    """RewardWeights of a random tiny network."""
     torch = pytest.importorskip("torch")
     safetensors = pytest.importorskip("safetensors.torch")
     from tnllt.reasoningtrack.config import PRESETS

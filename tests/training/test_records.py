@@ -13,10 +13,10 @@ from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.reasoners import Reasoning, parse_answer
 from tnllt.sequence import Annotation, Sequence
 from tnllt.training.rewards import strict_reward
+from tnllt.training.vlm.answers import side, true_description, write_answer
+from tnllt.training.vlm.gather import RecordSources, gather
 from tnllt.training.vlm.pairs import PairOptions, choose, write_pairs
 from tnllt.training.vlm.records import read_published, read_samples
-from tnllt.training.vlm.sources import Sources, gather
-from tnllt.training.vlm.truth import side, true_description, write_answer
 
 ANSWER = "<think>a</think><d>no</d><answer>the car</answer>"
 
@@ -101,13 +101,13 @@ def test_a_sample_with_a_bad_box_is_refused(tmp_path: Path, box):
 
 def test_sources_are_checked(tmp_path: Path, box_pairs: Path):
     with pytest.raises(UsageError, match="--records"):
-        gather(Sources(), tmp_path)
+        gather(RecordSources(), tmp_path)
     with pytest.raises(DataError, match="--skip-missing"):
-        gather(Sources(records=(published(tmp_path),), images=tmp_path), tmp_path)
-    both = Sources(records=(published(tmp_path),), images=tmp_path, samples=(box_pairs,), skip_missing=True)
+        gather(RecordSources(records=(published(tmp_path),), images=tmp_path), tmp_path)
+    both = RecordSources(records=(published(tmp_path),), images=tmp_path, samples=(box_pairs,), skip_missing=True)
     assert len(gather(both, tmp_path)) == 48
     with pytest.raises(DataError, match="no record"):
-        gather(Sources(records=(published(tmp_path),), images=tmp_path, skip_missing=True), tmp_path)
+        gather(RecordSources(records=(published(tmp_path),), images=tmp_path, skip_missing=True), tmp_path)
 
 
 # --- pairs out of datasets

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tnllt.training.rewards import (
     RELEASED,
     WITH_IOU,
-    Weights,
+    RewardWeights,
     decision_reward,
     format_reward,
     iou_reward,
@@ -90,7 +90,7 @@ def test_a_failed_tracker_rewards_nothing(before, after):
         assert score(text, before, after, RELEASED)[0] is None
     assert iou_reward(None) is None and iou_reward(math.nan) is None and iou_reward(None, "threshold") is None
     # Where nothing that failed counts, there is a reward.
-    assert score(YES, None, None, Weights(1, 1, 0, 0))[0] == 2.0
+    assert score(YES, None, None, RewardWeights(1, 1, 0, 0))[0] == 2.0
 
 
 def test_new_description_counts_also_after_no_and_has_a_stand_in():
@@ -111,13 +111,13 @@ def test_weighted_sums_by_hand():
 
 
 def test_weights_by_name_and_number():
-    assert Weights.parse("released") == Weights(0.1, 0.1, 0.0, 0.15)
-    assert Weights.parse("with-iou") == Weights(0.1, 0.1, 0.5, 0.3)
-    assert Weights.parse("1,0,0.5,0") == Weights(1, 0, 0.5, 0)
-    assert not Weights.parse("1,1,0,0").needs_tracker and RELEASED.needs_tracker
+    assert RewardWeights.parse("released") == RewardWeights(0.1, 0.1, 0.0, 0.15)
+    assert RewardWeights.parse("with-iou") == RewardWeights(0.1, 0.1, 0.5, 0.3)
+    assert RewardWeights.parse("1,0,0.5,0") == RewardWeights(1, 0, 0.5, 0)
+    assert not RewardWeights.parse("1,1,0,0").needs_tracker and RELEASED.needs_tracker
     for text in ("", "1,2,3", "a,b,c,d", "1,1,1,-1", "nan,1,1,1", "inf,0,0,0"):
         with pytest.raises(ValueError, match="released"):
-            Weights.parse(text)
+            RewardWeights.parse(text)
 
 
 @given(st.text(alphabet="<>/ \ndthinkasweryeo", max_size=80))

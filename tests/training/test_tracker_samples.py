@@ -15,7 +15,14 @@ from tnllt.reasoningtrack.config import Config
 from tnllt.sequence import Annotation, Image, Sequence
 from tnllt.training.tracker.recipe import RECIPES, Recipe, recipe
 from tnllt.training.tracker.samples import Batches, Sampler, beside, between, collate, jitter, pick_frames
-from tnllt.training.tracker.sources import Clip, SequenceSource, SynthSource, make_source, square_region, synth_config
+from tnllt.training.tracker.sources import (
+    SequenceSource,
+    SynthSource,
+    TrainingClip,
+    make_source,
+    square_region,
+    synth_config,
+)
 
 CONFIG = Config.make({"size": "tiny", "template_size": 32, "search_size": 64})
 
@@ -189,13 +196,13 @@ def test_only_the_first_template_shows_its_box() -> None:
 
 def test_a_square_beside_the_target_has_none_of_it() -> None:
     source = SequenceSource("white", [white_square()])
-    draw = sampler(source, away=1.0)
+    draw = sampler(source, negative_prob=1.0)
     for index in range(20):
         sample = draw[index]
         assert not sample.searches.any()
         low, high = sample.boxes[:, :2], sample.boxes[:, :2] + sample.boxes[:, 2:]
         assert ((low >= 1) | (high <= 0)).any(axis=1).all()
-    some = np.array([sampler(source, away=0.3)[i].searches.any(axis=(1, 2, 3)) for i in range(60)])
+    some = np.array([sampler(source, negative_prob=0.3)[i].searches.any(axis=(1, 2, 3)) for i in range(60)])
     assert 0.2 < 1 - some.mean() < 0.4
 
 
@@ -231,14 +238,14 @@ def test_target_and_look_alike_are_equally_far_from_the_middle_of_their_square()
 
 def test_rivals_come_into_the_search_crops() -> None:
     class Pair(SequenceSource):
-        def clip(self, rng: np.random.Generator, index: int) -> Clip:
-            return replace(super().clip(rng, index), alike=lambda frame: boxes[frame, None, :2] + (23, 5))
+        def clip(self, rng: np.random.Generator, index: int) -> TrainingClip:
+            return replace(super().clip(rng, index), look_alikes=lambda frame: boxes[frame, None, :2] + (23, 5))
 
     boxes = np.column_stack([np.linspace(40, 60, 30), np.full(30, 60.0), np.full(30, 10.0), np.full(30, 10.0)])
     source = Pair("pair", [Sequence("pair", Annotation(boxes), WhiteSquare(boxes))])
 
     def from_the_middle(rival: float) -> float:
-        draw = sampler(source, rival=rival, center_jitter=0.1)
+        draw = sampler(source, hard_negative_prob=rival, center_jitter=0.1)
         offs = [draw[i].boxes[:, :2] + draw[i].boxes[:, 2:] / 2 - 0.5 for i in range(40)]
         return float(np.abs(offs).max(axis=2).mean())
 

@@ -23,11 +23,11 @@ from tnllt.locks import sole_writer  # noqa: E402
 from tnllt.reasoningtrack.checkpoint import read_checkpoint, save_safetensors  # noqa: E402
 from tnllt.reasoningtrack.config import Config  # noqa: E402
 from tnllt.reasoningtrack.network import Network  # noqa: E402
+from tnllt.training.tracker.initial_weights import initialise_from  # noqa: E402
 from tnllt.training.tracker.recipe import recipe  # noqa: E402
 from tnllt.training.tracker.sources import SynthSource  # noqa: E402
-from tnllt.training.tracker.start import start_from  # noqa: E402
 from tnllt.training.tracker.step import TrainStep, make_optimizers, parameter_groups, rate_factor  # noqa: E402
-from tnllt.training.tracker.trainer import RunOptions, newest_state, train  # noqa: E402
+from tnllt.training.tracker.trainer import TrainOptions, newest_state, train  # noqa: E402
 
 NETWORK = {
     "size": "tiny",
@@ -51,7 +51,7 @@ def synth():  # type: ignore[no-untyped-def]
 
 def run(out: Path, **options: object) -> dict[str, torch.Tensor]:
     quiet = {"workers": 0, "save_every": 4, "log_every": 5, "validate_every": 0, "cpu": True}
-    how = RunOptions(out=out, **{**quiet, **options})  # type: ignore[arg-type]
+    how = TrainOptions(out=out, **{**quiet, **options})  # type: ignore[arg-type]
     path = train(recipe("tiny", **SMALL), [(synth(), 1.0)], how, say=lambda _: None)
     return read_checkpoint(path)[0]
 
@@ -105,7 +105,7 @@ def test_recomputed_activations_change_nothing(
 
 
 def test_folder_of_another_recipe_is_refused(undisturbed: tuple[Path, dict[str, torch.Tensor]]) -> None:
-    options = RunOptions(out=undisturbed[0], cpu=True)
+    options = TrainOptions(out=undisturbed[0], cpu=True)
     with pytest.raises(UsageError, match="batch 4 -> 8"):
         train(recipe("tiny", **{**SMALL, "batch": 8}), [(synth(), 1.0)], options)
 
@@ -193,7 +193,7 @@ def test_a_minute_of_training_beats_none(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network.initialise()
     before = measure(network.eval())["AO"]
-    options = RunOptions(out=tmp_path, workers=1, save_every=10_000, validate_every=0, cpu=True)
+    options = TrainOptions(out=tmp_path, workers=1, save_every=10_000, validate_every=0, cpu=True)
     path = train(toy, [(SynthSource(easy, pool=64, reuse=10), 1.0)], options, say=lambda _: None)
     network.load_state_dict(read_checkpoint(path)[0])
     after = measure(network.eval())["AO"]
@@ -226,7 +226,7 @@ def test_starting_weights(tmp_path: Path) -> None:
     whole = tmp_path / "whole.pth"
     torch.save({"net": source.state_dict()}, whole)
     target = Network(Config.make(NETWORK))
-    assert "tracker's weights" in start_from(target, whole)
+    assert "tracker's weights" in initialise_from(target, whole)
     same(target.state_dict(), source.state_dict())
 
     parts = ("patch_embed.", "blocks.", "norm.")
@@ -239,7 +239,7 @@ def test_starting_weights(tmp_path: Path) -> None:
     torch.save(itpn, file)
     target = Network(Config.make(NETWORK))
     head = target.box_head.state_dict()
-    assert f"{len(itpn)} tensors" in start_from(target, file)
+    assert f"{len(itpn)} tensors" in initialise_from(target, file)
     taken = {name: value for name, value in target.backbone.state_dict().items() if name in itpn}
     same(taken, itpn)
     same(target.box_head.state_dict(), head)
@@ -247,7 +247,7 @@ def test_starting_weights(tmp_path: Path) -> None:
     itpn.pop("norm.weight")
     torch.save(itpn, file)
     with pytest.raises(DataError, match=r"1 missing \(backbone\.norm\.weight\)"):
-        start_from(target, file)
+        initialise_from(target, file)
 
 
 def test_starting_weights_of_other_crops(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_starting_weights_of_other_crops(tmp_path: Path) -> None:
     file = tmp_path / "small.safetensors"
     save_safetensors(source, file, source.config.to_dict())
     target = Network(Config.make({**NETWORK, "search_size": 96, "search_factor": 3.0}))
-    assert "brought from templates of" in start_from(target, file)
+    assert "brought from templates of" in initialise_from(target, file)
     old = source.backbone.pos_embed_x.reshape(4, 4, -1)
     new = target.backbone.pos_embed_x.reshape(6, 6, -1)
     torch.testing.assert_close(new[1:5, 1:5], old)
@@ -272,13 +272,13 @@ def test_starting_weights_of_other_crops(tmp_path: Path) -> None:
     published = Network(Config.make({"size": "256", "depths": (0, 0, 1), "dims": (16, 16, 32)}))
     torch.save({"net": published.state_dict()}, tmp_path / "dutrack.pth")
     larger = Network(Config.make({"size": "384", "depths": (0, 0, 1), "dims": (16, 16, 32)}))
-    assert "search of 256 at factor 4" in start_from(larger, tmp_path / "dutrack.pth")
+    assert "search of 256 at factor 4" in initialise_from(larger, tmp_path / "dutrack.pth")
 
 
 def test_folder_of_other_data_is_refused(undisturbed: tuple[Path, dict[str, torch.Tensor]]) -> None:
     source = SynthSource(None, name="synth:grey=1")
     with pytest.raises(UsageError, match="data"):
-        train(recipe("tiny", **SMALL), [(source, 1.0)], RunOptions(out=undisturbed[0], cpu=True))
+        train(recipe("tiny", **SMALL), [(source, 1.0)], TrainOptions(out=undisturbed[0], cpu=True))
 
 
 def test_muon_takes_the_matrices_and_leaves_the_tables() -> None:

@@ -117,7 +117,14 @@ def test_grpo_raises_the_format_reward_and_the_model_reasons_in_the_tracker(
     assert 0.2 <= start <= 0.8
     out = tmp_path / "grpo"
     sizes = ("--group", 16, "--prompts-per-rollout", 4, "--prompts-per-update", 4, "--batch", 64, "--max-tokens", 90)
-    rewards = ("--weights", "0.45,0.45,0.05,0.05", "--tracker-weights", random_tracker, "--tracker-config", "tiny")
+    rewards = (
+        "--reward-weights",
+        "0.45,0.45,0.05,0.05",
+        "--tracker-weights",
+        random_tracker,
+        "--tracker-config",
+        "tiny",
+    )
     steps = ("--steps", 36, "--learning-rate", 3.5e-4, "--min-pixels", 0, "--max-pixels", 0, "--beta", 0)
     command("train", "grpo", "--model", fine_tuned, "--samples", box_pairs, "--out", out, *sizes, *rewards, *steps)
     formed = history(out, "rewards/format/mean")

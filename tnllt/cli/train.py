@@ -9,8 +9,6 @@ from tnllt.cli.common import LazyGroup, run_command, version_option
 #: Subcommand -> (where it is, what it does); a module is imported when its subcommand is called.
 _SUBCOMMANDS = {
     "tracker": ("tnllt.cli.train_tracker:tracker", "Train the tracking network."),
-    "curves": ("tnllt.cli.train_curves:curves", "Draw a tracker run's curves from its TensorBoard log."),
-    "label": ("tnllt.cli.train_label:label", "Let a tracker label unlabelled video, to train on."),
     "sft": ("tnllt.cli.train_sft:sft", "Fine-tune a vision-language model as reasoner on answers."),
     "grpo": ("tnllt.cli.train_grpo:grpo", "Train a reasoner by reinforcement, rewarded by a frozen tracker."),
     "export": ("tnllt.cli.train_export:export", "Write data and settings for LLaMA-Factory or EasyR1."),

@@ -17,7 +17,7 @@ from tnllt.errors import UsageError
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
 @click.option("--model", default="Qwen/Qwen2.5-VL-3B-Instruct", show_default=True, help="Model that the settings name.")
 @source_options
-@click.option("--weights", default="with-iou", show_default=True, help="EasyR1: as for `tnllt-train grpo`.")
+@click.option("--reward-weights", default="with-iou", show_default=True, help="EasyR1: as for `tnllt-train grpo`.")
 @click.option("--iou", "variant", type=click.Choice(["halved", "threshold"]), default="halved", show_default=True)
 @click.option("--tracker-weights", help="EasyR1: checkpoint of the frozen network.")
 @click.option("--tracker-config", help="EasyR1: its config.")
@@ -27,7 +27,7 @@ def export(
     out: Path,
     model: str,
     sources: Any,
-    weights: str,
+    reward_weights: str,
     variant: str,
     tracker_weights: str | None,
     tracker_config: str | None,
@@ -41,9 +41,9 @@ def export(
     tnllt-train export --to easyr1 --samples RLsamples/ --tracker-weights DUTrack.pth.tar --out easyr1
     python3 -m verl.trainer.main config=easyr1/grpo.yaml
     """
-    from tnllt.training.rewards import Weights
+    from tnllt.training.rewards import RewardWeights
     from tnllt.training.vlm.export import export_easyr1, export_llamafactory
-    from tnllt.training.vlm.sources import gather
+    from tnllt.training.vlm.gather import gather
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     records = gather(sources, out)
@@ -51,9 +51,9 @@ def export(
         written = export_llamafactory(records, out, model)
     else:
         try:
-            wanted = Weights.parse(weights)
+            wanted = RewardWeights.parse(reward_weights)
         except ValueError as error:
-            raise UsageError(f"--weights {error}") from error
+            raise UsageError(f"--reward-weights {error}") from error
         place = str(Path(tracker_weights).resolve()) if tracker_weights else None
         chosen = {"weights": place, "config": tracker_config}
         tracker = {name: value for name, value in chosen.items() if value}

@@ -16,7 +16,7 @@ from tnllt.errors import UsageError
 @source_options
 @model_options
 @click.option(
-    "--weights",
+    "--reward-weights",
     default="with-iou",
     show_default=True,
     help="Rewards: released (.1,.1,0,.15), with-iou (.1,.1,.5,.3), or format,strict,iou,decision.",
@@ -51,31 +51,31 @@ from tnllt.errors import UsageError
 @click.option("--log-every", type=int, default=1, show_default=True)
 @click.option("--save-every", type=int, default=50, show_default=True)
 @launch_options
-def grpo(out: Path, sources: Any, model: Any, weights: str, **options: Any) -> None:
+def grpo(out: Path, sources: Any, model: Any, reward_weights: str, **options: Any) -> None:
     """Train a reasoner by reinforcement (GRPO); a frozen tracker says which descriptions help.
 
     \b
     tnllt-train grpo --model reasoner --samples RLsamples/ --tracker-weights DUTrack.pth.tar --tracker-config 256 \\
         --out reasoner-rl
-    tnllt-train grpo --model reasoner --dataset tnllt --root /data/TNLLT --weights released --out reasoner-rl
+    tnllt-train grpo --model reasoner --dataset tnllt --root /data/TNLLT --reward-weights released --out reasoner-rl
 
     The defaults are the published recipe, with overlap rewarded. Start from a model that `tnllt-train sft` made.
     """
-    from tnllt.training.rewards import Weights
+    from tnllt.training.rewards import RewardWeights
     from tnllt.training.vlm.frozen import FrozenTracker, local_device, reasoning_track
+    from tnllt.training.vlm.gather import gather
     from tnllt.training.vlm.grpo import GrpoOptions, run_grpo
-    from tnllt.training.vlm.sources import gather
 
     try:
-        wanted = Weights.parse(weights)
+        wanted = RewardWeights.parse(reward_weights)
     except ValueError as error:
-        raise UsageError(f"--weights {error}") from error
+        raise UsageError(f"--reward-weights {error}") from error
     place, checkpoint = options.pop("tracker_device"), options.pop("tracker_weights")
     config, batch = options.pop("tracker_config"), options.pop("tracker_batch")
     tracker = None
     if wanted.needs_tracker:
         tracker = FrozenTracker(reasoning_track(checkpoint, config, local_device(place)), batch)
-    trainer = run_grpo(gather(sources, out), model, GrpoOptions(out, weights=wanted, **options), tracker)
+    trainer = run_grpo(gather(sources, out), model, GrpoOptions(out, reward_weights=wanted, **options), tracker)
     rewards = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
     if trainer.is_world_process_zero():
         change = f", reward {float(rewards[0]):.4g} to {float(rewards[-1]):.4g}" if rewards else ""

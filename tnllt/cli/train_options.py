@@ -54,12 +54,12 @@ def _add(options: tuple[Callable[..., Any], ...], function: Any) -> Any:
 
 
 def source_options(function: Any) -> Any:
-    """Adds the options of `Sources`; the command gets `sources`."""
+    """Adds the options of `RecordSources`; the command gets `sources`."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kw: Any) -> Any:
+        from tnllt.training.vlm.gather import RecordSources
         from tnllt.training.vlm.pairs import PairOptions
-        from tnllt.training.vlm.sources import Sources
 
         pairs = PairOptions(kw.pop("pairs"), kw.pop("gap"), kw.get("seed", 0))
         names = (
@@ -76,7 +76,7 @@ def source_options(function: Any) -> Any:
         )
         split = kw.pop("split")
         chosen = {name: kw.pop(name) for name in names}
-        kw["sources"] = Sources(**chosen, pairs=pairs, split=None if split == "none" else split)
+        kw["sources"] = RecordSources(**chosen, pairs=pairs, split=None if split == "none" else split)
         return function(*args, **kw)
 
     return _add(_SOURCES, wrapper)

@@ -40,8 +40,8 @@ def sft(out: Path, sources: Any, model: Any, **options: Any) -> None:
     The defaults are the published recipe. The model in --out is complete: use it as
     `tnllt-run ReasoningTrack --set reasoner=transformers:OUT`, or serve it.
     """
+    from tnllt.training.vlm.gather import gather
     from tnllt.training.vlm.sft import SftOptions, run_sft
-    from tnllt.training.vlm.sources import gather
 
     settings = SftOptions(out, **options)
     trainer = run_sft(gather(sources, out), model, settings)

@@ -20,8 +20,8 @@ from tnllt.errors import UsageError
     "--data",
     "-d",
     multiple=True,
-    metavar="SOURCE[*SHARE]",
-    help="What to learn from, with its share: `synth`, `synth:patch=0.5,frames=300`, a benchmark's name (its root "
+    metavar="SOURCE[*FRACTION]",
+    help="What to learn from, with its fraction: `synth`, `synth:patch=0.5,frames=300`, a benchmark's name (its root "
     "from --root NAME=DIR or the configuration file) or a folder. Repeatable.  [default: synth]",
 )
 @click.option("--root", multiple=True, metavar="NAME=DIR", help="Where a benchmark lies. Repeatable.")
@@ -29,7 +29,7 @@ from tnllt.errors import UsageError
 @click.option(
     "--init", type=click.Path(path_type=Path, exists=True), help="Start from a tracker's or Fast-iTPN's weights."
 )
-@click.option("--workers", "-j", default=2, show_default=True, type=click.IntRange(0), help="Loader processes.")
+@click.option("--workers", "-w", default=2, show_default=True, type=click.IntRange(0), help="Loader processes.")
 @click.option("--precision", type=click.Choice(["no", "bf16", "fp16"]), default="no", show_default=True)
 @click.option("--compile", "compiled", is_flag=True, help="torch.compile; pays on an accelerator.")
 @click.option("--checkpoint-gradients", is_flag=True, help="Less memory, a third more time.")
@@ -62,33 +62,34 @@ def tracker(
     """
     from tnllt.training.tracker.recipe import recipe
     from tnllt.training.tracker.sources import make_source, synth_config
-    from tnllt.training.tracker.trainer import RunOptions, train
+    from tnllt.training.tracker.trainer import TrainOptions, train
     from tnllt.training.tracker.validate import held_out, validator
 
     roots = dict(_pair(item, "--root NAME=DIR") for item in root)
     chosen = recipe(config, **_changes(changes))
     sources = [
-        (make_source(spec, _root(spec, roots)), share) for spec, share in (_share(item) for item in data or ("synth",))
+        (make_source(spec, _root(spec, roots)), fraction)
+        for spec, fraction in (_fraction(item) for item in data or ("synth",))
     ]
     scenes = held_out(dataclasses.replace(synth_config(), frames=60, width=320, height=240), validation)
     weights = train(
         chosen,
         sources,
-        RunOptions(out=out, init=init, compile=compiled, **options),
+        TrainOptions(out=out, init=init, compile=compiled, **options),
         validator(scenes) if options["validate_every"] else None,
         say=click.echo,
     )
     click.echo(f"weights: {weights}")
 
 
-def _share(item: str) -> tuple[str, float]:
-    spec, star, share = item.rpartition("*")
+def _fraction(item: str) -> tuple[str, float]:
+    spec, star, fraction = item.rpartition("*")
     if not star:
         return item, 1.0
     try:
-        return spec, float(share)
+        return spec, float(fraction)
     except ValueError as error:
-        raise UsageError(f"--data {item}: the share after * must be a number") from error
+        raise UsageError(f"--data {item}: the fraction after * must be a number") from error
 
 
 def _pair(item: str, form: str) -> tuple[str, str]:
@@ -100,8 +101,9 @@ def _pair(item: str, form: str) -> tuple[str, str]:
 
 def _root(spec: str, roots: dict[str, str]) -> Path | None:
     from tnllt.config import locate
+    from tnllt.training.tracker.sources import KINDS
 
-    return Path(roots[spec]) if spec in roots else locate(spec).root if not spec.startswith("synth") else None
+    return Path(roots[spec]) if spec in roots else locate(spec).root if spec.partition(":")[0] not in KINDS else None
 
 
 def _changes(items: tuple[str, ...]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ _ORDER = re.compile(r"<think>.*?</think>.*?<d>(?i:yes|no)</d>.*?<answer>.*?</ans
 
 
 @dataclass(frozen=True)
-class Weights:
+class RewardWeights:
     """What each reward counts. `RELEASED` are the released ones, an ablation without overlap."""
 
     format: float = 0.1
@@ -43,7 +43,7 @@ class Weights:
     decision: float = 0.3
 
     @classmethod
-    def parse(cls, text: str) -> Weights:
+    def parse(cls, text: str) -> RewardWeights:
         """From a name in `NAMED`, or four numbers "format,strict,iou,decision". Raises ValueError."""
         if text in NAMED:
             return NAMED[text]
@@ -60,9 +60,9 @@ class Weights:
         return self.iou > 0 or self.decision > 0
 
 
-RELEASED = Weights(0.1, 0.1, 0.0, 0.15)
-WITH_IOU = Weights(0.1, 0.1, 0.5, 0.3)
-NAMED: Mapping[str, Weights] = {"released": RELEASED, "with-iou": WITH_IOU}
+RELEASED = RewardWeights(0.1, 0.1, 0.0, 0.15)
+WITH_IOU = RewardWeights(0.1, 0.1, 0.5, 0.3)
+NAMED: Mapping[str, RewardWeights] = {"released": RELEASED, "with-iou": WITH_IOU}
 
 
 def squeeze(text: str) -> str:
@@ -115,7 +115,7 @@ def score(
     text: str,
     before: float | None = None,
     after: float | None = None,
-    weights: Weights = WITH_IOU,
+    reward_weights: RewardWeights = WITH_IOU,
     variant: IouVariant = "halved",
 ) -> tuple[float | None, dict[str, float | None]]:
     """Weighted sum, and the parts. The sum is None where a part that counts has none."""
@@ -126,7 +126,7 @@ def score(
         "decision": decision_reward(text, before, after),
     }
     total = 0.0
-    for name, weight in asdict(weights).items():
+    for name, weight in asdict(reward_weights).items():
         part = parts[name]
         if weight and part is None:
             return None, parts

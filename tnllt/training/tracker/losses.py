@@ -102,7 +102,8 @@ def tracking_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Total loss of one search frame, and its parts (detached) with the mean IoU of the box at the score's peak.
 
-    Where a target is wholly outside its crop (`Recipe.away`), the score should be low everywhere, and there is no box.
+    Where the target is wholly outside its crop (`Recipe.negative_prob`), the score should be low everywhere and no box
+    is learnt.
 
     Args:
         score, size, offset: the head's maps (B, 1 | 2 | 2, S, S).
@@ -120,15 +121,15 @@ def tracking_loss(
     at = torch.zeros_like(score.flatten(1)).scatter(1, peak if regress_at == "peak" else centre, 1.0)
     if regress_at == "inside":
         at = torch.maximum(at, cells_inside(boxes, side).to(at.dtype))
-    share = at / at.sum(1, keepdim=True)
+    weight = at / at.sum(1, keepdim=True)
     truth = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)[:, None].expand(-1, side * side, -1)
     predicted = center_to_corners(all_boxes(size, offset).flatten(0, 1))
-    generalised, iou = (v.view(share.shape) for v in giou(predicted, truth.flatten(0, 1)))
-    distance = (predicted - truth.flatten(0, 1)).abs().mean(1).view(share.shape)
-    share, of = share * here[:, None], here.sum().clamp(min=1)
+    generalised, iou = (v.view(weight.shape) for v in giou(predicted, truth.flatten(0, 1)))
+    distance = (predicted - truth.flatten(0, 1)).abs().mean(1).view(weight.shape)
+    weight, of = weight * here[:, None], here.sum().clamp(min=1)
     parts = {
-        "giou": ((1 - generalised) * share).sum() / of,
-        "l1": (distance * share).sum() / of,
+        "giou": ((1 - generalised) * weight).sum() / of,
+        "l1": (distance * weight).sum() / of,
         "focal": focal_loss(score, target),
     }
     total = weights.giou * parts["giou"] + weights.l1 * parts["l1"] + weights.focal * parts["focal"]

@@ -22,10 +22,10 @@ class Recipe:
             jitter, the size by exp(N(0,1) x scale jitter).
         template_jitter: as center and scale jitter at once, of the boxes of all templates but the first: in tracking
             these are the tracker's own.
-        away: chance that a search crop is cut beside the target, around a look-alike where one is known, and has no
-            box: there the score should be low everywhere.
-        rival: chance that a search crop is cut so that the target and a look-alike, where one is near, are equally far
-            from its middle: what tells them apart is then the look, or the sentence, and not the place.
+        negative_prob: probability that a search crop is cut beside the target, around a look-alike where one is known.
+            It has no box, and the score should be low everywhere.
+        hard_negative_prob: probability that a search crop is cut so that the target and a near look-alike are equally
+            far from its centre. Appearance or description, not position, then tells them apart.
         learning_rate, backbone_factor, weight_decay, clip: AdamW; gradient norm is cut at `clip`.
         muon: where above 0, the weight matrices learn by Muon at this rate (of matrices whose update has norm 1) and
             AdamW keeps the rest: a third fewer steps for small networks from scratch.
@@ -51,8 +51,8 @@ class Recipe:
     center_jitter: float = 3.5
     scale_jitter: float = 0.5
     template_jitter: float = 0.0
-    away: float = 0.0
-    rival: float = 0.0
+    negative_prob: float = 0.0
+    hard_negative_prob: float = 0.0
     learning_rate: float = 1e-4
     muon: float = 0.0
     backbone_factor: float = 0.1

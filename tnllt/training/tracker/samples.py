@@ -3,7 +3,7 @@
 Sample number `i` of a run is a pure function of (seed, i). So a run that was killed goes on with exactly the samples
 it would have seen, whatever the number of loader processes.
 
-Source: DUTrack's published recipe (three templates, two search frames, jittered crops), with two additions that the
+ClipSource: DUTrack's published recipe (three templates, two search frames, jittered crops), with two additions that the
 bundled weights need: a sample may be grey, and its templates may lose their colour, so that only the sentence tells it.
 """
 
@@ -21,7 +21,7 @@ from tnllt.errors import DataError
 from tnllt.reasoningtrack.config import Config
 from tnllt.reasoningtrack.geometry import tint_around
 from tnllt.training.tracker.recipe import Recipe
-from tnllt.training.tracker.sources import Clip, Source, limit_opencv_threads, square_region
+from tnllt.training.tracker.sources import ClipSource, TrainingClip, limit_opencv_threads, square_region
 
 #: Draws from a source before a sample is given up: a source without one usable clip is an error, not an endless loop.
 ATTEMPTS = 50
@@ -53,12 +53,12 @@ class Sampler:
     """Draws samples. Picklable, so that loader processes can have one each.
 
     Args:
-        sources: with their shares (any positive numbers).
+        sources: with their weights (any positive numbers).
         config: the network's crop sizes and factors.
         recipe: jitters, augmentation, seed.
     """
 
-    sources: Sequence[tuple[Source, float]]
+    sources: Sequence[tuple[ClipSource, float]]
     config: Config
     recipe: Recipe
     _words: Any = None
@@ -67,15 +67,15 @@ class Sampler:
         """Sample number `index` of the run. Raises DataError where no source gives one."""
         limit_opencv_threads()
         rng = np.random.default_rng((self.recipe.seed, index))
-        shares = np.array([share for _, share in self.sources], float)
+        fractions = np.array([fraction for _, fraction in self.sources], float)
         for attempt in range(ATTEMPTS):
-            source = self.sources[int(rng.choice(len(shares), p=shares / shares.sum()))][0]
+            source = self.sources[int(rng.choice(len(fractions), p=fractions / fractions.sum()))][0]
             sample = self._from_clip(source.clip(rng, index + attempt), rng)
             if sample is not None:
                 return sample
         raise DataError(f"no usable sample in {ATTEMPTS} draws: too few frames with the target in view")
 
-    def _from_clip(self, clip: Clip, rng: np.random.Generator) -> Sample | None:
+    def _from_clip(self, clip: TrainingClip, rng: np.random.Generator) -> Sample | None:
         chosen = pick_frames(clip.frames, self.recipe.templates + self.recipe.searches, self.recipe.max_gap, rng)
         if chosen is None:
             return None
@@ -104,12 +104,12 @@ class Sampler:
             if side < 4:
                 return None
             draw = rng.random()
-            elsewhere = draw < self.recipe.away
-            alike = clip.alike(int(i)) * (wide, 1 / wide)
-            if not elsewhere and draw < self.recipe.away + self.recipe.rival:
-                left, top = between(box, side, alike, rng) or (left, top)
+            elsewhere = draw < self.recipe.negative_prob
+            look_alikes = clip.look_alikes(int(i)) * (wide, 1 / wide)
+            if not elsewhere and draw < self.recipe.negative_prob + self.recipe.hard_negative_prob:
+                left, top = between(box, side, look_alikes, rng) or (left, top)
             for _ in range(PLACES):
-                at = beside(box, side, alike, rng) if elsewhere else (left, top)
+                at = beside(box, side, look_alikes, rng) if elsewhere else (left, top)
                 search = cut(i, *at, side, config.search_size)
                 if not elsewhere or search.any(axis=2).mean() > 0.5:
                     break
@@ -187,17 +187,17 @@ def jitter(box: NDArray[np.float64], center: float, scale: float, rng: np.random
 
 
 def beside(
-    box: NDArray[np.float64], side: int, alike: NDArray[np.float64], rng: np.random.Generator
+    box: NDArray[np.float64], side: int, look_alikes: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[int, int]:
     """left, top of a square of this side that leaves all of the box out, up to one and a half sides away.
 
     Args:
-        alike: (N, 2) middles of look-alikes. Where there are some, a square with one in it is preferred: only those
-            teach the network what the target is not.
+        look_alikes: (N, 2) centres of look-alikes. Where there are some, a square with one in it is preferred: only
+            those teach the network what the target is not.
     """
     middle, half = box[:2] + box[2:] / 2, (side + box[2:]) / 2 + 1
-    for _ in range(PLACES * PLACES if len(alike) else 0):
-        center = alike[int(rng.integers(len(alike)))] + rng.uniform(-0.4, 0.4, 2) * side
+    for _ in range(PLACES * PLACES if len(look_alikes) else 0):
+        center = look_alikes[int(rng.integers(len(look_alikes)))] + rng.uniform(-0.4, 0.4, 2) * side
         if (np.abs(center - middle) > half).any():
             break
     else:
@@ -210,17 +210,17 @@ def beside(
 
 
 def between(
-    box: NDArray[np.float64], side: int, alike: NDArray[np.float64], rng: np.random.Generator
+    box: NDArray[np.float64], side: int, look_alikes: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[int, int] | None:
     """left, top of a square of this side with the target and a look-alike in it, neither of them nearer to its middle.
 
     So that being near the middle tells nothing. None where no look-alike is near enough.
 
     Args:
-        alike: (N, 2) middles of look-alikes.
+        look_alikes: (N, 2) middles of look-alikes.
     """
     middle = box[:2] + box[2:] / 2
-    apart = alike - middle
+    apart = look_alikes - middle
     apart = apart[np.abs(apart).max(axis=1, initial=0) < APART * side]
     if not len(apart):
         return None

@@ -1,6 +1,6 @@
 """Where training samples come from: sequences of a dataset, or scenes that the generator draws when they are asked for.
 
-Both give a `Clip`: frames whose boxes and sentences are known, and a function that cuts a square out of one of them.
+Both give a `TrainingClip`: frames with known boxes and descriptions, and a function that cuts a square out of a frame.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Crop = Callable[[int, Region, int], Image]
 
 
 @dataclass(frozen=True)
-class Clip:
+class TrainingClip:
     """The frames of one sequence that can be learnt from.
 
     Attributes:
@@ -36,22 +36,22 @@ class Clip:
         boxes: (T, 4) x, y, w, h px of every frame.
         text: frame -> the sentence that is true then, or None.
         crop: see `Crop`.
-        alike: frame -> (N, 2) x, y px of things that look like the target and are not it, as far as they are known.
+        look_alikes: frame -> (N, 2) x, y px of known objects that look like the target and are not it.
     """
 
     frames: NDArray[np.int64]
     boxes: Boxes
     text: Callable[[int], str | None]
     crop: Crop
-    alike: Callable[[int], NDArray[np.float64]] = lambda frame: np.zeros((0, 2))
+    look_alikes: Callable[[int], NDArray[np.float64]] = lambda frame: np.zeros((0, 2))
 
 
-class Source(Protocol):
+class ClipSource(Protocol):
     """Something that clips can be drawn from: sample `index` gets the same clip whoever asks, in whatever order."""
 
     name: str
 
-    def clip(self, rng: np.random.Generator, index: int) -> Clip: ...
+    def clip(self, rng: np.random.Generator, index: int) -> TrainingClip: ...
 
 
 class SequenceSource:
@@ -70,7 +70,7 @@ class SequenceSource:
         self.name = name
         self._sequences = sequences
 
-    def clip(self, rng: np.random.Generator, index: int) -> Clip:
+    def clip(self, rng: np.random.Generator, index: int) -> TrainingClip:
         sequence = self._sequences[int(rng.integers(len(self._sequences)))]
         boxes = sequence.groundtruth
         usable = np.isfinite(boxes).all(1) & (boxes[:, 2:] > 1).all(1)
@@ -81,7 +81,7 @@ class SequenceSource:
             return sequence.descriptions[frame] if sequence.descriptions is not None else sequence.language
 
         frames = _Once(sequence)
-        return Clip(np.flatnonzero(usable), boxes, text, lambda i, region, size: crop(frames(i), region, size))
+        return TrainingClip(np.flatnonzero(usable), boxes, text, lambda i, region, size: crop(frames(i), region, size))
 
 
 class _Once:
@@ -126,13 +126,13 @@ class SynthSource:
         self._config, self._first, self._pool, self._reuse = config, first, pool, reuse
         self._scenes: dict[int, Any] = {}
 
-    def clip(self, rng: np.random.Generator, index: int) -> Clip:
+    def clip(self, rng: np.random.Generator, index: int) -> TrainingClip:
         scene = self._scene(index // (self._pool * self._reuse) * self._pool + index % self._pool)
 
         def painted(frame: int, region: Region, size: int) -> Image:
             return np.asarray(scene.render(frame, region=region, size=size).image, np.uint8)
 
-        return Clip(np.flatnonzero(scene.present), scene.boxes, scene.description, painted, scene.alike)
+        return TrainingClip(np.flatnonzero(scene.present), scene.boxes, scene.description, painted, scene.alike)
 
     def _scene(self, number: int) -> Any:
         from tnllt.datasets.synth import plan
@@ -154,27 +154,30 @@ def square_region(box: Box, factor: float) -> tuple[int, int, int]:
     return round(x + w / 2 - side / 2), round(y + h / 2 - side / 2), side
 
 
-def make_source(spec: str, root: Path | None = None, first: int = 0) -> Source:
+#: Kinds of sources that have a prefix: "KIND:ARGUMENT" -> (argument, the whole text as name) -> source.
+KINDS: dict[str, Callable[[str, str], ClipSource]] = {
+    "synth": lambda options, name: SynthSource(synth_config(options), name=name),
+}
+
+
+def make_source(spec: str, root: Path | None = None) -> ClipSource:
     """A source from its command-line name.
 
-    `synth`, `synth:key=value,...` (see `synth_config`), `photos:FOLDER` (see `photos.PhotoSource`), a benchmark's name,
-    a dataset's folder (all its sequences; of a benchmark given by name, those of its training split).
+    `synth` or `synth:key=value,...` (see `synth_config`), another kind in `KINDS`, a benchmark's name, a dataset's
+    folder (all its sequences; of a benchmark given by name, those of its training split).
 
     Raises:
         UsageError: an option that the generator does not have.
         DataError: the dataset cannot be opened, or has no frames.
     """
-    if spec == "synth" or spec.startswith("synth:"):
-        return SynthSource(synth_config(spec[6:]), first=first, name=spec)
-    if spec.startswith("photos:"):
-        from tnllt.training.tracker.photos import PhotoSource
-
-        return PhotoSource(Path(spec.removeprefix("photos:")), spec)
+    kind, _, argument = spec.partition(":")
+    if kind in KINDS:
+        return KINDS[kind](argument, spec)
     from tnllt.datasets import open_dataset
 
     dataset = open_dataset(spec, root=root, split=None if Path(spec).is_dir() else "train")
     if len(dataset) and not dataset[0].has_frames:
-        raise DataError(f"{spec} has annotations but no frames here: training needs its --root")
+        raise DataError(f"{spec} has annotations but no frames here: give its frames with --root {spec}=DIR")
     return SequenceSource(spec, dataset)
 
 
@@ -182,7 +185,7 @@ def synth_config(options: str = "") -> Any:
     """A generator's configuration from `key=value,...`.
 
     Keys: the numbers of `SynthConfig` (`frames=300`) and its ranges (`distractors=2-4`), the fields of its
-    `SynthSources` (`motion_from=DIR`), and the families of sprites (`patch=0.5`, their share).
+    `SynthSources` (`motion_from=DIR`), and the families of sprites (`patch=0.5`, their fraction).
 
     Raises:
         UsageError: a key that is none of these, or a value that is no number or no range.

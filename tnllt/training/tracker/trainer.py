@@ -24,7 +24,7 @@ from tnllt.errors import DataError, MissingExtraError, UsageError
 from tnllt.locks import sole_writer
 from tnllt.training.tracker.recipe import Recipe
 from tnllt.training.tracker.samples import Batches, Sampler, collate
-from tnllt.training.tracker.sources import Source
+from tnllt.training.tracker.sources import ClipSource
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ Validate = Callable[["Network"], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class TrainOptions:
     """How a run is carried out; none of it changes what is learnt, apart from rounding.
 
     Attributes:
@@ -62,8 +62,8 @@ class RunOptions:
 
 def train(
     recipe: Recipe,
-    sources: Sequence[tuple[Source, float]],
-    options: RunOptions,
+    sources: Sequence[tuple[ClipSource, float]],
+    options: TrainOptions,
     validate: Validate | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
@@ -80,8 +80,8 @@ class _Run:
     def __init__(
         self,
         recipe: Recipe,
-        sources: Sequence[tuple[Source, float]],
-        options: RunOptions,
+        sources: Sequence[tuple[ClipSource, float]],
+        options: TrainOptions,
         validate: Validate | None,
         say: Callable[[str], None],
     ) -> None:
@@ -89,27 +89,27 @@ class _Run:
         self.accelerator = _accelerator(options)
         self.main = self.accelerator.is_main_process
         if self.main:
-            _begin(options.out, recipe, [(source.name, share) for source, share in sources])
+            _begin(options.out, recipe, [(source.name, fraction) for source, fraction in sources])
         self.accelerator.wait_for_everyone()
         self.world = self.accelerator.num_processes
         self.steps_per_epoch = max(1, recipe.samples_per_epoch // (recipe.batch * self.world))
         self.last = recipe.epochs * self.steps_per_epoch
         self._build(sources)
 
-    def _build(self, sources: Sequence[tuple[Source, float]]) -> None:
+    def _build(self, sources: Sequence[tuple[ClipSource, float]]) -> None:
         import torch
         from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
         from tnllt.reasoningtrack.config import Config
         from tnllt.reasoningtrack.network import Network
-        from tnllt.training.tracker.start import start_from
+        from tnllt.training.tracker.initial_weights import initialise_from
         from tnllt.training.tracker.step import TrainStep, make_optimizers
 
         torch.manual_seed(self.recipe.seed)
         self.config = Config.make(self.recipe.config)
         network = Network(self.config, drop_path=self.recipe.drop_path)
         if self.options.init is not None:
-            self.say(start_from(network, self.options.init))
+            self.say(initialise_from(network, self.options.init))
         step = TrainStep(network, self.recipe, self.options.checkpoint_gradients)
         optimizers = make_optimizers(step, self.recipe)
         self.rates = [[float(group["lr"]) for group in optimizer.param_groups] for optimizer in optimizers]
@@ -310,7 +310,7 @@ class _Log:
         self._file.close()
 
 
-def _accelerator(options: RunOptions) -> Accelerator:
+def _accelerator(options: TrainOptions) -> Accelerator:
     try:
         from accelerate import Accelerator
     except ImportError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tnllt.errors import DataError, IncompleteError
-from tnllt.training.rewards import IouVariant, Weights, new_description, score
+from tnllt.training.rewards import IouVariant, RewardWeights, new_description, score
 from tnllt.training.vlm.frozen import FrozenTracker, reasoning_track
 from tnllt.training.vlm.records import PairRecord
 
@@ -20,7 +20,7 @@ _MOST_FAILED = 0.5
 
 def compute_score(
     reward_inputs: Sequence[Mapping[str, Any]],
-    weights: str = "with-iou",
+    reward_weights: str = "with-iou",
     variant: IouVariant = "halved",
     tracker: Mapping[str, Any] | None = None,
 ) -> list[dict[str, float]]:
@@ -31,12 +31,12 @@ def compute_score(
 
     Args:
         reward_inputs: each with `response` and `ground_truth` (JSON: description, images, box1, box2).
-        weights: a name or four numbers; tracker: `weights`, `config`, `device` of the frozen one.
+        reward_weights: a name or four numbers; tracker: `weights`, `config`, `device` of the frozen one.
 
     Raises:
         DataError: `ground_truth` is not what the export wrote. IncompleteError: the tracker failed on most.
     """
-    wanted = Weights.parse(weights)
+    wanted = RewardWeights.parse(reward_weights)
     texts = [str(item["response"]) for item in reward_inputs]
     packed = [str(item["ground_truth"]) for item in reward_inputs]
     records = [_record(text) for text in packed]

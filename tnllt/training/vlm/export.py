@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tnllt.errors import DataError, UsageError
-from tnllt.training.rewards import Weights
+from tnllt.training.rewards import RewardWeights
 from tnllt.training.vlm.records import PairRecord
 from tnllt.training.vlm.rows import MAX_PIXELS, MIN_PIXELS
 
@@ -46,7 +46,7 @@ def export_easyr1(
     records: Sequence[PairRecord],
     out: Path,
     model: str,
-    weights: Weights,
+    reward_weights: RewardWeights,
     variant: str,
     tracker: dict[str, Any],
     held_out: int = 0,
@@ -68,7 +68,7 @@ def export_easyr1(
     rows = [_easyr1_row(record) for record in records]
     held_out = held_out or min(64, max(1, len(rows) // 20))
     train, val = (rows[:-held_out], rows[-held_out:]) if len(rows) > held_out else (rows, rows)
-    options = {"weights": weights_text(weights), "variant": variant, "tracker": tracker}
+    options = {"reward_weights": weights_text(reward_weights), "variant": variant, "tracker": tracker}
     settings = _template("easyr1.yaml", MODEL=model, OUT=str(out.resolve()), OPTIONS=json.dumps(options))
     chat = _template("chat_template.jinja", SYSTEM=json.dumps(records[0].instruction, ensure_ascii=False))
     return [
@@ -80,9 +80,9 @@ def export_easyr1(
     ]
 
 
-def weights_text(weights: Weights) -> str:
-    """The four numbers that `Weights.parse` reads."""
-    return f"{weights.format:g},{weights.strict:g},{weights.iou:g},{weights.decision:g}"
+def weights_text(reward_weights: RewardWeights) -> str:
+    """The four numbers that `RewardWeights.parse` reads."""
+    return f"{reward_weights.format:g},{reward_weights.strict:g},{reward_weights.iou:g},{reward_weights.decision:g}"
 
 
 def _easyr1_row(record: PairRecord) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tnllt.errors import DataError, UsageError
 from tnllt.training.rewards import (
     WITH_IOU,
     IouVariant,
-    Weights,
+    RewardWeights,
     decision_reward,
     format_reward,
     iou_reward,
@@ -66,7 +66,7 @@ class GrpoOptions:
     max_prompt: int = 4096
     max_tokens: int = 2048
     max_norm: float = 1.0
-    weights: Weights = field(default_factory=lambda: WITH_IOU)
+    reward_weights: RewardWeights = field(default_factory=lambda: WITH_IOU)
     variant: IouVariant = "halved"
     rollouts: Rollouts = "auto"
     seed: int = 0
@@ -101,9 +101,9 @@ def make_trainer(
     """The trainer, ready to go, and its processor."""
     from trl import GRPOConfig
 
-    if options.weights.needs_tracker and tracker is None:
+    if options.reward_weights.needs_tracker and tracker is None:
         raise UsageError("rewards of overlap or decision need a tracker")
-    bare = next((r for r in records if r.boxes is None), None) if options.weights.needs_tracker else None
+    bare = next((r for r in records if r.boxes is None), None) if options.reward_weights.needs_tracker else None
     if bare is not None:
         raise DataError("no boxes, which the rewards need; train on --samples or --dataset", bare.source)
     network, processor = load_for_training(model)
@@ -117,7 +117,7 @@ def make_trainer(
         top_p=options.top_p,
         max_completion_length=options.max_tokens,
         loss_type="grpo",
-        reward_weights=[weight for _, weight in _counted(options.weights)],
+        reward_weights=[weight for _, weight in _counted(options.reward_weights)],
         remove_unused_columns=False,
         **_sizes(options, len(records)),
         **_rollouts(options.rollouts),
@@ -141,9 +141,9 @@ def grpo_rows(records: Sequence[PairRecord]) -> list[dict[str, Any]]:
     ]
 
 
-def _counted(weights: Weights) -> list[tuple[str, float]]:
+def _counted(reward_weights: RewardWeights) -> list[tuple[str, float]]:
     """Rewards that are worked out; the two of the format always, so that they are logged."""
-    return [(name, weight) for name, weight in asdict(weights).items() if weight or name in ("format", "strict")]
+    return [(name, weight) for name, weight in asdict(reward_weights).items() if weight or name in ("format", "strict")]
 
 
 def reward_functions(
@@ -177,7 +177,7 @@ def reward_functions(
         "iou": iou,
         "decision": decision,
     }
-    return [known[name] for name, _ in _counted(options.weights)]
+    return [known[name] for name, _ in _counted(options.reward_weights)]
 
 
 def text_of(completion: Any) -> str:

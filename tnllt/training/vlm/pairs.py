@@ -13,8 +13,8 @@ import numpy as np
 from tnllt.errors import DataError
 from tnllt.reasoningtrack.reasoners.images import bounded
 from tnllt.sequence import Sequence
+from tnllt.training.vlm.answers import true_description, write_answer
 from tnllt.training.vlm.records import Box, write_sample
-from tnllt.training.vlm.truth import true_description, write_answer
 
 if TYPE_CHECKING:
     from tnllt.reasoningtrack.reasoners import Reasoner

@@ -1,7 +1,9 @@
-"""Training clips out of unlabelled video: a tracker that is there already serves as teacher.
+"""Training clips out of unlabelled video: an existing tracker serves as teacher.
 
-A region is followed forward for some frames and then back; where the teacher does not return to where it began, nothing
-is kept. Regions are blobs that move before a still background, or textured rectangles where the camera moves.
+    python recipes/label.py street.avi --teacher NanoTrack --set weights=DIR --out clips
+
+The teacher tracks a region forward for some frames and then back; a clip is kept where it returns to where it began.
+Regions are blobs that move before a still background, or textured rectangles where the camera moves.
 """
 
 from __future__ import annotations
@@ -10,16 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.boxes import overlap
-from tnllt.errors import DataError
+from tnllt.cli.common import run_command
+from tnllt.datasets.frames import VideoFrames
+from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Boxes, Image
+from tnllt.tracking.registry import find_tracker
 from tnllt.tracking.tracker import Tracker
 
-#: Sides of a kept picture: what training never looks at is left out.
+#: Sides of a kept image: what training never looks at is left out.
 _REACH = 2.9
 _LONGEST = 260
 
@@ -45,7 +51,7 @@ class LabelOptions:
 
 
 def label_video(
-    frames: Sequence[Image], teacher: Tracker, options: LabelOptions, say: Callable[[str], None] = print
+    frames: Sequence[Image], teacher: Tracker, options: LabelOptions, report: Callable[[str], None] = print
 ) -> Iterator[tuple[int, Boxes]]:
     """Yields (first frame, boxes (T, 4) x, y, w, h px) of every clip that is kept.
 
@@ -70,12 +76,12 @@ def label_video(
         if boxes is not None:
             kept += 1
             yield first, boxes
-    say(f"{kept} clips of {tried} regions tried")
+    report(f"{kept} clips of {tried} regions tried")
 
 
 def _there_and_back(part: Sequence[Image], box: list[float], teacher: Tracker, options: LabelOptions) -> Boxes | None:
-    there, sure = _followed(part, box, teacher)
-    back, _ = _followed(part[::-1], there[-1].tolist(), teacher)
+    there, sure = _tracked(part, box, teacher)
+    back, _ = _tracked(part[::-1], there[-1].tolist(), teacher)
     agreement = np.asarray(overlap(there, back[::-1]))
     height, width = part[0].shape[:2]
     inside = (there[:, :2] > -5).all(axis=1) & (there[:, :2] + there[:, 2:] < (width + 5, height + 5)).all(axis=1)
@@ -86,7 +92,7 @@ def _there_and_back(part: Sequence[Image], box: list[float], teacher: Tracker, o
     return np.asarray(boxes)
 
 
-def _followed(frames: Sequence[Image], box: list[float], teacher: Tracker) -> tuple[Boxes, float]:
+def _tracked(frames: Sequence[Image], box: list[float], teacher: Tracker) -> tuple[Boxes, float]:
     """Boxes (T, 4), and the least confidence (1 where the teacher gives none)."""
     boxes, least = [np.array(box, float)], 1.0
     teacher.initialize(frames[0], box, None)
@@ -148,8 +154,8 @@ def write_clip(folder: Path, frames: Sequence[Image], boxes: Boxes) -> None:
     (folder / "img").mkdir(parents=True, exist_ok=True)
     rows = []
     for number, (frame, box) in enumerate(zip(frames, boxes, strict=True), start=1):
-        picture, row = _around(frame, box)
-        cv2.imwrite(str(folder / "img" / f"{number:04d}.jpg"), picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 94])
+        image, row = _around(frame, box)
+        cv2.imwrite(str(folder / "img" / f"{number:04d}.jpg"), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 94])
         rows.append(",".join(f"{v:.2f}" for v in row))
     (folder / "groundtruth_rect.txt").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
@@ -163,3 +169,54 @@ def _around(frame: Image, box: NDArray[np.float64]) -> tuple[Image, NDArray[np.f
     small = cv2.resize(cut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else cut
     fx, fy = small.shape[1] / cut.shape[1], small.shape[0] / cut.shape[0]
     return np.asarray(small, np.uint8), np.array([(x - left) * fx, (y - top) * fy, w * fx, h * fy])
+
+
+@click.command()
+@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Folder that gets the clips.")
+@click.option("--teacher", default="NanoTrack", show_default=True, help="The tracker whose boxes are taken.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="The teacher's option, e.g. weights=DIR.")
+@click.option("--clips", default=100, show_default=True, type=click.IntRange(1), help="Wanted from each video.")
+@click.option(
+    "--regions",
+    type=click.Choice(["moving", "textured"]),
+    default="moving",
+    show_default=True,
+    help="What to track: what moves before a still background, or any textured rectangle.",
+)
+@click.option("--longest", default=800, show_default=True, type=click.IntRange(64), help="Frames are reduced to this.")
+@click.option("--seed", default=0, show_default=True)
+def label(
+    videos: tuple[Path, ...],
+    out: Path,
+    teacher: str,
+    settings: tuple[str, ...],
+    clips: int,
+    regions: str,
+    longest: int,
+    seed: int,
+) -> None:
+    """Let a tracker label VIDEOS, for `tnllt-train tracker --data OUT`.
+
+    A region is tracked forward and back, and kept where the teacher returns to where it began.
+    """
+    if any("=" not in item for item in settings):
+        raise UsageError("--set takes KEY=VALUE")
+    tracker = find_tracker(teacher, dict(item.split("=", 1) for item in settings)).create()
+    for video in videos:
+        frames = []
+        source = VideoFrames(video)
+        for i in range(len(source)):
+            frame = source[i]
+            scale = min(1.0, longest / max(frame.shape[:2]))
+            small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            frames.append(np.asarray(small, np.uint8))
+        options = LabelOptions(clips=clips, regions=regions, seed=seed)
+        found = label_video(frames, tracker, options, lambda line, name=video.name: click.echo(f"{name}: {line}"))  # type: ignore[misc]
+        for number, (first, boxes) in enumerate(found):
+            write_clip(out / f"{video.stem}-{number:03d}", frames[first : first + len(boxes)], boxes)
+    click.echo(f"clips: {out}")
+
+
+if __name__ == "__main__":
+    run_command(label, "recipes/label.py")

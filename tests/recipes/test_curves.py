@@ -10,10 +10,9 @@ pytest.importorskip("torch")
 board = pytest.importorskip("torch.utils.tensorboard")
 
 from click.testing import CliRunner  # noqa: E402
+from curves import curves, read_scalars  # noqa: E402
 
-from tnllt.cli.train_curves import curves  # noqa: E402
 from tnllt.errors import DataError  # noqa: E402
-from tnllt.training.tracker.curves import read_scalars  # noqa: E402
 
 
 def log(folder: Path, first: int, last: int, base: float) -> None:

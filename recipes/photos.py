@@ -1,6 +1,6 @@
 """Clips from still photographs: the target is any textured rectangle of one, seen by a camera that moves.
 
-Cut-outs that are pasted on another picture have an edge that gives them away. Here nothing tells the target from its
+Cut-outs that are pasted on another image have an edge that gives them away. Here nothing tells the target from its
 surroundings but its own look, as with most real targets; so a network has to match, and to go by the box it is shown.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tnllt.errors import DataError
 from tnllt.sequence import Image
-from tnllt.training.tracker.sources import Clip, Region
+from tnllt.training.tracker.sources import Region, TrainingClip
 
 FRAMES = 40
 #: Longer side to which photographs are reduced, pixels.
@@ -40,7 +40,7 @@ class PhotoSource:
             raise DataError("no photograph (.jpg, .jpeg, .png, .webp) in this folder", folder)
         self._held: dict[int, list[Image]] = {}
 
-    def clip(self, rng: np.random.Generator, index: int) -> Clip:
+    def clip(self, rng: np.random.Generator, index: int) -> TrainingClip:
         """One target on one photograph; `index` is not needed, because a photograph costs little."""
         levels = self._levels(int(rng.integers(len(self._files))))
         middle, size = _target(levels[0], rng)
@@ -49,19 +49,19 @@ class PhotoSource:
         def cut(frame: int, region: Region, side: int) -> Image:
             return walk.view(levels, middle, frame, region, side)
 
-        return Clip(np.arange(FRAMES), walk.boxes, lambda frame: None, cut)
+        return TrainingClip(np.arange(FRAMES), walk.boxes, lambda frame: None, cut)
 
     def _levels(self, number: int) -> list[Image]:
         """The photograph, and halved again and again: views from afar must not flicker."""
         if number not in self._held:
             while len(self._held) >= _HELD:
                 self._held.pop(next(iter(self._held)))
-            picture = cv2.imread(str(self._files[number]), cv2.IMREAD_COLOR)
-            if picture is None:
-                raise DataError("not a picture that OpenCV can read", self._files[number])
-            scale = min(1.0, _SIDE / max(picture.shape[:2]))
-            picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            levels = [np.asarray(picture[:, :, ::-1], np.uint8).copy()]
+            image = cv2.imread(str(self._files[number]), cv2.IMREAD_COLOR)
+            if image is None:
+                raise DataError("not a image that OpenCV can read", self._files[number])
+            scale = min(1.0, _SIDE / max(image.shape[:2]))
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            levels = [np.asarray(image[:, :, ::-1], np.uint8).copy()]
             while min(levels[-1].shape[:2]) >= 32 and len(levels) < 5:
                 levels.append(np.asarray(cv2.pyrDown(levels[-1]), np.uint8))
             self._held[number] = levels
@@ -71,9 +71,9 @@ class PhotoSource:
         return {**self.__dict__, "_held": {}}
 
 
-def _target(picture: Image, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _target(image: Image, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Middle and size of a rectangle with something to see in it: the best of a few draws."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     best, chosen = -1.0, (np.zeros(2), np.ones(2))
     for _ in range(6):
         side = np.exp(rng.uniform(np.log(18), np.log(0.35 * min(height, width))))
@@ -81,7 +81,7 @@ def _target(picture: Image, rng: np.random.Generator) -> tuple[NDArray[np.float6
         size = np.array([side * np.sqrt(aspect), side / np.sqrt(aspect)])
         middle = size / 2 + rng.random(2) * np.maximum(1, [width, height] - size)
         (x0, y0), (x1, y1) = (middle - size / 2).astype(int), (middle + size / 2).astype(int)
-        inside = picture[max(0, y0) : y1, max(0, x0) : x1]
+        inside = image[max(0, y0) : y1, max(0, x0) : x1]
         seen = _texture(inside)
         if seen > best:
             best, chosen = seen, (middle, size)

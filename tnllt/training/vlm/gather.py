@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Sources:
+class RecordSources:
     """What to train on.
 
     Attributes:
@@ -46,7 +46,7 @@ class Sources:
     limit: int | None = None
 
 
-def gather(sources: Sources, work: Path) -> list[PairRecord]:
+def gather(sources: RecordSources, work: Path) -> list[PairRecord]:
     """All records, pictures checked. Pairs made from a dataset are written to `work`/pairs.
 
     Raises:
@@ -75,7 +75,7 @@ def gather(sources: Sources, work: Path) -> list[PairRecord]:
     return kept[: sources.limit]
 
 
-def _make_pairs(sources: Sources, folder: Path) -> None:
+def _make_pairs(sources: RecordSources, folder: Path) -> None:
     from tnllt.datasets import open_dataset
 
     where = locate(sources.dataset, sources.root, sources.annos)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,12 +13,13 @@ import pytest
 
 pytest.importorskip("torch")
 
+from photos import FRAMES, PhotoSource
+
 from tnllt.errors import DataError
 from tnllt.reasoningtrack.config import Config
-from tnllt.training.tracker.photos import FRAMES, PhotoSource
+from tnllt.training.tracker import sources
 from tnllt.training.tracker.recipe import recipe
 from tnllt.training.tracker.samples import Sampler
-from tnllt.training.tracker.sources import make_source
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +61,11 @@ def test_same_draw_gives_the_same_clip(folder: Path) -> None:
     assert np.array_equal(one.crop(3, region, 48), one.crop(3, region, 48))
 
 
-def test_samples_from_the_command_lines_name(folder: Path) -> None:
+def test_the_script_adds_the_kind_of_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "KINDS", dict(sources.KINDS))
+    runpy.run_path(str(Path(__file__).parents[2] / "recipes" / "train.py"), run_name="train")
     config = Config.make({"size": "tiny", "template_size": 32, "search_size": 64})
-    sample = Sampler([(make_source(f"photos:{folder}"), 1.0)], config, recipe("tiny"))[3]
+    sample = Sampler([(sources.make_source(f"photos:{folder}"), 1.0)], config, recipe("tiny"))[3]
     assert sample.searches.shape == (2, 64, 64, 3)
     assert (sample.boxes[:, 2:] > 0).all()
 
@@ -73,3 +79,13 @@ def test_broken_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"x\.jpg"):
         PhotoSource(tmp_path, "photos").clip(np.random.default_rng(0), 0)
+
+
+@pytest.mark.slow
+def test_the_script_trains_on_photographs(folder: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "recipes" / "train.py"
+    sizes = ["--set", "batch=2", "--set", "samples_per_epoch=2", "--set", "epochs=1", "--validate-every", "0", "--cpu"]
+    command = [sys.executable, str(script), "--out", str(tmp_path), "--data", f"photos:{folder}", *sizes]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "weights.safetensors").is_file()

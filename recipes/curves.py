@@ -1,16 +1,22 @@
-"""A run's TensorBoard log as numbers and as a picture."""
+"""The TensorBoard log of a run of `tnllt-train tracker` as numbers and as a figure.
+
+python recipes/curves.py RUN [--out FILE.png]
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+import click
+
+from tnllt.cli.common import run_command
 from tnllt.errors import DataError, MissingExtraError
 
 #: (step, value) pairs in the order of the steps.
 Curve = list[tuple[int, float]]
 
-#: Panels of the picture: title, tags.
+#: Panels of the figure: title, tags.
 _PANELS = (
     ("loss", ("train/loss",)),
     ("parts of the loss", ("train/giou", "train/l1", "train/focal", "train/correspondence")),
@@ -28,7 +34,7 @@ def read_scalars(folder: Path) -> dict[str, Curve]:
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError as error:
-        raise MissingExtraError("tnllt-train curves", "train", error) from error
+        raise MissingExtraError("recipes/curves.py", "train", error) from error
     found: dict[str, dict[int, float]] = {}
     for file in sorted(folder.glob("events.out.tfevents.*")):
         log = EventAccumulator(str(file), size_guidance={"scalars": 0})
@@ -41,7 +47,7 @@ def read_scalars(folder: Path) -> dict[str, Curve]:
 
 
 def draw_curves(scalars: Mapping[str, Curve], out: Path) -> None:
-    """Draws the panels of which there is something into one picture; the suffix of `out` says which kind."""
+    """Draws every panel that has data into one figure; the suffix of `out` is its format."""
     from matplotlib.figure import Figure
 
     panels = [(title, [tag for tag in tags if tag in scalars]) for title, tags in _PANELS]
@@ -61,3 +67,17 @@ def draw_curves(scalars: Mapping[str, Curve], out: Path) -> None:
             axes.legend(fontsize=8)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=110)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="PNG, SVG or PDF.  [default: RUN/curves.png]")
+def curves(run: Path, out: Path | None) -> None:
+    """Draw loss, IoU and validation scores of RUN, a folder of `tnllt-train tracker`, from its TensorBoard log."""
+    target = out or run / "curves.png"
+    draw_curves(read_scalars(run / "tensorboard"), target)
+    click.echo(f"curves: {target}")
+
+
+if __name__ == "__main__":
+    run_command(curves, "recipes/curves.py")

@@ -19,7 +19,7 @@ from tnllt.reasoningtrack.network import Network
 _SHARED = ("patch_embed.", "blocks.", "norm.")
 
 
-def start_from(network: Network, path: Path) -> str:
+def initialise_from(network: Network, path: Path) -> str:
     """Puts the weights of a file into the network, as far as they belong there; returns a line that says what did.
 
     A tracker's checkpoint must fit completely, but for its crops: weights of other crop sizes or factors are brought to

@@ -11,13 +11,13 @@ from click.testing import CliRunner
 
 pytest.importorskip("torch")
 
+from label import LabelOptions, label, label_video, write_clip
+
 from tnllt import open_dataset
 from tnllt.boxes import overlap
-from tnllt.cli.train_label import label
 from tnllt.errors import DataError
 from tnllt.sequence import Image
 from tnllt.tracking.tracker import Prediction, Tracker
-from tnllt.training.tracker.label import LabelOptions, label_video, write_clip
 
 SIZE = np.array([30, 60])
 
@@ -54,7 +54,7 @@ class RedTeacher(Tracker):
         return Prediction(np.array(box, float), confidence=0.9)
 
 
-def test_moving_things_are_found_and_followed() -> None:
+def test_moving_things_are_found_and_tracked() -> None:
     frames, truth = scene()
     clips = list(label_video(frames, RedTeacher(), LabelOptions(clips=5, frames=(20, 30)), lambda line: None))
     assert len(clips) == 5
