@@ -15,7 +15,8 @@ PACKAGE = Path(tnllt.__file__).parent
 #: The rooms, from the ground up: one may look into those of the rows before its own, not into its own row's others.
 ROWS = (
     {"errors", "_version", "text"},
-    {"files", "findings", "locks", "options", "records"},
+    {"files"},
+    {"findings", "locks", "option_fields", "options", "records"},
     {"sequence", "config"},
     {"boxes", "numbers"},
     {"datasets", "results"},
@@ -34,9 +35,12 @@ def room_of(module: str) -> str:
 
 
 def imports_of(path: Path) -> set[str]:
-    """tnllt modules that a file imports anywhere, also inside functions."""
+    """tnllt modules that a file imports anywhere, also inside functions; imports for types alone do not count."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    types_only = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    ignored = {inner for block in types_only for inner in ast.walk(block)}
+    for node in (n for n in ast.walk(tree) if n not in ignored):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import click
@@ -16,6 +17,9 @@ from tnllt import __version__
 from tnllt.cli.dataclass_options import config_options
 from tnllt.config import LocationConfig
 from tnllt.errors import EXIT_USAGE, TnlltError
+from tnllt.files import write_atomic
+from tnllt.findings import FORMATS, Findings
+from tnllt.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,6 +33,51 @@ def location_options(function: F) -> F:
 
     decorated: Any = config_options(LocationConfig, "locations")(wrapper)
     return decorated  # type: ignore[no-any-return]
+
+
+def prints_findings(checker: str) -> Callable[[Callable[..., Findings]], Callable[..., Any]]:
+    """The command returns `Findings`; the decorator adds the options that say how they are printed.
+
+    Args:
+        checker: where the `Checker` is, "package.module:attribute"; --codes lists its kinds.
+    """
+
+    def list_codes(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+        if wanted:
+            click.echo(_attribute(checker).listing())
+            context.exit()
+
+    options = (
+        click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Format."),
+        click.option("--out", "-o", type=click.Path(path_type=Path), help="Write the findings to a file."),
+        click.option("--verbose", "-v", is_flag=True, help="Name every finding, not the first three of a kind."),
+        click.option("--strict", is_flag=True, help="Warnings, too, make the exit code 1."),
+        click.option("--codes", is_flag=True, is_eager=True, expose_value=False, callback=list_codes,
+                     help="List every code with its meaning and remedy."),
+    )  # fmt: skip
+
+    def decorate(function: Callable[..., Findings]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, form: str, out: Path | None, verbose: bool, strict: bool, **kwargs: Any) -> int:
+            findings = function(*args, **kwargs)
+            text = findings.render(form, verbose)
+            if out is not None:
+                write_atomic(out, text + "\n")
+            elif text:
+                click.echo(text)
+            return findings.exit_code(strict)
+
+        decorated: Callable[..., Any] = wrapper
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def _attribute(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 class LazyGroup(click.Group):
@@ -48,8 +97,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in self.subcommands:
             return None
-        module, _, attribute = self.subcommands[name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        command: click.Command = _attribute(self.subcommands[name][0])
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -88,11 +136,6 @@ def _show_warning(
 ) -> None:
     """A warning as one line: where in the code it arose is of no use to a user."""
     click.echo(f"Warning: {printable(str(message))}", err=True)
-
-
-def printable(text: str) -> str:
-    """The text with control and bidirectional marks escaped: names from files must not steer a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _bounded(text: str, most: int = 1000) -> str:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from tnllt.cli.common import location_options, printable
+from tnllt.cli.common import location_options
 from tnllt.cli.data import target, target_argument
 from tnllt.cli.progress import Progress
 from tnllt.config import Locations
 from tnllt.errors import EXIT_GATE, UsageError
+from tnllt.text import printable
 
 
 @click.command()

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from tnllt.cli.common import location_options, printable
+from tnllt.cli.common import location_options
 from tnllt.cli.data import target
 from tnllt.cli.progress import Progress
 from tnllt.config import Locations
+from tnllt.text import printable
 
 
 @click.command()

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from tnllt.cli.common import location_options, printable
+from tnllt.cli.common import location_options
 from tnllt.cli.data import target, target_argument
 from tnllt.config import Locations
+from tnllt.text import printable
 
 
 @click.command()

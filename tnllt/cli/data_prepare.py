@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from tnllt.cli.common import printable
 from tnllt.cli.progress import Progress
 from tnllt.errors import UsageError
+from tnllt.text import printable
 
 
 @click.command()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tnllt.cli.common import printable
 from tnllt.cli.loading import Options, load, output_folder, scoring_options
 from tnllt.errors import UsageError
+from tnllt.text import printable
 
 if TYPE_CHECKING:
     from tnllt.eval.compare import Comparison

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tnllt.cli.common import printable
 from tnllt.cli.loading import Options, load, open_sequences, scoring_options
 from tnllt.errors import UsageError
+from tnllt.text import printable
 
 if TYPE_CHECKING:
     from tnllt.eval.explain import Explanation

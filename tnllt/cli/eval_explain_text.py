@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tnllt.cli.common import printable
 from tnllt.eval.explain import ChangedSequence, Explanation, Step
 from tnllt.eval.folder_gap import FolderGap
 from tnllt.eval.metrics import METRICS, Metric
 from tnllt.eval.reported import Match, ReportedScore
+from tnllt.text import printable
 
 _WIDTH = 100
 

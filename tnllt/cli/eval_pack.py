@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tnllt.cli.common import location_options, printable
+from tnllt.cli.common import location_options
 from tnllt.cli.loading import Loaded, Options, load, scoring_options
 from tnllt.config import Locations
 from tnllt.errors import DataError, UsageError
+from tnllt.text import printable
 
 if TYPE_CHECKING:
     from tnllt.results.pack import Manifest

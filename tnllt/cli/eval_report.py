@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tnllt.cli.common import printable
 from tnllt.cli.loading import Loaded, Options, load, output_folder, scoring_options
+from tnllt.text import printable
 
 if TYPE_CHECKING:
     from tnllt.eval.scores import Scores

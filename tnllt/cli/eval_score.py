@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from tnllt.cli.common import printable
 from tnllt.cli.loading import Options, load, output_folder
 from tnllt.errors import UsageError
 from tnllt.eval import gates
 from tnllt.eval.metrics import get_metrics
 from tnllt.eval.scores import Scores
 from tnllt.eval.tables import render
+from tnllt.text import printable
 
 
 def score(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tnllt.cli.common import location_options, printable
+from tnllt.cli.common import location_options
 from tnllt.config import Locations
 from tnllt.errors import DataError, UsageError
+from tnllt.text import printable
 
 if TYPE_CHECKING:
     from tnllt.eval.view.scene import Scene

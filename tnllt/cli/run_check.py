@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tnllt.cli.common import printable
 from tnllt.errors import EXIT_GATE, EXIT_OK
+from tnllt.text import printable
 
 
 @click.command(short_help="Try a tracker on five synthetic sequences.")

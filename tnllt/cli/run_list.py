@@ -6,7 +6,7 @@ import inspect
 
 import click
 
-from tnllt.cli.common import printable
+from tnllt.text import printable
 
 
 @click.command("list", short_help="Trackers that run here, and what the others lack.")

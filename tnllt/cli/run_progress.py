@@ -6,7 +6,7 @@ import sys
 import time
 from typing import IO, Any
 
-from tnllt.cli.common import printable
+from tnllt.text import printable
 from tnllt.tracking.pool import SequenceOutcome, Watcher
 
 

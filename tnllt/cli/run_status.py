@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tnllt.cli.common import location_options, printable
+from tnllt.cli.common import location_options
 from tnllt.config import Locations
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+from tnllt.text import printable
 
 if TYPE_CHECKING:
     from tnllt.results.records import RunRecord

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tnllt.cli.common import location_options, printable
+from tnllt.cli.common import location_options
 from tnllt.config import Locations
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+from tnllt.text import printable
 
 if TYPE_CHECKING:
     from tnllt.datasets import Dataset

@@ -5,94 +5,48 @@ A score never repairs these; a person should look at them before believing it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.boxes import from_corners, overlap
 from tnllt.errors import DataError
+from tnllt.findings import Checker, Finding, Findings, Kind
 from tnllt.results.layouts import ResultFile
 from tnllt.results.reading import read_many
 from tnllt.sequence import Boxes, Sequence
 
-Severity = Literal["error", "warning", "note"]
 Array = NDArray[np.float64]
 
-
-@dataclass(frozen=True)
-class Code:
-    """A kind of finding. Its name never changes and is never used again for something else."""
-
-    name: str
-    severity: Severity
-    title: str
-    remedy: str
-
-
-_ALL = (
-    Code("missing", "error", "no result for a sequence", "run it, or score with --allow-missing"),
-    Code("unreadable", "error", "a file that cannot be read as rows x,y,w,h", "mend the row, or run it again"),
-    Code("short", "error", "fewer rows than the sequence has frames", "run it again, or score with --allow-short"),
-    Code("long", "warning", "more rows than the sequence has frames", "none needed: the rest is not scored"),
-    Code("nan", "warning", "rows with NaN or infinity", "the official rule repeats the box before; others refuse them"),
-    Code("non-positive-size", "warning", "boxes whose width or height is not positive",
+CHECKER = Checker("lint", (
+    Kind("missing", "error", "no result for a sequence", "run it, or score with --allow-missing"),
+    Kind("unreadable", "error", "a file that cannot be read as rows x,y,w,h", "mend the row, or run it again"),
+    Kind("short", "error", "fewer rows than the sequence has frames", "run it again, or score with --allow-short"),
+    Kind("long", "warning", "more rows than the sequence has frames", "none needed: the rest is not scored"),
+    Kind("nan", "warning", "rows with NaN or infinity", "the official rule repeats the box before; others refuse them"),
+    Kind("non-positive-size", "warning", "boxes whose width or height is not positive",
          "the official rule repeats the box before; other toolkits take them as they are"),
-    Code("corners", "error", "boxes that look like corners x1,y1,x2,y2", "write x,y,w,h"),
-    Code("normalized", "error", "boxes that look as if divided by the image's size", "write pixels"),
-    Code("off-by-one", "warning", "boxes one pixel off in x and y",
+    Kind("corners", "error", "boxes that look like corners x1,y1,x2,y2", "write x,y,w,h"),
+    Kind("normalized", "error", "boxes that look as if divided by the image's size", "write pixels"),
+    Kind("off-by-one", "warning", "boxes one pixel off in x and y",
          "does the code count pixels from 1 (MATLAB) or from 0?"),
-    Code("constant", "warning", "the same box on every frame", "did the tracker run at all?"),
-    Code("first-box", "warning", "the first row is not the given box",
+    Kind("constant", "warning", "the same box on every frame", "did the tracker run at all?"),
+    Kind("first-box", "warning", "the first row is not the initial box",
          "protocols that replace it hide this; is it the right sequence, and x,y,w,h in pixels?"),
-    Code("integers", "note", "every number is whole: boxes were rounded or truncated when saved",
+    Kind("integers", "note", "every number is whole: boxes were rounded or truncated when saved",
          "save decimals; `tnllt-eval --round` shows what whole numbers cost"),
-    Code("duplicate", "warning", "the same boxes as another tracker's", "was a folder copied under a new name?"),
-    Code("groundtruth", "warning", "the ground truth itself, row for row", "a tracker's boxes are never exactly these"),
-    Code("unknown-file", "note", "a text file that no sequence is named after", "none needed; is a name misspelt?"),
-)  # fmt: skip
-CODES: Mapping[str, Code] = {code.name: code for code in _ALL}
-_ORDER: dict[str, int] = {code.name: i for i, code in enumerate(_ALL)}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing found.
-
-    Attributes:
-        code: a name in `CODES`; `severity` and `remedy` are that code's.
-        file: where, or "" (a missing file).
-        row: the first row concerned, counted from 1, or None.
-        count: how many rows.
-        text: what exactly.
-    """
-
-    code: str
-    tracker: str
-    sequence: str
-    file: str
-    text: str
-    row: int | None = None
-    count: int = 0
-
-    @property
-    def severity(self) -> Severity:
-        return CODES[self.code].severity
-
-    @property
-    def remedy(self) -> str:
-        return CODES[self.code].remedy
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "severity": self.severity, "remedy": self.remedy}
+    Kind("duplicate", "warning", "the same boxes as another tracker's", "was a folder copied under a new name?"),
+    Kind("groundtruth", "warning", "the ground truth itself, row for row", "a tracker's boxes are never exactly these"),
+    Kind("unknown-file", "note", "a text file that no sequence is named after", "none needed; is a name misspelt?"),
+), subject="tracker")  # fmt: skip
 
 
 def lint(
     sequences: Seq[Sequence], files: Mapping[str, Mapping[str, ResultFile]], unknown: Iterable[str] = ()
-) -> list[Finding]:
+) -> Findings:
     """Findings on every tracker's results, worst first, then by tracker and sequence.
 
     Args:
@@ -105,32 +59,35 @@ def lint(
     copies: dict[tuple[str, str], list[str]] = {}
     for tracker, own in files.items():
         for sequence in sequences:
-            file = own.get(sequence.name)
+            name, file = sequence.name, own.get(sequence.name)
             if file is None:
-                found.append(Finding("missing", tracker, sequence.name, "", "no result"))
+                found.append(CHECKER.finding("missing", "no result", subject=tracker, sequence=name))
                 continue
             try:
                 boxes = read_many([file])[0].boxes
             except DataError as error:
-                found.append(Finding("unreadable", tracker, sequence.name, file.place, str(error), error.row))
+                place = {"subject": tracker, "sequence": name, "file": file.place, "row": error.row}
+                found.append(CHECKER.finding("unreadable", str(error), **place))
                 continue
             found += lint_boxes(sequence, boxes, tracker, file.place)
-            first = by_content.setdefault((sequence.name, boxes.tobytes()), tracker)
+            content = hashlib.sha256(boxes.tobytes()).digest()
+            first = by_content.setdefault((name, content), tracker)
             if first != tracker:
-                copies.setdefault((tracker, first), []).append(sequence.name)
+                copies.setdefault((tracker, first), []).append(name)
     for (tracker, first), names in copies.items():
-        place = files[tracker][names[0]].place
+        place = {"subject": tracker, "sequence": names[0], "file": files[tracker][names[0]].place}
         text = f"the same boxes as {first} on {len(names)} of {len(sequences)} sequences"
-        found.append(Finding("duplicate", tracker, names[0], place, text))
-    found += [Finding("unknown-file", "", "", place, "no sequence has its name") for place in unknown]
-    weight = {"error": 0, "warning": 1, "note": 2}
-    return sorted(found, key=lambda f: (weight[f.severity], _ORDER[f.code], f.tracker, f.sequence))
+        found.append(CHECKER.finding("duplicate", text, **place))
+    found += [CHECKER.finding("unknown-file", "no sequence has its name", file=place) for place in unknown]
+    looked_at = f"{len(files)} trackers on {len(sequences)} sequences"
+    facts = {"trackers": list(files), "sequences": len(sequences)}
+    return Findings(CHECKER, CHECKER.sorted(found), looked_at, facts)
 
 
 def lint_boxes(sequence: Sequence, boxes: Boxes, tracker: str = "", place: str = "") -> list[Finding]:
     """Findings on one result (T', 4)."""
     return [
-        Finding(code, tracker, sequence.name, place, text, row, count)
+        CHECKER.finding(code, text, subject=tracker, sequence=sequence.name, file=place, row=row, count=count)
         for code, text, row, count in _look(sequence.groundtruth, boxes)
     ]
 
@@ -166,7 +123,7 @@ def _look_at_shape(truth: Boxes, boxes: Boxes, everything: Boxes) -> Iterator[tu
     elif (shift := off_by_one(boxes, truth)) is not None:
         yield "off-by-one", f"x and y lie {shift[0]:+.0f} and {shift[1]:+.0f} px from the ground truth's", 1, count
     elif np.abs(boxes[0] - truth[0]).max() > 1:
-        yield "first-box", f"row 1 is {_row(boxes[0])}, the given box {_row(truth[0])}", 1, 1
+        yield "first-box", f"row 1 is {_row(boxes[0])}, the initial box {_row(truth[0])}", 1, 1
     if len(everything) > 2 and (everything[1:] == everything[1]).all() and not (truth[1:] == truth[1]).all():
         yield "constant", f"rows 2 to {len(everything)} are all {_row(everything[1])}", 2, len(everything) - 1
     elif (boxes == np.floor(boxes)).all() and len(boxes) > 2:
@@ -181,7 +138,7 @@ def normalized(boxes: Boxes, truth: Boxes) -> bool:
     """Whether boxes look as if divided by the image's size: all within [-0.5, 1.5], the ground truth in pixels."""
     sizes = truth[:, 2:][(truth[:, 2:] > 0).all(1)]
     inside = (boxes > -0.5).all() and (boxes < 1.5).all()
-    fractions = np.count_nonzero(boxes != np.round(boxes)) > boxes.size / 2  # a lost tracker's 1,1,1,1 is no fraction
+    fractions = np.count_nonzero(boxes != np.round(boxes)) > boxes.size / 2  # 1,1,1,1 is a lost tracker's
     return bool(inside and fractions and len(sizes) and np.median(sizes) > 4)
 
 
