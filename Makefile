@@ -1,6 +1,6 @@
 # make demo   a first look: everything is made here, scored and drawn, no download beyond the packages
 # make test   the tests (fast ones; `make test-all` adds the slow ones)
-# make check  lint and types
+# make check  lint, types, import contracts
 # make coverage   the tests of scoring, results, datasets and tracking; fails below 95 % of lines
 # make fuzz   every reader against hostile input, coverage-guided (MINUTES=10 for all of them together)
 # make docs   the documentation site, in site/
@@ -42,6 +42,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 COVERED := $(addprefix tests/,baselines cli datasets eval report results tracking test_fuzz.py test_security.py)
 coverage: $(VENV)/.dev
