@@ -202,7 +202,7 @@ class Pool:
     def _lost(self, place: int, worker: TrackingWorker) -> None:
         """A worker died by itself."""
         worker.kill()
-        fate, tail = worker.fate(), worker.output()
+        fate, tail = f"its worker process {worker.fate()}", worker.output()
         if not worker.loaded:
             self._loading_deaths += 1
             if self._loading_deaths >= ATTEMPTS:

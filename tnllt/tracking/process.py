@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +15,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from tnllt.tracking import system
+from tnllt.tracking.child import ChildProcess
 from tnllt.tracking.heartbeat import Heartbeat, Reading
 from tnllt.tracking.setup import Setup
-from tnllt.tracking.worker import OUTPUT_KEPT
-
-#: What a tracker prints is cut off when it reaches this many bytes, so that no disk fills.
-MOST_OUTPUT = 16 * 2**20
 
 
 @dataclass
@@ -47,7 +41,7 @@ class Job:
     lost_to: str = ""
 
 
-class TrackingWorker:
+class TrackingWorker(ChildProcess):
     """A running worker.
 
     Args:
@@ -62,23 +56,12 @@ class TrackingWorker:
         self.loaded = False
         self.accounted = 0
         ours, theirs = socket.socketpair()
-        self._output = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-        # Appending, so that cutting the file short does not leave a hole up to where the worker last wrote.
-        fcntl.fcntl(self._output, fcntl.F_SETFL, fcntl.fcntl(self._output, fcntl.F_GETFL) | os.O_APPEND)
         with Heartbeat.file() as heartbeat, theirs:
             self.heartbeat = Heartbeat(heartbeat.fileno())
-            output = sys.stderr if verbose else self._output
             safe = ["-P"] if sys.version_info >= (3, 11) else []
             fds = (theirs.fileno(), heartbeat.fileno())
-            self.process = subprocess.Popen(
-                [sys.executable, *safe, "-m", "tnllt.tracking.worker", *map(str, fds)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=fds,
-                env=_environment(setup, hide_devices),
-                start_new_session=True,
-            )
+            command = [sys.executable, *safe, "-m", "tnllt.tracking.worker", *map(str, fds)]
+            super().__init__(command, _environment(setup, hide_devices), verbose, pass_fds=fds)
         self.wire = Connection(ours.detach())
         self._send(setup.as_json())
 
@@ -107,58 +90,28 @@ class TrackingWorker:
     def state(self) -> Reading:
         return self.heartbeat.read()
 
-    def trim_output(self) -> None:
-        if os.fstat(self._output.fileno()).st_size > MOST_OUTPUT:
-            os.ftruncate(self._output.fileno(), 0)
-
-    def output(self, most: int = OUTPUT_KEPT) -> str:
-        """The end of what it printed since its sequence began."""
-        size = os.fstat(self._output.fileno()).st_size
-        return os.pread(self._output.fileno(), most, max(0, size - most)).decode(errors="replace")
-
     def memory_mb(self) -> float | None:
         return system.resident_mb(self.process.pid)
 
     def stack(self, wait: float = 0.5) -> str:
         """Where its threads are, as Python tells; "" where it does not answer."""
-        before = os.fstat(self._output.fileno()).st_size
+        before = self._output_size()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(self.process.pid, signal.SIGUSR1)
             time.sleep(wait)
-        printed = os.fstat(self._output.fileno()).st_size - before
+        printed = self._output_size() - before
         return self.output(printed) if printed > 0 else ""
-
-    def fate(self) -> str:
-        """How it ended, in words."""
-        code = self.process.wait()
-        if code >= 0:
-            return f"its worker process ended with exit code {code}"
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        hint = " (the system may have run out of memory)" if -code == signal.SIGKILL else ""
-        return f"its worker process was killed by {name}{hint}"
 
     def no_more(self) -> None:
         with contextlib.suppress(OSError):
             self._send({"no": "more"})
 
-    def kill(self) -> None:
-        """Ends it at once, with every process that it started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
     def close(self, patience: float = 10.0) -> None:
         """Lets it close its tracker; kills it where that takes longer than `patience` seconds."""
         self.no_more()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(patience if self.loaded else 0)
-        self.kill()
+        self.end(patience if self.loaded else 0)
         self.wire.close()
         self.heartbeat.close()
-        self._output.close()
 
     def _send(self, message: Any) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionError):  # its death shows when it is next listened to
