@@ -506,12 +506,17 @@ def reply_seeds() -> list[bytes]:
 
 def worker(folder: Path, data: bytes) -> None:
     """Both ends of the framed protocol between tnllt and a baseline's worker."""
-    from tnllt.tracking.baselines.process import UpstreamWorker
+    from tnllt.tracking.baselines.process import read_answer
 
-    process = object.__new__(UpstreamWorker)
-    process._process = type("P", (), {"stdout": io.BytesIO(data)})()  # type: ignore[assignment]
-    with suppress(OSError, ValueError, EOFError):  # what `UpstreamWorker._answer` turns into a BaselineError
-        assert isinstance(process._receive(), dict)
+    stream = io.BytesIO(data)
+
+    def read(length: int) -> bytes:
+        if len(block := stream.read(length)) < length:
+            raise EOFError
+        return block
+
+    with suppress(OSError, ValueError, EOFError):  # what `UpstreamWorker` turns into a BaselineError
+        assert isinstance(read_answer(read), dict)
     module = _worker_script()
     with suppress(module.WorkerError, ValueError, RecursionError):  # requests come from tnllt itself
         module.Channel(io.BytesIO(data), io.BytesIO()).receive()

@@ -114,7 +114,7 @@ class BaselineTracker(Tracker):
         try:
             self._worker = UpstreamWorker(
                 name,
-                [self.python, "-u", folder() / "worker.py"],
+                [self.python, "-u", str(folder() / "worker.py")],
                 worker_environment(self.record, self.device),
                 self.start_timeout,
             )
@@ -141,9 +141,12 @@ class BaselineTracker(Tracker):
 
     def _pass_on(self) -> None:
         """Print the end of what upstream printed since the last time: it belongs to this sequence's record."""
-        said = self._worker.output(forget=True) if self._worker is not None else ""
-        if said:
-            print(said, file=sys.stderr, end="" if said.endswith("\n") else "\n", flush=True)
+        if self._worker is None:
+            return
+        printed = self._worker.output()
+        self._worker.forget_output()
+        if printed:
+            print(printed, file=sys.stderr, end="" if printed.endswith("\n") else "\n", flush=True)
 
     def initialize(
         self, image: Image, box: Sequence[float] | None = None, language: str | None = None

@@ -1,4 +1,4 @@
-"""A worker process: its start, framed messages to and fro, time limits, and its end. The other side is worker.py."""
+"""A baseline's worker process: framed messages to and fro within a time limit. The other side is worker.py."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import json
 import mmap
 import os
 import select
-import signal
 import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,14 +20,17 @@ import numpy as np
 
 from tnllt.errors import TnlltError
 from tnllt.sequence import Image
+from tnllt.tracking.child import ChildProcess, ending
 
 PROTOCOL = 1
 _HEAD = struct.Struct(">4sI")
 _MAGIC = b"TNLT"
-#: How much of the worker's printed output is kept, in bytes: the end of it.
+#: How much of what upstream printed is passed on, in bytes: the end of it.
 _KEPT = 64 * 1024
 #: Longest answer, in bytes: more is garbage on the pipe, not worth the memory.
 _LONGEST = 64 * 1024 * 1024
+#: Seconds between two looks at how much a worker that does not answer has printed.
+_TICK = 0.2
 
 
 class BaselineError(TnlltError):
@@ -45,43 +46,32 @@ class BaselineError(TnlltError):
         super().__init__(message + (f"\n{self.details}" if self.details else ""))
 
 
-class UpstreamWorker:
+class UpstreamWorker(ChildProcess):
     """One worker. Not thread-safe: one request at a time.
 
     Args:
         name: the baseline's, for messages.
         command: interpreter and script.
         environment: the worker's environment variables, complete.
-        start_timeout: seconds for the interpreter to say hello.
+        start_timeout: seconds for the interpreter's greeting.
 
     Raises:
-        BaselineError: the interpreter is not there, or ends, or says something else.
+        BaselineError: the interpreter cannot be started, or ends, or answers something else.
     """
 
-    def __init__(
-        self, name: str, command: Sequence[str | Path], environment: Mapping[str, str], start_timeout: float
-    ) -> None:
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], start_timeout: float) -> None:
         self.name = name
-        self._expired = self._ended = False
+        self._received = bytearray()
         try:
-            self._process = subprocess.Popen(
-                [str(part) for part in command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=dict(environment),
-                start_new_session=True,
-            )
+            super().__init__(command, environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         except OSError as error:
             raise BaselineError(f"{name}: cannot start the interpreter {command[0]}: {error.strerror}") from error
-        self._tail, self._tail_lock = bytearray(), threading.Lock()
-        self._pump = threading.Thread(target=self._keep_output, daemon=True)
-        self._pump.start()
+        self._requests, self._answers = _stream(self.process.stdin), _stream(self.process.stdout)
+        os.set_blocking(self._requests.fileno(), False)
         try:
-            hello = self._answer(start_timeout, None, "start")
-            if hello.get("protocol") != PROTOCOL:
-                spoken = hello.get("protocol")
-                raise BaselineError(f"{name}: the worker speaks protocol {spoken}, this tnllt {PROTOCOL}")
+            greeting = self._exchange(start_timeout, None, "start")
+            if (protocol := greeting.get("protocol")) != PROTOCOL:
+                raise BaselineError(f"{name}: the worker uses protocol {protocol}, and this tnllt {PROTOCOL}")
         except BaselineError:
             self.kill()
             self.close()
@@ -89,7 +79,7 @@ class UpstreamWorker:
 
     @property
     def alive(self) -> bool:
-        return not self._ended and self._process.poll() is None
+        return self.process.poll() is None
 
     def request(self, op: str, timeout: float, what: str = "", **message: Any) -> dict[str, Any]:
         """Send one request and wait for its answer.
@@ -102,120 +92,98 @@ class UpstreamWorker:
         Raises:
             BaselineError: upstream raised, the worker died, or the time was up.
         """
-        answer = self._answer(timeout, {"op": op, **message}, what or op)
+        answer = self._exchange(timeout, {"op": op, **message}, what or op)
         if not answer.pop("ok", False):
             error, trace = answer.get("error"), answer.get("traceback")
             raise BaselineError(f"{self.name}: {what or op} failed: {error}", trace or "")
         return answer
 
-    def _answer(self, timeout: float, message: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
-        # The killing ends a blocked read or write, so that neither needs a limit of its own.
-        watchdog = threading.Timer(timeout, self._expire)
-        watchdog.daemon = True
-        watchdog.start()
+    def _exchange(self, timeout: float, message: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout
         try:
             if message is not None:
-                self._send(message)
-            answer = self._receive()
-        except (OSError, ValueError, EOFError) as error:
-            if self._expired:
-                reason = f"no answer within {timeout:g} s, so the worker was ended"
-            elif isinstance(error, ValueError):
-                reason = f"the worker's answer is not a message of this protocol ({error})"
-            else:
-                reason = f"the worker died ({self._death()})"
-            self.kill()
-            raise BaselineError(f"{self.name}: {what}: {reason}", self._said()) from error
-        finally:
-            watchdog.cancel()
-        return answer
-
-    def _send(self, message: Mapping[str, Any]) -> None:
-        stream = _stream(self._process.stdin)
-        text = json.dumps(message).encode()
-        stream.write(_HEAD.pack(_MAGIC, len(text)) + text)
-        stream.flush()
-
-    def _receive(self) -> dict[str, Any]:
-        stream = _stream(self._process.stdout)
-        magic, length = _HEAD.unpack(self._exactly(stream, _HEAD.size))
-        if magic != _MAGIC or length > _LONGEST:
-            raise ValueError(f"{magic!r}, {length} bytes")
-        try:
-            answer = json.loads(self._exactly(stream, length))
-        except RecursionError:
-            raise ValueError("JSON that is nested too deeply") from None
-        if not isinstance(answer, dict):
-            raise ValueError(f"{type(answer).__name__} instead of an object")
-        return answer
-
-    @staticmethod
-    def _exactly(stream: IO[bytes], length: int) -> bytes:
-        block = stream.read(length)
-        if len(block) != length:
-            raise EOFError
-        return block
-
-    def _expire(self) -> None:
-        self._expired = True
+                self._send(message, deadline)
+            return read_answer(lambda length: self._exactly(length, deadline))
+        except TimeoutError:
+            reason = f"no answer within {timeout:g} s, so the worker was ended"
+        except ValueError as error:
+            reason = f"the worker's answer is not a message of this protocol ({error})"
+        except (OSError, EOFError):
+            reason = f"the worker {self._death()}"
         self.kill()
+        raise BaselineError(f"{self.name}: {what}: {reason}", self._last_lines())
 
-    def _keep_output(self) -> None:
-        stream = _stream(self._process.stderr)
-        while block := os.read(stream.fileno(), _KEPT):
-            with self._tail_lock:
-                self._tail += block
-                del self._tail[:-_KEPT]
+    def _send(self, message: Mapping[str, Any], deadline: float) -> None:
+        text = json.dumps(message).encode()
+        rest = memoryview(_HEAD.pack(_MAGIC, len(text)) + text)
+        while rest:
+            self._wait([], [self._requests], deadline)
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[os.write(self._requests.fileno(), rest) :]
 
-    def output(self, forget: bool = False) -> str:
-        """The end of what the worker printed, at most 64 KiB; after a call with `forget`, only what came later."""
-        deadline = time.monotonic() + 0.2
-        with contextlib.suppress(OSError, ValueError):  # closed already
-            while self._pump.is_alive() and time.monotonic() < deadline:
-                if not select.select([_stream(self._process.stderr)], [], [], 0)[0]:
-                    break
-                time.sleep(0.002)
-        with self._tail_lock:
-            text = self._tail.decode(errors="replace")
-            if forget:
-                self._tail.clear()
-        return text
+    def _exactly(self, length: int, deadline: float) -> bytes:
+        """The next `length` bytes of the answers. Raises EOFError where the worker has closed its pipe."""
+        while len(self._received) < length:
+            self._wait([self._answers], [], deadline)
+            block = os.read(self._answers.fileno(), 1 << 16)
+            if not block:
+                raise EOFError
+            self._received += block
+        taken = bytes(self._received[:length])
+        del self._received[:length]
+        return taken
 
-    def _said(self) -> str:
-        self._pump.join(1.0)
+    def _wait(self, readable: list[IO[bytes]], writable: list[IO[bytes]], deadline: float) -> None:
+        """Wait until one of the pipes is ready. Raises TimeoutError at the deadline."""
+        while True:
+            ready = select.select(readable, writable, [], max(0.0, min(_TICK, deadline - time.monotonic())))
+            if any(ready):
+                return
+            self.trim_output()
+            if time.monotonic() >= deadline:
+                raise TimeoutError
+
+    def output(self, most: int = _KEPT) -> str:
+        return super().output(most)
+
+    def _last_lines(self) -> str:
         lines = self.output().strip().splitlines()[-25:]
-        return "the last it printed:\n" + "\n".join(f"  {line[:500]}" for line in lines) if lines else ""
+        return "the end of its output:\n" + "\n".join(f"  {line[:500]}" for line in lines) if lines else ""
 
     def _death(self) -> str:
         try:
-            code = self._process.wait(2)
+            return ending(self.process.wait(2))
         except subprocess.TimeoutExpired:
-            return "it closed its pipe"
-        if code >= 0:
-            return f"exit code {code}"
-        return f"signal {signal.Signals(-code).name}" + (", perhaps out of memory" if code == -signal.SIGKILL else "")
-
-    def kill(self) -> None:
-        """End the worker and whatever it started, now."""
-        self._ended = True
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            return "closed its pipe"
 
     def close(self, timeout: float = 10.0) -> None:
         """Ask the worker to end; after `timeout` seconds end it."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError):
             if self.alive:
-                self._send({"op": "close"})
-        try:
-            self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
+                self._send({"op": "close"}, time.monotonic() + timeout)
+        if not self.end(timeout):
             print(f"{self.name}: the worker did not end within {timeout:g} s and was killed", file=sys.stderr)
-        self.kill()
-        self._process.wait()
-        self._pump.join(1.0)
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                _stream(stream).close()
+        self._requests.close()
+        self._answers.close()
+
+
+def read_answer(read: Callable[[int], bytes]) -> dict[str, Any]:
+    """The next message. `read` gives exactly as many bytes as asked. Raises ValueError where it is not one."""
+    magic, length = _HEAD.unpack(read(_HEAD.size))
+    if magic != _MAGIC or length > _LONGEST:
+        raise ValueError(f"{magic!r}, {length} bytes")
+    try:
+        answer = json.loads(read(length))
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
+    if not isinstance(answer, dict):
+        raise ValueError(f"{type(answer).__name__} instead of an object")
+    return answer
+
+
+def _stream(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream
 
 
 class FrameFile:
@@ -266,8 +234,3 @@ def _reserve(handle: int, size: int) -> None:
         os.posix_fallocate(handle, 0, size)
     else:
         os.truncate(handle, size)
-
-
-def _stream(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None
-    return stream
