@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -72,7 +73,7 @@ def _fault(message: str, kind: Any) -> str:
     if (value := re.fullmatch(r"Invalid enum value (.+)", text, re.S)) is not None:
         allowed = _choices(kind, place)
         return f"{field} cannot be {value[1][:60]}{allowed and '; use ' + allowed}"
-    return f"{field}: {text}"
+    return f"{field}: {text}" if place else text
 
 
 def _words(types: str) -> str:
@@ -80,13 +81,15 @@ def _words(types: str) -> str:
 
 
 def _choices(kind: Any, place: str) -> str:
-    """The values of a field of literals, by its dotted name; "" where they are not found."""
+    """The values of a field of literals or of an enumeration, by its dotted name; "" where they are not found."""
     hint = kind
     for name in place.partition("[")[0].split("."):
         if not is_dataclass(hint):
             return ""
         hint = get_type_hints(hint).get(name)
-    values = [repr(v) for part in (hint, *get_args(hint)) for v in get_args(part) if isinstance(v, str)]
+    parts = (hint, *get_args(hint))
+    values = [repr(v) for part in parts for v in get_args(part) if isinstance(v, str)]
+    values += [repr(m.value) for part in parts if isinstance(part, type) and issubclass(part, Enum) for m in part]
     return ", ".join(dict.fromkeys(values))
 
 

@@ -1,17 +1,15 @@
-"""What is known about one baseline: the tables of a record, their types, and the checks on load."""
+"""A baseline's record: the tables of its TOML file, their types, and what they must agree on."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tnllt.errors import DataError, UsageError, did_you_mean
+from tnllt.errors import UsageError
+from tnllt.records import from_table
 from tnllt.tracking.tracker import Mode
 
 
@@ -25,12 +23,12 @@ class Call:
         parameter: of the module below `lib.test.parameter`; by default `name`.
         config_module: with `cfg` and `update_config_from_file`; by default `lib.config.<name>.config`.
         experiments: folder below `experiments/`; by default `name`.
-        constructor: what the class is built with, in order: "params", "yaml", "dataset".
+        constructor: the arguments of the class, in order: "params", "yaml", "dataset".
         arguments: keyword arguments of `parameters(yaml, ...)`; "{weights}" stands for the weights file's name.
-        dataset: the benchmark's name that upstream is told.
-        reuse: whether one object may follow sequence after sequence; else it is built anew for each.
-        score: key of the confidence in what `track` answers, or "".
-        placeholder_box: a box for upstream code that wants one although it starts from text alone.
+        dataset: the benchmark's name that upstream is given.
+        reuse: whether one object may track sequence after sequence; else it is built anew for each.
+        score: key of the confidence in what `track` returns, or "".
+        placeholder_box: a box for upstream code that requires one although it starts from text alone.
         info: further entries of `initialize`'s info.
         params: attributes set on the parameter object.
         config: settings changed in `cfg`, by dotted name.
@@ -55,16 +53,22 @@ class Call:
     env: Mapping[str, Any] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if "params" not in self.constructor:
+            raise ValueError("`constructor` must name params")
+        if len(self.placeholder_box) not in (0, 4):
+            raise ValueError("`placeholder_box` must be x, y, w, h")
+
 
 @dataclass(frozen=True)
 class Text:
-    """Where the sentence goes (table `text`).
+    """Where the language description goes (table `text`).
 
     Attributes:
         key: its key in `info`, or "".
         every_frame: whether `track`'s info carries it, too.
         positional: whether it is the argument between image and info, in `initialize` and `track`.
-        max_tokens: longest text, in tokens with the two marks, or 0; words beyond are dropped, and said so.
+        max_tokens: longest description, in tokens with the two marks, or 0; words beyond are dropped and recorded.
         tokenizer: attribute of upstream's tracker that counts them.
     """
 
@@ -73,6 +77,14 @@ class Text:
     positional: bool = False
     max_tokens: int = 0
     tokenizer: str = ""
+
+    def __post_init__(self) -> None:
+        if self.every_frame and not self.key:
+            raise ValueError("`every_frame` needs `key`")
+        if self.positional and self.key:
+            raise ValueError("`positional` and `key` exclude each other")
+        if bool(self.max_tokens) != bool(self.tokenizer):
+            raise ValueError("`max_tokens` and `tokenizer` go together")
 
 
 @dataclass(frozen=True)
@@ -97,12 +109,14 @@ class Weight:
         what: what it is.
         source: where it can be had.
         needed: "run" (tracking and training), "train" (training alone), or "hub" (upstream downloads it itself).
+        setting: of `cfg`, by dotted name: another place of the file, or "".
     """
 
     path: str
     what: str
     source: str
     needed: Literal["run", "train", "hub"] = "run"
+    setting: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,10 +146,10 @@ class Training:
 
     Attributes:
         script: module with `run(settings)`.
-        script_name: what upstream calls the tracker there; by default the tracker's name.
-        text: where a training sample's sentence goes: "none", or `object_meta[...]`/`anno[...]` by upstream's key.
-        dataset: the name that a sample carries; upstream code may know only some.
-        channels: of a picture: 3, or 6 where upstream wants two pictures in one.
+        script_name: the tracker's name there; by default its name in `tracker`.
+        text: where a training sample's description goes: "none", or `object_meta[...]`/`anno[...]` by upstream's key.
+        dataset: the name that a sample carries; upstream code may support only some.
+        channels: of an image: 3, or 6 where upstream takes two images in one.
         torchrun: upstream's code trains only in a process group, so torchrun starts a single process, too.
         settings: further attributes of upstream's settings object.
         config: settings changed in the yaml, by dotted name.
@@ -157,7 +171,7 @@ class Training:
 class LocalOptions:
     """Where things are on this machine (table `options`), for records of users; paths relative to the TOML file.
 
-    See `BaselineTracker`, whose arguments of these names are stronger.
+    Arguments of `BaselineTracker` override those of the same name here.
     """
 
     repo: str = ""
@@ -171,12 +185,10 @@ class LocalOptions:
 
     def beside(self, folder: Path) -> dict[str, str]:
         """Those that are given, by name, with paths made absolute. A bare word for `python` is searched on PATH."""
-        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name)}
-        for key in ("repo", "weights", "save_dir"):
-            if key in given:
-                given[key] = str(folder / Path(given[key]).expanduser())
-        if "/" in given.get("python", ""):
-            given["python"] = str(folder / Path(given["python"]).expanduser())
+        given = {key: value for key, value in asdict(self).items() if value}
+        for key, value in given.items():
+            if key in ("repo", "weights", "save_dir") or (key == "python" and "/" in value):
+                given[key] = str(folder / Path(value).expanduser())
         return given
 
 
@@ -185,7 +197,7 @@ class BaselineRecord:
     """One baseline. See the classes above for its tables; `status` "results-only" has no code to run.
 
     Attributes:
-        source: the TOML file.
+        source: the TOML file, or the clone that it was made from.
         scores: {variant: {benchmark: score in percent}} as its authors published.
         traps: what changes results silently, one sentence each.
     """
@@ -210,6 +222,19 @@ class BaselineRecord:
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     traps: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise ValueError(f"`name` = {self.name!r}: use letters, digits, '.', '_' and '-' (it names result files)")
+        if not self.modes:
+            raise ValueError("`modes` must name at least one of BB, NL, NL+BB")
+        if self.status == "results-only":
+            if not self.reason:
+                raise ValueError('`status` = "results-only" needs a `reason`')
+            if self.tracker is not None:
+                raise ValueError('`status` = "results-only" contradicts the table [tracker]')
+        elif self.tracker is None or self.checkpoint is None:
+            raise ValueError('add the tables [tracker] and [checkpoint] (or status = "results-only" and a reason)')
+
     def options_with(self, **given: Any) -> dict[str, Any]:
         """The options given, and this record's own where nothing was."""
         own = self.options.beside(self.source.absolute().parent)
@@ -227,95 +252,6 @@ def record_from(table: Mapping[str, Any], source: Path) -> BaselineRecord:
     """A record from its parsed TOML.
 
     Raises:
-        DataError: a key is unknown, missing or of the wrong type, or two keys contradict each other.
+        DataError: a field is unknown, missing or of the wrong type, or two fields contradict each other.
     """
-    record: BaselineRecord = _build(BaselineRecord, {**table, "source": source}, source, "")
-    _check(record)
-    return record
-
-
-def _check(record: BaselineRecord) -> None:
-    def fail(message: str) -> None:
-        raise DataError(message, record.source)
-
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", record.name):
-        fail(f"name = {record.name!r}: letters, digits, '.', '_' and '-' only (it names result files)")
-    if record.status == "results-only":
-        if not record.reason:
-            fail('status = "results-only" needs a `reason`')
-        if record.tracker is not None:
-            fail('status = "results-only" contradicts the table [tracker]')
-        return
-    if record.tracker is None or record.checkpoint is None:
-        fail('the tables [tracker] and [checkpoint] are needed (or status = "results-only" and a reason)')
-    if not record.modes:
-        fail("modes: at least one of BB, NL, NL+BB")
-    text = record.text
-    if text.every_frame and not text.key:
-        fail("[text] every_frame needs `key`")
-    if text.positional and text.key:
-        fail("[text] `positional` and `key` exclude each other")
-    if bool(text.max_tokens) != bool(text.tokenizer):
-        fail("[text] `max_tokens` and `tokenizer` go together")
-    if record.call.placeholder_box and len(record.call.placeholder_box) != 4:
-        fail("[tracker] placeholder_box needs x, y, w, h")
-    if "params" not in record.call.constructor:
-        fail("[tracker] constructor must name params")
-
-
-def _build(cls: Any, table: Any, source: Path, where: str) -> Any:
-    if not isinstance(table, Mapping):
-        raise DataError(f"[{where}] must be a table, not {table!r}", source)
-    prefix = f"{where}." if where else ""
-    hints = typing.get_type_hints(cls)
-    known = {f.name: f for f in dataclasses.fields(cls)}
-    for key in table:
-        if key not in known:
-            hint = did_you_mean(key, known, f"known: {', '.join(known)}")
-            raise DataError(f"unknown key {prefix}{key}; {hint}", source)
-    values = {}
-    for key, spec in known.items():
-        if key in table:
-            values[key] = _value(hints[key], table[key], source, prefix + key)
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            raise DataError(f"key {prefix}{key} is missing", source)
-    return cls(**values)
-
-
-def _value(hint: Any, value: Any, source: Path, where: str) -> Any:
-    """`value` as the type `hint`; numbers and enumerations converted, everything else only checked."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return _value(next(a for a in arguments if a is not type(None)), value, source, where)
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, source, where)
-    if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_value(arguments[0], v, source, f"{where}[{i}]") for i, v in enumerate(value))
-    if origin is not None and origin is not tuple and issubclass_mapping(origin) and isinstance(value, Mapping):
-        return {k: _value(arguments[1], v, source, f"{where}.{k}") for k, v in value.items()}
-    if origin is Literal:
-        if value in arguments:
-            return value
-        raise DataError(f"{where} must be one of {', '.join(map(str, arguments))}, not {value!r}", source)
-    if hint is Mode:
-        if value in [mode.value for mode in Mode]:
-            return Mode(value)
-        raise DataError(f"{where} must be one of {', '.join(m.value for m in Mode)}, not {value!r}", source)
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if hint is Any or (isinstance(hint, type) and isinstance(value, hint) and (hint is bool or value is not True)):
-        return value
-    raise DataError(f"{where} must be {_named(hint)}, not {value!r}", source)
-
-
-def issubclass_mapping(origin: Any) -> bool:
-    return isinstance(origin, type) and issubclass(origin, Mapping)
-
-
-def _named(hint: Any) -> str:
-    origin = typing.get_origin(hint)
-    if origin is tuple:
-        return "an array"
-    if issubclass_mapping(origin) or dataclasses.is_dataclass(hint):
-        return "a table"
-    return {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}.get(hint, str(hint))
+    return from_table({**table, "source": str(source)}, BaselineRecord, source)
