@@ -17,13 +17,12 @@ import numpy as np
 from common import Table, present, race, version
 from scoring import make
 
-from tnllt.cli.eval_report import material
-from tnllt.cli.loading import Loaded, Options, load
-from tnllt.config import Locations
+from tnllt.config import ScoreConfig
 from tnllt.eval.curves import CURVES
 from tnllt.eval.figures import plot
-from tnllt.eval.report import write_report
+from tnllt.eval.report import report_content, write_report
 from tnllt.eval.scores import Scores
+from tnllt.eval.selection import select
 
 
 def plotly_page(scores: Scores, path: Path) -> None:
@@ -45,11 +44,11 @@ def section(quick: bool = False) -> Table:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder, trackers, sequences)
-        loaded: Loaded = load(Options(Locations("tnllt", None, folder / "annos", folder / "results"), cache=False))
-        scores = loaded.score()
+        selection = select(ScoreConfig("tnllt", annos=folder / "annos", results=folder / "results", cache=False))
+        scores = selection.score()
         works: dict[str, tuple[Callable[[], object], Path]] = {
             "tnllt, report.html": (
-                lambda: write_report(scores, folder, material(loaded, scores)),
+                lambda: write_report(scores, folder, report_content(selection, scores)),
                 folder / "report.html",
             ),
         }

@@ -97,11 +97,10 @@ def plain(folder: Path) -> Scores:
 
 def tnllt_way(folder: Path, protocol: str = "tnllt", trackers: str = "all") -> Scores:
     """The same by the toolkit, without its cache."""
-    from tnllt.cli.loading import Options, load
-    from tnllt.config import Locations
+    import tnllt
 
-    where = Locations("tnllt", None, folder / "annos", folder / "results")
-    scores = load(Options(where, trackers, protocol=protocol, cache=False)).score()
+    places = {"annos": folder / "annos", "results": folder / "results"}
+    scores = tnllt.score("tnllt", **places, trackers=trackers, protocol=protocol, cache=False)
     order = np.argsort(scores.trackers)
     return {m: scores.score(m)[order].tolist() for m in ("success", "precision", "normalized_precision")}
 
@@ -156,9 +155,7 @@ WAYS: dict[str, Callable[[Path], Scores]] = {
 def worker(way: str, folder: Path) -> None:
     """Prints seconds, peak memory in MB and scores of one way."""
     if way.startswith("tnllt"):  # imports are not what is measured
-        import tnllt.cli.loading
-        import tnllt.datasets
-        import tnllt.eval.folders  # noqa: F401
+        import tnllt.eval.selection  # noqa: F401
     elif way != "plain":
         importlib.import_module({"got10k": "got10k.experiments", "vot-toolkit": "vot.region.io"}[way])
     if way == "vot-toolkit":  # nor is compiling

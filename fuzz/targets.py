@@ -246,7 +246,7 @@ def record(folder: Path, data: bytes) -> None:
 
 
 def trace(folder: Path, data: bytes) -> None:
-    from tnllt.cli.eval_report import read_trace
+    from tnllt.eval.view.scene import read_trace
     from tnllt.reasoningtrack.reasoners.base import ReasonerError
     from tnllt.reasoningtrack.reasoners.replay import ReplayReasoner
     from tnllt.results.layouts import ResultFile

@@ -19,6 +19,7 @@ A relative path in the file is relative to the file's folder. Where no results f
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from tnllt.option_fields import option
 
 if TYPE_CHECKING:
     from tnllt.datasets import Dataset
+    from tnllt.eval import Protocol
 
 _PATHS = ("root", "annos", "results")
 
@@ -50,7 +52,7 @@ class Locations:
     results: Path | None = None
 
     def need_results(self) -> Path:
-        """The results folder. Raises UsageError where none was given."""
+        """The results folder. Raises UsageError where none is given."""
         if self.results is None:
             raise UsageError("no results folder: give --results DIR, set TNLLT_RESULTS, or put `results` in tnllt.toml")
         return self.results
@@ -86,15 +88,60 @@ class LocationConfig:
         return locate(str(name) if name else None, root, annos, results, config)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(LocationConfig):
+    """Which results are scored on which sequences, and how.
+
+    Attributes:
+        trackers: names and globs, comma-separated or several; "all".
+        split: the sequences' split, "all" or None for every annotated sequence; without effect on an open dataset.
+        sequences: of those, only these: names, globs, or a file of names, comma-separated or several.
+        protocol: a `Protocol` or its name.
+        allow_missing: score a tracker on the sequences that it has, and note it in every output.
+        allow_short: pad short results with their last box, and note it in every output.
+        rounding: "nearest" or "trunc" scores boxes as if they had been saved as integers.
+        cache: whether scores are looked up in the cache and kept there.
+    """
+
+    trackers: str | Iterable[str] = option("all", "all, or names and globs: a,b,'ost*'.", kind=str, metavar="NAMES")
+    split: str | None = option("test", "Which sequences: test, val, ..., all.", metavar="NAME")
+    sequences: str | Path | Iterable[str | Path] | None = option(
+        None, "Of those, only these: names, globs, or a file of names; may be repeated.", "-s", kind=str,
+        metavar="NAMES", multiple=True,
+    )  # fmt: skip
+    protocol: str | Protocol = option("tnllt", "Scoring rule; see `protocols`.", "-p", kind=str, metavar="NAME")
+    allow_missing: bool = option(False, "Score what is there where sequences are missing, and say so.")
+    allow_short: bool = option(False, "Pad short results with their last box, and say so.")
+    rounding: str = option(
+        "none", "Score boxes as if they had been saved as integers.", "--round", choices=("none", "nearest", "trunc")
+    )
+    cache: bool = option(True, "Neither look scores up in the cache nor keep them.")
+
+
+def listed_names(given: str | Path | Iterable[str | Path], flag: str) -> list[str]:
+    """The names in a text separated by commas, or in several such texts.
+
+    Raises:
+        UsageError: there is no name in it; the error names the flag.
+    """
+    texts = [given] if isinstance(given, str | Path) else list(given)
+    names = [name for text in texts for part in str(text).split(",") if (name := part.strip())]
+    if not names:
+        raise UsageError(f"{flag} {', '.join(map(str, texts))!r} names nothing; leave it out to take all")
+    return names
+
+
 def config_file(explicit: Path | None = None) -> Path | None:
-    """The TOML file in force, or None. Raises UsageError where a named one is not there."""
+    """The TOML file in force, or None. Raises UsageError where a named one does not exist."""
     named = explicit or (Path(os.environ["TNLLT_CONFIG"]) if os.environ.get("TNLLT_CONFIG") else None)
     if named is not None:
         if not named.is_file():
             raise UsageError(f"{named}: no such configuration file")
         return named
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return next((p for p in (Path("tnllt.toml"), home / "tnllt" / "config.toml") if p.is_file()), None)
+    candidates = [Path("tnllt.toml")]
+    if (folder := _user_folder("XDG_CONFIG_HOME", ".config")) is not None:
+        candidates.append(folder / "tnllt" / "config.toml")
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def locate(
@@ -104,7 +151,7 @@ def locate(
     results: Path | None = None,
     config: Path | None = None,
 ) -> Locations:
-    """Settle every location. Arguments are flags (None: not given).
+    """Every location, from the arguments (None: not given), the environment and the configuration file.
 
     Raises:
         UsageError: the configuration file is missing, or has a value of the wrong type.
@@ -129,16 +176,40 @@ def locate(
             text = section.get(key, own.get(key))
             if text is not None and not isinstance(text, str):
                 raise UsageError(f"{file}: `{key}` must be a string, not {text!r}")
-            value = file.parent / Path(text).expanduser() if text is not None else None
+            value = file.parent / expand(text) if text is not None else None
         found[key] = Path(value) if value is not None else None
     if found["results"] is None and found["root"] is not None and (found["root"] / "tracking_results").is_dir():
         found["results"] = found["root"] / "tracking_results"
     return Locations(name or "tnllt", **found)
 
 
+def expand(path: str | Path) -> Path:
+    """The path with `~` and `~user` replaced. Raises UsageError where there is no such home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: there is no such home folder; give the path in full") from error
+
+
 def cache_folder() -> Path:
-    """The user's cache folder for tnllt (`$TNLLT_CACHE`, else `$XDG_CACHE_HOME/tnllt`, else `~/.cache/tnllt`)."""
-    explicit = os.environ.get("TNLLT_CACHE")
-    if explicit:
-        return Path(explicit)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tnllt"
+    """The user's cache folder for tnllt: `$TNLLT_CACHE`, else `$XDG_CACHE_HOME/tnllt`, else `~/.cache/tnllt`.
+
+    Raises:
+        UsageError: none of the three is known.
+    """
+    if os.environ.get("TNLLT_CACHE"):
+        return Path(os.environ["TNLLT_CACHE"])
+    folder = _user_folder("XDG_CACHE_HOME", ".cache")
+    if folder is None:
+        raise UsageError("no cache folder: this user has no home folder; set TNLLT_CACHE to a folder")
+    return folder / "tnllt"
+
+
+def _user_folder(variable: str, name: str) -> Path | None:
+    """The folder of an XDG variable, else of this name in the home folder; None for a user without one."""
+    if os.environ.get(variable):
+        return Path(os.environ[variable])
+    try:
+        return Path.home() / name
+    except RuntimeError:
+        return None

@@ -368,4 +368,4 @@ def test_options_before_a_subcommand_are_refused() -> None:
         [sys.executable, "-m", "tnllt.cli.eval", "--trackers", "x", "explain", "a", "b"], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "--trackers must stand behind `explain`" in done.stderr
+    assert "--trackers must follow `explain`" in done.stderr

@@ -20,7 +20,7 @@ from tnllt.eval.compare import compare
 from tnllt.eval.evaluate import evaluate
 from tnllt.eval.view.render import render
 from tnllt.eval.view.scene import Scene
-from tnllt.eval.view.server import Pictures, SeekingVideo
+from tnllt.eval.view.server import JpegFrames, SeekingVideo
 from tnllt.sequence import Annotation, Sequence
 
 TRUTH = np.tile(np.array([[10.0, 20, 30, 40]]), (6, 1))
@@ -147,7 +147,7 @@ def test_an_ffmpeg_that_fails_is_said_and_leaves_no_file(tmp_path: Path, monkeyp
 
 def test_pictures_are_kept_within_their_room(tmp_path: Path) -> None:
     frames = ArrayFrames([np.random.default_rng(i).integers(0, 255, (32, 32, 3)).astype(np.uint8) for i in range(4)])
-    pictures = Pictures(frames, keep=1)
+    pictures = JpegFrames(frames, keep=1)
     first = pictures.jpeg(0)
     assert pictures.jpeg(0) == first and pictures.jpeg(1) != first and len(pictures._held) == 1
 
@@ -156,7 +156,7 @@ def test_pictures_are_kept_within_their_room(tmp_path: Path) -> None:
             return tmp_path / f"{index}.jpg"
 
     with pytest.raises(DataError, match=r"0\.jpg: frame cannot be read"):
-        Pictures(Gone([np.zeros((2, 2, 3), np.uint8)])).jpeg(0)
+        JpegFrames(Gone([np.zeros((2, 2, 3), np.uint8)])).jpeg(0)
 
 
 def test_a_video_that_cannot_be_sought_is_read_from_the_start(tmp_path: Path) -> None:

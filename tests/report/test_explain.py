@@ -19,6 +19,7 @@ from tnllt.eval.protocol import RULES
 from tnllt.eval.protocols import PROTOCOLS
 from tnllt.eval.reported import find_reported, parse_reported
 from tnllt.eval.rule_text import protocol_card, rule_text
+from tnllt.files import to_json
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
 
@@ -236,4 +237,5 @@ def test_a_score_that_ceases_to_be_one_is_said(tmp_path: Path) -> None:
 
     text = explanation_text(found, ("tnllt", "pytracking"), 5, False)
     assert "n/a" in text and "no longer counted" in text and "nan" not in text
-    json.dumps(explanation_json(found, ("tnllt", "pytracking")), allow_nan=False)
+    table = json.loads(to_json(explanation_json(found, ("tnllt", "pytracking"))), parse_constant=pytest.fail)
+    assert table["trackers"]["good"]["gap"]["success"] is None

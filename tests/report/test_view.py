@@ -18,12 +18,12 @@ from click.testing import CliRunner
 
 from tests.report.conftest import arguments
 from tnllt.cli.eval import cli
-from tnllt.cli.eval_view import frame_range, open_scene
+from tnllt.cli.eval_view import frame_range
 from tnllt.config import Locations
 from tnllt.datasets import ArrayFrames, ImageFrames, VideoFrames
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.view.render import render
-from tnllt.eval.view.scene import Scene, changes_of, spans
+from tnllt.eval.view.scene import Scene, changes_of, open_scene, spans
 from tnllt.eval.view.server import ViewServer
 from tnllt.sequence import Annotation, Sequence, Trajectory
 

@@ -8,13 +8,14 @@ import click
 from click.core import ParameterSource
 
 from tnllt.cli.common import LazyGroup, run_command, version_option
-from tnllt.cli.loading import Options, scoring_options
+from tnllt.cli.eval_options import format_option, scoring_options
+from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
 
 #: Subcommand -> (where it is, what it does); a module is imported when its subcommand is called.
 _SUBCOMMANDS = {
-    "explain": ("tnllt.cli.eval_explain:explain", "Take the gap between two protocols, or a reported score, apart."),
-    "compare": ("tnllt.cli.eval_compare:compare", "Two trackers, or all: is the difference real?"),
+    "explain": ("tnllt.cli.eval_explain:explain", "Explain the difference between two protocols, rule by rule."),
+    "compare": ("tnllt.cli.eval_compare:compare", "Two trackers, or all: is the difference significant?"),
     "report": ("tnllt.cli.eval_report:report", "One self-contained HTML file that shows everything."),
     "view": ("tnllt.cli.eval_view:view", "Play a sequence with the boxes of several trackers."),
     "render": ("tnllt.cli.eval_view:render", "A sequence with boxes as a video or GIF."),
@@ -22,7 +23,7 @@ _SUBCOMMANDS = {
     "unpack": ("tnllt.cli.eval_pack:unpack", "Check such an archive and unpack it."),
     "lint": ("tnllt.cli.eval_lint:lint", "Find what is wrong with result files, with stable codes."),
     "score-file": ("tnllt.cli.eval_file:score_file", "Score one result file against one ground-truth file."),
-    "protocols": ("tnllt.cli.eval_protocols:protocols", "Explain every scoring rule in a sentence."),
+    "protocols": ("tnllt.cli.eval_protocols:protocols", "Describe every scoring rule in one sentence."),
 }
 
 
@@ -37,17 +38,12 @@ _SUBCOMMANDS = {
     "--metric",
     "-m",
     default="all",
+    show_default=True,
     metavar="NAMES",
-    help="success, precision, normalized-precision, op50, ... or all.  [default: all]",
+    help="success, precision, normalized-precision, op50, ... or all.",
 )
 @click.option("--attributes", is_flag=True, help="Scores per attribute too; with --out a figure for each, and a radar.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "markdown", "latex", "csv", "json"]),
-    default="text",
-    help="Format of the table.",
-)
+@format_option("text", "markdown", "latex", "csv", "json")
 @click.option(
     "--by",
     type=click.Choice(["overall", "attribute", "sequence"]),
@@ -59,38 +55,38 @@ _SUBCOMMANDS = {
     default=None,
     help="95 % bootstrap intervals in the table.  [default: yes, but not in LaTeX's]",
 )
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Leave scores, curves, tables and figures here.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for scores, curves, tables and figures.")
 @click.option("--no-plots", is_flag=True, help="With --out: no figures.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
-@click.option("--save-baseline", type=click.Path(path_type=Path), help="Keep these scores to compare later runs with.")
+@click.option("--save-baseline", type=click.Path(path_type=Path), help="File to keep these scores in, for --baseline.")
 @click.option("--baseline", type=click.Path(path_type=Path), help="Compare with scores kept by --save-baseline.")
 @click.option("--max-drop", type=float, help="With --baseline: fail where a score fell by more.  [default: 0]")
 @click.option("--fail-under", multiple=True, metavar="METRIC=SCORE", help="Fail where a tracker scores lower.")
 @version_option
 @click.pass_context
-def cli(ctx: click.Context, /, options: Options, **how: object) -> None:
+def cli(ctx: click.Context, /, config: ScoreConfig, **how: object) -> None:
     """Score trackers exactly as the official toolkit does, or as another toolkit does (--protocol).
 
     \b
     tnllt-eval --dataset lasot --annos DIR --results DIR --trackers all --metric success
     tnllt-eval ... --attributes --out DIR       figures, tables, curves
-    tnllt-eval ... --fail-under success=0.6     exit 1 below
+    tnllt-eval ... --fail-under success=0.6     exit code 1 below
 
-    Exit codes: 0 well; 1 a gate failed; 2 usage or data error; 3 results incomplete.
-    """  # fmt: skip
+    Exit codes: 0 success; 1 a gate failed; 2 usage or data error; 3 results incomplete.
+    """
     if ctx.invoked_subcommand is not None:
         _refuse_misplaced(ctx)
     else:
         from tnllt.cli.eval_score import score
 
-        score(options, **how)  # type: ignore[arg-type]
+        score(config, **how)  # type: ignore[arg-type]
 
 
 def _refuse_misplaced(ctx: click.Context) -> None:
     """Options before a subcommand would be those of scoring, and have no effect."""
     for param in ctx.command.params:
         if param.name and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"{param.opts[0]} must stand behind `{ctx.invoked_subcommand}`, which would not see it")
+            raise UsageError(f"{param.opts[0]} must follow `{ctx.invoked_subcommand}`; before it, it has no effect")
 
 
 def main() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tnllt.cli.loading import Options, load, output_folder, scoring_options
+from tnllt.cli.eval_options import format_option, output_folder, scoring_options, shortened
+from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
+from tnllt.files import to_json
 from tnllt.text import printable
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 @click.option("--metric", "-m", default="success", metavar="NAME", show_default=True)
 @click.option("--top", default=5, type=click.IntRange(0), show_default=True, help="Sequences to name on either side.")
 @click.option("--runs", is_flag=True, help="Mean and deviation over runs of one tracker (NAME_000, NAME_001, ...).")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Leave the critical-difference diagram here.")
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Format of the output.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for the critical-difference diagram.")
+@format_option("text", "json")
 def compare(
-    options: Options, a: str | None, b: str | None, metric: str, top: int, runs: bool, out: Path | None, format_: str
+    config: ScoreConfig, a: str | None, b: str | None, metric: str, top: int, runs: bool, out: Path | None, format_: str
 ) -> None:
-    """Is a difference real? Trackers A and B on the same sequences; without them, every pair.
+    """Is a difference significant? Trackers A and B on the same sequences; without them, every pair.
 
     \b
     tnllt-eval compare DiMP50 ATOM          the difference, its interval, a permutation test, wins per attribute
@@ -41,21 +42,22 @@ def compare(
     A and B may be names of several runs: then every sequence counts with its mean over the runs.
     """
     from tnllt.eval.metrics import get_metrics
+    from tnllt.eval.selection import select
 
     chosen = get_metrics(metric)
     if len(chosen) != 1:
         raise UsageError("compare takes one --metric")
     if (a is None) != (b is None):
         raise UsageError(f"compare {a}: with what? Give a second tracker")
-    scores = load(options).score()
+    folder = output_folder(out) if out is not None else None
+    scores = select(config).score()
     if runs:
-        found = _runs(scores, chosen[0])
+        text, table = _runs(scores, chosen[0])
     elif a is not None and b is not None:
-        found = _two(scores, a, b, chosen[0], top)
+        text, table = _two(scores, a, b, chosen[0], top)
     else:
-        found = _all(scores, chosen[0], output_folder(out))
-    text, table = found
-    click.echo(json.dumps(_plain(table), indent=1, allow_nan=False) if format_ == "json" else text)
+        text, table = _all(scores, chosen[0], folder)
+    click.echo(to_json(table) if format_ == "json" else text)
 
 
 def _two(scores: Scores, a: str, b: str, metric: Metric, top: int) -> tuple[str, Any]:
@@ -74,11 +76,11 @@ def _two(scores: Scores, a: str, b: str, metric: Metric, top: int) -> tuple[str,
         f"  sequences        {whole.wins} won, {whole.losses} lost, {whole.ties} tied",
     ]
     if attributes:
-        width = max(9, *(len(_short(c.members)) for c in attributes))
+        width = max(9, *(len(shortened(c.members)) for c in attributes))
         heads = f"{'sequences':>11}{'difference':>12}   {'95 % interval':20}{'p (Holm)':>10}{'won':>6}{'lost':>6}"
         lines += ["", f"  {'attribute':{width}}{heads}"]
         lines += [
-            f"  {printable(_short(c.members)):{width}}{c.sequences:>11}{c.difference:>+12.4f}   {_interval(c):20}"
+            f"  {printable(shortened(c.members)):{width}}{c.sequences:>11}{c.difference:>+12.4f}   {_interval(c):20}"
             f"{_p(c.adjusted):>10}{c.wins:>6}{c.losses:>6}{'  *' if c.significant else ''}"
             for c in attributes
         ]
@@ -99,7 +101,7 @@ def _lists(ordered: list[tuple[str, float, float]], a: str, b: str, top: int) ->
     for name, rows in ((a, ahead), (b, behind)):
         if rows:
             lines.append(f"  {name} leads most on")
-            lines += [f"    {printable(_short(s)):40}{x:8.3f} against {y:.3f}   {x - y:+.3f}" for s, x, y in rows]
+            lines += [f"    {printable(shortened(s)):40}{x:8.3f} against {y:.3f}   {x - y:+.3f}" for s, x, y in rows]
     return lines
 
 
@@ -111,7 +113,7 @@ def _all(scores: Scores, metric: Metric, out: Path | None) -> tuple[str, Any]:
         raise UsageError("there is one tracker only: nothing to compare it with")
     pairs = compare_all(scores, metric)
     stability, interval = ranks(scores, metric), score_intervals(scores, metric)
-    width = max(7, *(len(_short(t)) for t in scores.trackers))
+    width = max(7, *(len(shortened(t)) for t in scores.trackers))
     lines = [f"{metric.label}, protocol {scores.protocol.name}, {len(scores.sequences)} sequences", ""]
     lines.append(
         f"  {'tracker':{width}}{'score':>9}   {'95 % interval':18}{'rank':>5}  {'95 % of ranks':15}{'first':>6}"
@@ -119,7 +121,7 @@ def _all(scores: Scores, metric: Metric, out: Path | None) -> tuple[str, Any]:
     for k in scores.ranking(metric):
         span = f"{stability.low[k]:.0f} to {stability.high[k]:.0f}"
         lines.append(
-            f"  {printable(_short(scores.trackers[k])):{width}}{interval.estimate[k]:>9.4f}   "
+            f"  {printable(shortened(scores.trackers[k])):{width}}{interval.estimate[k]:>9.4f}   "
             f"{f'{interval.low[k]:.4f} to {interval.high[k]:.4f}':18}{stability.rank[k]:>5.0f}  {span:15}"
             f"{stability.first[k]:>6.0%}"
         )
@@ -128,7 +130,7 @@ def _all(scores: Scores, metric: Metric, out: Path | None) -> tuple[str, Any]:
         f"  {'pair':{2 * width + 3}}{'difference':>12}   {'95 % interval':20}{'p (Holm)':>10}{'won':>6}{'lost':>6}",
     ]
     for c in pairs:
-        pair = f"{printable(_short(c.a))} - {printable(_short(c.b))}"
+        pair = f"{printable(shortened(c.a))} - {printable(shortened(c.b))}"
         lines.append(
             f"  {pair:{2 * width + 3}}{c.difference:>+12.4f}   {_interval(c):20}"
             f"{_p(c.adjusted):>10}{c.wins:>6}{c.losses:>6}{'  *' if c.significant else ''}"
@@ -160,11 +162,11 @@ def _runs(scores: Scores, metric: Metric) -> tuple[str, Any]:
     found = runs(scores, metric)
     if not found:
         raise UsageError("no tracker has several runs here: they are called NAME_000, NAME_001, ... or NAME_run1, ...")
-    width = max(7, *(len(_short(r.name)) for r in found))
+    width = max(7, *(len(shortened(r.name)) for r in found))
     lines = [f"{metric.label}, protocol {scores.protocol.name}", ""]
     lines.append(f"  {'tracker':{width}}{'runs':>6}{'mean':>9}{'deviation':>11}{'lowest':>9}{'highest':>9}")
     lines += [
-        f"  {printable(_short(r.name)):{width}}{len(r.members):>6}"
+        f"  {printable(shortened(r.name)):{width}}{len(r.members):>6}"
         f"{r.mean:>9.4f}{r.deviation:>11.4f}{r.low:>9.4f}{r.high:>9.4f}"
         for r in found
     ]
@@ -184,13 +186,3 @@ def _verdict(c: Comparison) -> str:
     if math.isnan(c.p_value):
         return ""
     return "the difference is significant at 5 %" if c.significant else "no evidence of a difference at 5 %"
-
-
-def _short(text: str, most: int = 40) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
-
-
-def _plain(value: Any) -> Any:
-    from tnllt.eval.report.build import plain
-
-    return plain(value)

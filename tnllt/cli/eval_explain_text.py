@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tnllt.cli.eval_options import shortened
 from tnllt.eval.explain import ChangedSequence, Explanation, Step
 from tnllt.eval.folder_gap import FolderGap
 from tnllt.eval.metrics import METRICS, Metric
@@ -81,7 +82,7 @@ def _rule(step: Step, number: int, k: int, metrics: Seq[Metric], changed: Seq[Ch
         best = int(size.argmax())
         some = sorted(changed, key=lambda t: -abs(t.contribution[best]))[:top]
         names = [
-            f"{printable(_short(t.sequence))} "
+            f"{printable(shortened(t.sequence, 60))} "
             f"({_fate(t, best)}{_signed(float(t.contribution[best]))}, {_frames(t.frames)})"
             for t in some
         ]
@@ -114,16 +115,12 @@ def _signed(value: float) -> str:
     return f"{value:+.5f}" if abs(value) >= 5e-6 else f"{value:+.0e}"
 
 
-def _short(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
-
-
 def explanation_json(found: Explanation, names: tuple[str, str]) -> dict[str, Any]:
     """Schema `tnllt.explain/1`: everything, in full precision."""
     metrics = [m.name for m in found.metrics]
 
-    def table(values: Any) -> dict[str, float | None]:
-        return {m: float(v) if np.isfinite(v) else None for m, v in zip(metrics, values, strict=True)}
+    def table(values: Any) -> dict[str, float]:
+        return dict(zip(metrics, map(float, values), strict=True))
 
     return {
         "schema": "tnllt.explain/1",
@@ -158,10 +155,11 @@ def explanation_json(found: Explanation, names: tuple[str, str]) -> dict[str, An
 def folder_text(name: str, gap: FolderGap, folders: tuple[str, str], top: int) -> str:
     """How two folders of one tracker's results differ."""
     heads = [m.short for m in gap.metrics]
-    label = max(10, *(len(_short(f)) for f in folders))
+    label = max(10, *(len(shortened(f, 60)) for f in folders))
     lines = [f"{printable(name)}, protocol {gap.protocol.name}", f"  {'':{label}}" + "".join(f"{h:>11}" for h in heads)]
     lines += [
-        f"  {printable(_short(f)):{label}}" + _scores(v) for f, v in zip(folders, (gap.first, gap.second), strict=True)
+        f"  {printable(shortened(f, 60)):{label}}" + _scores(v)
+        for f, v in zip(folders, (gap.first, gap.second), strict=True)
     ]
     lines.append(f"  {'gap':{label}}" + "".join(f"{_signed(v):>11}" for v in gap.second - gap.first))
     lines.append("")
@@ -170,7 +168,7 @@ def folder_text(name: str, gap: FolderGap, folders: tuple[str, str], top: int) -
     if moved:
         lines += ["", f"  The gap comes most from ({', '.join(heads)}):"]
         lines += [
-            f"    {printable(_short(d.sequence, 40)):42}" + "".join(f"{_signed(v):>11}" for v in d.contribution)
+            f"    {printable(shortened(d.sequence)):42}" + "".join(f"{_signed(v):>11}" for v in d.contribution)
             + f"   {d.relation}, {d.rows:,} rows" for d in moved
         ]  # fmt: skip
     for metric, names in gap.same_number.items():
@@ -206,13 +204,13 @@ def reported_text(reported: ReportedScore, matches: Seq[Match]) -> str:
     else:
         lines = [f"No protocol, metric or rounding of these results gives {reported.text}. The nearest:", ""]
     rows = hits or list(matches[:5])
-    width = max(8, *(len(_short(m.tracker, 30)) for m in rows))
+    width = max(8, *(len(shortened(m.tracker, 30)) for m in rows))
     lines.append(f"  {'tracker':{width}}  {'protocol':18}{'metric':24}{'boxes':12}{'score':>9}")
     for m in rows:
         boxes = {"none": "as they are", "nearest": "rounded", "trunc": "truncated"}[m.round]
         note = "  (digits cut, not rounded)" if m.fit == "cut" else ""
         lines.append(
-            f"  {_short(m.tracker, 30):{width}}  {m.protocol:18}{METRICS[m.metric].option:24}"
+            f"  {shortened(m.tracker, 30):{width}}  {m.protocol:18}{METRICS[m.metric].option:24}"
             f"{boxes:12}{m.score:>9.5f}{note}"
         )
     return "\n".join(lines) + "\n"

@@ -6,39 +6,27 @@ from pathlib import Path
 
 import click
 
-from tnllt.errors import DataError
+from tnllt.cli.eval_options import format_option
+from tnllt.errors import DataError, UsageError
 
 
 @click.command("score-file")
 @click.argument("groundtruth", metavar="GT", type=click.Path(path_type=Path))
 @click.argument("result", metavar="RESULT", type=click.Path(path_type=Path))
 @click.option("--absent", type=click.Path(path_type=Path), help="Flags of GT, one per frame.")
-@click.option("--present-value", type=click.IntRange(0, 1), help="What a flag for `in view` is: TNLLT 1, LaSOT 0.")
-@click.option("--protocol", "-p", default="tnllt", help="Scoring rule; see `protocols`.")
-@click.option("--metric", "-m", default="all", help="Metrics, as in tnllt-eval.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "markdown", "latex", "csv", "json"]),
-    default="text",
-    help="Format of the table.",
-)
+@click.option("--present-value", type=click.IntRange(0, 1), help="The flag for `in view`: TNLLT 1, LaSOT 0.")
+@click.option("--protocol", "-p", default="tnllt", show_default=True, help="Scoring rule; see `protocols`.")
+@click.option("--metric", "-m", default="all", show_default=True, help="Metrics, as in tnllt-eval.")
+@format_option("text", "markdown", "latex", "csv", "json")
 @click.option("--allow-short", is_flag=True, help="Pad a short result with its last box, and say so.")
 def score_file(
-    groundtruth: Path,
-    result: Path,
-    absent: Path | None,
-    present_value: int | None,
-    protocol: str,
-    metric: str,
-    format_: str,
-    allow_short: bool,
-) -> None:
+    groundtruth: Path, result: Path, absent: Path | None, present_value: int | None, protocol: str, metric: str,
+    format_: str, allow_short: bool,
+) -> None:  # fmt: skip
     """Score one result file against one ground-truth file: rows x,y,w,h, in any delimiter.
 
     Without --absent every frame counts as in view.
-    """  # fmt: skip
-    from tnllt.errors import UsageError
+    """
     from tnllt.eval.evaluate import evaluate
     from tnllt.files import read_bytes
     from tnllt.numbers import parse_table

@@ -7,20 +7,21 @@ import textwrap
 
 import click
 
+from tnllt.cli.eval_options import format_option
 from tnllt.eval.protocols import PROTOCOLS, TNLLT, get_protocol
 from tnllt.eval.rule_text import protocol_card
+from tnllt.eval.tables import finite
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Format of the output.")
+@format_option("text", "json")
 def protocols(name: str | None, format_: str) -> None:
-    """Explain every scoring rule in a sentence; with NAME, all its rules beside the official ones."""
+    """Describe every scoring rule in one sentence; with NAME, all its rules beside the official ones."""
     if format_ == "json":
         chosen = [get_protocol(name)] if name else list(PROTOCOLS.values())
         table = [{"name": p.name, "aliases": p.aliases, "summary": p.summary, "rules": p.rules()} for p in chosen]
-        # Infinity is no JSON number.
-        click.echo(json.dumps(table, indent=1, default=str).replace("Infinity", '"inf"'))
+        click.echo(json.dumps(finite(table), indent=1))
     elif name:
         protocol = get_protocol(name)
         click.echo(textwrap.fill(f"{protocol.name}: {protocol.summary}", 100))

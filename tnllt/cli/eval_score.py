@@ -1,27 +1,26 @@
-"""What `tnllt-eval` without a subcommand does: score, print, save, draw, gate."""
+"""What `tnllt-eval` without a subcommand does: score, save, draw, print, gate."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tnllt.cli.loading import Options, load, output_folder
-from tnllt.errors import UsageError
-from tnllt.eval import gates
+from tnllt.cli.eval_options import output_folder
+from tnllt.config import ScoreConfig
+from tnllt.eval.gates import Gates, write_baseline
 from tnllt.eval.metrics import get_metrics
 from tnllt.eval.scores import Scores
+from tnllt.eval.selection import select
 from tnllt.eval.tables import render
 from tnllt.text import printable
 
 
 def score(
-    options: Options,
+    config: ScoreConfig,
     metric: str,
     attributes: bool,
-    format_: str,
-    by: str,
-    intervals: bool | None,
     out: Path | None,
     no_plots: bool,
     quiet: bool,
@@ -29,15 +28,13 @@ def score(
     baseline: Path | None,
     max_drop: float | None,
     fail_under: tuple[str, ...],
+    **table: Any,
 ) -> None:
     """See `tnllt-eval --help`. Raises GateError where a gate fails, after everything is printed and saved."""
     get_metrics(metric)
-    floors = gates.parse_floors(fail_under)
-    if max_drop is not None and baseline is None:
-        raise UsageError("--max-drop needs --baseline FILE")
-    before = gates.read_baseline(baseline) if baseline is not None else None
-    folder = output_folder(out)
-    scores = load(options).score()
+    gates = Gates.of(fail_under, baseline, max_drop)
+    folder = output_folder(out) if out is not None else None
+    scores = select(config).score()
     # Files first: a reader of our output that goes away (`| head`) must not cost them.
     if folder is not None:
         written = scores.save(folder, metric)
@@ -46,13 +43,13 @@ def score(
         if not quiet:
             click.echo(f"{len(written)} files in {printable(str(folder))}", err=True)
     if save_baseline is not None:
-        gates.write_baseline(scores, save_baseline)
+        write_baseline(scores, save_baseline)
     if not quiet:
-        _print(scores, metric, format_, by, attributes, intervals)
-    gates.check(scores, floors, before, max_drop or 0.0)
+        _print(scores, metric, attributes, **table)
+    gates.check(scores)
 
 
-def _print(scores: Scores, metric: str, format_: str, by: str, attributes: bool, intervals: bool | None) -> None:
+def _print(scores: Scores, metric: str, attributes: bool, format_: str, by: str, intervals: bool | None) -> None:
     click.echo(render(scores, metric, format_, by, intervals), nl=False)
     if format_ == "json":
         click.echo()

@@ -34,11 +34,13 @@ _FRAMES = click.option(
 def view(
     sequence: str, where: Locations, trackers: str, port: int, no_browser: bool, rerun: Path | None, span: str | None
 ) -> None:
-    """Play SEQUENCE with the boxes of several trackers, ground truth and sentence.
+    """Play SEQUENCE with the boxes of several trackers, ground truth and language description.
 
     Opens a page on this machine alone (127.0.0.1) until Ctrl-C. Keys: space plays, arrows step, w goes to the worst
     frame, a to the next absence, r to the next refresh of a description.
     """
+    from tnllt.eval.view.scene import open_scene
+
     scene = open_scene(where, sequence, trackers)
     if rerun is not None:
         from tnllt.eval.view.recording import write_recording
@@ -67,8 +69,9 @@ def render(
     sequence: str, where: Locations, trackers: str, out: Path, span: str | None, fps: float, width: int | None,
     no_truth: bool,
 ) -> None:  # fmt: skip
-    """SEQUENCE with boxes and sentence as a video or GIF for slides."""
+    """SEQUENCE with boxes and description as a video or GIF for slides."""
     from tnllt.eval.view.render import render as write
+    from tnllt.eval.view.scene import open_scene
 
     scene = open_scene(where, sequence, trackers)
     if not scene.sequence.has_frames:
@@ -76,34 +79,6 @@ def render(
     start, stop, step = frame_range(span)
     count = write(scene, out, start=start, stop=stop, step=step, fps=fps, width=width, truth=not no_truth)
     click.echo(f"{printable(str(out))}: {count} frames, {out.stat().st_size / 1e6:.1f} MB")
-
-
-def open_scene(where: Locations, name: str, trackers: str = "all") -> Scene:
-    """The sequence with the trackers' results on it; none where no results folder is known.
-
-    Raises:
-        UsageError: no such sequence or tracker.
-        DataError: none of the trackers has a result on it.
-    """
-    from tnllt.cli.eval_report import read_trace
-    from tnllt.cli.loading import choose_trackers
-    from tnllt.datasets import open_dataset
-    from tnllt.eval.view.scene import Scene
-    from tnllt.results.layouts import find_results
-    from tnllt.results.reading import read_many
-
-    dataset = open_dataset(where.dataset, where.root, where.annos, split=None)
-    sequence = dataset[name]
-    if where.results is None:
-        if trackers != "all":
-            raise UsageError("--trackers needs --results, the folder of their results")
-        return Scene(sequence, {})
-    found = find_results(where.results, dataset.names).trackers
-    files = {t: found[t][name] for t in choose_trackers(trackers, list(found)) if name in found[t]}
-    if not files:
-        raise DataError(f"no tracker has a result on {name!r}", where.results)
-    trajectories = dict(zip(files, read_many(list(files.values())), strict=True))
-    return Scene(sequence, trajectories, {tracker: read_trace(file) for tracker, file in files.items()})
 
 
 def frame_range(text: str | None) -> tuple[int, int | None, int]:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tnllt.errors import DataError, IncompleteError
+from tnllt.errors import DataError, IncompleteError, UsageError
 from tnllt.eval.frame_errors import FrameErrors, RefusedError
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import TNLLT, get_protocol
@@ -46,7 +46,8 @@ def evaluate(
 
     Raises:
         IncompleteError: a result is missing, or shorter than its sequence where the protocol refuses that.
-        DataError: no sequence, no tracker, or two sequences of one name.
+        UsageError: no protocol or rounding has that name.
+        DataError: no sequence, no tracker, two sequences of one name, or a missing presence file.
     """
     listed = list(sequences)
     results = {name: {s: _trajectory(t) for s, t in own.items()} for name, own in trajectories.items()}
@@ -56,8 +57,30 @@ def evaluate(
         raise DataError("no sequence to score" if not listed else "no tracker to score")
     if len(set(names)) != len(names):
         raise DataError(f"two sequences have the name {next(n for n in names if names.count(n) > 1)!r}")
+    require_presence(listed, rules)
     rows = score_trackers(listed, results, rules, allow_short=allow_short, rounding=rounding)
     return assemble(listed, rows, score_references(listed, rules), rules, results, allow_missing, allow_short, rounding)
+
+
+def get_rounding(name: str) -> Rounding | None:
+    """The function that rounds boxes; None leaves them as they are. Raises UsageError where there is none."""
+    if name not in ROUNDINGS:
+        raise UsageError(f"no rounding {name!r}; known: {', '.join(ROUNDINGS)}")
+    return ROUNDINGS[name]
+
+
+def require_presence(sequences: Iterable[Sequence], protocol: Protocol) -> None:
+    """Raises DataError where a presence file is missing that the protocol's score depends on."""
+    if not protocol.needs_presence:
+        return
+    bare = [s for s in sequences if s.missing_presence is not None]
+    if bare:
+        more = f" (nor have {len(bare) - 1} more)" if len(bare) > 1 else ""
+        raise DataError(
+            f"sequence {bare[0].name!r} has no file that says where the target is absent{more}; put it there, "
+            "or score by a protocol that ignores presence (got10k, trackingnet)",
+            bare[0].missing_presence,
+        )
 
 
 def score_trackers(
@@ -70,7 +93,7 @@ def score_trackers(
 ) -> list[TrackerCurves]:
     """One `TrackerCurves` per tracker, measured sequence by sequence, all trackers at once."""
     rows = [TrackerCurves.empty(name, len(sequences), protocol) for name in results]
-    apply = ROUNDINGS[rounding]
+    apply = get_rounding(rounding)
 
     def work(index: int) -> None:
         sequence = sequences[index]
@@ -117,7 +140,7 @@ def assemble(
 ) -> Scores:
     """`Scores` from rows. Raises IncompleteError where rows are missing or short and that is not allowed."""
     raise_if_incomplete(rows, protocol, allow_missing, allow_short)
-    apply = ROUNDINGS[rounding]
+    apply = get_rounding(rounding)
 
     def frames(name: str) -> dict[str, FrameErrors]:
         sequence = next((s for s in sequences if s.name == name), None)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import UsageError
-from tnllt.eval.evaluate import attribute_flags, raise_if_incomplete
+from tnllt.eval.evaluate import attribute_flags, raise_if_incomplete, require_presence
 from tnllt.eval.frame_changes import changed_frames
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import RULES, Protocol
@@ -142,6 +142,8 @@ class Rescorer:
         return tuple(getattr(protocol, rule) for rule in self._acting[self._facts[index]])
 
     def scores(self, protocol: Protocol) -> Scores:
+        """The scores under a protocol. Raises DataError where it needs a presence file that is missing."""
+        require_presence(self.sequences, protocol)
         rows = [TrackerCurves.empty(name, len(self.sequences), protocol) for name in self.results]
         for index in range(len(self.sequences)):
             for row, single in zip(rows, self._measured(index, protocol), strict=True):

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tnllt.config import ScoreConfig
+from tnllt.errors import UsageError
 from tnllt.eval.evaluate import raise_if_incomplete
 from tnllt.eval.explain import Rescorer
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import get_protocol
 from tnllt.eval.reported import protocols_that_give
+from tnllt.eval.selection import choose_trackers, read_results, select_sequences
+from tnllt.results.layouts import find_results
 from tnllt.sequence import Boxes, Sequence, Trajectory
 
 Array = NDArray[np.float64]
@@ -85,6 +89,32 @@ def folder_gap(
             same[metric.name] = tuple(p.name for p in givers)
     ordered = sorted(found, key=lambda d: (-np.abs(d.contribution).max(), d.sequence))
     return FolderGap(rules, tuple(metrics), totals[0], totals[1], tuple(ordered), same)
+
+
+def folder_gaps(config: ScoreConfig, first: str, second: str, metrics: Seq[Metric]) -> dict[str, FolderGap]:
+    """{tracker: difference} between two result folders; two folders of one tracker each are compared as they are.
+
+    Raises:
+        UsageError: no tracker is in both folders.
+        IncompleteError: a result is missing or short, and that is not allowed.
+    """
+    sequences = select_sequences(config)
+    names = [s.name for s in sequences]
+    one, two = find_results(first, names).trackers, find_results(second, names).trackers
+    if len(one) == len(two) == 1:
+        pairs = [(next(iter(one)), next(iter(two)))]
+    else:
+        shared = [t for t in one if t in two]
+        if not shared:
+            raise UsageError(f"no tracker is in both: {first} has {', '.join(one)}; {second} has {', '.join(two)}")
+        pairs = [(t, t) for t in choose_trackers(config.trackers, shared)]
+    return {
+        left if left == right else f"{left} / {right}": folder_gap(
+            sequences, read_results(one[left]), read_results(two[right]), config.protocol, metrics=metrics,
+            allow_missing=config.allow_missing, allow_short=config.allow_short,
+        )
+        for left, right in pairs
+    }  # fmt: skip
 
 
 def related(a: Boxes, b: Boxes) -> tuple[str, int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tnllt.eval.cache import ScoreCache, annotation_digest, cache_key, content_digest
-from tnllt.eval.evaluate import assemble, score_references, score_trackers
+from tnllt.eval.evaluate import assemble, require_presence, score_references, score_trackers
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import get_protocol
 from tnllt.eval.scores import Scores
@@ -43,6 +43,7 @@ def evaluate_files(
     """
     listed = list(sequences)
     rules = get_protocol(protocol)
+    require_presence(listed, rules)
     annotations = annotation_digest(listed)
     rows: dict[str, TrackerCurves] = {}
     names = [s.name for s in listed]

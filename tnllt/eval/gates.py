@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,62 @@ from tnllt.errors import DataError, GateError, UsageError
 from tnllt.eval.metrics import METRICS, Metric, get_metrics
 from tnllt.eval.scores import Scores
 from tnllt.eval.tables import SCORES, finite
-from tnllt.files import check_schema, parse_json, read_bytes, write_atomic
+from tnllt.files import check_schema, parse_json, read_bytes, to_json, write_atomic
 
 SCHEMA = "tnllt.baseline/1"
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What scores must keep to.
+
+    Attributes:
+        floors: {metric: lowest score of every tracker}.
+        baseline: what `write_baseline` kept or `scores.json` holds, or None.
+        max_drop: how far a score may fall below the baseline.
+    """
+
+    floors: Mapping[str, float]
+    baseline: Mapping[str, Any] | None = None
+    max_drop: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        fail_under: Mapping[str, float] | Iterable[str] = (),
+        baseline: str | Path | None = None,
+        max_drop: float | None = None,
+    ) -> Gates:
+        """Gates from what `--fail-under`, `--baseline` and `--max-drop` take; `fail_under` may be a mapping, too.
+
+        Raises:
+            UsageError: a floor that is not METRIC=SCORE, a file that is not a baseline, a drop without a baseline.
+        """
+        texts = [fail_under] if isinstance(fail_under, str) else fail_under
+        if isinstance(texts, Mapping):
+            texts = [f"{name}={floor}" for name, floor in texts.items()]
+        floors = parse_floors(texts)
+        if max_drop is not None and baseline is None:
+            raise UsageError("--max-drop needs --baseline FILE")
+        return cls(floors, None if baseline is None else read_baseline(Path(baseline)), max_drop or 0.0)
+
+    def check(self, scores: Scores) -> None:
+        """Raises GateError that names every fall per tracker and metric; UsageError for a baseline of other data."""
+        faults = [fault for name, floor in self.floors.items() for fault in _under(scores, METRICS[name], floor)]
+        if self.baseline is not None:
+            rules = json.loads(json.dumps(finite(scores.protocol.rules())))
+            if self.baseline.get("rules") not in (scores.protocol.digest(), rules):
+                old = self.baseline.get("protocol")
+                raise UsageError(
+                    f"the baseline was scored under protocol {old!r}, these under {scores.protocol.name!r}"
+                )
+            if set(self.baseline.get("sequences", ())) != set(scores.sequences):
+                raise UsageError(
+                    "the baseline was scored on other sequences; scores of different sets cannot be compared"
+                )
+            faults += _drops(scores, self.baseline["scores"], self.max_drop)
+        if faults:
+            raise GateError("gate failed\n" + "\n".join(faults))
 
 
 def parse_floors(texts: Iterable[str]) -> dict[str, float]:
@@ -46,15 +100,10 @@ def write_baseline(scores: Scores, path: Path) -> None:
         "dataset": scores.dataset,
         "sequences": list(scores.sequences),
         "scores": {
-            tracker: {m.name: _number(float(scores.score(m)[k])) for m in chosen}
-            for k, tracker in enumerate(scores.trackers)
+            tracker: {m.name: float(scores.score(m)[k]) for m in chosen} for k, tracker in enumerate(scores.trackers)
         },
     }
-    write_atomic(path, (json.dumps(table, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+    write_atomic(path, to_json(table) + "\n")
 
 
 def read_baseline(path: Path) -> dict[str, Any]:
@@ -81,21 +130,6 @@ def _sound(table: dict[str, Any]) -> bool:
         return False
     values = [value for own in scores.values() for value in own.values()]
     return all(value is None or (isinstance(value, int | float) and abs(value) < 1e300) for value in values)
-
-
-def check(scores: Scores, floors: dict[str, float], baseline: dict[str, Any] | None, max_drop: float) -> None:
-    """Raises GateError that names every fall per tracker and metric; UsageError where a baseline is of other data."""
-    faults = [fault for name, floor in floors.items() for fault in _under(scores, METRICS[name], floor)]
-    if baseline is not None:
-        rules = json.loads(json.dumps(finite(scores.protocol.rules())))
-        if baseline.get("rules") not in (scores.protocol.digest(), rules):
-            old = baseline.get("protocol")
-            raise UsageError(f"the baseline was scored under protocol {old!r}, these under {scores.protocol.name!r}")
-        if set(baseline.get("sequences", ())) != set(scores.sequences):
-            raise UsageError("the baseline was scored on other sequences; scores of different sets cannot be compared")
-        faults += _drops(scores, baseline["scores"], max_drop)
-    if faults:
-        raise GateError("gate failed\n" + "\n".join(faults))
 
 
 def _under(scores: Scores, metric: Metric, floor: float) -> list[str]:

@@ -133,6 +133,11 @@ class Protocol:
         }[curve]
         return np.array(values, dtype=np.float64)
 
+    @property
+    def needs_presence(self) -> bool:
+        """Whether a score depends on the frames in which the target is out of view."""
+        return self.absent != "ignored"
+
     def rules(self) -> dict[str, Any]:
         """Every rule by name, without the protocol's own name, summary and aliases."""
         return {rule: getattr(self, rule) for rule in RULES}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
 
@@ -74,7 +74,6 @@ def find_reported(
     metrics: Iterable[str] = REPORTED_METRICS,
     allow_missing: bool = False,
     allow_short: bool = False,
-    progress: Callable[[str], None] = lambda text: None,
 ) -> list[Match]:
     """Every way of scoring these results, best fit first.
 
@@ -94,7 +93,6 @@ def find_reported(
             break
         rescorer = Rescorer(sequences, rounded(results, name), allow_short)
         for protocol in PROTOCOLS.values():
-            progress(f"{protocol.name}, boxes {'as they are' if name == 'none' else name}")
             scores = rescorer.scores(protocol)
             for metric in chosen:
                 for tracker, value in zip(scores.trackers, scores.score(metric).tolist(), strict=True):

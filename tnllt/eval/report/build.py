@@ -19,8 +19,11 @@ from tnllt.eval.metrics import METRICS, Metric
 from tnllt.eval.report.thumbnails import thumbnails
 from tnllt.eval.rule_text import protocol_card
 from tnllt.eval.scores import Scores
+from tnllt.eval.selection import Selection
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
-from tnllt.eval.view.scene import changes_of, spans
+from tnllt.eval.tables import footnotes
+from tnllt.eval.view.scene import changes_of, read_trace, spans
+from tnllt.files import plain
 from tnllt.sequence import Sequence, Trajectory
 
 Array = NDArray[np.float64]
@@ -52,7 +55,16 @@ class ReportContent:
     title: str = ""
 
 
-def page_data(scores: Scores, material: ReportContent, overlaps: Seq[Array]) -> dict[str, Any]:
+def report_content(selection: Selection, scores: Scores, title: str = "") -> ReportContent:
+    """The content of a report on selected results and their scores."""
+    traces = {t: {n: read_trace(f) for n, f in files.items()} for t, files in selection.files.items()}
+    findings = [
+        {**vars(finding), "tracker": finding.subject, "message": finding.text} for finding in selection.lint().found
+    ]
+    return ReportContent(selection.sequences, selection.read(), traces, findings, footnotes(scores), title)
+
+
+def page_data(scores: Scores, content: ReportContent, overlaps: Seq[Array]) -> dict[str, Any]:
     """The page's data as JSON-able values, all but the packed overlaps.
 
     Args:
@@ -65,28 +77,28 @@ def page_data(scores: Scores, material: ReportContent, overlaps: Seq[Array]) -> 
     ]
     hardest = hardest_sequences(scores)
     return {
-        "title": material.title or f"{len(scores.trackers)} trackers on {scores.dataset or 'a benchmark'}",
+        "title": content.title or f"{len(scores.trackers)} trackers on {scores.dataset or 'a benchmark'}",
         "eyebrow": "Tracking evaluation report",
         "confidence": CONFIDENCE,
         "facts": _facts(scores),
-        "footnotes": list(material.footnotes),
+        "footnotes": list(content.footnotes),
         "colophon": _colophon(),
         "metrics": [_metric(m) for m in metrics],
         "sets": [
             {"key": key, "label": label, "count": len(scores.sequences) if m is None else int(m.sum())}
             for label, key, m in sets
         ],
-        "trackers": [_tracker(name, material.trajectories.get(name, {})) for name in scores.trackers],
-        "sequences": [_sequence(i, s, scores, sets, material) for i, s in enumerate(material.sequences)],
+        "trackers": [_tracker(name, content.trajectories.get(name, {})) for name in scores.trackers],
+        "sequences": [_sequence(i, s, scores, sets, content) for i, s in enumerate(content.sequences)],
         "table": {m.name: _table(scores, m, sets) for m in metrics},
         "per_sequence": {m.name: plain(scores.per_sequence(m)) for m in metrics},
         "ranks": _ranks(scores),
         "pairs": {m.name: _pairs(scores, m) for m in metrics if linear(m)},
         "runs": {m.name: [vars(r) for r in runs(scores, m)] for m in metrics},
         "curves": {name: _curve(scores, name, sets) for name in CURVES},
-        "hardest": [_hard(s, scores, material, overlaps[s]) for s in hardest],
-        "lint": [_finding(f) for f in material.findings[:LINT_LISTED]],
-        "lint_total": len(material.findings),
+        "hardest": [_hard(s, scores, content, overlaps[s]) for s in hardest],
+        "lint": [_finding(f) for f in content.findings[:LINT_LISTED]],
+        "lint_total": len(content.findings),
         "protocol": {
             "name": scores.protocol.name,
             "summary": scores.protocol.summary,
@@ -121,19 +133,6 @@ def hardest_sequences(scores: Scores, most: int = HARDEST) -> list[int]:
     )
     order = sorted(np.flatnonzero(np.isfinite(mean)), key=lambda s: (mean[s], scores.sequences[s]))
     return [int(s) for s in order[:most]]
-
-
-def plain(values: Any) -> Any:
-    """Arrays as nested lists; NaN and infinities, which JSON cannot say, as None."""
-    if isinstance(values, np.ndarray):
-        return plain(values.tolist())
-    if isinstance(values, list | tuple):
-        return [plain(v) for v in values]
-    if isinstance(values, dict):
-        return {k: plain(v) for k, v in values.items()}
-    if isinstance(values, np.generic):
-        return plain(values.item())
-    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def fps_of(trajectories: Mapping[str, Trajectory]) -> float | None:
@@ -183,16 +182,16 @@ def _tracker(name: str, trajectories: Mapping[str, Trajectory]) -> dict[str, Any
 
 
 def _sequence(
-    index: int, sequence: Sequence, scores: Scores, sets: Seq[tuple[str, str, Any]], material: ReportContent
+    index: int, sequence: Sequence, scores: Scores, sets: Seq[tuple[str, str, Any]], content: ReportContent
 ) -> dict[str, Any]:
     changes = []
     for k, tracker in enumerate(scores.trackers):
-        trajectory = material.trajectories.get(tracker, {}).get(sequence.name)
+        trajectory = content.trajectories.get(tracker, {}).get(sequence.name)
         if trajectory is None:
             continue
         changes += [
             {"tracker": k, "frame": c.frame, "description": _cut(c.description), "think": _cut(c.think)}
-            for c in changes_of(trajectory, material.traces.get(tracker, {}).get(sequence.name, ()))
+            for c in changes_of(trajectory, content.traces.get(tracker, {}).get(sequence.name, ()))
         ]
     present = sequence.present
     return {
@@ -257,14 +256,14 @@ def _curve(scores: Scores, name: str, sets: Seq[tuple[str, str, Any]]) -> dict[s
     }
 
 
-def _hard(index: int, scores: Scores, material: ReportContent, overlaps: Array) -> dict[str, Any]:
+def _hard(index: int, scores: Scores, content: ReportContent, overlaps: Array) -> dict[str, Any]:
     values = scores.per_sequence("success")[:, index]
-    sequence = material.sequences[index]
+    sequence = content.sequences[index]
     best = int(np.nanargmax(values))
     drawn = {
-        scores.trackers[k]: (k, material.trajectories[scores.trackers[k]][sequence.name])
+        scores.trackers[k]: (k, content.trajectories[scores.trackers[k]][sequence.name])
         for k in scores.ranking("success")[:DRAWN]
-        if sequence.name in material.trajectories.get(scores.trackers[k], {})
+        if sequence.name in content.trajectories.get(scores.trackers[k], {})
     }
     return {
         "sequence": index, "mean": float(np.nanmean(values)), "best": float(values[best]), "best_tracker": best,

@@ -25,7 +25,7 @@ MAX_BYTES = 8_000_000
 _SCRIPTS = ("core.js", "charts.js", "leaderboard.js", "curves.js", "sequences.js", "timeline.js", "main.js")
 
 
-def write_report(scores: Scores, folder: str | Path, material: ReportContent, *, max_bytes: int = MAX_BYTES) -> Path:
+def write_report(scores: Scores, folder: str | Path, content: ReportContent, *, max_bytes: int = MAX_BYTES) -> Path:
     """Writes `report.html` into `folder` and returns its path.
 
     The file holds the document of scores.json, word for word, in `<script id="scores">`.
@@ -33,7 +33,7 @@ def write_report(scores: Scores, folder: str | Path, material: ReportContent, *,
     Raises:
         DataError: the folder cannot be written, or the report does not fit into `max_bytes` even with thinned overlaps.
     """
-    page = render(scores, material, max_bytes)
+    page = render(scores, content, max_bytes)
     data = page.encode("utf-8", "replace")
     if len(data) > max_bytes:
         raise DataError(
@@ -45,11 +45,11 @@ def write_report(scores: Scores, folder: str | Path, material: ReportContent, *,
     return path
 
 
-def render(scores: Scores, material: ReportContent, max_bytes: int = MAX_BYTES) -> str:
+def render(scores: Scores, content: ReportContent, max_bytes: int = MAX_BYTES) -> str:
     """The page as text."""
     numbers = embed(summary(scores, scores.metrics("all")))
     overlaps = [frame_overlaps(scores, name) for name in scores.sequences]
-    data = page_data(scores, material, overlaps)
+    data = page_data(scores, content, overlaps)
     rest = len(fill_template(data["title"], numbers, embed({**data, "overlaps": None})).encode("utf-8", "replace"))
     index = 64 * len(overlaps) + 1_000
     data["overlaps"] = pack(overlaps, max(0, max_bytes - rest - index)).to_json()

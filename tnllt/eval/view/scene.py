@@ -5,12 +5,20 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.boxes import overlap
+from tnllt.config import Locations
+from tnllt.datasets import open_dataset
+from tnllt.errors import DataError, UsageError
+from tnllt.eval.selection import choose_trackers
+from tnllt.files import parse_json, read_bytes
+from tnllt.results.layouts import ResultFile, find_results
+from tnllt.results.reading import read_many
 from tnllt.sequence import Boxes, Sequence, Trajectory
 
 
@@ -107,6 +115,51 @@ class Scene:
             "reported_absent": [] if trajectory.absent is None else spans(trajectory.absent[: len(self)]),
             "changes": [vars(change) for change in self.changes[name]],
         }
+
+
+def open_scene(where: Locations, name: str, trackers: str | Iterable[str] = "all") -> Scene:
+    """A sequence with the trackers' results on it; with none where no results folder is known.
+
+    Raises:
+        UsageError: no such sequence or tracker.
+        DataError: none of the trackers has a result on it.
+    """
+    dataset = open_dataset(where.dataset, where.root, where.annos, split=None)
+    matches = dataset.select(name)
+    if len(matches) > 1:
+        raise UsageError(f"{name!r} matches {len(matches)} sequences ({', '.join(matches.names[:3])}, ...); name one")
+    sequence = matches[0]
+    if where.results is None:
+        if trackers != "all":
+            raise UsageError("--trackers needs --results, the folder of their results")
+        return Scene(sequence, {})
+    found = find_results(where.results, dataset.names).trackers
+    chosen = choose_trackers(trackers, list(found))
+    files = {t: found[t][sequence.name] for t in chosen if sequence.name in found[t]}
+    if not files:
+        raise DataError(f"no tracker has a result on {sequence.name!r}", where.results)
+    trajectories = dict(zip(files, read_many(list(files.values())), strict=True))
+    return Scene(sequence, trajectories, {tracker: read_trace(file) for tracker, file in files.items()})
+
+
+def read_trace(file: ResultFile) -> list[dict[str, Any]]:
+    """Events that a run left beside a result, `<sequence>.trace.jsonl`; none for results in a zip file.
+
+    Lines that are not JSON objects are skipped: a broken trace never stops a report.
+    """
+    path = Path(file.place)
+    path = path.with_name(path.name.removesuffix(path.suffix) + ".trace.jsonl")
+    if not path.is_file():
+        return []
+    found = []
+    for line in read_bytes(path).splitlines():
+        try:
+            event = parse_json(line.decode("utf-8", errors="replace"))
+        except DataError:
+            continue
+        if isinstance(event, dict):
+            found.append(event)
+    return found
 
 
 def visible(sequence: Sequence) -> NDArray[np.bool_]:

@@ -1,0 +1,58 @@
+"""Archives of results that carry their scores, and the check that both still belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tnllt.config import Locations
+from tnllt.datasets import open_dataset
+from tnllt.errors import DataError
+from tnllt.eval.evaluate import evaluate
+from tnllt.eval.protocols import get_protocol
+from tnllt.eval.selection import Selection
+from tnllt.numbers import parse_tables
+from tnllt.results.pack import Manifest, check_complete, dataset_digest, pack
+from tnllt.sequence import Trajectory
+
+#: Scores that a manifest carries, so that a reader sees at once what was packed.
+METRICS = ("success", "precision", "normalized_precision")
+
+
+def pack_scored(path: Path, selection: Selection) -> Manifest:
+    """Packs the results of the selection's one tracker with their scores; see `tnllt.results.pack.pack`."""
+    ((tracker, files),) = selection.files.items()
+    check_complete(selection.sequences, files, selection.read()[tracker])
+    protocol, scores = get_protocol(selection.config.protocol), selection.score()
+    return pack(
+        path,
+        tracker,
+        selection.sequences,
+        files,
+        protocol={"name": protocol.name, "digest": protocol.digest()},
+        scores={metric: float(scores.score(metric)[0]) for metric in METRICS},
+    )
+
+
+def verify(archive: Path, manifest: Manifest, members: Mapping[str, bytes], where: Locations) -> None:
+    """Checks an opened archive against a dataset's annotations.
+
+    Raises:
+        DataError: the annotations differ from those that it was packed with, or its files get other scores.
+    """
+    texts = {Path(n).name.removesuffix(".txt"): (n, d) for n, d in members.items() if n.endswith(".txt")}
+    sequences = list(open_dataset(where.dataset, where.root, where.annos, split=None, names=list(texts)))
+    if dataset_digest(sequences) != manifest.dataset.get("sha256"):
+        raise DataError("was packed with other annotations than these (their hash differs)", archive)
+    if not manifest.scores:
+        return
+    protocol = get_protocol(str(manifest.protocol.get("name")))
+    if protocol.digest() != manifest.protocol.get("digest"):
+        raise DataError(f"was scored by other rules than this version's {protocol.name!r}", archive)
+    tables = parse_tables([d for _, d in texts.values()], 4, [n for n, _ in texts.values()])
+    results = dict(zip(texts, (Trajectory(t) for t in tables), strict=True))
+    scores = evaluate(sequences, {manifest.tracker: results}, protocol)
+    for name, value in manifest.scores.items():
+        again = float(scores.score(name)[0])
+        if value is None or abs(again - value) > 1e-12:
+            raise DataError(f"its manifest gives {name} {value}, but its files score {again:.6f}", archive)

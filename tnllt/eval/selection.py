@@ -1,0 +1,148 @@
+"""Which results are scored on which sequences: the selection that scoring and every command that needs scores share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from tnllt.config import ScoreConfig, listed_names
+from tnllt.datasets import Dataset, open_dataset
+from tnllt.errors import UsageError, did_you_mean
+from tnllt.eval.cache import ScoreCache
+from tnllt.eval.evaluate import require_presence
+from tnllt.eval.folders import evaluate_files
+from tnllt.eval.protocols import get_protocol
+from tnllt.eval.scores import Scores
+from tnllt.findings import Findings
+from tnllt.option_fields import takes_fields_of
+from tnllt.results.layouts import ResultFile, find_results
+from tnllt.results.lint import lint
+from tnllt.results.reading import read_many
+from tnllt.sequence import Sequence, Trajectory
+
+
+@takes_fields_of(ScoreConfig)
+def score(*args: Any, **options: Any) -> Scores:
+    """Scores result files on a dataset, as `tnllt-eval` does::
+
+        scores = tnllt.score("lasot", annos="annos", results="results", trackers="ATOM,DiMP*", protocol="tnllt")
+
+    The arguments are those of `ScoreConfig`. A location that is not given comes from the environment or from
+    `tnllt.toml`, as for the command.
+
+    Raises:
+        UsageError: an argument that is not valid, a tracker or protocol that is not known, no results folder.
+        DataError: files that cannot be read, annotations or results that are not there, a missing presence file.
+        IncompleteError: a result is missing or short, and that is not allowed.
+    """
+    return select(ScoreConfig(*args, **options)).score()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Annotated sequences and the chosen trackers' result files; no result is read yet.
+
+    Attributes:
+        sequences: the sequences to score.
+        files: {tracker: {sequence: file}}.
+        config: what they were chosen by.
+        unknown: text files among the results that no sequence is named after.
+    """
+
+    sequences: list[Sequence]
+    files: Mapping[str, Mapping[str, ResultFile]]
+    config: ScoreConfig
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> dict[str, bool]:
+        """Which incomplete results are allowed, as arguments of `evaluate`, `explain` and their like."""
+        return {"allow_missing": self.config.allow_missing, "allow_short": self.config.allow_short}
+
+    def read(self) -> dict[str, dict[str, Trajectory]]:
+        """{tracker: {sequence: trajectory}}, every result read now: many files are parsed together."""
+        return {tracker: read_results(files) for tracker, files in self.files.items()}
+
+    def score(self) -> Scores:
+        """The scores, from the cache where they are there. Raises as `evaluate` does."""
+        config = self.config
+        return evaluate_files(
+            self.sequences,
+            self.files,
+            config.protocol,
+            rounding=config.rounding,
+            cache=ScoreCache() if config.cache else None,
+            **self.allowed,
+        )
+
+    def lint(self) -> Findings:
+        """What is wrong with the result files."""
+        return lint(self.sequences, self.files, self.unknown)
+
+    def only(self, tracker: str) -> Selection:
+        return replace(self, files={tracker: self.files[tracker]})
+
+
+def select(config: ScoreConfig) -> Selection:
+    """Finds the annotations and results that a configuration names.
+
+    Raises:
+        UsageError: no location is known, or a tracker's name matches nothing.
+        DataError: a location that does not exist, no sequence or tracker in it, a missing presence file.
+    """
+    protocol = get_protocol(config.protocol)
+    results = config.locate().need_results()
+    sequences = select_sequences(config)
+    require_presence(sequences, protocol)
+    names = dict.fromkeys(s.name for s in sequences)
+    # Trackers that have results on other sequences alone must be found, too, where sequences are named.
+    found = find_results(results, names if config.sequences is None else _all_names(config))
+    chosen = choose_trackers(config.trackers, list(found.trackers))
+    files = {t: {n: f for n, f in found.trackers[t].items() if n in names} for t in chosen}
+    unknown = found.unknown
+    if unknown and config.sequences is None:
+        others = _all_names(config)  # results of sequences outside the split are not unknown
+        unknown = tuple(place for place in unknown if Path(place).stem not in others)
+    return Selection(sequences, files, config, unknown)
+
+
+def select_sequences(config: ScoreConfig) -> list[Sequence]:
+    """The annotated sequences that a configuration names. Raises UsageError or DataError as `open_dataset` does."""
+    wanted = None if config.sequences is None else listed_names(config.sequences, "--sequences")
+    if isinstance(config.dataset, Dataset):
+        return list(config.dataset if wanted is None else config.dataset.select(wanted))
+    where = config.locate()
+    split = None if config.split == "all" else config.split
+    return list(open_dataset(where.dataset, where.root, where.annos, split=split, names=wanted))
+
+
+def _all_names(config: ScoreConfig) -> dict[str, None]:
+    if isinstance(config.dataset, Dataset):
+        return dict.fromkeys(config.dataset.names)
+    where = config.locate()
+    return dict.fromkeys(open_dataset(where.dataset, where.root, where.annos, split=None).names)
+
+
+def choose_trackers(wanted: str | Iterable[str], among: list[str]) -> list[str]:
+    """Trackers by names and globs, in the order given. Raises UsageError where one matches nothing."""
+    chosen: dict[str, None] = {}
+    for word in listed_names(wanted, "--trackers"):
+        if word == "all" and "all" not in among:
+            hits = among
+        else:
+            hits = [name for name in among if name == word] or [n for n in among if fnmatchcase(n, word)]
+            hits = hits or [name for name in among if name.casefold() == word.casefold()]
+        if not hits:
+            hint = did_you_mean(word, among, f"found {', '.join(among)}")
+            raise UsageError(f"no tracker {word!r} among the results; {hint}")
+        chosen.update(dict.fromkeys(hits))
+    return list(chosen)
+
+
+def read_results(files: Mapping[str, ResultFile]) -> dict[str, Trajectory]:
+    """{sequence: trajectory} of one tracker's files, parsed together."""
+    listed = list(files.values())
+    return dict(zip((f.sequence for f in listed), read_many(listed), strict=True))
