@@ -19,13 +19,15 @@ A relative path in the file is relative to the file's folder. Where no results f
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tnllt.errors import UsageError
-from tnllt.files import read_toml
+from tnllt.files import read_toml, user_path
 from tnllt.option_fields import option
 
 if TYPE_CHECKING:
@@ -176,33 +178,32 @@ def locate(
             text = section.get(key, own.get(key))
             if text is not None and not isinstance(text, str):
                 raise UsageError(f"{file}: `{key}` must be a string, not {text!r}")
-            value = file.parent / expand(text) if text is not None else None
-        found[key] = Path(value) if value is not None else None
+            value = file.parent / user_path(text) if text is not None else None
+        found[key] = user_path(value) if value is not None else None
     if found["results"] is None and found["root"] is not None and (found["root"] / "tracking_results").is_dir():
         found["results"] = found["root"] / "tracking_results"
     return Locations(name or "tnllt", **found)
 
 
-def expand(path: str | Path) -> Path:
-    """The path with `~` and `~user` replaced. Raises UsageError where there is no such home folder."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise UsageError(f"{path}: there is no such home folder; give the path in full") from error
-
-
 def cache_folder() -> Path:
     """The user's cache folder for tnllt: `$TNLLT_CACHE`, else `$XDG_CACHE_HOME/tnllt`, else `~/.cache/tnllt`.
 
+    A user without a home folder gets one among the temporary files.
+
     Raises:
-        UsageError: none of the three is known.
+        UsageError: that folder is not the user's own.
     """
     if os.environ.get("TNLLT_CACHE"):
-        return Path(os.environ["TNLLT_CACHE"])
+        return user_path(os.environ["TNLLT_CACHE"])
     folder = _user_folder("XDG_CACHE_HOME", ".cache")
-    if folder is None:
-        raise UsageError("no cache folder: this user has no home folder; set TNLLT_CACHE to a folder")
-    return folder / "tnllt"
+    if folder is not None:
+        return folder / "tnllt"
+    folder = Path(tempfile.gettempdir()) / f"tnllt-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    about = folder.lstat()
+    if about.st_uid != os.getuid() or about.st_mode & 0o077 or not stat.S_ISDIR(about.st_mode):
+        raise UsageError(f"{folder} is not this user's own folder; set TNLLT_CACHE or HOME")
+    return folder
 
 
 def _user_folder(variable: str, name: str) -> Path | None:

@@ -6,21 +6,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 #: Exit codes of every command (README, "Exit codes").
-EXIT_OK, EXIT_GATE, EXIT_USAGE, EXIT_INCOMPLETE = 0, 1, 2, 3
+EXIT_OK, EXIT_GATE, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class TnlltError(Exception):
-    """Something the user can mend. The text is printed as it is, without a traceback."""
+    """An error that the user can mend. Commands print its text without a traceback."""
 
     exit_code = EXIT_USAGE
 
 
 class UsageError(TnlltError):
-    """A flag, option or argument that cannot be meant."""
+    """An invalid flag, option or argument."""
 
 
 class DataError(TnlltError):
-    """A file that cannot be read as what it should be.
+    """A file that is not what it should be, or cannot be read or written.
 
     Args:
         message: what is wrong, and the remedy.
@@ -36,7 +36,7 @@ class DataError(TnlltError):
 
 
 class DataWarning(UserWarning):
-    """Data that can be used although something about it is wrong; says what was done."""
+    """Data that can be used although something about it is wrong. The text states what was done."""
 
 
 class IncompleteError(TnlltError):
@@ -46,7 +46,7 @@ class IncompleteError(TnlltError):
 
 
 class GateError(TnlltError):
-    """A score fell below what the user demanded."""
+    """A score is below the gate that the user set."""
 
     exit_code = EXIT_GATE
 
@@ -60,7 +60,7 @@ class MissingExtraError(TnlltError):
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """The question, where something known is near the word (in any case); else what to say instead."""
+    """A question that names the known word nearest to this one (upper and lower case count alike), else `otherwise`."""
     import difflib
 
     folded = {name.casefold(): name for name in known}

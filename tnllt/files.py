@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tnllt.errors import DataError
+from tnllt.errors import DataError, UsageError
 from tnllt.text import json_text, redact
 
 if sys.version_info >= (3, 11):
@@ -79,6 +79,22 @@ def _read(handle: int, path: str | Path, most: int) -> bytes:
         else:
             return b"".join(parts)
     raise DataError(f"is larger than {most >> 20} MB; no such file is", path)
+
+
+def user_path(given: str | Path) -> Path:
+    """A path as a user wrote it, with `~` expanded. Raises UsageError where no file can have it."""
+    text = str(given)
+    try:
+        path = Path(text).expanduser()
+        longest = max(map(len, os.fsencode(path).split(b"/")))
+        whole = len(os.fsencode(path))
+    except (RuntimeError, ValueError) as error:  # an unknown user, no home folder, a lone surrogate
+        raise UsageError(f"{text}: not a path here ({error}); write it out in full") from error
+    if "\0" in text:
+        raise UsageError(f"{text}: not a path (it holds a zero character)")
+    if whole >= 4096 or longest > 255:
+        raise UsageError(f"{text[:60]}...: the path ({whole} bytes) or a name in it ({longest} bytes) is too long")
+    return path
 
 
 def parse_json(raw: bytes | str, path: str | Path | None = None, row: int | None = None) -> Any:

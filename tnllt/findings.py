@@ -131,14 +131,15 @@ class Findings:
             most: see `verbose`.
         """
         if form == "json":
-            return to_json(self._table())
+            return to_json(self.as_dict())
         if form == "github":
             # GitHub shows only the first few annotations of a step; notes would displace the errors.
             return "\n".join(_annotation(f) for f in self.found if f.severity in _LEVELS)
         lines = self._checklist() if self.checklist else self._groups(verbose, most)
         return printable("\n".join([*lines, self._last_line()]))
 
-    def _table(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: what was checked, how many findings of each severity, and the findings."""
         counts = {severity: self.count(severity) for severity in ("error", "warning", "note")}
         found = []
         for finding in self.found:

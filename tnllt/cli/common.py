@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
+import io
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar, cast
 
 import click
 
 from tnllt import __version__
 from tnllt.cli.dataclass_options import config_options
 from tnllt.config import LocationConfig
-from tnllt.errors import EXIT_USAGE, TnlltError
+from tnllt.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, TnlltError
 from tnllt.files import write_atomic
 from tnllt.findings import FORMATS, Findings
 from tnllt.text import printable
@@ -106,24 +110,83 @@ class LazyGroup(click.Group):
 
 
 def run_command(command: click.Command, prog: str) -> None:
-    """Runs a click command; a `TnlltError` becomes its one line on stderr and its exit code. Never returns."""
+    """Runs a click command and ends the process.
+
+    Whatever goes wrong ends in one line on standard error and an exit code: that of a `TnlltError`, else 2. Code 1
+    means that a gate failed, and nothing else. With --verbose, or TNLLT_DEBUG=1, an unexpected error shows its
+    traceback.
+    """
     warnings.showwarning = _show_warning
+    if sys.stdout is not None:
+        sys.stdout = cast(TextIO, _PrintableStream(sys.stdout))
     try:
-        code = command.main(prog_name=prog, standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(EXIT_USAGE)
-    except click.Abort:
-        click.echo("Interrupted.", err=True)
-        sys.exit(130)
-    except TnlltError as error:
-        click.echo(f"Error: {_bounded(printable(str(error)))}", err=True)
-        sys.exit(error.exit_code)
+        # click would strip escape sequences from what goes to a pipe, which can leave a formula behind; we escape them.
+        code = command.main(prog_name=prog, standalone_mode=False, color=True)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output is gone (`| head`): nothing is left to say, and Python must not try at exit.
+        _drop_output()
+        sys.exit(EXIT_OK)
+    except click.Abort:
+        _fail("Interrupted.", EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        usage = f"{context.get_usage()}\n" if context is not None else ""
+        _fail(f"{usage}Error: {error.format_message()}", EXIT_USAGE)
+    except TnlltError as error:
+        _fail(f"Error: {error}", error.exit_code)
+    except (Exception, SystemExit) as error:
+        if os.environ.get("TNLLT_DEBUG") or not {"--verbose", "-v"}.isdisjoint(sys.argv):
+            traceback.print_exc()
+        _fail(f"Error: {_unexpected(error)}", EXIT_USAGE)
+    sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(_bounded(printable(message)), err=True)
+    try:
+        sys.stdout.flush()
+    except (OSError, AttributeError):  # a full disk, or no standard output at all
+        _drop_output()
+    sys.exit(code)
+
+
+def _drop_output() -> None:
+    """What is still to be written to standard output goes nowhere, so that Python does not fail at its end."""
+    with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unexpected(error: BaseException) -> str:
+    """One line about an error that no part of the package has put into words."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}"
+    if isinstance(error, MemoryError):
+        return "not enough memory; give the process more, or fewer sequences or trackers at once"
+    if isinstance(error, SystemExit):
+        return f"code that was loaded ended the process (sys.exit({error.code!r}))"
+    what = " ".join(str(error).split()) or "no further message"
+    return f"unexpected {type(error).__name__}: {what}\nTNLLT_DEBUG=1 shows where; please report it"
+
+
+class _PrintableStream:
+    """Standard output on which nothing steers a terminal, and no secret is written, whoever prints it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        if isinstance(stream, io.TextIOWrapper):
+            # As click does, and so that click writes here: an ASCII stream takes UTF-8.
+            ascii_only = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding="utf-8" if ascii_only else stream.encoding, errors="backslashreplace")
+
+    def write(self, text: str) -> int:
+        self._stream.write(printable(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _show_warning(
@@ -134,12 +197,12 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """A warning as one line: where in the code it arose is of no use to a user."""
+    """A warning as one line: where in the code it arose does not help a user."""
     click.echo(f"Warning: {printable(str(message))}", err=True)
 
 
 def _bounded(text: str, most: int = 1000) -> str:
-    """Lines of at most so many characters: a file's one endless line, quoted in an error, is no help."""
+    """Lines of at most so many characters: an error may quote a file's one endless line."""
     return "\n".join(line if len(line) <= most else f"{line[:most]}..." for line in text.split("\n"))
 
 

@@ -14,6 +14,7 @@ import click
 from tnllt.cli.common import location_options
 from tnllt.config import Locations
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+from tnllt.files import user_path
 from tnllt.text import printable
 
 if TYPE_CHECKING:
@@ -253,9 +254,9 @@ def dataset_spec(where: Locations, wishes: Any) -> DatasetSpec:
     from tnllt.tracking.setup import DatasetSpec
 
     name = where.dataset
-    if Path(name).expanduser().exists() and any(c in name for c in "/\\."):
-        name = str(Path(name).expanduser().absolute())
-    root, annos = (str(p.expanduser().absolute()) if p is not None else None for p in (where.root, where.annos))
+    if user_path(name).exists() and any(c in name for c in "/\\."):
+        name = str(user_path(name).absolute())
+    root, annos = (str(user_path(p).absolute()) if p is not None else None for p in (where.root, where.annos))
     names = tuple(_absolute_file(n.strip()) for given in wishes.sequences for n in given.split(",") if n.strip())
     return DatasetSpec(name, root, annos, None if wishes.split == "all" else wishes.split, names or None)
 
@@ -263,12 +264,12 @@ def dataset_spec(where: Locations, wishes: Any) -> DatasetSpec:
 def results_folder(where: Locations) -> Path:
     """The results folder; where none is named, `runs/<dataset>` in the working folder."""
     if where.results is not None:
-        return where.results.expanduser()
+        return user_path(where.results)
     return Path("runs") / (Path(where.dataset).name or "dataset")
 
 
 def _absolute_file(name: str) -> str:
-    path = Path(name).expanduser()
+    path = user_path(name)
     return str(path.absolute()) if path.is_file() else name
 
 

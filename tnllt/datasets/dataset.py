@@ -19,6 +19,7 @@ from tnllt.datasets.index import Place, find_places
 from tnllt.datasets.layout import Layout, from_toml
 from tnllt.datasets.reader import make_sequence, read_attributes, read_metadata
 from tnllt.errors import DataError, DataWarning, UsageError, did_you_mean
+from tnllt.files import user_path
 from tnllt.sequence import Sequence
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def open_dataset(
 
 
 def _path(value: str | Path | None) -> Path | None:
-    return None if value is None else Path(value).expanduser()
+    return None if value is None else user_path(value)
 
 
 def find_dataset(
@@ -214,7 +215,7 @@ def _find(name: str, root: Path | None, annos: Path | None) -> tuple[Layout, lis
     else:
         layout = find_layout(name)
     if layout is None:
-        path = Path(name).expanduser()
+        path = user_path(name)
         if not path.exists():
             hint = did_you_mean(name, LAYOUTS, f"benchmarks are {', '.join(LAYOUTS)}")
             raise UsageError(f"{name!r} is neither a benchmark nor a folder here; {hint}")

@@ -15,7 +15,7 @@ from typing import Any
 
 from tnllt.datasets.text import BOX_FORMATS
 from tnllt.errors import UsageError
-from tnllt.files import read_toml
+from tnllt.files import read_toml, user_path
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def from_toml(path: Path, known: Mapping[str, Layout]) -> tuple[Layout, Path]:
     base_name = table.pop("base", None)
     if base_name is not None and base_name not in known:
         raise UsageError(f"{path}: base = {base_name!r} is no benchmark; known are {', '.join(known)}")
-    root = path.parent / Path(_string(path, "root", table.pop("root", "."))).expanduser()
+    root = path.parent / user_path(_string(path, "root", table.pop("root", ".")))
     name = _string(path, "name", table.pop("name", path.parent.name or "custom"))
     base = known[base_name] if base_name is not None else Layout(name)
     changes: dict[str, Any] = {"name": name, "title": table.pop("title", name), "presence_required": False}

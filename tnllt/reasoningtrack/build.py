@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tnllt.errors import UsageError
+from tnllt.files import user_path
 from tnllt.reasoningtrack.checkpoint import load_strictly, read_checkpoint
 from tnllt.reasoningtrack.config import FREE, PRESETS, Config, ConfigLike
 from tnllt.reasoningtrack.inference import Engine
@@ -47,7 +48,7 @@ def load_engine(
         tensors, source = {name: torch.as_tensor(value) for name, value in weights.items()}, None
         facts["weights"] = "state dict"
     else:
-        source = Path(weights).expanduser() if weights is not None else _demonstration(config)
+        source = user_path(weights) if weights is not None else _demonstration(config)
         tensors, own = read_checkpoint(source)
         facts |= {"weights": source.name, "weights_sha256": _sha256(source)}
     chosen = Config.make(config if config is not None else own or published_preset(tensors) or "256")

@@ -22,6 +22,7 @@ import torch._utils
 from torch import Tensor, nn
 
 from tnllt.errors import DataError
+from tnllt.files import user_path
 
 _STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 
@@ -82,7 +83,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     Raises:
         DataError: no such file, neither format, damaged, or no dict of tensors in it.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.is_file():
         raise DataError("no such file; give the weights with --set weights=FILE", path)
     with path.open("rb") as file:

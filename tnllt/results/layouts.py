@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from tnllt.errors import DataError
-from tnllt.files import MOST_BYTES, read_bytes
+from tnllt.files import MOST_BYTES, read_bytes, user_path
 
 SUFFIX = "_tracking_result"
 _DEPTH = 7
@@ -93,7 +93,7 @@ def find_results(place: str | Path, sequences: Iterable[str]) -> FoundResults:
         DataError: there is no such place, it is no folder or zip file, it holds no result of any tracker, or two files
             claim to be the same tracker's result on the same sequence.
     """
-    place = Path(place).expanduser()
+    place = user_path(place)
     names = {name: name for name in sequences}
     folded = {name.casefold(): name for name in names}
     members = list(_members(place))

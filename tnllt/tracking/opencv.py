@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import cv2
 
 from tnllt.errors import DataError, UsageError
+from tnllt.files import user_path
 from tnllt.sequence import Image
 from tnllt.tracking.tracker import Prediction, Tracker
 
@@ -159,7 +160,7 @@ def _place(weights: Path | None, variable: str, name: str, source: str) -> Path:
     given = weights or (Path(os.environ[variable]) if os.environ.get(variable) else None)
     if given is None:
         raise UsageError(f"{name} needs weights: --set weights=PATH or {variable}=PATH; they are at {source}")
-    given = given.expanduser()
+    given = user_path(given)
     if not given.exists():
         raise UsageError(f"{given}: no weights of {name} there; they are at {source}")
     return given
@@ -177,7 +178,7 @@ def _missing(weights: Path | None, variable: str, pattern: str) -> str:
     text = str(weights) if weights else os.environ.get(variable)
     if not text:
         return f"weights: --set weights=PATH, or {variable}"
-    place = Path(text).expanduser()
+    place = user_path(text)
     if place.is_file() or (place.is_dir() and any(place.glob(pattern))):
         return ""
     return f"{place} holds no {pattern}"

@@ -6,6 +6,7 @@ import collections.abc
 import enum
 import inspect
 import json
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tnllt.errors import UsageError, did_you_mean
+from tnllt.files import user_path
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _NONE = ("none", "null", "")
@@ -131,8 +133,13 @@ def _convert_scalar(value: Any, kind: type) -> Any:
         except (TypeError, ValueError):
             raise _Mismatch from None
     if kind is Path:
-        return _one_of(isinstance(value, str | Path) and str(value) != "", Path(str(value)).expanduser())
+        return _one_of(isinstance(value, str | Path) and str(value) != "", user_path(str(value)))
     return _one_of(isinstance(value, str), value)
+
+
+def _is_there(text: str) -> bool:
+    """Whether a file has this name; False for a text that no file can have as its name."""
+    return os.path.exists(os.path.expanduser(text))  # noqa: PTH110, PTH111  # pathlib raises there
 
 
 def _convert_union(value: Any, arguments: tuple[Any, ...]) -> Any:
@@ -141,7 +148,7 @@ def _convert_union(value: Any, arguments: tuple[Any, ...]) -> Any:
             return -1
         return _STRICTNESS.index(hint) if hint in _STRICTNESS else 2 if typing.get_origin(hint) is Literal else 3
 
-    if isinstance(value, str) and {str, Path} <= set(arguments) and not Path(value).expanduser().exists():
+    if isinstance(value, str) and {str, Path} <= set(arguments) and not _is_there(value):
         return value  # a name or an address rather than a file
     for argument in sorted(arguments, key=strictness):
         try:

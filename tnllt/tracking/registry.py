@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tnllt.errors import MissingExtraError, TnlltError, UsageError, did_you_mean
+from tnllt.files import user_path
 from tnllt.results.records import plain
 from tnllt.tracking.options import check_options
 from tnllt.tracking.tracker import Tracker
@@ -102,7 +103,7 @@ def find_repository(
     repo: Path, tracker: str, yaml: str, options: Mapping[str, Any] | None = None, label: str | None = None
 ) -> TrackerSpec:
     """A tracker of a clone in the shape of pytracking or OSTrack. Raises UsageError as `find_tracker`."""
-    spec = TrackerSpec(label or tracker, f"repo:{tracker}/{yaml}@{repo.expanduser().absolute()}")
+    spec = TrackerSpec(label or tracker, f"repo:{tracker}/{yaml}@{user_path(repo).absolute()}")
     return _checked(spec, options or {}, tracker)
 
 
@@ -173,10 +174,10 @@ def _target(name: str) -> tuple[str, str]:
     if name in known:
         return name, known[name]
     if name.endswith(".toml"):
-        return name, f"baseline:{Path(name).expanduser().absolute()}"
+        return name, f"baseline:{user_path(name).absolute()}"
     if ":" in name:
         module, _, cls = name.rpartition(":")
-        return name, f"{Path(module).expanduser().absolute()}:{cls}" if module.endswith(".py") else name
+        return name, f"{user_path(module).absolute()}:{cls}" if module.endswith(".py") else name
     baselines = baseline_names()
     if name in baselines:
         return name, f"baseline:{name}"

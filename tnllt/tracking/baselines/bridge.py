@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tnllt.errors import UsageError
+from tnllt.files import user_path
 from tnllt.sequence import Image
 from tnllt.tracking.baselines.find import folder
 from tnllt.tracking.baselines.process import BaselineError, FrameFile, UpstreamWorker
@@ -77,7 +78,7 @@ class BaselineTracker(Tracker):
         yaml, device = own["yaml"], own["device"] or "cuda"
         self.repo = existing_repo(self.record, own["repo"])
         self.python = interpreter(own["python"])
-        self.save_dir = Path(own["save_dir"] or self.repo / "output").expanduser().resolve()
+        self.save_dir = user_path(own["save_dir"] or self.repo / "output").resolve()
         self.weights = find_weights(self.record, self.save_dir, own["weights"], yaml)
         self.device, self.start_timeout, self.frame_timeout = device, start_timeout, frame_timeout
         if not (device in ("cpu", "cuda") or (device.startswith("cuda:") and device[5:].isdigit())):
@@ -103,7 +104,7 @@ class BaselineTracker(Tracker):
         if made.get("python"):
             made["python"] = interpreter(made["python"])
         if is_own_yaml(made.get("yaml")):
-            made["yaml"] = str(Path(made["yaml"]).expanduser().absolute())
+            made["yaml"] = str(user_path(made["yaml"]).absolute())
         return made
 
     def _start(self) -> None:
@@ -247,7 +248,7 @@ def existing_repo(record: BaselineRecord, repo: Path | None) -> Path:
         repo = Path(record.repository)
     if repo is None:
         raise UsageError(f"{record.name} needs its clone: --set repo=DIR ({clone_command(record)})")
-    found = Path(repo).expanduser().resolve()
+    found = user_path(repo).resolve()
     needed = Path("lib", "test", "tracker", f"{record.call.name}.py")
     if not (found / needed).is_file():
         raise UsageError(f"{found} is no clone of {record.title} (no {needed} in it): {clone_command(record)}")
@@ -263,7 +264,7 @@ def clone_command(record: BaselineRecord, into: str | Path | None = None) -> str
 
 def interpreter(given: str | None) -> str:
     """The interpreter's path; a bare word is searched on PATH; by default this one."""
-    return str(Path(given).expanduser().absolute()) if given and "/" in given else given or sys.executable
+    return str(user_path(given).absolute()) if given and "/" in given else given or sys.executable
 
 
 def is_own_yaml(yaml: str | None) -> bool:
@@ -274,7 +275,7 @@ def is_own_yaml(yaml: str | None) -> bool:
 def find_configuration(record: BaselineRecord, repo: Path, yaml: str | None) -> Path:
     """The YAML file: upstream's by name, or the user's own by path. UsageError, naming those that are there."""
     if yaml is not None and is_own_yaml(yaml):
-        path = Path(yaml).expanduser().resolve()
+        path = user_path(yaml).resolve()
     else:
         path = repo / "experiments" / (record.call.experiments or record.call.name) / f"{yaml or record.call.yaml}.yaml"
     if not path.is_file():
@@ -287,7 +288,7 @@ def find_weights(record: BaselineRecord, save_dir: Path, weights: Path | None, y
     """The checkpoint. UsageError, with where it can be had, where it is not there."""
     assert record.checkpoint is not None
     name = Path(yaml).stem if yaml else record.call.yaml
-    place = Path(weights).expanduser() if weights else save_dir / record.checkpoint.path.replace("{yaml}", name)
+    place = user_path(weights) if weights else save_dir / record.checkpoint.path.replace("{yaml}", name)
     if place.is_dir():
         place = max(place.glob("*.pth*"), default=place, key=lambda path: path.name)
     if not place.is_file():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tnllt.errors import UsageError
+from tnllt.files import user_path
 from tnllt.tracking.baselines.bridge import (
     clone_command,
     commit_of,
@@ -152,7 +153,7 @@ def _weights(
     record: BaselineRecord, clone: Path | None, save_dir: Path | None, weights: Path | None, yaml: str | None
 ) -> Iterator[Finding]:
     assert record.checkpoint is not None
-    place = Path(save_dir).expanduser() if save_dir else (clone or Path("CLONE")) / "output"
+    place = user_path(save_dir) if save_dir else (clone or Path("CLONE")) / "output"
     try:
         file = find_weights(record, place, weights, yaml)
     except UsageError as error:

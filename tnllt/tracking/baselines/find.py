@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tnllt.errors import DataError, UsageError, did_you_mean
-from tnllt.files import read_toml
+from tnllt.files import read_toml, user_path
 from tnllt.tracking.baselines.record import BaselineRecord, record_from
 
 
@@ -71,7 +71,7 @@ def from_repository(repo: Path, tracker: str, yaml: str, name: str | None = None
     Raises:
         UsageError: the clone has no such tracker or configuration.
     """
-    repo = repo.expanduser()
+    repo = user_path(repo)
     if not (repo / "lib" / "test").is_dir():
         raise UsageError(f"{repo} is no clone in the shape of OSTrack: it has no folder lib/test")
     for kind in ("parameter", "tracker"):

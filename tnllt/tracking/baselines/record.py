@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tnllt.errors import UsageError
+from tnllt.files import user_path
 from tnllt.records import from_table
 from tnllt.tracking.tracker import Mode
 
@@ -188,7 +189,7 @@ class LocalOptions:
         given = {key: value for key, value in asdict(self).items() if value}
         for key, value in given.items():
             if key in ("repo", "weights", "save_dir") or (key == "python" and "/" in value):
-                given[key] = str(folder / Path(value).expanduser())
+                given[key] = str(folder / user_path(value))
         return given
 
 
