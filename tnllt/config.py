@@ -137,7 +137,7 @@ def config_file(explicit: Path | None = None) -> Path | None:
     """The TOML file in force, or None. Raises UsageError where a named one does not exist."""
     named = explicit or (Path(os.environ["TNLLT_CONFIG"]) if os.environ.get("TNLLT_CONFIG") else None)
     if named is not None:
-        if not named.is_file():
+        if not user_path(named).is_file():
             raise UsageError(f"{named}: no such configuration file")
         return named
     candidates = [Path("tnllt.toml")]

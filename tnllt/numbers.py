@@ -63,6 +63,8 @@ def parse_tables(
     texts: Seq[bytes], columns: int, paths: Seq[str | Path | None] | None = None, threads: int = 2
 ) -> list[Array]:
     """`parse_table` of many files; small ones are parsed together. Raises DataError that names a bad file."""
+    if not texts:
+        return []
     groups: list[list[int]] = [[]]
     size = 0
     # Numbers of as many decimals are parsed fastest, so files that are alike go together.

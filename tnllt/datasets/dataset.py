@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceABC
@@ -347,7 +348,7 @@ def _words(wanted: Names, known: set[str]) -> Iterator[str]:
     words = [wanted] if isinstance(wanted, str | Path) else wanted
     for word in words:
         word = str(word)
-        if word not in known and not _is_glob(word) and Path(word).is_file():
+        if word not in known and not _is_glob(word) and os.path.isfile(word):  # noqa: PTH113  # no name raises here
             yield from splits.read(Path(word))
         else:
             yield word
