@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import pickle
 import random
 import struct
 import tarfile
@@ -18,6 +19,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -474,6 +476,24 @@ def checkpoint_seeds() -> list[bytes]:
     return found
 
 
+def pickled(folder: Path, data: bytes) -> None:
+    from tnllt.pickles import Unpickler
+    from tnllt.stored_zip import Refused
+
+    with suppress(Refused):
+        Unpickler().load(io.BytesIO(data))
+
+
+def pickled_seeds() -> list[bytes]:
+    value = {
+        "a": [1, 2.5, None, True, "x", b"y", (1, 2, 3, 4)],
+        "when": date(2024, 1, 1),
+        "set": {1},
+        3: PurePosixPath("x"),
+    }
+    return [pickle.dumps(value, protocol) for protocol in range(6)]
+
+
 def reply(folder: Path, data: bytes) -> None:
     from tnllt.reasoningtrack.reasoners.parsing import parse_answer
     from tnllt.reasoningtrack.reasoners.reply import read_reply
@@ -668,6 +688,7 @@ TARGETS: dict[str, Target] = {
         json=True,
     ),
     "checkpoint": Target(checkpoint, checkpoint_seeds),
+    "pickled": Target(pickled, pickled_seeds),
     "reply": Target(reply, reply_seeds, json=True),
     "worker": Target(worker, worker_seeds),
     "image": Target(image, image_seeds),

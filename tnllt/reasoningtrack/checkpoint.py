@@ -1,145 +1,38 @@
-"""Reading weights: published DUTrack checkpoints (`.pth.tar`, key `net`) and safetensors, strictly.
-
-A torch checkpoint is a pickle, and published ones hold objects of the authors' own classes next to the tensors.
-Here every class and function that a pickle names, except the few that make tensors, becomes an inert placeholder:
-nothing of it is imported or called.
-"""
+"""Weights in files: published DUTrack checkpoints (`.pth.tar`, key `net`) and safetensors, read and loaded strictly."""
 
 from __future__ import annotations
 
-import collections
 import json
-import pickle
-import tarfile
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import torch
-import torch._utils
 from torch import Tensor, nn
 
+from tnllt import tensors as tensor_files
 from tnllt.errors import DataError
-from tnllt.files import user_path
-
-_STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
-
-#: What a pickle may name. (torch itself resolves the names of storage classes.)
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("torch", "Size"): torch.Size,
-    ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-    **{("torch", f"{kind}Storage"): getattr(torch, f"{kind}Storage") for kind in _STORAGES},
-}
-
-
-class Placeholder:
-    """Stands for an object whose class is not trusted. Takes whatever a pickle does to it, and does nothing."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None: ...
-
-    def __new__(cls, *args: object, **kwargs: object) -> Placeholder:
-        return super().__new__(cls)
-
-    def __call__(self, *args: object, **kwargs: object) -> Placeholder:
-        return self
-
-    def __setstate__(self, state: object) -> None: ...
-
-    def __setitem__(self, key: object, value: object) -> None: ...
-
-    def append(self, item: object) -> None: ...
-
-    def extend(self, items: object) -> None: ...
-
-    def add(self, item: object) -> None: ...
-
-
-class _Unpickler(pickle._Unpickler):
-    """Python's own unpickler written in Python: the one in C lets a pickle of a few bytes claim all memory."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        return _ALLOWED.get((module, name), Placeholder)
-
-
-def _load(file: Any, **options: Any) -> Any:
-    return _Unpickler(file, **options).load()
-
-
-#: What `torch.load` asks of a pickle module.
-_INERT_PICKLE = SimpleNamespace(__name__="inert pickle", Unpickler=_Unpickler, load=_load)
+from tnllt.files import parse_json
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a file by name, on the CPU, and its config where it has one ({} otherwise).
 
-    The format is told by the content: safetensors, torch's zip format, torch's older format. Of a torch checkpoint
-    the dict under `net` is taken (published checkpoints), or the file's own where it is a plain dict of tensors.
+    Of what `torch.save` wrote, the dict under `net` is taken (published checkpoints), or the file's own where it is a
+    plain dict of tensors. Objects of other classes in it are not made, and no code in it is run.
 
     Raises:
-        DataError: no such file, neither format, damaged, or no dict of tensors in it.
+        DataError: no such file, another format, damaged, or no dict of tensors in it.
     """
-    path = user_path(path)
-    if not path.is_file():
-        raise DataError("no such file; give the weights with --set weights=FILE", path)
-    with path.open("rb") as file:
-        head = file.read(16)
-    if head[8:9] == b"{":
-        return _read_safetensors(path)
-    if head.startswith(b"\x1f\x8b") or (not head.startswith(b"PK") and _is_tar(path)):
-        raise DataError("a tar archive, not a checkpoint; unpack it and give the file inside", path)
-    if head.startswith(b"PK"):
-        _check_zip(path)
-    try:
-        content = torch.load(path, map_location="cpu", pickle_module=_INERT_PICKLE, weights_only=False)
-    except Exception as error:  # a damaged pickle can raise anything
-        raise DataError(f"not a checkpoint of torch or safetensors, or damaged: {_first_line(error)}", path) from error
+    file = tensor_files.read(path)
+    content, config = file.content, parse_json(file.metadata.get("config", "{}"), path)
+    if isinstance(content, Mapping) and not file.metadata:
+        config = content.get("config")
     state = content.get("net", content) if isinstance(content, Mapping) else None
     tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
     if not tensors or not all(isinstance(k, str) for k in tensors):
         raise DataError('no tensors under the key "net", and not itself a dict of tensors', path)
-    config = content.get("config") if isinstance(content, Mapping) else None
-    return {k: v.detach() for k, v in tensors.items()}, dict(config) if isinstance(config, Mapping) else {}
-
-
-def _is_tar(path: Path) -> bool:
-    """Whether it is a plain tar archive. `tarfile.is_tarfile` would unpack, and xz may claim any memory for that."""
-    try:
-        tarfile.open(path, "r:").close()
-    except Exception:  # a damaged header can raise anything
-        return False
-    return True
-
-
-def _check_zip(path: Path) -> None:
-    """Raises DataError for TorchScript, which is code and which torch would run, and for what unpacks to more than
-    the file holds: torch stores tensors as they are."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except Exception as error:  # a damaged directory can raise anything
-        raise DataError(f"not a checkpoint of torch, or damaged: {_first_line(error)}", path) from error
-    if any(PurePosixPath(info.filename).name == "constants.pkl" for info in infos):
-        raise DataError("a TorchScript archive, which holds code; give a checkpoint of tensors", path)
-    if sum(info.file_size for info in infos) > path.stat().st_size:
-        raise DataError("unpacks to more than its own size; no checkpoint of torch does", path)
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        config = json.loads(metadata.get("config", "{}"))
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise DataError(f"not a safetensors file, or damaged: {_first_line(error)}", path) from error
-    return tensors, config if isinstance(config, dict) else {}
+    return tensors, dict(config) if isinstance(config, Mapping) else {}
 
 
 def save_safetensors(network: nn.Module, path: str | Path, config: Mapping[str, Any], half: bool = False) -> None:
@@ -207,7 +100,3 @@ def _shape(tensor: Tensor) -> str:
 def _listed(fault: str, names: list[str], most: int = 3) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{len(names)} {fault}: {', '.join(names[:most])}{more}" if names else ""
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
