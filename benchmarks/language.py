@@ -92,12 +92,12 @@ def measure(weights: Path | None, scenes: Ordered[ScenePlan]) -> dict[str, dict[
 @click.option("--sequences", default=60, show_default=True)
 @click.option("--frames", default=120, show_default=True)
 @click.option("--scene", type=click.Choice(sorted(SCENES)), default="change", show_default=True)
-@click.option("--procedural", is_flag=True, help="No photographs or emoji: the same sequences on every machine.")
+@click.option("--photographs", type=click.Choice(["none", "auto"]), default="none", help="auto: installed ones, too.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Also write the figures here.")
-def main(weights: Path | None, sequences: int, frames: int, scene: str, procedural: bool, out: Path | None) -> None:
+def main(weights: Path | None, sequences: int, frames: int, scene: str, photographs: str, out: Path | None) -> None:
     """Mean success AUC with four sentences, and paired differences."""
     started = time.monotonic()
-    sources = SynthSources.only_procedural() if procedural else SynthSources()
+    sources = SynthSources(photographs=photographs)
     config = SynthConfig(frames=frames, width=320, height=240, sources=sources, **SCENES[scene])  # type: ignore[arg-type]
     scenes: list[ScenePlan] = []
     seed = FIRST_SEED

@@ -68,7 +68,7 @@ def section(quick: bool = False) -> Table:
     """The table of the benchmark page."""
     cv2.setNumThreads(1)
     count, frames, step = (2, 24, 8) if quick else (6, 200, 8)
-    config = SynthConfig(frames=frames, width=640, height=360, sources=SynthSources(24, "none", emoji="none"))
+    config = SynthConfig(frames=frames, width=640, height=360, sources=SynthSources(24))
     pool = library(config.sources)
     preload = race({"pool": pool.preload}, 1)["pool"].best
     plan(0, config)
@@ -114,7 +114,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     width, height = (int(v) for v in options.size.split("x"))
-    sources = SynthSources(24, "none", emoji="none", motion_from=options.motion_from)
+    sources = SynthSources(24, motion_from=options.motion_from)
     config = SynthConfig(frames=options.frames, width=width, height=height, sources=sources)
     pool = library(sources)
     measure("backgrounds, drawn once", "pictures", lambda: [pool.preload()] and pool.pictures)

@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a reader would have: a release in TNLLT/, its download, result files of a tracker."""
     folder = tmp_path_factory.mktemp("readme")
     made = shell(
-        "tnllt-data synth TNLLT --sequences 4 --frames 12 --size 160x120\n"
+        "tnllt-data synth TNLLT --count 4 --frames 12 --size 160x120\n"
         "tnllt-run groundtruth --dataset tnllt --root TNLLT --results my_results",
         folder,
     )

@@ -22,7 +22,8 @@ class Flag:
     Attributes:
         help: one line for `--help`.
         names: its flags; by default `--name-of-the-field`, and `--no-name-of-the-field` where the default is True.
-        kind: str, int, float or Path where the field's annotation allows more than a command line can give.
+        kind: str, int, float, Path or a function of the text, where the field's annotation allows more than a command
+            line can give.
         metavar: what stands for the value in the help.
         choices: the only values allowed.
         minimum, maximum: bounds, both included.
@@ -33,7 +34,7 @@ class Flag:
 
     help: str
     names: tuple[str, ...] = ()
-    kind: type | None = None
+    kind: Callable[[str], Any] | None = None
     metavar: str | None = None
     choices: tuple[str, ...] = ()
     minimum: float | None = None

@@ -59,7 +59,7 @@ def test_doctor_from_the_wheel(installed: Path, tmp_path: Path) -> None:
 
 
 def test_the_worker_runs_from_the_wheel(installed: Path, mini: Path, weights: Path, tmp_path: Path) -> None:
-    synth = ["synth", "clips", "-n", 1, "-t", 4, "--size", "160x120", "--procedural"]
+    synth = ["synth", "clips", "-n", 1, "-t", 4, "--size", "160x120"]
     made = run(installed, "tnllt-data", *synth, folder=tmp_path)
     assert made.returncode == 0, made.stderr
     which = ["--repo", mini, "--tracker", "with_dataset", "--yaml", "base", "--set", f"weights={weights}"]

@@ -27,11 +27,11 @@ from tnllt.datasets.synth import (
     plan,
     write_dataset,
 )
-from tnllt.datasets.synth.sources import emoji_characters
+from tnllt.datasets.synth.sources import EMOJI_FONTS
 from tnllt.datasets.synth.write import sequence_seed
 from tnllt.errors import DataError, UsageError
 
-SMALL = SynthConfig(frames=60, width=160, height=120, sources=SynthSources.only_procedural(3))
+SMALL = SynthConfig(frames=60, width=160, height=120, sources=SynthSources(3))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -57,13 +57,13 @@ def test_what_is_written_is_what_was_planned(tmp_path: Path) -> None:
 
 def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     for workers in (1, 2):
-        write_dataset(tmp_path / str(workers), SMALL, 2, seed=4, workers=workers, output=FrameFormat(masks=True))
+        write_dataset(tmp_path / str(workers), SMALL, 2, seed=4, workers=workers, form=FrameFormat(masks=True))
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
 def test_png_keeps_every_pixel_and_masks_fit_the_boxes(tmp_path: Path) -> None:
     config = SynthConfig(frames=12, width=160, height=120, rates={"FOC": 0, "POC": 0, "OV": 0}, sources=SMALL.sources)
-    (name,) = write_dataset(tmp_path / "set", config, 1, seed=2, output=FrameFormat(png=True, masks=True))
+    (name,) = write_dataset(tmp_path / "set", config, 1, seed=2, form=FrameFormat(png=True, masks=True))
     scene = plan(sequence_seed(2, 1), config)
     frame = cv2.imread(str(tmp_path / "set" / name / "imgs/00004.png"))
     assert np.array_equal(frame[..., ::-1], scene.render(3).image)
@@ -94,10 +94,10 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals")
 def test_a_killed_run_leaves_no_worker_and_goes_on(tmp_path: Path) -> None:
-    options = ["-n", "3", "-t", "150", "--size", "160x120", "--procedural", "--seed", "2"]
+    options = ["-n", "3", "-t", "150", "--size", "160x120", "--seed", "2"]
     command = [sys.executable, "-c", "from tnllt.cli.data import main; main()", "synth"]
     out = tmp_path / "killed"
-    run = subprocess.Popen([*command, str(out), *options, "-j", "2"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    run = subprocess.Popen([*command, str(out), *options, "-w", "2"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(out.glob(".partial-*/imgs/*.jpg")) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -107,7 +107,7 @@ def test_a_killed_run_leaves_no_worker_and_goes_on(tmp_path: Path) -> None:
     run.stderr.read()  # ends only when the last process that holds the pipe, a worker, is gone
     assert not (out / "splits").exists()
     for folder, workers in ((out, "1"), (tmp_path / "whole", "1")):
-        result = CliRunner().invoke(cli, ["synth", str(folder), *options, "-j", workers])
+        result = CliRunner().invoke(cli, ["synth", str(folder), *options, "-w", workers])
         assert result.exit_code == 0, result.output
     assert contents(out) == contents(tmp_path / "whole")
 
@@ -154,11 +154,11 @@ def test_own_backgrounds_and_sprites(tmp_path: Path) -> None:
 
 def test_bad_sources_are_named(tmp_path: Path) -> None:
     (tmp_path / "back").mkdir()
-    with pytest.raises(UsageError, match="no pictures here"):
+    with pytest.raises(UsageError, match="no images here"):
         Library(SynthSources(backgrounds=str(tmp_path / "back")))
     (tmp_path / "back/broken.jpg").write_bytes(b"not a picture")
     with pytest.raises(DataError, match=r"broken\.jpg"):
-        Library(SynthSources(0, backgrounds=str(tmp_path / "back"))).picture(0)
+        Library(SynthSources(0, backgrounds=str(tmp_path / "back"))).background(0)
     with pytest.raises(UsageError, match="no such folder"):
         Library(SynthSources(sprites=str(tmp_path / "nowhere")))
     with pytest.raises(UsageError, match="no box tracks"):
@@ -178,7 +178,7 @@ def test_real_tracks_are_followed(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "walk-1.txt", boxes, fmt="%.1f", delimiter=",")
     (tmp_path / "absent").mkdir()
     np.savetxt(tmp_path / "absent/walk-1.txt", np.zeros(150), fmt="%d")
-    sources = SynthSources(3, "none", emoji="none", motion_from=str(tmp_path))
+    sources = SynthSources(3, motion_from=str(tmp_path))
     config = SynthConfig(frames=150, rates=dict.fromkeys(ATTRIBUTES, 0.0), real_motion=1.0, sources=sources)
     scene = plan(3, config)
     assert scene.track == "walk-1"
@@ -190,15 +190,15 @@ def test_real_tracks_are_followed(tmp_path: Path) -> None:
 
 
 def test_real_tracks_of_lasot(shared: Path) -> None:
-    library = Library(SynthSources(3, "none", emoji="none", motion_from=str(shared / "data/lasot/annos")))
+    library = Library(SynthSources(3, motion_from=str(shared / "data/lasot/annos")))
     assert len(library.tracks) == 280
     config = SynthConfig(frames=100, real_motion=1.0, sources=library.sources)
     assert {plan(seed, config, library).present[0] for seed in range(20)} == {True}
 
 
-@pytest.mark.skipif(not emoji_characters("auto"), reason="the Noto colour emoji font is not installed")
+@pytest.mark.skipif(not any(font.is_file() for font in EMOJI_FONTS), reason="Noto's colour emoji font is not installed")
 def test_emoji_show_what_their_names_say() -> None:
-    names = SynthSources(3, "none")
+    names = SynthSources(3, emoji="auto")
     library = Library(names)
     assert len(library.emoji) > 500
     scene = plan(1, SynthConfig(frames=10, families={"emoji": 1.0}, change=0, sources=names), library)
@@ -244,7 +244,6 @@ def test_the_command(tmp_path: Path) -> None:
             "3",
             "--workers",
             "1",
-            "--procedural",
             "--attributes",
             "FOC",
             "--iv",
@@ -262,8 +261,10 @@ def test_the_command(tmp_path: Path) -> None:
         (["--size", "640"], "not of the form"),
         (["--foc", "2"], "0<=x<=1"),
         (["--attributes", "FOC,XY"], "no attribute XY"),
+        (["--distractors", "4-1"], "in order"),
         (["--backgrounds", "nowhere"], "no such folder"),
-        (["--procedural", "--motion-from", "annos"], "--procedural uses no files"),
+        (["--motion-from", "annos"], "no such folder of box tracks"),
+        (["--emoji", "nowhere.ttf"], "no such font file"),
     ],
 )
 def test_the_command_refuses(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -274,9 +275,7 @@ def test_the_command_refuses(tmp_path: Path, arguments: list[str], message: str)
 
 
 def test_the_gallery_shows_all_fifteen(tmp_path: Path) -> None:
-    run = CliRunner().invoke(
-        cli, ["synth", "--gallery", str(tmp_path / "g.png"), "-t", "60", "--size", "160x96", "--procedural"]
-    )
+    run = CliRunner().invoke(cli, ["synth", "--gallery", str(tmp_path / "g.png"), "-t", "60", "--size", "160x96"])
     assert run.exit_code == 0, run.output
     sheet = cv2.imread(str(tmp_path / "g.png"))
     assert sheet.shape[1] > 2000 and sheet.std() > 30

@@ -177,7 +177,7 @@ def test_synth_options() -> None:
 def small_synth():  # type: ignore[no-untyped-def]
     from tnllt.datasets.synth import SynthConfig, SynthSources
 
-    return SynthConfig(frames=30, width=160, height=120, sources=SynthSources.only_procedural(4))
+    return SynthConfig(frames=30, width=160, height=120, sources=SynthSources(4))
 
 
 def test_light_changes_between_templates_and_search_frames() -> None:

@@ -45,7 +45,7 @@ SMALL = {"config": json.dumps(NETWORK), "batch": 4, "samples_per_epoch": 20, "ep
 def synth():  # type: ignore[no-untyped-def]
     from tnllt.datasets.synth import SynthConfig, SynthSources
 
-    config = SynthConfig(frames=30, width=160, height=120, sources=SynthSources.only_procedural(4))
+    config = SynthConfig(frames=30, width=160, height=120, sources=SynthSources(4))
     return SynthSource(config, pool=4, reuse=10)
 
 
@@ -183,7 +183,7 @@ def test_a_minute_of_training_beats_none(tmp_path: Path) -> None:
         artefacts=False,
         size=(0.25, 0.35),
         families={"shape": 1.0},
-        sources=SynthSources.only_procedural(4),
+        sources=SynthSources(4),
     )
     measure = validator(held_out(easy, 6))
     sizes = {**NETWORK, "dims": [32, 48, 96], "heads": 3, "head_channels": [48, 32, 32, 32]}

@@ -77,7 +77,7 @@ PLACED = {"grm": "pretrained_models/mae_pretrain_vit_base.pth"}
 #: Upstream's loader stacks a batch in a reading process only.
 READERS = {"sutrack": 1}
 
-SYNTH = ["--sequences", "3", "--frames", "30", "--size", "320x240", "--seed", "5", "--procedural"]
+SYNTH = ["--count", "3", "--frames", "30", "--size", "320x240", "--seed", "5"]
 ONE_STEP = ["--epochs", "1", "--batch-size", "2", "--samples", "2", "--split", "all"]
 
 

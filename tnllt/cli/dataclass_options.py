@@ -61,7 +61,7 @@ def _option(field: Field[Any], flag: Flag, kind: Any) -> Callable[[F], F]:
         return click.option(*names, field.name, is_flag=True, help=text)
     if flag.environment:
         text += f"  [env: {flag.environment}]"
-    shown = field.default not in (None, (), "", MISSING)
+    shown = not isinstance(field.default, tuple) and field.default not in (None, "", MISSING)
     default = None if flag.multiple or field.default is MISSING else field.default
     return click.option(
         *names, field.name, type=_click_type(flag, kind), default=default, show_default=shown,

@@ -30,8 +30,11 @@ _HEAD = 1 << 16  # bytes in which a PNG or JPEG says its size
 _DIGITS = re.compile(r"([0-9]+)")
 
 
-def read_image(path: str | Path) -> Image:
+def read_image(path: str | Path, flags: int | None = None) -> Image:
     """Decodes one image file as RGB uint8 (H, W, 3); any path works, non-ASCII ones too.
+
+    Args:
+        flags: OpenCV's, for an image as `cv2.imdecode` gives it; None: RGB.
 
     Raises DataError that names the file where it is not there, empty, or no image.
     """
@@ -42,25 +45,25 @@ def read_image(path: str | Path) -> Image:
     size = header_size(data[:_HEAD].tobytes())
     if size is not None and size[0] * size[1] > MOST_PIXELS:
         raise DataError(f"frame claims {size[1]} x {size[0]} pixels, more than any camera's", path)
-    image = decode(data)
+    image = decode(data, flags)
     if image is None:
         raise DataError("frame cannot be decoded; `tnllt-data check --decode` lists all such files", path)
     return image
 
 
-def decode(data: NDArray[np.uint8]) -> Image | None:
-    """An image file's bytes as RGB uint8 (H, W, 3), or None where they are no image."""
+def decode(data: NDArray[np.uint8], flags: int | None = None) -> Image | None:
+    """An image file's bytes as RGB uint8 (H, W, 3), None where they are not an image; `flags` as for `read_image`."""
     import cv2
 
     rgb = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.10 does not know it yet
     if not len(data) or claims_memory(data.data):
         return None
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR if rgb is None else rgb)
+        image = cv2.imdecode(data, (cv2.IMREAD_COLOR if rgb is None else rgb) if flags is None else flags)
     except cv2.error:  # larger than OpenCV's own limit, say
         image = None
-    if image is None:
-        return None
+    if image is None or flags is not None:
+        return image  # type: ignore[return-value]
     return np.asarray(image if rgb is not None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Sequence as SequenceABC
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.datasets.dataset import Dataset
 from tnllt.errors import MissingExtraError
+from tnllt.sequence import Sequence
 
 Item = dict[str, Any]
 
@@ -31,7 +32,7 @@ class TorchView:
         transform: called on each item before it is given.
     """
 
-    def __init__(self, dataset: Dataset, transform: Callable[[Item], Item] | None = None) -> None:
+    def __init__(self, dataset: SequenceABC[Sequence], transform: Callable[[Item], Item] | None = None) -> None:
         try:
             import torch  # noqa: F401
         except ImportError as error:

@@ -11,13 +11,12 @@ In memory, for training: any frame, or a crop of it at the wanted scale, in any 
 
 from __future__ import annotations
 
-from tnllt.datasets.synth.config import ATTRIBUTES, FAMILIES, RATES, SynthConfig, only
+from tnllt.datasets.synth.config import ATTRIBUTES, FAMILIES, RATES, FrameFormat, SynthConfig, SynthSources, only
 from tnllt.datasets.synth.demo import demo_folder
+from tnllt.datasets.synth.library import Library, library
 from tnllt.datasets.synth.plan import plan
-from tnllt.datasets.synth.render import Rendered
-from tnllt.datasets.synth.scene import Layer, ScenePlan
-from tnllt.datasets.synth.sources import Library, SynthSources, library
-from tnllt.datasets.synth.write import FrameFormat, write_dataset
+from tnllt.datasets.synth.scene import Layer, Rendered, ScenePlan
+from tnllt.datasets.synth.write import write_dataset
 
 __all__ = [
     "ATTRIBUTES",

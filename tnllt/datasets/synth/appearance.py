@@ -15,7 +15,7 @@ from tnllt.datasets.synth.shapes import OBJECTS, PLAIN_NAMES, SHAPES
 
 if TYPE_CHECKING:
     from tnllt.datasets.synth.config import SynthConfig
-    from tnllt.datasets.synth.sources import Library
+    from tnllt.datasets.synth.library import Library
 
 #: Pattern -> how it is said of a shape, with the second colour.
 PATTERNS: dict[str, str] = {
@@ -207,7 +207,7 @@ def choose_appearance(rng: np.random.Generator, config: SynthConfig, library: Li
     changes = bool(rng.random() < config.change)
     family = _family(rng, config, library, changes, grey)
     files = list(library.emoji) if family == "emoji" else list(library.files)
-    look = random_look(rng, family, library.pictures, files, config.textured)
+    look = random_look(rng, family, library.backgrounds, files, config.textured)
     others: list[Look] = []
     for _ in range(int(rng.integers(config.distractors[0], config.distractors[1] + 1))):
         how = str(rng.choice(["colour", "shape", "part"], p=[0.5, 0.25, 0.25]))
@@ -263,7 +263,7 @@ def _another(
             return found
     family = look.family if look.family != "patch" else "shape"
     while True:
-        found = random_look(rng, family, library.pictures, files, 0.5)
+        found = random_look(rng, family, library.backgrounds, files, 0.5)
         if found.words(colour) not in words or len(files) == 1:
             return found
 

@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tnllt.datasets.synth.textures import octaves
+
 _SIDE = 512
 
 
 @lru_cache(maxsize=8)
 def pattern(seed: int) -> NDArray[np.uint8]:
     """Where to add and where to take away: 255 and 0, (512, 512)."""
-    from tnllt.datasets.synth.textures import octaves
-
     rng = np.random.default_rng([seed, 15])
     field = octaves(rng, _SIDE, _SIDE, int(rng.integers(6, 12)), 3, 0.5)
     return np.where(np.sin(2 * np.pi * field * rng.uniform(10, 18)) > 0, 255, 0).astype(np.uint8)

@@ -7,9 +7,8 @@ import tempfile
 from pathlib import Path
 
 from tnllt.config import cache_folder
-from tnllt.datasets.synth.config import SynthConfig
+from tnllt.datasets.synth.config import SynthConfig, SynthSources
 from tnllt.datasets.synth.record import GENERATOR
-from tnllt.datasets.synth.sources import SynthSources
 from tnllt.datasets.synth.write import Report, write_dataset
 
 SEQUENCES, FRAMES, SEED = 8, 80, 2127  #: with this seed, every attribute is in it
@@ -17,7 +16,7 @@ SEQUENCES, FRAMES, SEED = 8, 80, 2127  #: with this seed, every attribute is in 
 
 def demo_config() -> SynthConfig:
     """Small frames, procedural sources alone: nothing depends on what is installed."""
-    return SynthConfig(frames=FRAMES, width=480, height=270, sources=SynthSources.only_procedural(12), grey=0.0)
+    return SynthConfig(frames=FRAMES, width=480, height=270, sources=SynthSources(12), grey=0.0)
 
 
 def demo_folder(report: Report | None = None) -> Path:

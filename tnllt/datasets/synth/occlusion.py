@@ -8,9 +8,9 @@ from scipy.ndimage import gaussian_filter1d
 
 from tnllt.datasets.synth.appearance import Look, random_look
 from tnllt.datasets.synth.config import SynthConfig
-from tnllt.datasets.synth.render import placed, unwarped
-from tnllt.datasets.synth.scene import Layer, affine
-from tnllt.datasets.synth.sources import Library
+from tnllt.datasets.synth.geometry import affine, placed, unwarped
+from tnllt.datasets.synth.library import Library
+from tnllt.datasets.synth.scene import Layer
 from tnllt.datasets.synth.sprites import SIDE, Sprite
 from tnllt.datasets.synth.target_motion import Timetable, Window
 
@@ -29,6 +29,8 @@ def make_occluders(
     path = gaussian_filter1d(full[:, :2] + full[:, 2:] / 2, 1.0, axis=0)
     layers = []
     for window, whole in [*((w, True) for w in table.hide), *((w, False) for w in table.half_hide)]:
+        if window[1] < window[0]:  # a sequence too short for the event
+            continue
         look = _panel(rng, library)
         sprite = library.sprite(look)
         need = full[max(window[0], 0) : window[1] + 1, 2:].max(axis=0)
@@ -55,7 +57,7 @@ def _measures(
 
 
 def _panel(rng: np.random.Generator, library: Library) -> Look:
-    look = random_look(rng, "patch", library.pictures, [], 1.0)
+    look = random_look(rng, "patch", library.backgrounds, [], 1.0)
     main = look.main if rng.random() < 0.3 else ""
     return Look("patch", "panel", main, "", "plain", look.material, False, look.seed)
 
@@ -76,7 +78,7 @@ def _passing(
     return np.asarray(np.clip(away, -far, far)[:, None] * clear * way)
 
 
-def shares(
+def visible_fractions(
     sprite: Sprite,
     wave: NDArray[np.float64] | None,
     matrix: NDArray[np.float64],
@@ -84,7 +86,7 @@ def shares(
     library: Library,
     config: SynthConfig,
 ) -> tuple[Curve, Curve]:
-    """Shares (T,) of the target within the frame, and showing: counted on points spread over it.
+    """Fractions (T,) of the target within the frame, and showing: counted on points spread over it.
 
     Args:
         wave, matrix: the target's.

@@ -10,13 +10,13 @@ from scipy.ndimage import gaussian_filter1d
 
 from tnllt.datasets.synth import motion
 from tnllt.datasets.synth.appearance import Look, SceneAppearance, choose_appearance, relative
-from tnllt.datasets.synth.attribute_flags import FrameMeasures
+from tnllt.datasets.synth.attribute_flags import IN_VIEW, FrameMeasures
 from tnllt.datasets.synth.config import SynthConfig
+from tnllt.datasets.synth.geometry import affine, bounds, placed
+from tnllt.datasets.synth.library import Library, library
 from tnllt.datasets.synth.light import add_artefacts, ground_shadow, make_attack, make_light
-from tnllt.datasets.synth.occlusion import make_occluders, shares
-from tnllt.datasets.synth.render import placed
-from tnllt.datasets.synth.scene import Layer, ScenePlan, affine, bounds, clipped
-from tnllt.datasets.synth.sources import Library, library
+from tnllt.datasets.synth.occlusion import make_occluders, visible_fractions
+from tnllt.datasets.synth.scene import Layer, ScenePlan, clipped
 from tnllt.datasets.synth.sprites import SIDE, Sprite
 from tnllt.datasets.synth.target_motion import (
     Pose,
@@ -34,7 +34,7 @@ def plan(seed: int, config: SynthConfig | None = None, sources: Library | None =
     """Plans the sequence with this seed: the same seed, configuration and sources give the same sequence.
 
     Args:
-        sources: where pictures and sprites come from; None: the process's library for `config.sources`.
+        sources: where images and sprites come from; None: the process's library for `config.sources`.
 
     Example:
         >>> scene = plan(7, SynthConfig(frames=100))
@@ -75,15 +75,19 @@ class _Planner:
         own_blur, camera_blur = self._streaks(pose, table)
         target = Layer("target", appearance.target, matrix, pose.wave, own_blur)
         crowd = self._crowd(appearance, pose, camera)
-        front = crowd[1::2] if {"POC", "FOC"} & wanted else []  # in front they hide the target now and then
-        front = [*front, *make_occluders(self.crowd_rng, config, self.library, table, full)]
-        inside, visible = shares(sprite, pose.wave, matrix, front, self.library, config)
+        passing = crowd[1::2] if {"POC", "FOC"} & wanted else []  # in front they hide the target now and then
+        occluders = make_occluders(self.crowd_rng, config, self.library, table, full)
+        # Whatever hides the target in the first frame passes behind it, or (an occluder) is left out.
+        for front in ([*passing, *occluders], occluders, []):
+            inside, visible = visible_fractions(sprite, pose.wave, matrix, front, self.library, config)
+            if visible[0] >= IN_VIEW:
+                break
         light, balance, bands = make_light(self.light_rng, config, wanted, self.library)
         shades = [ground_shadow(self.light_rng, full, self.library)] if self.light_rng.random() < 0.35 else []
         behind = [layer for layer in crowd if all(layer is not other for other in front)]
         boxes, present = clipped(full, visible, config.width, config.height)
         attack = make_attack(self.light_rng, table, frames)
-        picture, background = self._background(appearance, camera)
+        number, background = self._background(appearance, camera)
         measures = FrameMeasures(
             boxes=full,
             inside=inside,
@@ -104,7 +108,7 @@ class _Planner:
             library=self.library,
             layers=(*shades, *behind, target, *front, *bands),
             target=len(shades) + len(behind),
-            picture=picture,
+            background_index=number,
             background=background,
             measures=measures,
             boxes=boxes,
@@ -115,7 +119,7 @@ class _Planner:
             template=appearance.template,
             wrong=appearance.wrong,
             track=pose.track,
-            clutter=self._clutter(appearance, pose, picture, background, grey) if "BC" in wanted else (),
+            clutter=self._clutter(appearance, pose, number, background, grey) if "BC" in wanted else (),
             camera_blur=camera_blur,
             attack=attack,
             balance=balance,
@@ -139,14 +143,14 @@ class _Planner:
         return _Camera(shift, zoom, jerk)
 
     def _background(self, appearance: SceneAppearance, camera: _Camera) -> tuple[int, NDArray[np.float64]]:
-        """Which picture, and its matrices (T, 2, 3) to the frame."""
+        """Which background, and its matrices (T, 2, 3) to the frame."""
         rng = self.camera_rng
-        index = int(rng.integers(self.library.pictures))
+        index = int(rng.integers(self.library.backgrounds))
         if (
-            index == appearance.target[0][1].material and self.library.pictures > 1
-        ):  # a patch must not vanish in its own picture
-            index = (index + 1) % self.library.pictures
-        height, width = self.library.picture(index)[0].shape[:2]
+            index == appearance.target[0][1].material and self.library.backgrounds > 1
+        ):  # a patch must not vanish in its own background
+            index = (index + 1) % self.library.backgrounds
+        height, width = self.library.background(index)[0].shape[:2]
         scale = max(self.config.width / width, self.config.height / height) * rng.uniform(1.0, 1.9)
         scale = scale * camera.zoom / camera.zoom[0]
         roll = np.radians(np.clip(rng.normal(0, 2) + 0.7 * motion.noise(rng, self.frames, 30), -8, 8))
@@ -170,7 +174,7 @@ class _Planner:
         return np.asarray(np.linalg.norm(moved, axis=1))
 
     def _streaks(self, pose: Pose, table: Timetable) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-        """Motion blur of the target and of the whole picture, (T, 2) vectors or None."""
+        """Motion blur of the target and of the whole frame, (T, 2) vectors or None."""
         rng, frames = self.camera_rng, self.frames
         own = whole = None
         for first, last in table.streak:
@@ -235,7 +239,7 @@ class _Planner:
         return tuple(str(n) for n in names)
 
     def _clutter(
-        self, appearance: SceneAppearance, pose: Pose, picture: int, background: NDArray[np.float64], grey: bool
+        self, appearance: SceneAppearance, pose: Pose, number: int, background: NDArray[np.float64], grey: bool
     ) -> tuple[Layer, ...]:
         """Sprites in the target's colours, but of other shapes, to be painted onto the background."""
         rng, look = self.crowd_rng, appearance.target[0][1]
@@ -243,10 +247,10 @@ class _Planner:
         looks = []
         for _ in range(6):
             other = relative(rng, look, "shape", files, not grey)
-            if look.family == "patch":  # the same picture's grain, another cut
+            if look.family == "patch":  # the same background's grain, another cut
                 other = Look("patch", other.kind, look.main, "", "plain", look.material, False, other.seed)
             looks.append(other)
-        height, width = self.library.picture(picture)[0].shape[:2]
+        height, width = self.library.background(number)[0].shape[:2]
         unit = float(pose.size[0]) / float(np.sqrt(abs(np.linalg.det(background[0, :, :2]))))
         count = int(np.clip(0.5 * width * height / max(unit, 8) ** 2, 12, 110))
         layers = []

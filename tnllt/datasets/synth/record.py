@@ -43,7 +43,7 @@ def sequence_record(scene: ScenePlan) -> dict[str, Any]:
         "absent": spans(~scene.present),
         "distractors": [layer.look(0).words(not scene.grey) for layer in scene.layers if layer.role == "distractor"],
         "motion_from": scene.track or None,
-        "picture": scene.library.picture_name(scene.picture),
+        "picture": scene.library.background_name(scene.background_index),
         "grey": scene.grey,
         "sources": scene.library.describe(),
     }

@@ -4,25 +4,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.datasets.synth.appearance import Look, fill_template
+from tnllt.datasets.synth.attack import perturb
 from tnllt.datasets.synth.attribute_flags import IN_VIEW, FrameMeasures
 from tnllt.datasets.synth.config import SynthConfig
-from tnllt.datasets.synth.render import Region, Rendered, paint, render
-from tnllt.datasets.synth.sprites import Sprite
+from tnllt.datasets.synth.drawing import (
+    Canvas,
+    add_noise,
+    blacken_outside,
+    compress,
+    draw_sprite,
+    lay_background,
+    smear,
+)
+from tnllt.datasets.synth.library import Library
 from tnllt.errors import UsageError
+from tnllt.sequence import Image
 
-if TYPE_CHECKING:
-    from tnllt.datasets.synth.sources import Library
-
-Picture = NDArray[np.uint8]
+Region = tuple[float, float, float, float]
 _RAMP = np.linspace(0, 1, 256)[:, None]
 FADE = 8  #: frames in which one look gives way to the next
+
+
+class Rendered(NamedTuple):
+    """A drawn frame or region.
+
+    Attributes:
+        image: RGB uint8 (H, W, 3).
+        box: (4,) float64 x, y, w, h of the target in pixels of this image; zeros where it is absent.
+        present: whether the target is in view in the frame.
+        mask: bool (H, W), the target's visible pixels, where asked for.
+    """
+
+    image: Image
+    box: NDArray[np.float64]
+    present: bool
+    mask: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +72,7 @@ class Layer:
         """The look in frame `index`; in the middle of a change, the one that prevails."""
         return [look for first, look in self.looks if index >= first][-1]
 
-    def rasters(self, library: Library, index: int) -> tuple[Picture, ...]:
+    def rasters(self, library: Library, index: int) -> tuple[Image, ...]:
         """Premultiplied RGBA rasters of frame `index`, halved again and again."""
         if len(self.looks) == 1:
             return library.sprite(self.looks[0][1]).levels
@@ -60,6 +83,12 @@ class Layer:
                 return tuple(np.asarray(cv2.addWeighted(a, 1 - share, b, share, 0), np.uint8) for a, b in pairs)
         return library.sprite(self.look(index)).levels
 
+    def draw(self, canvas: Canvas, library: Library, index: int) -> None:
+        """Draws the sprite as it is in frame `index`."""
+        wave, blur = (None if curve is None else curve[index] for curve in (self.wave, self.blur))
+        opacity = 1.0 if self.opacity is None else float(self.opacity[index])
+        draw_sprite(canvas, self.rasters(library, index), self.matrix[index], self.role, wave, blur, opacity)
+
 
 @dataclass(eq=False)
 class ScenePlan:
@@ -69,7 +98,7 @@ class ScenePlan:
         seed, config: what it was made from (with the library's sources).
         layers: back to front.
         target: index of the target's layer.
-        picture: number of the background in the library.
+        background_index: number of the background in the library.
         background: (T, 2, 3), background pixels -> frame pixels.
         measures: what the flags follow from.
         boxes: (T, 4) float64 x, y, w, h of the target's whole extent within the frame (what an occluder hides
@@ -88,7 +117,7 @@ class ScenePlan:
     library: Library = field(repr=False)
     layers: tuple[Layer, ...] = field(repr=False)
     target: int
-    picture: int
+    background_index: int
     background: NDArray[np.float64] = field(repr=False)
     measures: FrameMeasures = field(repr=False)
     boxes: NDArray[np.float64] = field(repr=False)
@@ -158,15 +187,18 @@ class ScenePlan:
         curve = _RAMP**self.gamma * 255 * gain
         return np.asarray(np.clip(curve, 0, 255)[None], np.uint8)
 
-    def backdrop(self) -> tuple[Picture, ...]:
+    def backdrop(self) -> tuple[Image, ...]:
         """The background and its halvings; with clutter, a copy that is strewn with it."""
-        levels = self.library.picture(self.picture)
+        levels = self.library.background(self.background_index)
         return self._strewn if self.clutter else levels
 
     @cached_property
-    def _strewn(self) -> tuple[Picture, ...]:
-        levels = self.library.picture(self.picture)
-        out = [paint(levels[0].copy(), self.clutter, self.library)]
+    def _strewn(self) -> tuple[Image, ...]:
+        levels = self.library.background(self.background_index)
+        canvas = Canvas(levels[0].copy(), None, np.eye(2, 3), 1.0)
+        for layer in self.clutter:
+            layer.draw(canvas, self.library, 0)
+        out = [canvas.image]
         for below in levels[1:]:
             out.append(np.asarray(cv2.resize(out[-1], below.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8))
         return tuple(out)
@@ -174,28 +206,51 @@ class ScenePlan:
     def render(
         self, index: int, region: Region | None = None, size: int | tuple[int, int] | None = None, mask: bool = False
     ) -> Rendered:
-        """Draws frame `index` or a region of it (see `render.render`). Raises IndexError out of range."""
+        """Draws frame `index`.
+
+        Args:
+            region: x, y, w, h in frame pixels; None: the whole frame. What lies outside the frame is black.
+            size: output side, or (width, height); None: the region's own size.
+            mask: also give the target's visible pixels.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
         if not -len(self) <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
-        return render(self, index % len(self), region, size, mask)
+        index %= len(self)
+        x, y, w, h = region if region is not None else (0, 0, self.width, self.height)
+        width, height = (size, size) if isinstance(size, int) else size or (max(1, round(w)), max(1, round(h)))
+        view = np.array([[width / w, 0, -x * width / w], [0, height / h, -y * height / h]])
+        scale = float(np.sqrt(width * height / (w * h)))
+        behind = lay_background(self.backdrop(), self.background[index], view, width, height)
+        canvas = Canvas(behind, np.zeros((height, width), bool) if mask else None, view, scale)
+        for layer in self.layers:
+            layer.draw(canvas, self.library, index)
+        image = self._photograph(canvas, index)
+        if region is not None:
+            image = compress(image, self.jpeg) if self.jpeg else image  # a crop that no file has gone through
+            blacken_outside(image, view, self.width, self.height)
+        box = self.boxes[index] * (width / w, height / h, width / w, height / h)
+        if self.present[index]:
+            box[:2] += view[:, 2]
+        return Rendered(image, box, bool(self.present[index]), canvas.mask)
 
-
-def affine(
-    center: NDArray[np.float64], scale: NDArray[np.float64], angle: NDArray[np.float64], sprite: Sprite
-) -> NDArray[np.float64]:
-    """Matrices (T, 2, 3) that put the sprite's own centre at `center` (T, 2), scaled (T, 2), turned (T,) degrees."""
-    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    out = np.empty((len(center), 2, 3))
-    out[:, 0, 0], out[:, 0, 1] = cos * scale[:, 0], -sin * scale[:, 1]
-    out[:, 1, 0], out[:, 1, 1] = sin * scale[:, 0], cos * scale[:, 1]
-    out[:, :, 2] = center - out[:, :, :2] @ sprite.center
-    return out
-
-
-def bounds(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Boxes (T, 4) around points, x and y (T, P)."""
-    left, top = x.min(axis=1), y.min(axis=1)
-    return np.stack([left, top, x.max(axis=1) - left, y.max(axis=1) - top], axis=1)
+    def _photograph(self, canvas: Canvas, index: int) -> Image:
+        """What lens, light, adversary and sensor make of the drawn image."""
+        image = canvas.image
+        if self.camera_blur is not None:
+            image = smear(image, self.camera_blur[index] * canvas.scale)
+        if self.softness * canvas.scale > 0.3:
+            image = np.asarray(cv2.GaussianBlur(image, (0, 0), self.softness * canvas.scale), np.uint8)
+        image = np.asarray(cv2.LUT(image, self.tone(index)), np.uint8)
+        if self.attack is not None and self.attack[index] > 0:
+            image = perturb(image, self.seed, float(self.attack[index]), canvas.view)
+        if self.noise > 0:
+            image = add_noise(image, self.noise, self.seed, index)
+        if self.grey:
+            image = np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
+        return image
 
 
 def clipped(
@@ -208,5 +263,5 @@ def clipped(
     present = (visible >= IN_VIEW) & (out[:, 2:] >= 1).all(axis=1)
     out[~present] = 0
     if not present[0]:
-        raise UsageError("the target is not in view in the first frame")  # pragma: no cover - planning rules it out
+        raise UsageError("the target is not in view in the first frame")  # pragma: no cover - `plan` rules it out
     return out, np.asarray(present, bool)

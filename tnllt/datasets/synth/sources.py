@@ -1,12 +1,11 @@
-"""What sequences are made of: procedural pictures always, and photographs, emoji and files where there are some."""
+"""Where the images of a scene come from: procedural ones always; photographs, emoji and files where asked for."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+import re
+import unicodedata
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,210 +14,84 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.datasets.synth.appearance import Look
-from tnllt.datasets.synth.sprites import SIDE, Sprite, make_sprite
+from tnllt.datasets.frames import read_image
+from tnllt.datasets.synth.config import SynthSources
 from tnllt.datasets.synth.textures import make_texture
-from tnllt.datasets.synth.tracks import Track, read_tracks
 from tnllt.errors import DataError, UsageError
+from tnllt.sequence import Image
 
-Picture = NDArray[np.uint8]
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-_EMOJI_FONTS = (
-    "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf",
-    "/usr/share/fonts/noto/NotoColorEmoji.ttf",
-    "/usr/share/fonts/google-noto-emoji/NotoColorEmoji.ttf",
+EMOJI_FONTS = tuple(
+    Path("/usr/share/fonts", folder, "NotoColorEmoji.ttf") for folder in ("truetype/noto", "noto", "google-noto-emoji")
 )
-#: Calibration targets, masks, plots: pictures that are no scene.
-_NO_SCENE = (
-    *("chess", "board", "calib", "left0", "left1", "right0", "right1", "aruco", "marker", "qr", "sudoku", "digits"),
-    *(
-        "logo",
-        "text",
-        "letter",
-        "page",
-        "multipage",
-        "notes",
-        "cards",
-        "phantom",
-        "mask",
-        "pattern",
-        "gradient",
-        "blank",
-    ),
-    *("noise", "disp", "depth", "gt.", "suzanne", "detect_blob", "elipses", "pca_", "ml.", "smarties", "pic", "stuff"),
-    *("horse", "microaneurysm", "color.png", "cell", "clock_motion"),
+#: Calibration targets, masks, plots: parts of names of images that are not a scene.
+_NO_SCENE = re.compile(
+    r"chess|board|calib|left0|left1|right0|right1|aruco|marker|qr|sudoku|digits|logo|text|letter|page|notes|cards|phantom"
+    r"|mask|pattern|gradient|blank|noise|disp|depth|gt\.|suzanne|detect_blob|elipses|pca_|ml\.|smarties|pic|stuff|horse"
+    r"|microaneurysm|color\.png|cell|clock_motion"
 )
-#: Unicode names that do not say what the picture shows (colours of old typography), and signs.
-_BAD_NAMES = (
-    "BLACK",
-    "WHITE",
-    "HEAVY",
-    "NEGATIVE",
-    "SQUARED",
-    "CIRCLED",
-    "SIGN",
-    "SYMBOL",
-    "BUTTON",
-    "ARROW",
-    "CLOCK FACE",
-    "MARK",
-    "EMOJI",
-    "INPUT",
-    "FITZPATRICK",
-    "ZODIAC",
-    "NO ",
-    "IDEOGRAPH",
-    "DINGBAT",
-    "RATED",
-    "REGIONAL",
-    "KEYCAP",
-    "LARGE",
-    "MEDIUM",
-    "SMALL",
-    "SUIT",
-    "DRAUGHTS",
-    "CHESS",
-    "MAHJONG",
-    "PLAYING",
-    "CURLY",
-    "DIVISION",
-    *(
-        "BREAST-FEEDING",
-        "JUGGLING",
-        "MASSAGE",
-        "HAIRCUT",
-        "DEPARTURE",
-        "ARRIVING",
-        "WARDS",
-        " OFF",
-        "FLAG IN",
-        "CHARACTER",
-    ),
+#: Parts of Unicode names that do not say what the image shows (colours of old typography), and of signs.
+_BAD_NAMES = re.compile(
+    "BLACK|WHITE|HEAVY|NEGATIVE|SQUARED|CIRCLED|SIGN|SYMBOL|BUTTON|ARROW|CLOCK FACE|MARK|EMOJI|INPUT|FITZPATRICK|ZODIAC"
+    "|NO |IDEOGRAPH|DINGBAT|RATED|REGIONAL|KEYCAP|LARGE|MEDIUM|SMALL|SUIT|DRAUGHTS|CHESS|MAHJONG|PLAYING|CURLY|DIVISION"
+    "|BREAST-FEEDING|JUGGLING|MASSAGE|HAIRCUT|DEPARTURE|ARRIVING|WARDS| OFF|FLAG IN|CHARACTER"
 )
 
 
-@dataclass(frozen=True)
-class SynthSources:
-    """Which pictures may be used. Hashable: one `Library` is kept per process for each.
+class ImagePool:
+    """The images of some sources by number or name; nothing is kept.
 
     Attributes:
-        procedural: how many procedural backgrounds are in the pool (0: none, if there are photographs).
-        photographs: "auto" (those that installed packages bring), "none".
-        backgrounds: a folder of the user's own pictures, or None.
-        sprites: a folder of PNG files with opacity, named by what they show, or None.
-        emoji: "auto" (the Noto colour font, where it is installed), "none", or a font file.
-        motion_from: a folder of box tracks (text files of x,y,w,h rows), or None.
-        first: number of the first procedural background; another one gives other pictures.
+        backgrounds: how many backgrounds there are: photographs first, then procedural ones.
+        emoji, files: characters, and names with paths, of the sprites that are images.
     """
 
-    procedural: int = 64
-    photographs: str = "auto"
-    backgrounds: str | None = None
-    sprites: str | None = None
-    emoji: str = "auto"
-    motion_from: str | None = None
-    first: int = 0
-
-    @classmethod
-    def only_procedural(cls, count: int = 64) -> SynthSources:
-        """Nothing that depends on the machine: the same sequences everywhere."""
-        return cls(procedural=count, photographs="none", emoji="none")
-
-
-class _Cache:
-    """Least recently used values, bounded by their bytes."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit, self.used = limit, 0
-        self._items: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], tuple[Any, int]]) -> Any:
-        if key in self._items:
-            self._items.move_to_end(key)
-            return self._items[key][0]
-        value, size = make()
-        self._items[key] = (value, size)
-        self.used += size
-        while self.used > self.limit and len(self._items) > 1:
-            self.used -= self._items.popitem(last=False)[1][1]
-        return value
-
-
-class Library:
-    """Pictures, sprites and tracks of some sources, drawn when needed and kept within a bound of memory.
-
-    Args:
-        megabytes: bound of the picture cache; sprites have a quarter of it more.
-    """
-
-    def __init__(self, sources: SynthSources | None = None, megabytes: int = 600) -> None:
-        self.sources = sources = sources or SynthSources()
-        self.photographs = _photographs(sources)
-        self.pictures = len(self.photographs) + sources.procedural
-        if self.pictures == 0:
-            raise UsageError("no backgrounds: allow procedural ones, or give --backgrounds DIR with pictures in it")
+    def __init__(self, sources: SynthSources) -> None:
+        self.sources = sources
+        self._photographs = _photographs(sources)
+        self.backgrounds = len(self._photographs) + sources.procedural
+        if self.backgrounds == 0:
+            raise UsageError("no backgrounds: allow procedural ones, or give a folder of backgrounds with images in it")
         self.emoji = emoji_characters(sources.emoji)
         self.files = {p.stem: p for p in _images(sources.sprites)} if sources.sprites else {}
         if sources.sprites and not self.files:
             raise UsageError(f"{sources.sprites}: no sprites here; PNG files with opacity are looked for")
-        self.tracks: list[Track] = read_tracks(Path(sources.motion_from)) if sources.motion_from else []
-        self._pictures = _Cache(megabytes << 20)
-        self._sprites = _Cache(megabytes << 18)
 
     def describe(self) -> dict[str, Any]:
-        """What a record says of the sources: enough to see whether two machines have the same."""
-        names = [p.name for p in self.photographs]
+        """What a record notes of the sources: enough to see whether two machines have the same."""
+        names = [p.name for p in self._photographs]
         digest = hashlib.sha256("\n".join([*names, "".join(self.emoji), *sorted(self.files)]).encode()).hexdigest()[:16]
         return {
             "procedural": self.sources.procedural,
             "photographs": len(names),
             "emoji": len(self.emoji),
             "sprites": len(self.files),
-            "tracks": len(self.tracks),
             "digest": digest,
         }
 
-    def picture_name(self, index: int) -> str:
+    def background_name(self, index: int) -> str:
         """A photograph's file name, or `procedural N`."""
-        if index < len(self.photographs):
-            return self.photographs[index].name
-        return f"procedural {self.sources.first + index - len(self.photographs)}"
+        if index < len(self._photographs):
+            return self._photographs[index].name
+        return f"procedural {self._texture(index)}"
 
-    def picture(self, index: int) -> tuple[Picture, ...]:
+    def _texture(self, index: int) -> int:
+        return self.sources.first + index - len(self._photographs)
+
+    def background(self, index: int) -> tuple[Image, ...]:
         """Background number `index`, RGB uint8, with its halvings (for drawing it small without aliasing)."""
+        photograph = index < len(self._photographs)
+        levels = [
+            read_photograph(self._photographs[index]) if photograph else make_texture(self._texture(index), 720, 960)
+        ]
+        while min(levels[-1].shape[:2]) > 90:
+            h, w = levels[-1].shape[:2]
+            levels.append(np.asarray(cv2.resize(levels[-1], (w // 2, h // 2), interpolation=cv2.INTER_AREA), np.uint8))
+        return tuple(levels)
 
-        def make() -> tuple[tuple[Picture, ...], int]:
-            if index < len(self.photographs):
-                first = read_photograph(self.photographs[index])
-            else:
-                first = make_texture(self.sources.first + index - len(self.photographs), 720, 960)
-            levels = [first]
-            while min(levels[-1].shape[:2]) > 90:
-                h, w = levels[-1].shape[:2]
-                levels.append(
-                    np.asarray(cv2.resize(levels[-1], (w // 2, h // 2), interpolation=cv2.INTER_AREA), np.uint8)
-                )
-            return tuple(levels), sum(level.nbytes for level in levels)
-
-        return self._pictures.get(index, make)  # type: ignore[no-any-return]
-
-    def preload(self) -> None:
-        """Draws every picture now, so that forked workers share them."""
-        for index in range(self.pictures):
-            self.picture(index)
-
-    def sprite(self, look: Look) -> Sprite:
-        """The raster of a look."""
-
-        def make() -> tuple[Sprite, int]:
-            sprite = make_sprite(look, self)
-            return sprite, int(sum(level.nbytes for level in sprite.levels)) + 24_000
-
-        return self._sprites.get(look, make)  # type: ignore[no-any-return]
-
-    def piece(self, index: int, side: int, rng: np.random.Generator) -> Picture:
-        """A random square of picture `index`, RGB uint8 (side, side, 3)."""
-        levels = self.picture(index)
+    def piece(self, index: int, side: int, rng: np.random.Generator) -> Image:
+        """A random square of background `index`, RGB uint8 (side, side, 3)."""
+        levels = self.background(index)
         level = levels[min(int(rng.integers(0, 3)), len(levels) - 1)]
         h, w = level.shape[:2]
         size = min(h, w, int(side * rng.uniform(0.6, 1.5)))
@@ -227,52 +100,30 @@ class Library:
         return np.asarray(np.rot90(piece, int(rng.integers(4))), np.uint8)
 
     def grain(self, index: int, side: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Light and shade of a random square of a picture, (side, side) float32 about 1."""
+        """Light and shade of a random square of a background, (side, side) float32 about 1."""
         grey = self.piece(index, side, rng).mean(axis=2, dtype=np.float32)
         strength = rng.uniform(0.08, 0.3)
         return np.asarray(1 + strength * np.clip((grey - grey.mean()) / (grey.std() + 6), -2, 1.5), np.float32)
 
-    def picture_sprite(self, look: Look) -> NDArray[np.uint8]:
-        """Premultiplied RGBA (SIDE, SIDE, 4) of an emoji or of a user's file."""
-        if look.family == "emoji":
-            straight = _emoji_raster(look.kind, _font_file(self.sources.emoji))
-        else:
-            straight = _read_sprite(self.files[look.kind])
-        rgba = straight.astype(np.float32)
-        rgba[..., :3] *= rgba[..., 3:] / 255
-        h, w = rgba.shape[:2]
-        scale = 0.94 * SIDE / max(h, w)
-        size = (max(1, round(w * scale)), max(1, round(h * scale)))
-        small = cv2.resize(rgba, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        canvas = np.zeros((SIDE, SIDE, 4), np.float32)
-        y, x = (SIDE - size[1]) // 2, (SIDE - size[0]) // 2
-        canvas[y : y + size[1], x : x + size[0]] = small
-        return np.asarray(np.clip(canvas, 0, 255), np.uint8)
+    def sprite_image(self, family: str, kind: str) -> NDArray[np.uint8]:
+        """RGBA uint8 of an emoji (family "emoji") or of a user's file."""
+        if family == "emoji":
+            return _emoji_raster(kind, _font_file(self.sources.emoji))
+        return _read_sprite(self.files[kind])
 
 
-@lru_cache(maxsize=4)
-def library(sources: SynthSources, megabytes: int = 600) -> Library:
-    """The process's library for these sources."""
-    return Library(sources, megabytes)
-
-
-def read_photograph(path: Path) -> Picture:
+def read_photograph(path: Path) -> Image:
     """A photograph, RGB uint8, brought to between 480 and 1024 pixels. Raises DataError."""
-    read = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if read is None:
-        raise DataError("not a picture that can be decoded; remove it from the backgrounds folder", path)
+    read = read_image(path)
     h, w = read.shape[:2]
     scale = max(min(1.0, 1024 / max(h, w)), 480 / min(h, w))
     size = (max(1, round(w * scale)), max(1, round(h * scale)))
-    read = cv2.resize(read, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    return np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(cv2.resize(read, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8)
 
 
-def _read_sprite(path: Path) -> Picture:
+def _read_sprite(path: Path) -> Image:
     """A user's sprite, RGBA uint8. Raises DataError."""
-    read = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if read is None:
-        raise DataError("not a picture that can be decoded; remove it from the sprites folder", path)
+    read = read_image(path, cv2.IMREAD_UNCHANGED)
     if read.ndim != 3 or read.shape[2] != 4:
         raise DataError("a sprite needs an opacity channel (PNG, RGBA)", path)
     if read.dtype == np.uint16:
@@ -291,11 +142,17 @@ def _photographs(sources: SynthSources) -> list[Path]:
     if sources.backgrounds:
         own = _images(sources.backgrounds)
         if not own:
-            raise UsageError(
-                f"{sources.backgrounds}: no pictures here ({', '.join(sorted(IMAGE_SUFFIXES))} are looked for)"
-            )
+            known = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise UsageError(f"{sources.backgrounds}: no images here ({known} are looked for)")
         return own
-    return list(installed_photographs()) if sources.photographs == "auto" else []
+    if sources.photographs == "none":
+        return []
+    if sources.photographs != "auto":
+        raise UsageError(f'photographs = {sources.photographs!r}: give "none" or "auto", or a folder of backgrounds')
+    found = list(installed_photographs())
+    if not found:
+        raise UsageError("no photographs are installed; install scikit-image, or give a folder of backgrounds")
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -307,43 +164,40 @@ def installed_photographs() -> tuple[Path, ...]:
         if spec is not None and spec.origin:
             folders.insert(0, Path(spec.origin).parent / inside)
     found = [p for f in folders if f.is_dir() for p in sorted(f.glob("*")) if p.suffix.lower() in IMAGE_SUFFIXES]
-    return tuple(
-        p for p in found if not any(word in p.name.lower() for word in _NO_SCENE) and p.stat().st_size > 15_000
-    )
+    return tuple(p for p in found if not _NO_SCENE.search(p.name.lower()) and p.stat().st_size > 15_000)
 
 
-def _font_file(setting: str) -> Path | None:
-    if setting == "none":
-        return None
-    if setting != "auto":
-        if not Path(setting).is_file():
-            raise UsageError(f"{setting}: no such font file")
-        return Path(setting)
-    return next((Path(p) for p in _EMOJI_FONTS if Path(p).is_file()), None)
+def _font_file(setting: str) -> Path:
+    path = Path(setting) if setting != "auto" else next((p for p in EMOJI_FONTS if p.is_file()), None)
+    if path is None:
+        raise UsageError("the colour emoji font is not installed (Debian: fonts-noto-color-emoji); or give a font file")
+    if not path.is_file():
+        raise UsageError(f"{path}: no such font file")
+    return path
 
 
 @lru_cache(maxsize=4)
 def emoji_characters(setting: str) -> tuple[str, ...]:
-    """The single characters of the emoji font whose Unicode name says what one sees."""
-    import unicodedata
-
-    path = _font_file(setting)
-    if path is None:
+    """The single characters of the emoji font whose Unicode name tells what one sees; none for "none"."""
+    if setting == "none":
         return ()
-    from fontTools.ttLib import TTFont  # type: ignore[import-untyped]  # a dependency of matplotlib
+    path = _font_file(setting)
+    from fontTools.ttLib import TTFont, TTLibError  # type: ignore[import-untyped]  # a dependency of matplotlib
 
-    with TTFont(str(path), lazy=True) as font:
-        codes = sorted(font.getBestCmap())
+    try:
+        with TTFont(str(path), lazy=True) as font:
+            codes = sorted(font.getBestCmap())
+    except (TTLibError, OSError, TypeError) as error:
+        raise DataError(f"is not a font that can be read ({error})", path) from error
     names = {chr(c): unicodedata.name(chr(c), "") for c in codes if 0x231A <= c <= 0x27BF or 0x1F300 <= c <= 0x1FAFF}
-    return tuple(c for c, name in names.items() if name and not any(bad in name for bad in _BAD_NAMES))
+    return tuple(c for c, name in names.items() if name and not _BAD_NAMES.search(name))
 
 
-def _emoji_raster(character: str, path: Path | None) -> NDArray[np.uint8]:
-    from PIL import Image, ImageDraw, ImageFont  # a dependency of matplotlib
+def _emoji_raster(character: str, path: Path) -> NDArray[np.uint8]:
+    from PIL import Image as PillowImage
+    from PIL import ImageDraw, ImageFont  # a dependency of matplotlib
 
-    if path is None:
-        raise UsageError("a sequence with emoji needs the colour emoji font (Debian: fonts-noto-color-emoji)")
-    canvas = Image.new("RGBA", (160, 160))
+    canvas = PillowImage.new("RGBA", (160, 160))
     ImageDraw.Draw(canvas).text((12, 12), character, font=ImageFont.truetype(str(path), 109), embedded_color=True)
     bounds = canvas.getbbox() or (0, 0, 160, 160)
     return np.asarray(canvas.crop(bounds), np.uint8)

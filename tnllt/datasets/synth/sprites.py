@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,9 +11,7 @@ from numpy.typing import NDArray
 from tnllt.datasets.synth.appearance import Look
 from tnllt.datasets.synth.colours import COLOURS, FIXED
 from tnllt.datasets.synth.shapes import OBJECTS, SHAPES
-
-if TYPE_CHECKING:
-    from tnllt.datasets.synth.sources import Library
+from tnllt.datasets.synth.sources import ImagePool
 
 SIDE = 144  #: pixels of a sprite's raster
 REACH = 0.84  #: part of the raster that the drawing's -1..1 fills; the rest is room for deformation
@@ -46,14 +43,14 @@ class Sprite:
         return self.outline if deformed else self.hull
 
 
-def make_sprite(look: Look, library: Library) -> Sprite:
+def make_sprite(look: Look, pool: ImagePool) -> Sprite:
     """Draws a look. The same look and the same sources give the same bytes."""
     rng = np.random.default_rng(look.seed)
     if look.family == "shade":
         return from_rgba(_shade(look.kind))
     if look.family in ("emoji", "file"):
-        return from_rgba(library.picture_sprite(look))
-    rgba = _patch(look, library, rng) if look.family == "patch" else _painted(look, library, rng)
+        return from_rgba(_fitted(pool.sprite_image(look.family, look.kind)))
+    rgba = _patch(look, pool, rng) if look.family == "patch" else _painted(look, pool, rng)
     return from_rgba(rgba)
 
 
@@ -82,7 +79,21 @@ def from_rgba(premultiplied: NDArray[np.uint8]) -> Sprite:
     return Sprite(tuple(levels), outline, hull, points, solid, (low + high) / 2, np.maximum(high - low, 1.0))
 
 
-def _painted(look: Look, library: Library, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _fitted(straight: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An RGBA image of any size as a premultiplied raster (SIDE, SIDE, 4)."""
+    rgba = straight.astype(np.float32)
+    rgba[..., :3] *= rgba[..., 3:] / 255
+    h, w = rgba.shape[:2]
+    scale = 0.94 * SIDE / max(h, w)
+    size = (max(1, round(w * scale)), max(1, round(h * scale)))
+    small = cv2.resize(rgba, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    canvas = np.zeros((SIDE, SIDE, 4), np.float32)
+    y, x = (SIDE - size[1]) // 2, (SIDE - size[0]) // 2
+    canvas[y : y + size[1], x : x + size[0]] = small
+    return np.asarray(np.clip(canvas, 0, 255), np.uint8)
+
+
+def _painted(look: Look, pool: ImagePool, rng: np.random.Generator) -> NDArray[np.uint8]:
     side = SIDE * _FINE
     drawing = [("main", SHAPES[look.kind])] if look.family == "shape" else OBJECTS[look.kind][0]()
     roles = ["", "main", "second", *FIXED]
@@ -110,7 +121,7 @@ def _painted(look: Look, library: Library, rng: np.random.Generator) -> NDArray[
     rgba = cv2.resize(cv2.LUT(cv2.merge([label] * 4), palette[None]), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     light = _shading(rng)
     if look.material >= 0:
-        light = light * library.grain(look.material, SIDE, rng)
+        light = light * pool.grain(look.material, SIDE, rng)
     return _lit(np.asarray(rgba, np.uint8), light)
 
 
@@ -171,9 +182,9 @@ def _shade(kind: str) -> NDArray[np.uint8]:
     return out
 
 
-def _patch(look: Look, library: Library, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _patch(look: Look, pool: ImagePool, rng: np.random.Generator) -> NDArray[np.uint8]:
     """A piece of a picture cut out along a smooth random line, tinted if the look names a colour."""
-    piece = library.piece(look.material, SIDE, rng).astype(np.float32)
+    piece = pool.piece(look.material, SIDE, rng).astype(np.float32)
     if look.main:
         # The picture's light and shade, in the named colour.
         grey = piece.mean(axis=2, keepdims=True)

@@ -20,8 +20,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
-from functools import lru_cache
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -30,31 +28,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tnllt.datasets.synth.config import SynthConfig
+from tnllt.datasets.synth.config import FrameFormat, SynthConfig
+from tnllt.datasets.synth.library import library
 from tnllt.datasets.synth.plan import plan
 from tnllt.datasets.synth.record import GENERATOR, sequence_name, sequence_record
 from tnllt.datasets.synth.scene import ScenePlan
-from tnllt.datasets.synth.sources import library
 from tnllt.errors import DataError, UsageError
 
 _CHUNK = 48  #: frames of one job
 _PARTIAL = ".partial-"
 Report = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class FrameFormat:
-    """How sequences are written.
-
-    Attributes:
-        png: PNG frames, as the release has; else JPEG.
-        quality: of JPEG frames, 1 to 100.
-        masks: also write the target's visible pixels.
-    """
-
-    png: bool = False
-    quality: int = 90
-    masks: bool = False
 
 
 def sequence_seed(seed: int, number: int) -> int:
@@ -67,13 +50,14 @@ def write_dataset(
     config: SynthConfig,
     sequences: int,
     seed: int = 0,
-    workers: int = 1,
-    output: FrameFormat | None = None,
+    workers: int | None = 1,
+    form: FrameFormat | None = None,
     report: Report | None = None,
 ) -> list[str]:
     """Makes a dataset in folder `out`.
 
     Args:
+        workers: processes; None: one per processor. Changes no byte.
         report: called with (frames done, frames in all).
 
     Returns:
@@ -83,9 +67,9 @@ def write_dataset(
         UsageError: the folder holds something else, or a set made with other options.
         DataError: a picture among the sources cannot be decoded.
     """
-    output = output or FrameFormat()
+    form = form or FrameFormat()
     sources = library(config.sources)  # unreadable sources are found before anything is written
-    _claim(out, _set_record(config, sequences, seed, output, sources.describe()))
+    _claim(out, _set_record(config, sequences, seed, form, sources.describe()))
     scenes = (plan(sequence_seed(seed, k), config) for k in range(1, sequences + 1))
     names: list[str] = []
     frames = sequences * config.frames
@@ -108,15 +92,19 @@ def write_dataset(
             for first in range(0, len(scene), _CHUNK):
                 yield scene, name, range(first, min(first + _CHUNK, len(scene)))
 
-    _run(out, jobs(), output, workers, finished)
+    _run(out, jobs(), form, workers or _processors(), finished)
     _write_lists(out, names)
     return names
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run(
     out: Path,
     jobs: Iterator[tuple[ScenePlan, str, range]],
-    output: FrameFormat,
+    form: FrameFormat,
     workers: int,
     finished: Callable[[int], None],
 ) -> None:
@@ -132,7 +120,7 @@ def _run(
 
     if workers <= 1:
         for scene, name, part in jobs:
-            draw_frames(out / f"{_PARTIAL}{name}", scene, part, output)
+            draw_frames(out / f"{_PARTIAL}{name}", scene, part, form)
             account(scene, name, part)
         return
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
@@ -141,7 +129,7 @@ def _run(
         for job in jobs:
             scene, name, part = job
             folder = out / f"{_PARTIAL}{name}"
-            running[pool.submit(_draw_job, folder, scene.seed, scene.config, part, output)] = job
+            running[pool.submit(_draw_job, folder, scene.seed, scene.config, part, form)] = job
             while len(running) >= 3 * workers:
                 _collect(running, account)
         while running:
@@ -172,37 +160,26 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-@dataclass(frozen=True)
-class _Hashable:
-    """A configuration as a key: equal options are equal keys."""
-
-    text: str
-    config: Any
-
-    def __hash__(self) -> int:
-        return hash(self.text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hashable) and self.text == other.text
+#: The scene that this worker drew last; its jobs come in a row.
+_last: dict[str, ScenePlan] = {}
 
 
-@lru_cache(maxsize=2)
-def _planned(seed: int, config: _Hashable) -> ScenePlan:
-    return plan(seed, config.config)
+def _draw_job(folder: Path, seed: int, config: SynthConfig, part: range, form: FrameFormat) -> None:
+    key = f"{seed} {config!r}"
+    if key not in _last:
+        _last.clear()
+        _last[key] = plan(seed, config)
+    draw_frames(folder, _last[key], part, form)
 
 
-def _draw_job(folder: Path, seed: int, config: SynthConfig, part: range, output: FrameFormat) -> None:
-    draw_frames(folder, _planned(seed, _Hashable(repr(config), config)), part, output)
-
-
-def draw_frames(folder: Path, scene: ScenePlan, part: range, output: FrameFormat) -> None:
+def draw_frames(folder: Path, scene: ScenePlan, part: range, form: FrameFormat) -> None:
     """Draws and writes the frames `part` of a scene."""
     images, masks = folder / "imgs", folder / "masks"
     images.mkdir(parents=True, exist_ok=True)
-    suffix = ".png" if output.png else ".jpg"
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 3] if output.png else [cv2.IMWRITE_JPEG_QUALITY, output.quality]
+    suffix = ".png" if form.png else ".jpg"
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 3] if form.png else [cv2.IMWRITE_JPEG_QUALITY, form.quality]
     for index in part:
-        drawn = scene.render(index, mask=output.masks)
+        drawn = scene.render(index, mask=form.masks)
         picture = cv2.cvtColor(drawn.image, cv2.COLOR_RGB2BGR)
         _save(images / f"{index + 1:05d}{suffix}", cv2.imencode(suffix, picture, options)[1])
         if drawn.mask is not None:
@@ -235,16 +212,16 @@ def _write_lists(out: Path, names: list[str]) -> None:
 
 
 def _set_record(
-    config: SynthConfig, sequences: int, seed: int, output: FrameFormat, sources: dict[str, Any]
+    config: SynthConfig, sequences: int, seed: int, form: FrameFormat, sources: dict[str, Any]
 ) -> dict[str, Any]:
     record = {
         "generator": GENERATOR,
         "seed": seed,
         "sequences": sequences,
         "options": config.record(),
-        "png": output.png,
-        "quality": output.quality,
-        "masks": output.masks,
+        "png": form.png,
+        "quality": form.quality,
+        "masks": form.masks,
         "sources": sources,
     }
     return json.loads(json.dumps(record))  # type: ignore[no-any-return]
