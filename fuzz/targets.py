@@ -274,11 +274,11 @@ def trace(folder: Path, data: bytes) -> None:
 
 
 def score_baseline(folder: Path, data: bytes) -> None:
-    from tnllt.eval.gates import check, read_baseline
+    from tnllt.eval.gates import Gates, read_baseline
 
     path = put(folder, "old.json", data)
     with expected(""):
-        check(_scores(), {}, read_baseline(path), 0.01)
+        Gates({}, read_baseline(path), 0.01).check(_scores())
 
 
 @cache

@@ -11,7 +11,7 @@ import pytest
 
 from tnllt.errors import TnlltError
 from tnllt.eval.evaluate import evaluate
-from tnllt.eval.gates import check, read_baseline
+from tnllt.eval.gates import Gates, read_baseline
 from tnllt.eval.scores import Scores
 from tnllt.results.pack import open_pack
 from tnllt.results.records import read_record
@@ -50,9 +50,9 @@ def test_traces(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["baseline-1.json", "scores-1.json"])
 def test_scores(name: str) -> None:
     before = read_baseline(KEPT / name)
-    check(scores(), {}, before, 0.0)
+    Gates({}, before).check(scores())
     with pytest.raises(TnlltError, match="T: success fell by"):
-        check(scores(shift=9.0), {}, before, 0.01)
+        Gates({}, before, 0.01).check(scores(shift=9.0))
 
 
 def test_packs() -> None:

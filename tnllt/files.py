@@ -97,6 +97,13 @@ def user_path(given: str | Path) -> Path:
     return path
 
 
+def file_name(name: str, what: str) -> str:
+    """The name of a tracker or sequence, if a file can have it. Raises DataError: it could lead out of its folder."""
+    if not name or name.startswith(".") or not {*"/\\\0"}.isdisjoint(name):
+        raise DataError(f"{name!r} cannot be the name of a {what}: it would not be a plain file name; choose another")
+    return name
+
+
 def parse_json(raw: bytes | str, path: str | Path | None = None, row: int | None = None) -> Any:
     """The value of a JSON text. Raises DataError where it is not JSON, or is nested deeper than any real file."""
     try:

@@ -9,6 +9,7 @@ through `float()` itself.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ Flags = NDArray[np.bool_]
 
 _SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
 _CHUNK = 1 << 19  # bytes parsed at once: large enough for NumPy, small enough for the processor's cache
+_LONGEST_ROW = 4 << 20  # bytes; a row is split into its numbers at once
 _DIGITS = 15  # any integer of so many digits is exact in float64
 _TENS = np.array([10.0**k for k in range(23)])
 _LOW_NIBBLES = 0x0F0F0F0F0F0F0F0F
@@ -46,16 +48,17 @@ def parse_table(text: bytes | str, columns: int | None = None, path: str | Path 
         path: named in errors.
 
     Raises:
-        DataError: with the row, where a row is blank, has another number of values, or holds what is no number; and
+        DataError: with the row, where a row is blank, has another number of values, or holds what is not a number; and
             where the content is binary. An empty file gives (0, columns).
     """
     raw = text.encode() if isinstance(text, str) else text
     clean = _clean(raw)
     width = columns or _width(clean)
     if clean is not None and width:
-        table = _fast([clean], width)
+        table = _fast_table(clean, width)
         if table is not None:
-            return table[0]
+            return table
+    del clean
     return _slow(raw, columns, path)
 
 
@@ -76,6 +79,8 @@ def parse_tables(
         size += len(texts[index])
 
     def work(group: list[int]) -> list[Array]:
+        if len(group) == 1:
+            return [parse_table(texts[group[0]], columns, paths[group[0]] if paths else None)]
         cleaned = [_clean(texts[i]) for i in group]
         whole = [c for c in cleaned if c is not None]
         tables = _fast(whole, columns) if len(whole) == len(group) else None
@@ -113,7 +118,32 @@ def _clean(raw: bytes) -> bytes | None:
 
 
 def _width(clean: bytes | None) -> int:
-    return len(_SEPARATOR.split(clean[: clean.index(b"\n")].decode("latin-1").strip())) if clean else 0
+    if clean is None or clean.index(b"\n") > _LONGEST_ROW:
+        return 0
+    return len(_SEPARATOR.split(clean[: clean.index(b"\n")].decode("latin-1").strip()))
+
+
+def _blocks(text: bytes) -> Iterator[bytes]:
+    """The text in blocks of whole rows, so that what is made of a block does not grow with the file."""
+    start = 0
+    while start < len(text):
+        end = text.find(b"\n", start + _CHUNK) + 1 or len(text)
+        yield text[start:end] if start or end < len(text) else text
+        start = end
+
+
+def _fast_table(clean: bytes, columns: int) -> Array | None:
+    """The table of one plainly spelled text, or None if it holds anything unusual."""
+    rows = clean.count(b"\n")
+    if rows * columns > len(clean) // 2:  # a number takes two bytes: rows are missing some
+        return None
+    table, row = np.empty((rows, columns)), 0
+    for block in _blocks(clean):
+        if len(block) > _CHUNK + _LONGEST_ROW or (part := _fast([block], columns)) is None:
+            return None
+        table[row : row + len(part[0])] = part[0]
+        row += len(part[0])
+    return table
 
 
 def _fast(texts: list[bytes], columns: int) -> list[Array] | None:
@@ -170,7 +200,7 @@ def _ends_and_decimals(marks: Index, is_dot: Flags) -> tuple[Index, Index | int,
         return None
     at = np.flatnonzero(~is_dot)
     ends = marks[at]
-    dotted = is_dot[at - 1]  # the first mark's neighbour wraps around to the last, which is no dot
+    dotted = is_dot[at - 1]  # the first mark's neighbour wraps around to the last, which is not a dot
     decimals = np.where(dotted, ends - marks[at - 1] - 1, 0)
     return ends, np.asarray(decimals, np.int64), np.asarray(dotted), np.asarray(np.cumsum(is_dot, dtype=np.int64)[at])
 
@@ -219,30 +249,44 @@ def _eight_digits(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _slow(raw: bytes, columns: int | None, path: str | Path | None) -> Array:
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError("is not text (binary, or not UTF-8); expected rows of numbers", path) from error
-    if "\0" in text:
+    """The table of any text, by `float()` itself, a block of rows at a time."""
+    if b"\0" in raw:
         raise DataError("is not text (it holds zero bytes); expected rows of numbers", path)
-    lines = re.split(r"\r\n|\n|\r", text.rstrip())
-    if lines == [""]:
-        return np.empty((0, columns or 0))
-    rows = [_cells(line) for line in lines]
-    width = columns or len(rows[0])
-    values = np.empty((len(rows), width))
-    for number, cells in enumerate(rows, start=1):
-        if not cells:
-            raise DataError("is blank; every frame needs its row", path, number)
-        if len(cells) != width:
-            what = "number" if len(cells) == 1 else "numbers"
-            raise DataError(f"{len(cells)} {what} instead of {width}: {lines[number - 1][:60]!r}", path, number)
+    raw = raw.removeprefix(_BOM)
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    raw = raw.rstrip()
+    tables: list[Array] = []
+    width, rows = columns, 0
+    for block in _blocks(raw):
         try:
-            values[number - 1] = [float(cell) for cell in cells]
-        except ValueError:
-            wrong = next(c for c in cells if not _is_number(c))
-            raise DataError(f"{wrong[:60]!r} is not a number", path, number) from None
-    return values
+            lines = block.removesuffix(b"\n").decode().split("\n")
+        except UnicodeDecodeError as error:
+            raise DataError("is not text (binary, or not UTF-8); expected rows of numbers", path) from error
+        values = []
+        for row, line in enumerate(lines, start=rows + 1):
+            values.append(_numbers(line, width, path, row))
+            width = len(values[0])
+        tables.append(np.array(values, np.float64))
+        rows += len(lines)
+    return np.concatenate(tables) if tables else np.empty((0, columns or 0))
+
+
+def _numbers(line: str, width: int | None, path: str | Path | None, row: int) -> list[float]:
+    """A row's numbers. Raises DataError where there are not as many as `width`, or one is not a number."""
+    if len(line) > _LONGEST_ROW:
+        raise DataError(f"is longer than {_LONGEST_ROW >> 20} MB; no row of numbers is", path, row)
+    cells = _cells(line)
+    if not cells:
+        raise DataError("is blank; every frame needs its row", path, row)
+    if width is not None and len(cells) != width:
+        what = "number" if len(cells) == 1 else "numbers"
+        raise DataError(f"{len(cells)} {what} instead of {width}: {line[:60]!r}", path, row)
+    try:
+        return [float(cell) for cell in cells]
+    except ValueError:
+        wrong = next(c for c in cells if not _is_number(c))
+        raise DataError(f"{wrong[:60]!r} is not a number", path, row) from None
 
 
 def _cells(line: str) -> list[str]:

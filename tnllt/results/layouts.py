@@ -1,7 +1,7 @@
-"""Where result files lie: every layout that trackers' code writes, found by looking, in folders and in zip files.
+"""Finds result files in every layout that trackers' code writes, in folders and in zip files.
 
-Known sequence names settle what is what: a text file named after a sequence is a result, and the folders above it name
-the tracker, without the wrappers that frameworks add::
+The names of the sequences are known: a text file named after one is a result, and the folders above it name the
+tracker, without the wrappers that frameworks add::
 
     <tracker>_tracking_result/<sequence>.txt             the official toolkits
     <tracker>/<sequence>.txt                             plain
@@ -25,7 +25,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from tnllt.errors import DataError
-from tnllt.files import MOST_BYTES, read_bytes, user_path
+from tnllt.files import read_bytes, user_path
+from tnllt.results.zipped import ZippedFiles
 
 SUFFIX = "_tracking_result"
 _DEPTH = 7
@@ -90,8 +91,8 @@ def find_results(place: str | Path, sequences: Iterable[str]) -> FoundResults:
     """Every tracker's results for the named sequences below a folder or in a zip file.
 
     Raises:
-        DataError: there is no such place, it is no folder or zip file, it holds no result of any tracker, or two files
-            claim to be the same tracker's result on the same sequence.
+        DataError: there is no such place, it is not a folder or zip file, it holds no result of any tracker, or two
+            files are the same tracker's result on the same sequence.
     """
     place = user_path(place)
     names = {name: name for name in sequences}
@@ -156,60 +157,53 @@ def _tracker_name(folders: tuple[str, ...], sequence: str, place: Path) -> str:
 
 
 def _members(place: Path) -> Iterator[_Member]:
-    if place.is_file():
-        if not zipfile.is_zipfile(place):
-            raise DataError(
-                "is neither a folder nor a zip file; --results takes the folder above the trackers' folders", place
-            )
-        yield from _zip_members(place, ())
-    elif place.is_dir():
-        yield from _walk(place, (), 0)
-    else:
+    if place.is_dir():
+        yield from _walk(place, (), set())
+    elif not place.exists():
         raise DataError("no such results folder; --results takes the folder above the trackers' folders", place)
+    elif place.is_file() and zipfile.is_zipfile(place):
+        yield from _zip_members(place, ())
+    else:
+        raise DataError(
+            "is neither a folder nor a zip file; --results takes the folder above the trackers' folders", place
+        )
 
 
-def _walk(folder: Path, parts: tuple[str, ...], depth: int) -> Iterator[_Member]:
+def _walk(folder: Path, parts: tuple[str, ...], visited: set[tuple[int, int]]) -> Iterator[_Member]:
     try:
+        about = folder.stat()
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda e: e.name)
     except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", folder) from error
+        raise DataError(f"cannot be read ({error.strerror}); change its permissions or move it away", folder) from error
+    if (about.st_dev, about.st_ino) in visited:  # a link to a folder that is read already, or to one above
+        return
+    visited.add((about.st_dev, about.st_ino))
     for entry in ordered:
         if entry.name.startswith(".") or entry.name == "__MACOSX":
             continue
-        if entry.is_dir():
-            if depth < _DEPTH:
-                yield from _walk(Path(entry.path), (*parts, entry.name), depth + 1)
+        if _is_folder(entry):
+            if len(parts) < _DEPTH:
+                yield from _walk(Path(entry.path), (*parts, entry.name), visited)
         elif entry.name.lower().endswith(".zip"):
             # A zip beside its own unpacked folder is not a second tracker.
-            if not os.path.isdir(entry.path[:-4]) and zipfile.is_zipfile(entry.path):  # noqa: PTH112
+            if not os.path.isdir(entry.path[:-4]) and entry.is_file() and zipfile.is_zipfile(entry.path):  # noqa: PTH112
                 yield from _zip_members(Path(entry.path), (*parts, entry.name[:-4]))
         else:
             yield _Member((*parts, entry.name), entry.path, partial(read_bytes, entry.path))
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; False for a link in a circle, where `entry.is_dir` raises."""
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # noqa: PTH112
+
+
 def _zip_members(path: Path, parts: tuple[str, ...]) -> Iterator[_Member]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = [info for info in archive.infolist() if info.filename and not info.is_dir()]
-    except Exception as error:  # a damaged directory can raise anything
-        raise DataError(f"is a damaged zip file ({error}); download or pack it again", path) from error
-    for info in infos:
-        inner = tuple(p for p in PurePosixPath(info.filename.replace("\\", "/")).parts if p not in ("/", "..", "."))
+    archive = ZippedFiles(path)
+    for name in archive.sizes:
+        inner = tuple(p for p in PurePosixPath(name.replace("\\", "/")).parts if p not in ("/", "..", "."))
         if not inner or "__MACOSX" in inner or any(p.startswith(".") for p in inner):
             continue
         if parts and len(inner) > 1 and inner[0].removesuffix(SUFFIX) == parts[-1].removesuffix(SUFFIX):
             inner = inner[1:]
-        yield _Member((*parts, *inner), f"{path}/{info.filename}", partial(_read_zipped, path, info.filename))
-
-
-def _read_zipped(path: Path, member: str) -> bytes:
-    place = f"{path}/{member}"
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
-            raw = stream.read(MOST_BYTES + 1)
-    except Exception as error:  # zlib.error and its kin share no base class
-        raise DataError(f"cannot be unpacked ({error})", place) from error
-    if len(raw) > MOST_BYTES:
-        raise DataError(f"is larger than {MOST_BYTES >> 20} MB; no result file is", place)
-    return raw
+        yield _Member((*parts, *inner), f"{path}/{name}", partial(archive.read, name))

@@ -14,6 +14,7 @@ from tnllt.errors import DataError
 from tnllt.files import read_bytes
 from tnllt.numbers import Array, parse_table, parse_tables
 from tnllt.results.layouts import ResultFile
+from tnllt.results.records import parse_record
 from tnllt.sequence import Boxes, Trajectory
 
 
@@ -42,16 +43,11 @@ def _boxes(table: Array, place: str) -> Boxes:
 
 def trajectory(file: ResultFile, boxes: Boxes) -> Trajectory:
     """The boxes with what lies beside them: the run record, else confidence and time files of other frameworks."""
-    if not file.beside:
-        return Trajectory(boxes)
     if "record" in file.beside:
-        from tnllt.results.records import parse_record
-        from tnllt.results.store import trajectory_of
-
         place = f"{file.place} (run record)"
         record = parse_record(file.beside["record"](), place)
-        # A record tells of the run that wrote it: beside boxes from elsewhere it says nothing.
-        return trajectory_of(boxes, record, place) if len(boxes) == record.frames else Trajectory(boxes)
+        # A record describes the run that wrote it; beside boxes from elsewhere it does not apply.
+        return record.trajectory(boxes, place) if len(boxes) == record.frames else Trajectory(boxes)
     confidence = _column(file, "confidence", len(boxes))
     return Trajectory(boxes, confidence=confidence, seconds=_column(file, "seconds", len(boxes)))
 
@@ -67,13 +63,13 @@ def _column(file: ResultFile, what: str, length: int) -> Array | None:
     values = parse_table(raw, None, place)
     values = values[:, 0] if values.size and 1 not in values.shape else values.reshape(-1)
     if what == "seconds" and len(values) != length:
-        return None  # times of another shape are of no use, and of no harm to a score
+        return None  # times of another length cannot be used; a score does not need them
     if len(values) == length - 1:
         values = np.concatenate([[1.0 if what == "confidence" else np.nan], values])
     if len(values) != length:
         raise DataError(f"{len(values)} values for {length} rows of boxes", place)
     if what == "confidence" and np.isnan(values[0]):
-        values = np.concatenate([[1.0], values[1:]])  # the first box is given
+        values = np.concatenate([[1.0], values[1:]])  # the initial box is given to the tracker
     return values
 
 

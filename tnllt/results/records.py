@@ -45,6 +45,7 @@ import numpy as np
 
 from tnllt.errors import DataError
 from tnllt.files import check_schema, parse_json, read_bytes
+from tnllt.sequence import Boxes, Trajectory
 
 SCHEMA = "tnllt.run/1"
 
@@ -103,6 +104,19 @@ class RunRecord:
             return None
         total = sum(track[1:])
         return (len(track) - 1) / total if total > 0 else None
+
+    def trajectory(self, boxes: Boxes, place: str | Path) -> Trajectory:
+        """Boxes (T, 4) with the confidence, absence and times that this record, read from `place`, holds.
+
+        Raises DataError where there are not as many of them as boxes.
+        """
+        columns = {"confidence": self.confidence, "absent": self.absent, "seconds": self.seconds.get("track")}
+        for name, column in columns.items():
+            if column is not None and len(column) != len(boxes):
+                raise DataError(f"{len(column)} values of {name} for {len(boxes)} rows", place)
+        kinds = {"confidence": np.float64, "absent": np.bool_, "seconds": np.float64}
+        arrays: dict[str, Any] = {n: None if c is None else np.array(c, kinds[n]) for n, c in columns.items()}
+        return Trajectory(boxes, record=dict(vars(self)), **arrays)
 
     def to_json(self) -> bytes:
         """UTF-8 JSON, one field a line; NaN becomes null."""

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from tnllt.errors import DataError
-from tnllt.files import parse_json, read_bytes, sweep, write_atomic
+from tnllt.files import file_name, parse_json, read_bytes, sweep, write_atomic
 from tnllt.locks import FileLock
 from tnllt.numbers import parse_table
 from tnllt.results.records import RunRecord, plain, read_record
@@ -58,15 +58,15 @@ class ResultStore:
         self.folder = Path(folder)
 
     def tracker_folder(self, tracker: str) -> Path:
-        return self.folder / f"{_file_name(tracker, 'tracker')}{SUFFIX}"
+        return self.folder / f"{file_name(tracker, 'tracker')}{SUFFIX}"
 
     def path(self, tracker: str, sequence: str, suffix: str = ".txt") -> Path:
         """Path of the result (`.txt`), the record (`.run.json`), the trace (`.trace.jsonl`) or a video (`.mp4`)."""
-        return self.tracker_folder(tracker) / f"{_file_name(sequence, 'sequence')}{suffix}"
+        return self.tracker_folder(tracker) / f"{file_name(sequence, 'sequence')}{suffix}"
 
     def claim(self, tracker: str, sequence: str) -> FileLock:
         """A claim on one sequence, not yet taken: whoever has it may write its result."""
-        return FileLock(self.tracker_folder(tracker) / LOCKS / _file_name(sequence, "sequence"))
+        return FileLock(self.tracker_folder(tracker) / LOCKS / file_name(sequence, "sequence"))
 
     def trackers(self) -> list[str]:
         """Names of the trackers with a folder here, sorted."""
@@ -149,7 +149,7 @@ class ResultStore:
         record = self.record(tracker, sequence)
         if record is None:
             return Trajectory(boxes)
-        return trajectory_of(boxes, record, self.path(tracker, sequence, ".run.json"))
+        return record.trajectory(boxes, self.path(tracker, sequence, ".run.json"))
 
     def trace(self, tracker: str, sequence: str) -> list[dict[str, Any]]:
         """The events of one sequence, oldest first; empty where there were none. Raises DataError with file and row."""
@@ -179,22 +179,6 @@ def format_boxes(boxes: Boxes) -> bytes:
     return "".join(f"{row}\n" for row in rows).encode("ascii")
 
 
-def trajectory_of(boxes: Boxes, record: RunRecord, place: str | Path | None = None) -> Trajectory:
-    """Boxes (T, 4) with the confidence, absence and times that their record, read from `place`, holds.
-
-    Raises DataError where there are not as many of them as boxes.
-    """
-    track = record.seconds.get("track")
-    columns = {"confidence": record.confidence, "absent": record.absent, "seconds": track}
-    for name, column in columns.items():
-        if column is not None and len(column) != len(boxes):
-            raise DataError(f"{len(column)} values of {name} for {len(boxes)} rows", place or "run record")
-    confidence = None if record.confidence is None else np.array(record.confidence, np.float64)
-    absent = None if record.absent is None else np.array(record.absent, np.bool_)
-    seconds = None if track is None else np.array(track, np.float64)
-    return Trajectory(boxes, confidence, absent, seconds, dict(vars(record)))
-
-
 def _record_of(tracker: str, sequence: str, trajectory: Trajectory) -> RunRecord:
     known = {k: v for k, v in trajectory.record.items() if k in RunRecord.__dataclass_fields__}
     record = RunRecord(**{**known, "tracker": tracker, "sequence": sequence, "status": "done", "failure": None})
@@ -206,10 +190,3 @@ def _record_of(tracker: str, sequence: str, trajectory: Trajectory) -> RunRecord
     if trajectory.seconds is not None:
         record.seconds = {**record.seconds, "track": [round(v, 6) for v in trajectory.seconds.tolist()]}
     return record
-
-
-def _file_name(name: str, what: str) -> str:
-    """The name, if it can be a file's: no name may lead out of the results folder."""
-    if not name or name in (".", "..") or any(c in name for c in "/\\\0") or name.startswith("."):
-        raise DataError(f"{name!r} cannot be the name of a {what}: it would not be a plain file name")
-    return name
