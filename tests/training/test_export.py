@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 from tnllt.cli.train import cli
 from tnllt.errors import DataError, IncompleteError, UsageError
-from tnllt.training.rewards import RewardWeights
 from tnllt.training.vlm import easyr1
 from tnllt.training.vlm.export import export_easyr1, export_llamafactory
+from tnllt.training.vlm.options import ExportOptions
 from tnllt.training.vlm.records import PairRecord, read_published, read_samples
 
 GOOD = "<think>t</think><d>yes</d><answer>x</answer>"
@@ -81,13 +81,14 @@ def test_llamafactory_reads_it_itself(tmp_path: Path, box_pairs: Path):
 
 def test_exports_need_what_they_teach(tmp_path: Path, box_pairs: Path):
     record = read_samples(box_pairs)[0]
+    options = ExportOptions(to="easyr1", out=tmp_path)
     with pytest.raises(DataError, match="no answer"):
         export_llamafactory([PairRecord(record.images, "x", "p")], tmp_path, "m")
     with pytest.raises(DataError, match="no boxes"):
-        export_easyr1([PairRecord(record.images, "x", "p")], tmp_path, "m", RewardWeights(), "halved", {})
+        export_easyr1([PairRecord(record.images, "x", "p")], options)
     other = PairRecord(record.images, "x", "another", None, record.boxes)
     with pytest.raises(UsageError, match="--prompt"):
-        export_easyr1([record, other], tmp_path, "m", RewardWeights(), "halved", {})
+        export_easyr1([record, other], options)
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_easyr1_settings_name_what_is_there(exported: Path):
     assert (data["min_pixels"], data["max_pixels"]) == (59_536, 262_144)
     assert settings["algorithm"]["kl_penalty"] == "low_var_kl"
     options = settings["worker"]["reward"]["reward_function_kwargs"]
-    assert options == {"reward_weights": "0.5,0.5,0,0", "variant": "halved", "tracker": {}}
+    assert options == {"reward_weights": "0.5,0.5,0,0", "iou": "halved", "tracker": {}}
 
 
 def test_easyr1_reward_module_runs_as_easyr1_runs_it(exported: Path):

@@ -9,7 +9,6 @@ import pytest
 
 from tnllt.errors import DataError
 from tnllt.tracking import Prediction
-from tnllt.training.rewards import RewardWeights
 from tnllt.training.vlm.frozen import FrozenTracker, reasoning_track
 from tnllt.training.vlm.records import PairRecord, read_samples
 
@@ -78,8 +77,8 @@ def test_a_missing_picture_is_a_failure_and_missing_boxes_an_error(records, tmp_
 
 def test_grpo_wants_boxes_before_it_starts(records, tmp_path):
     pytest.importorskip("trl")
-    from tnllt.training.vlm.grpo import GrpoOptions, make_trainer
-    from tnllt.training.vlm.rows import ModelOptions
+    from tnllt.training.vlm.grpo import make_trainer
+    from tnllt.training.vlm.options import GrpoOptions, ModelOptions
 
     bare = PairRecord(records[0].images, "x", "", None, None, "records.json, row 7")
     with pytest.raises(DataError, match="row 7"):
@@ -88,7 +87,8 @@ def test_grpo_wants_boxes_before_it_starts(records, tmp_path):
 
 def test_reward_functions_of_grpo(records):
     pytest.importorskip("trl")
-    from tnllt.training.vlm.grpo import GrpoOptions, reward_functions
+    from tnllt.training.vlm.grpo import reward_functions
+    from tnllt.training.vlm.options import GrpoOptions
 
     old = [PairRecord(r.images, as_text(r, 10), "", None, r.boxes) for r in records]
     answers = [
@@ -97,14 +97,14 @@ def test_reward_functions_of_grpo(records):
         "<think>t</think><d>yes</d><answer>fail</answer>",
     ]
     completions = [[{"role": "assistant", "content": text}] for text in answers]
-    options = GrpoOptions(Path("x"), reward_weights=RewardWeights(0.1, 0.1, 0.5, 0.3))
+    options = GrpoOptions(Path("x"), reward_weights="with-iou")
     functions = reward_functions(old, options, FrozenTracker(Told()))
     assert [f.__name__ for f in functions] == ["format", "strict", "iou", "decision"]
     given = [f(completions=completions, record=[0, 1, 2], prompts=None) for f in functions]
     assert given == [[1, 1, 1], [1, 1, 1], [1.0, 1.0, None], [1.0, 0.0, None]]
     # No description at all: the stand-in is asked about, which this tracker fails on.
     assert functions[2](completions=["nothing"], record=[0]) == [None]
-    only_format = reward_functions(old, GrpoOptions(Path("x"), reward_weights=RewardWeights(0.5, 0, 0, 0)), None)
+    only_format = reward_functions(old, GrpoOptions(Path("x"), reward_weights="0.5,0,0,0"), None)
     assert [f.__name__ for f in only_format] == ["format", "strict"]
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tnllt.errors import UsageError
 from tnllt.training.rewards import (
     RELEASED,
     WITH_IOU,
@@ -116,7 +117,7 @@ def test_weights_by_name_and_number():
     assert RewardWeights.parse("1,0,0.5,0") == RewardWeights(1, 0, 0.5, 0)
     assert not RewardWeights.parse("1,1,0,0").needs_tracker and RELEASED.needs_tracker
     for text in ("", "1,2,3", "a,b,c,d", "1,1,1,-1", "nan,1,1,1", "inf,0,0,0"):
-        with pytest.raises(ValueError, match="released"):
+        with pytest.raises(UsageError, match="released"):
             RewardWeights.parse(text)
 
 

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.config import Config
 from tnllt.sequence import Annotation, Image, Sequence
-from tnllt.training.tracker.recipe import RECIPES, Recipe, recipe
+from tnllt.training.tracker.recipe import RECIPES, recipe
 from tnllt.training.tracker.samples import Batches, Sampler, beside, between, collate, jitter, pick_frames
 from tnllt.training.tracker.sources import (
     SequenceSource,
@@ -155,7 +155,6 @@ def test_recipes_say_what_was_published() -> None:
     assert (base.learning_rate, base.backbone_factor, base.weight_decay, base.clip) == (1e-4, 0.1, 1e-4, 0.1)
     assert (base.loss.giou, base.loss.l1, base.loss.focal, base.center_jitter) == (2.0, 5.0, 1.0, 3.5)
     assert (RECIPES["384"].center_jitter, RECIPES["384"].epochs) == (4.5, 50)
-    assert Recipe.from_json(base.to_json()) == base
 
 
 @pytest.mark.parametrize("changes", [{"schedule": "sine"}, {"batch": 0}, {"nonsense": 1}, {"regress_at": "x"}])

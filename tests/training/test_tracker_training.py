@@ -24,10 +24,11 @@ from tnllt.reasoningtrack.checkpoint import read_checkpoint, save_safetensors  #
 from tnllt.reasoningtrack.config import Config  # noqa: E402
 from tnllt.reasoningtrack.network import Network  # noqa: E402
 from tnllt.training.tracker.initial_weights import initialise_from  # noqa: E402
+from tnllt.training.tracker.options import TrainOptions  # noqa: E402
 from tnllt.training.tracker.recipe import recipe  # noqa: E402
 from tnllt.training.tracker.sources import SynthSource  # noqa: E402
 from tnllt.training.tracker.step import TrainStep, make_optimizers, parameter_groups, rate_factor  # noqa: E402
-from tnllt.training.tracker.trainer import TrainOptions, newest_state, train  # noqa: E402
+from tnllt.training.tracker.trainer import newest_state, train  # noqa: E402
 
 NETWORK = {
     "size": "tiny",
@@ -52,7 +53,7 @@ def synth():  # type: ignore[no-untyped-def]
 def run(out: Path, **options: object) -> dict[str, torch.Tensor]:
     quiet = {"workers": 0, "save_every": 4, "log_every": 5, "validate_every": 0, "cpu": True}
     how = TrainOptions(out=out, **{**quiet, **options})  # type: ignore[arg-type]
-    path = train(recipe("tiny", **SMALL), [(synth(), 1.0)], how, say=lambda _: None)
+    path = train(recipe("tiny", **SMALL), [(synth(), 1.0)], how, report=lambda _: None)
     return read_checkpoint(path)[0]
 
 
@@ -194,7 +195,7 @@ def test_a_minute_of_training_beats_none(tmp_path: Path) -> None:
     network.initialise()
     before = measure(network.eval())["AO"]
     options = TrainOptions(out=tmp_path, workers=1, save_every=10_000, validate_every=0, cpu=True)
-    path = train(toy, [(SynthSource(easy, pool=64, reuse=10), 1.0)], options, say=lambda _: None)
+    path = train(toy, [(SynthSource(easy, pool=64, reuse=10), 1.0)], options, report=lambda _: None)
     network.load_state_dict(read_checkpoint(path)[0])
     after = measure(network.eval())["AO"]
     assert after > before + 0.2, f"{before:.3f} untrained, {after:.3f} trained"

@@ -76,8 +76,8 @@ def fine_tuned(tiny_vlm: Path, box_pairs: Path, tmp_path_factory) -> Path:
 
 
 def test_only_the_answer_is_trained(tiny_vlm: Path, box_pairs: Path, tmp_path: Path):
-    from tnllt.training.vlm.rows import ModelOptions
-    from tnllt.training.vlm.sft import SftOptions, make_trainer
+    from tnllt.training.vlm.options import ModelOptions, SftOptions
+    from tnllt.training.vlm.sft import make_trainer
 
     records = read_samples(box_pairs)[:4]
     trainer, processor = make_trainer(records, ModelOptions(str(tiny_vlm), 3136, 7056), SftOptions(tmp_path))
@@ -92,8 +92,8 @@ def test_only_the_answer_is_trained(tiny_vlm: Path, box_pairs: Path, tmp_path: P
 
 def test_records_too_long_are_left_out_not_cut(tiny_vlm: Path, box_pairs: Path, tmp_path: Path):
     from tnllt.errors import DataError
-    from tnllt.training.vlm.rows import ModelOptions
-    from tnllt.training.vlm.sft import SftOptions, make_trainer
+    from tnllt.training.vlm.options import ModelOptions, SftOptions
+    from tnllt.training.vlm.sft import make_trainer
 
     model = ModelOptions(str(tiny_vlm), 3136, 7056)
     with pytest.raises(DataError, match="longer than 60 tokens"):
@@ -110,10 +110,11 @@ def test_fine_tuning_lowers_the_loss(fine_tuned: Path):
 def test_grpo_raises_the_format_reward_and_the_model_reasons_in_the_tracker(
     fine_tuned: Path, box_pairs: Path, random_tracker: Path, tmp_path: Path
 ):
+    from tnllt.training.vlm.finetune import load_for_training
     from tnllt.training.vlm.generate import formed_fraction
-    from tnllt.training.vlm.rows import ModelOptions, load_for_training
+    from tnllt.training.vlm.options import ModelOptions
 
-    start = formed_fraction(*load_for_training(ModelOptions(str(fine_tuned), None, None)), read_samples(box_pairs), 90)
+    start = formed_fraction(*load_for_training(ModelOptions(str(fine_tuned), 0, 0)), read_samples(box_pairs), 90)
     assert 0.2 <= start <= 0.8
     out = tmp_path / "grpo"
     sizes = ("--group", 16, "--prompts-per-rollout", 4, "--prompts-per-update", 4, "--batch", 64, "--max-tokens", 90)
@@ -184,7 +185,7 @@ def test_adapters_are_merged_into_a_model_that_works(tiny_vlm: Path, box_pairs: 
 def test_pairs_made_from_a_dataset_train(tiny_vlm: Path, tmp_path: Path):
     sizes = ("--steps", 1, "--batch", 1, "--accumulation", 1, "--pairs", 1, "--gap", 5, 40, "--limit", 2)
     out = tmp_path / "demo"
-    command("train", "sft", "--model", tiny_vlm, "--dataset", "demo", "--split", "none", "--out", out, *PIXELS, *sizes)
+    command("train", "sft", "--model", tiny_vlm, "--dataset", "demo", "--split", "all", "--out", out, *PIXELS, *sizes)
     assert (out / "model.safetensors").is_file()
     records = read_samples(out / "pairs")
     assert records and all(record.boxes and record.output and record.description for record in records)

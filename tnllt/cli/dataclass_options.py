@@ -22,7 +22,7 @@ def config_options(config: type, argument: str = "config", without: Iterable[str
     """Adds an option for each field of a dataclass; the command gets one argument, an instance of it.
 
     Args:
-        config: the dataclass; a field without `option` keeps its default.
+        config: the dataclass; a field without `option` keeps its default, an option without a default is required.
         argument: name of the command's argument.
         without: fields that this command does not offer.
     """
@@ -58,14 +58,15 @@ def _option(field: Field[Any], flag: Flag, kind: Any) -> Callable[[F], F]:
     if kind is bool:
         if field.default is True and not flag.names:
             names = (f"--no-{word}",)
-        return click.option(*names, field.name, is_flag=True, help=text)
+        default = None if field.default is None else False
+        return click.option(*names, field.name, is_flag=True, default=default, help=text)
     if flag.environment:
         text += f"  [env: {flag.environment}]"
     shown = not isinstance(field.default, tuple) and field.default not in (None, "", MISSING)
     default = None if flag.multiple or field.default is MISSING else field.default
     return click.option(
         *names, field.name, type=_click_type(flag, kind), default=default, show_default=shown,
-        metavar=flag.metavar, multiple=flag.multiple, help=text,
+        required=field.default is MISSING, metavar=flag.metavar, multiple=flag.multiple, help=text,
     )  # fmt: skip
 
 

@@ -1,14 +1,14 @@
 """Rewards for reinforcement learning of a reasoner, as pure functions of a text and of measured overlaps.
 
-| name | worth 1 when |
+| name | 1 where |
 |---|---|
-| format | `<think>`, `<d>` and `<answer>` are there, each closed |
+| format | `<think>`, `<d>` and `<answer>` are present, each closed |
 | strict | they come in this order and the decision is yes or no |
-| iou | the frozen tracker, given the new description, finds the target in the second frame |
+| iou | the frozen tracker, with the new description, finds the target in the second frame |
 | decision | the decision agrees with whether the new description helps that tracker |
 
-Source: the published GRPO recipe of ReasoningTrack. It gives two failed runs of the tracker the overlap 0 each, by
-which every "no" is rewarded; here a failed run has no overlap (None), and what depends on it has no reward (None).
+Source: the published GRPO recipe of ReasoningTrack. There a failed run of the tracker has overlap 0, so that two failed
+runs reward every "no". Here a failed run has no overlap (None), and a reward that depends on it is None.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from tnllt.errors import UsageError
 from tnllt.reasoningtrack.reasoners.parsing import Compat, parse_answer
 
-#: Overlap up to which the published rewards hold something back.
+#: Overlap up to which the published rewards are reduced.
 GOOD_OVERLAP = 0.61
 
-#: What the frozen tracker is told where the answer has no description.
+#: The description that the frozen tracker gets where the answer has none.
 NO_DESCRIPTION = "tracking the object"
 
 IouVariant = Literal["halved", "threshold"]
@@ -35,7 +36,7 @@ _ORDER = re.compile(r"<think>.*?</think>.*?<d>(?i:yes|no)</d>.*?<answer>.*?</ans
 
 @dataclass(frozen=True)
 class RewardWeights:
-    """What each reward counts. `RELEASED` are the released ones, an ablation without overlap."""
+    """Factors of the rewards. `RELEASED` are the released ones, an ablation without overlap."""
 
     format: float = 0.1
     strict: float = 0.1
@@ -44,7 +45,7 @@ class RewardWeights:
 
     @classmethod
     def parse(cls, text: str) -> RewardWeights:
-        """From a name in `NAMED`, or four numbers "format,strict,iou,decision". Raises ValueError."""
+        """From a name in `NAMED`, or four numbers "format,strict,iou,decision". Raises UsageError."""
         if text in NAMED:
             return NAMED[text]
         try:
@@ -52,8 +53,15 @@ class RewardWeights:
         except ValueError:
             values = []
         if len(values) != 4 or not all(0 <= value < float("inf") for value in values):
-            raise ValueError(f"{text!r}: give one of {', '.join(NAMED)}, or four numbers format,strict,iou,decision")
+            names = ", ".join(NAMED)
+            raise UsageError(
+                f"no reward weights {text!r}; give one of {names}, or four numbers format,strict,iou,decision"
+            )
         return cls(*values)
+
+    def __str__(self) -> str:
+        """The four numbers that `parse` reads."""
+        return f"{self.format:g},{self.strict:g},{self.iou:g},{self.decision:g}"
 
     @property
     def needs_tracker(self) -> bool:
@@ -66,12 +74,12 @@ NAMED: Mapping[str, RewardWeights] = {"released": RELEASED, "with-iou": WITH_IOU
 
 
 def squeeze(text: str) -> str:
-    """The text without white space around `<`, `>` and `/`, which the two format rewards do not mind."""
+    """The text without white space around `<`, `>` and `/`, which the two format rewards ignore."""
     return _MARKS.sub(r"\1", text)
 
 
 def format_reward(text: str) -> float:
-    """1 where all three tags are there and closed, anywhere and in any order, else 0."""
+    """1 where all three tags are present and closed, anywhere and in any order, else 0."""
     squeezed = squeeze(text)
     return float(all(tag.search(squeezed) for tag in _CLOSED))
 
@@ -79,7 +87,7 @@ def format_reward(text: str) -> float:
 def strict_reward(text: str) -> float:
     """1 where thought, decision and answer follow each other and the decision is yes or no (case and space ignored).
 
-    Tags that the thought quotes do not count: decision and answer are looked for behind it.
+    Tags inside the thought do not count: decision and answer are searched after it.
     """
     return float(_ORDER.search(squeeze(text)) is not None)
 
@@ -107,7 +115,7 @@ def decision_reward(text: str, before: float | None, after: float | None, compat
 
 
 def new_description(text: str, compat: Compat = "ours") -> str:
-    """What the frozen tracker is told: the text in `<answer>`, also where the decision is "no"."""
+    """The description for the frozen tracker: the text in `<answer>`, also where the decision is "no"."""
     return parse_answer(text, compat).answer or NO_DESCRIPTION
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,18 +84,6 @@ class Recipe:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, table: dict[str, Any]) -> Recipe:
-        """The recipe that `to_json` wrote. Raises UsageError for a key that is not one of ours."""
-        unknown = sorted(set(table) - {f.name for f in dataclasses.fields(cls)})
-        if unknown:
-            raise UsageError(f"unknown recipe keys: {', '.join(unknown)}")
-        loss = table.get("loss")
-        return cls(**{**table, **({"loss": LossWeights(**loss)} if isinstance(loss, dict) else {})})
-
 
 #: DUTrack's published configurations, and ours for the bundled weights.
 RECIPES: dict[str, Recipe] = {
@@ -131,11 +120,29 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe(name: str, **changes: Any) -> Recipe:
-    """A named recipe with some values changed. Raises UsageError for an unknown name or value."""
+    """A named recipe with some values changed; a text becomes a value of its field's type, as `--set` gives it.
+
+    Raises:
+        UsageError: an unknown name, an unknown key or an invalid value.
+    """
     if name not in RECIPES:
-        raise UsageError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
-    known = {f.name for f in dataclasses.fields(Recipe)}
-    unknown = sorted(set(changes) - known)
-    if unknown:
-        raise UsageError(f"unknown recipe keys: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    return dataclasses.replace(RECIPES[name], **changes)
+        raise UsageError(f"no recipe {name!r}; use {', '.join(RECIPES)}")
+    base = RECIPES[name]
+    known = [f.name for f in dataclasses.fields(Recipe)]
+    for key, value in changes.items():
+        if key not in known:
+            raise UsageError(f"no recipe key {key!r}; use {', '.join(known)}")
+        kind = type(getattr(base, key))
+        if isinstance(value, str) and kind is not str:
+            try:
+                changes[key] = kind(value) if kind in (int, float) else kind(**json.loads(value))
+            except (ValueError, TypeError) as error:
+                raise UsageError(
+                    f"{key}={value} is not valid ({error}); an example is {key}={_example(base, key)}"
+                ) from error
+    return dataclasses.replace(base, **changes)
+
+
+def _example(base: Recipe, key: str) -> str:
+    value = getattr(base, key)
+    return json.dumps(dataclasses.asdict(value)) if isinstance(value, LossWeights) else str(value)

@@ -16,12 +16,13 @@ import pickle
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tnllt.errors import DataError, MissingExtraError, UsageError
 from tnllt.locks import sole_writer
+from tnllt.training.tracker.options import TrainOptions
 from tnllt.training.tracker.recipe import Recipe
 from tnllt.training.tracker.samples import Batches, Sampler, collate
 from tnllt.training.tracker.sources import ClipSource
@@ -36,36 +37,12 @@ if TYPE_CHECKING:
 Validate = Callable[["Network"], Mapping[str, float]]
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """How a run is carried out; none of it changes what is learnt, apart from rounding.
-
-    Attributes:
-        out: the run's folder. workers: loader processes per training process. precision: "no", "bf16" or "fp16".
-        compile, checkpoint_gradients: see torch. save_every, log_every: steps; validate_every: epochs (0: never).
-        minutes: stop, with the state saved, after so many (for job queues with a limit).
-        init: weights to start from. cpu: leave accelerators alone.
-    """
-
-    out: Path
-    workers: int = 2
-    precision: str = "no"
-    compile: bool = False
-    checkpoint_gradients: bool = False
-    save_every: int = 500
-    log_every: int = 50
-    validate_every: int = 1
-    minutes: float | None = None
-    init: Path | None = None
-    cpu: bool = False
-
-
 def train(
     recipe: Recipe,
     sources: Sequence[tuple[ClipSource, float]],
     options: TrainOptions,
     validate: Validate | None = None,
-    say: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
 ) -> Path:
     """Trains, or goes on training what `options.out` holds. Returns the path of the weights.
 
@@ -73,7 +50,7 @@ def train(
         UsageError: the folder belongs to a run of another recipe, or another process is training in it.
         MissingExtraError: accelerate or tensorboard are not installed.
     """
-    return _Run(recipe, sources, options, validate, say).run()
+    return _Run(recipe, sources, options, validate, report).run()
 
 
 class _Run:
@@ -83,9 +60,9 @@ class _Run:
         sources: Sequence[tuple[ClipSource, float]],
         options: TrainOptions,
         validate: Validate | None,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
-        self.recipe, self.options, self.validate, self.say = recipe, options, validate, say
+        self.recipe, self.options, self.validate, self.report = recipe, options, validate, report
         self.accelerator = _accelerator(options)
         self.main = self.accelerator.is_main_process
         if self.main:
@@ -109,7 +86,7 @@ class _Run:
         self.config = Config.make(self.recipe.config)
         network = Network(self.config, drop_path=self.recipe.drop_path)
         if self.options.init is not None:
-            self.say(initialise_from(network, self.options.init))
+            self.report(initialise_from(network, self.options.init))
         step = TrainStep(network, self.recipe, self.options.checkpoint_gradients)
         optimizers = make_optimizers(step, self.recipe)
         self.rates = [[float(group["lr"]) for group in optimizer.param_groups] for optimizer in optimizers]
@@ -134,7 +111,7 @@ class _Run:
     def _run(self) -> Path:
         first = self._resume()
         started = time.monotonic()
-        log = _Log(self.options.out, self.options.log_every, self.say, first) if self.main else None
+        log = _Log(self.options.out, self.options.log_every, self.report, first) if self.main else None
         stopped = first >= self.last
         for number, batch in enumerate(self._loader(first), start=first):
             report = self._step(number, batch)
@@ -148,7 +125,7 @@ class _Run:
             if self.validate is not None and every and (done % every == 0 or done == self.last):
                 self._validated(done, log)
             if stopped:
-                self.say(f"stopped after {done} of {self.last} steps; the same command goes on from here")
+                self.report(f"stopped after {done} of {self.last} steps; the same command goes on from here")
                 break
         if log is not None:
             log.close()
@@ -220,7 +197,7 @@ class _Run:
             ) from error
         step = int(state.name.removeprefix("state-"))
         if self.main:
-            self.say(f"going on from step {step} ({state})")
+            self.report(f"going on from step {step} ({state})")
         return step
 
     def _save(self, done: int) -> None:
@@ -266,7 +243,7 @@ class _Run:
 class _Log:
     """Losses and speed: a line now and then, JSON lines, TensorBoard."""
 
-    def __init__(self, out: Path, every: int, say: Callable[[str], None], first: int) -> None:
+    def __init__(self, out: Path, every: int, report: Callable[[str], None], first: int) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -274,7 +251,7 @@ class _Log:
         # purge_step: a killed run logged steps after its last saved state; they are logged again.
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=first)
         self._file = (out / "log.jsonl").open("a", encoding="utf-8")
-        self._every, self._say = every, say
+        self._every, self._print = every, report
         self._reports: list[Mapping[str, torch.Tensor]] = []
         self._since = time.monotonic()
 
@@ -288,14 +265,14 @@ class _Log:
         mean["rate"] = rate
         self._since, self._reports = now, []
         self._write(number + 1, mean)
-        self._say(
+        self._print(
             f"step {number + 1}  loss {mean['loss']:.3f}  IoU {mean['iou']:.3f}  focal {mean['focal']:.3f}  "
             f"{mean['samples_per_second']:.1f} samples/s"
         )
 
     def scores(self, number: int, scores: Mapping[str, float]) -> None:
         self._write(number, {f"val/{name}": value for name, value in scores.items()})
-        self._say(f"step {number}  " + "  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+        self._print(f"step {number}  " + "  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
         self._since = time.monotonic()
 
     def _write(self, number: int, values: Mapping[str, float]) -> None:
@@ -324,7 +301,7 @@ def _begin(out: Path, recipe: Recipe, data: list[tuple[str, float]]) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     file = out / "run.json"
-    ours = json.loads(json.dumps({**recipe.to_json(), "data": data}))
+    ours = json.loads(json.dumps({**asdict(recipe), "data": data}))
     if file.is_file():
         theirs = json.loads(file.read_text(encoding="utf-8"))
         changed = [key for key in ours if ours[key] != theirs.get(key)]

@@ -14,14 +14,14 @@ from tnllt.training.rewards import IouVariant, RewardWeights, new_description, s
 from tnllt.training.vlm.frozen import FrozenTracker, reasoning_track
 from tnllt.training.vlm.records import PairRecord
 
-#: Beyond this part of failed runs of the tracker, something is wrong with it rather than with a pair.
+#: Beyond this fraction of failed runs of the tracker, something is wrong with it rather than with a pair.
 _MOST_FAILED = 0.5
 
 
 def compute_score(
     reward_inputs: Sequence[Mapping[str, Any]],
     reward_weights: str = "with-iou",
-    variant: IouVariant = "halved",
+    iou: IouVariant = "halved",
     tracker: Mapping[str, Any] | None = None,
 ) -> list[dict[str, float]]:
     """One dictionary per answer: `overall`, and those of `format`, `strict`, `iou`, `decision` that were measured.
@@ -46,7 +46,7 @@ def compute_score(
         frozen = _frozen(json.dumps(dict(tracker or {}), sort_keys=True))
         before = frozen.overlaps(records, [record.description for record in records])
         after = frozen.overlaps(records, [new_description(text) for text in texts])
-    scored = [score(*parts, wanted, variant) for parts in zip(texts, before, after, strict=True)]
+    scored = [score(*parts, wanted, iou) for parts in zip(texts, before, after, strict=True)]
     totals = _without_gaps([total for total, _ in scored], packed)
     return [
         {"overall": total, **{name: float(value) for name, value in parts.items() if value is not None}}

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tnllt.errors import DataError, UsageError
-from tnllt.training.rewards import RewardWeights
+from tnllt.files import write_atomic
+from tnllt.training.vlm.options import MAX_PIXELS, MIN_PIXELS, ExportOptions
 from tnllt.training.vlm.records import PairRecord
-from tnllt.training.vlm.rows import MAX_PIXELS, MIN_PIXELS
+from tnllt.training.vlm.rows import need_answers
 
 _NAME = "tnllt_pairs"
 
@@ -24,9 +25,7 @@ def export_llamafactory(records: Sequence[PairRecord], out: Path, model: str) ->
     Raises:
         DataError: a record without an answer.
     """
-    for record in records:
-        if not record.output:
-            raise DataError("the record has no answer to learn", record.source)
+    need_answers(records)
     info = {
         _NAME: {
             "file_name": f"{_NAME}.json",
@@ -42,34 +41,32 @@ def export_llamafactory(records: Sequence[PairRecord], out: Path, model: str) ->
     ]
 
 
-def export_easyr1(
-    records: Sequence[PairRecord],
-    out: Path,
-    model: str,
-    reward_weights: RewardWeights,
-    variant: str,
-    tracker: dict[str, Any],
-    held_out: int = 0,
-) -> list[Path]:
+def export_easyr1(records: Sequence[PairRecord], options: ExportOptions, held_out: int = 0) -> list[Path]:
     """`train.jsonl` and `val.jsonl`, `reward.py`, a chat template with the system prompt, and `grpo.yaml`.
 
-    EasyR1 hands a reward nothing but the answer's text and the record's `answer`, so that is JSON with all it needs:
-    the pictures, both boxes, the old description. It has no system message; the template puts it there.
+    EasyR1 gives a reward only the answer's text and the record's `answer`, so `answer` is JSON with all it needs: the
+    images, both boxes, the old description. EasyR1 has no system message; the template adds it.
 
     Args:
-        tracker: keyword arguments of the frozen tracker: `weights`, `config`, `device`.
         held_out: so many records, the last ones, are for validation (at least 1 of each).
 
     Raises:
         DataError: a record without boxes. UsageError: records with different system prompts.
     """
+    out = options.out
     if len({record.instruction for record in records}) != 1:
         raise UsageError("EasyR1 takes one system prompt for all records: give --prompt FILE")
     rows = [_easyr1_row(record) for record in records]
     held_out = held_out or min(64, max(1, len(rows) // 20))
     train, val = (rows[:-held_out], rows[-held_out:]) if len(rows) > held_out else (rows, rows)
-    options = {"reward_weights": weights_text(reward_weights), "variant": variant, "tracker": tracker}
-    settings = _template("easyr1.yaml", MODEL=model, OUT=str(out.resolve()), OPTIONS=json.dumps(options))
+    place = str(Path(options.tracker_weights).resolve()) if options.tracker_weights else None
+    tracker = {"weights": place, "config": options.tracker_config}
+    rewards = {
+        "reward_weights": str(options.weights),
+        "iou": options.iou,
+        "tracker": {name: value for name, value in tracker.items() if value},
+    }
+    settings = _template("easyr1.yaml", MODEL=options.model, OUT=str(out.resolve()), OPTIONS=json.dumps(rewards))
     chat = _template("chat_template.jinja", SYSTEM=json.dumps(records[0].instruction, ensure_ascii=False))
     return [
         _write(out / "train.jsonl", _jsonl(train)),
@@ -80,25 +77,20 @@ def export_easyr1(
     ]
 
 
-def weights_text(reward_weights: RewardWeights) -> str:
-    """The four numbers that `RewardWeights.parse` reads."""
-    return f"{reward_weights.format:g},{reward_weights.strict:g},{reward_weights.iou:g},{reward_weights.decision:g}"
-
-
 def _easyr1_row(record: PairRecord) -> dict[str, Any]:
     if record.boxes is None:
         raise DataError("the record has no boxes, which the rewards need", record.source)
-    pictures = [str(path.resolve()) for path in record.images]
+    images = [str(path.resolve()) for path in record.images]
     answer = {
         "description": record.description,
-        "images": pictures,
+        "images": images,
         "box1": list(record.boxes[0]),
         "box2": list(record.boxes[1]),
     }
     return {
         "problem": "<image><image>" + record.description,
         "answer": json.dumps(answer, ensure_ascii=False),
-        "images": pictures,
+        "images": images,
     }
 
 
@@ -120,6 +112,5 @@ def _jsonl(rows: Sequence[Any]) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_atomic(path, text)
     return path

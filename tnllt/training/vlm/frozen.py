@@ -1,4 +1,4 @@
-"""The frozen tracker of the overlap rewards: where does it look in the second frame, told this description?"""
+"""The frozen tracker of the overlap rewards: its box in the second frame, given a description."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tnllt.training.vlm.records import PairRecord
 
 if TYPE_CHECKING:
     from tnllt.tracking.tracker import Prediction, SupportsBatch
+    from tnllt.training.vlm.options import RewardOptions
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class FrozenTracker:
         tracker: any tracker that takes several sequences at once, such as ReasoningTrack with a static description.
         batch: pairs in one forward pass.
 
-    What was asked before is answered from memory: the tracker does not learn.
+    Overlaps are kept in memory and measured once, because the tracker does not learn.
     """
 
     def __init__(self, tracker: SupportsBatch, batch: int = 32) -> None:
@@ -46,7 +47,7 @@ class FrozenTracker:
         todo: dict[Hashable, tuple[PairRecord, str]] = {}
         for key, record, text in zip(keys, records, descriptions, strict=True):
             if record.boxes is None:
-                raise DataError("the record has no boxes, so no overlap can be measured", record.source)
+                raise DataError("no boxes, which overlaps need; use --samples or --dataset", record.source)
             if key not in self._known:
                 todo[key] = (record, text)
         waiting = list(todo)
@@ -83,10 +84,18 @@ def _score(record: PairRecord, found: Prediction) -> float | None:
     return None if np.isnan(value) else value
 
 
-def local_device(device: str = "auto") -> str:
-    """The device of this process where there are several: each measures on its own."""
-    rank = os.environ.get("LOCAL_RANK")
-    return f"cuda:{rank}" if device == "auto" and rank is not None and _has_cuda() else device
+def frozen_tracker(options: RewardOptions) -> FrozenTracker | None:
+    """The tracker of these rewards, or None where none of them needs one.
+
+    Where there are several processes, each measures on its own device.
+    """
+    if not options.weights.needs_tracker:
+        return None
+    rank, device = os.environ.get("LOCAL_RANK"), options.tracker_device
+    if device == "auto" and rank is not None and _has_cuda():
+        device = f"cuda:{rank}"
+    network = reasoning_track(options.tracker_weights, options.tracker_config, device)
+    return FrozenTracker(network, options.tracker_batch)
 
 
 def _has_cuda() -> bool:
@@ -96,7 +105,7 @@ def _has_cuda() -> bool:
 
 
 def reasoning_track(weights: str | None, config: str | None, device: str = "auto") -> SupportsBatch:
-    """ReasoningTrack's network with a description that stays; None: the weights that ship."""
+    """ReasoningTrack's network with a constant description; None: the bundled weights."""
     from tnllt.reasoningtrack import ReasoningTrack
 
     options = {name: value for name, value in (("weights", weights), ("config", config)) if value}

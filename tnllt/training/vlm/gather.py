@@ -1,10 +1,9 @@
-"""Where training records come from: published files, folders of samples, any dataset; told by the same flags."""
+"""All training records of published files, folders of samples and datasets."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tnllt.config import locate
@@ -12,42 +11,15 @@ from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.reasoners.factory import make_reasoner
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
 from tnllt.training.vlm.launch import is_first_process, wait_for_all
+from tnllt.training.vlm.options import RecordSources
 from tnllt.training.vlm.pairs import PairOptions, write_pairs
 from tnllt.training.vlm.records import PairRecord, present, read_published, read_samples
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RecordSources:
-    """What to train on.
-
-    Attributes:
-        records: published JSON files, or folders of them; images: where their pictures are.
-        samples: folders of `sample*/`.
-        dataset, root, annos, split: a dataset to make pairs from; pairs: how.
-        teacher: a reasoner that writes the answers of those pairs (`openai:URL`, `transformers:PATH`).
-        prompt: file of a system prompt that replaces the records' own.
-        skip_missing: leave out records whose pictures are not there.
-        limit: at most so many records, the first ones.
-    """
-
-    records: tuple[Path, ...] = ()
-    images: Path | None = None
-    samples: tuple[Path, ...] = ()
-    dataset: str | None = None
-    root: Path | None = None
-    annos: Path | None = None
-    split: str | None = "train"
-    pairs: PairOptions = field(default_factory=PairOptions)
-    teacher: str | None = None
-    prompt: Path | None = None
-    skip_missing: bool = False
-    limit: int | None = None
-
-
-def gather(sources: RecordSources, work: Path) -> list[PairRecord]:
-    """All records, pictures checked. Pairs made from a dataset are written to `work`/pairs.
+def gather(sources: RecordSources, work: Path, seed: int = 0) -> list[PairRecord]:
+    """All records, their images checked. Pairs made from a dataset are written to `work`/pairs, drawn by `seed`.
 
     Raises:
         UsageError: no source was named. DataError: nothing is left, or a file is not what it should be.
@@ -62,26 +34,28 @@ def gather(sources: RecordSources, work: Path) -> list[PairRecord]:
         found += read_samples(folder, prompt)
     if sources.dataset is not None:
         if is_first_process():
-            _make_pairs(sources, work / "pairs")
+            _make_pairs(sources, work / "pairs", seed)
         wait_for_all()
         found += read_samples(work / "pairs", prompt)
     if not (sources.records or sources.samples or sources.dataset):
         raise UsageError("nothing to train on: give --records FILE, --samples DIR or --dataset NAME")
     kept = list(present(found, sources.skip_missing))
     if len(kept) < len(found):
-        log.warning("%d of %d records left out: their pictures are not there", len(found) - len(kept), len(found))
+        log.warning("%d of %d records left out: their images are missing", len(found) - len(kept), len(found))
     if not kept:
         raise DataError("no record is left to train on")
     return kept[: sources.limit]
 
 
-def _make_pairs(sources: RecordSources, folder: Path) -> None:
+def _make_pairs(sources: RecordSources, folder: Path, seed: int) -> None:
     from tnllt.datasets import open_dataset
 
     where = locate(sources.dataset, sources.root, sources.annos)
-    sequences = open_dataset(where.dataset, where.root, where.annos, split=sources.split)
+    sequences = open_dataset(
+        where.dataset, where.root, where.annos, split=None if sources.split == "all" else sources.split
+    )
     teacher = make_reasoner(sources.teacher) if sources.teacher else None
     if folder.exists():
         shutil.rmtree(folder)
-    number = write_pairs(sequences, folder, sources.pairs, teacher)
+    number = write_pairs(sequences, folder, PairOptions(sources.pairs, sources.gap, seed), teacher)
     log.info("%d pairs of frames from %d sequences of %s", number, len(sequences), sequences.name)

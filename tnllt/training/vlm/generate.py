@@ -1,4 +1,4 @@
-"""Answers written by a model in training: how many are well formed, and when that is enough."""
+"""Sampled answers of a model in training: the fraction that is well formed, and a stop once it is large enough."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 def sample_answers(
     model: Any, processor: Any, records: Sequence[PairRecord], max_tokens: int = 512, temperature: float = 1.0
 ) -> list[str]:
-    """One sampled answer for each record, written in one batch."""
+    """One sampled answer for each record, in one batch."""
     import torch
     from PIL import Image
 
-    texts, pictures = [], []
+    texts, images = [], []
     for record in records:
         system, user = prompt_of(record)
         content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": user["content"]}]
@@ -29,8 +29,8 @@ def sample_answers(
             {"role": "user", "content": content},
         ]
         texts.append(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-        pictures.append([Image.open(path).convert("RGB") for path in record.images])
-    inputs = processor(text=texts, images=pictures, padding=True, padding_side="left", return_tensors="pt")
+        images.append([Image.open(path).convert("RGB") for path in record.images])
+    inputs = processor(text=texts, images=images, padding=True, padding_side="left", return_tensors="pt")
     inputs = inputs.to(model.device)
     was_training = model.training
     model.eval()
@@ -57,8 +57,8 @@ def stop_when_formed(
 ) -> Any:
     """A callback that ends training once `target` of the sampled answers are well formed.
 
-    Reinforcement learning needs answers of both kinds to start from: a model that always writes the tags has nothing
-    to learn from the format rewards, and one that never does learns nothing at all.
+    Reinforcement learning needs answers of both kinds at its start: the format rewards teach nothing where every answer
+    is well formed, or none.
     """
     from transformers import TrainerCallback
 

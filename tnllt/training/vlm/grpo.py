@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
 from tnllt.errors import DataError, UsageError
 from tnllt.training.rewards import (
-    WITH_IOU,
-    IouVariant,
     RewardWeights,
     decision_reward,
     format_reward,
@@ -21,64 +17,17 @@ from tnllt.training.rewards import (
     new_description,
     strict_reward,
 )
+from tnllt.training.vlm.finetune import load_for_training, lora_config, need_train_extra, train_and_save, trl_arguments
 from tnllt.training.vlm.frozen import FrozenTracker
+from tnllt.training.vlm.options import MAX_PIXELS, GrpoOptions, ModelOptions, Rollouts
 from tnllt.training.vlm.records import PairRecord
-from tnllt.training.vlm.rows import (
-    MAX_PIXELS,
-    ModelOptions,
-    load_for_training,
-    lora_config,
-    need_train_extra,
-    prompt_of,
-    run_arguments,
-    save_model,
-    to_dataset,
-    within,
-)
-
-log = logging.getLogger(__name__)
-
-Rollouts = Literal["auto", "transformers", "vllm", "vllm-server"]
-
-
-@dataclass(frozen=True)
-class GrpoOptions:
-    """The published recipe is the default: groups of 5, 256 prompts a rollout, 128 an update, KL 0.01, 2 epochs.
-
-    Attributes:
-        batch: completions that a device takes at a time (memory only; the recipe's sizes are kept by accumulation).
-        rollouts: who writes the answers; auto: vLLM in this process where it is installed and there is a GPU.
-    """
-
-    out: Path
-    epochs: float = 2.0
-    steps: int = -1
-    learning_rate: float = 1e-6
-    weight_decay: float = 1e-2
-    scheduler: str = "constant"
-    beta: float = 1e-2
-    group: int = 5
-    temperature: float = 1.0
-    top_p: float = 0.99
-    prompts_per_rollout: int = 256
-    prompts_per_update: int = 128
-    batch: int = 1
-    max_prompt: int = 4096
-    max_tokens: int = 2048
-    max_norm: float = 1.0
-    reward_weights: RewardWeights = field(default_factory=lambda: WITH_IOU)
-    variant: IouVariant = "halved"
-    rollouts: Rollouts = "auto"
-    seed: int = 0
-    log_every: int = 1
-    save_every: int = 50
-    resume: bool = False
+from tnllt.training.vlm.rows import grpo_rows, to_dataset, within
 
 
 def run_grpo(
     records: Sequence[PairRecord], model: ModelOptions, options: GrpoOptions, tracker: FrozenTracker | None
 ) -> Any:
-    """Trains, saves a complete model to `options.out`, and gives the trainer.
+    """Trains, saves a complete model to `options.out`, and returns the trainer.
 
     Args:
         tracker: measures overlaps; None only where neither overlap nor decision counts.
@@ -89,27 +38,25 @@ def run_grpo(
     """
     need_train_extra()
     trainer, processor = make_trainer(records, model, options, tracker)
-    trainer.train(resume_from_checkpoint=options.resume or None)
-    facts = {"method": "grpo", "records": len(records), "model": asdict(model), "options": asdict(options)}
-    save_model(trainer, processor, options.out, model, facts)
-    return trainer
+    return train_and_save("grpo", trainer, processor, len(records), model, options)
 
 
 def make_trainer(
     records: Sequence[PairRecord], model: ModelOptions, options: GrpoOptions, tracker: FrozenTracker | None
 ) -> tuple[Any, Any]:
-    """The trainer, ready to go, and its processor."""
+    """The trainer, ready to run, and its processor."""
     from trl import GRPOConfig
 
-    if options.reward_weights.needs_tracker and tracker is None:
-        raise UsageError("rewards of overlap or decision need a tracker")
-    bare = next((r for r in records if r.boxes is None), None) if options.reward_weights.needs_tracker else None
+    weights = options.weights
+    if weights.needs_tracker and tracker is None:
+        raise UsageError("the rewards iou and decision need a tracker; give one, or weigh both with 0")
+    bare = next((r for r in records if r.boxes is None), None) if weights.needs_tracker else None
     if bare is not None:
         raise DataError("no boxes, which the rewards need; train on --samples or --dataset", bare.source)
     network, processor = load_for_training(model)
     records = within(records, processor, model.max_pixels or MAX_PIXELS, options.max_prompt, answers=False)
     config = GRPOConfig(
-        **run_arguments(options, model),
+        **trl_arguments(options, model),
         weight_decay=options.weight_decay,
         beta=options.beta,
         num_generations=options.group,
@@ -117,7 +64,7 @@ def make_trainer(
         top_p=options.top_p,
         max_completion_length=options.max_tokens,
         loss_type="grpo",
-        reward_weights=[weight for _, weight in _counted(options.reward_weights)],
+        reward_weights=[weight for _, weight in _counted(weights)],
         remove_unused_columns=False,
         **_sizes(options, len(records)),
         **_rollouts(options.rollouts),
@@ -133,23 +80,15 @@ def make_trainer(
     return trainer, processor
 
 
-def grpo_rows(records: Sequence[PairRecord]) -> list[dict[str, Any]]:
-    """Question, pictures, and the record's number, by which rewards find its boxes."""
-    return [
-        {"prompt": prompt_of(record), "images": [str(path) for path in record.images], "record": number}
-        for number, record in enumerate(records)
-    ]
-
-
 def _counted(reward_weights: RewardWeights) -> list[tuple[str, float]]:
-    """Rewards that are worked out; the two of the format always, so that they are logged."""
+    """The rewards that are computed; the two of the format always, so that they are logged."""
     return [(name, weight) for name, weight in asdict(reward_weights).items() if weight or name in ("format", "strict")]
 
 
 def reward_functions(
     records: Sequence[PairRecord], options: GrpoOptions, tracker: FrozenTracker | None
 ) -> list[Callable[..., list[float | None]]]:
-    """TRL reward functions in the order of the weights; each gives one reward, or None, per completion."""
+    """TRL reward functions in the order of the weights; each returns one reward, or None, per completion."""
 
     def overlaps(numbers: Sequence[int], texts: Sequence[str]) -> list[float | None]:
         assert tracker is not None
@@ -163,7 +102,7 @@ def reward_functions(
 
     def iou(completions: Any, record: Sequence[int], **_: Any) -> list[float | None]:
         found = overlaps(record, [new_description(text_of(completion)) for completion in completions])
-        return [iou_reward(value, options.variant) for value in found]
+        return [iou_reward(value, options.iou) for value in found]
 
     def decision(completions: Any, record: Sequence[int], **_: Any) -> list[float | None]:
         texts = [text_of(completion) for completion in completions]
@@ -171,13 +110,8 @@ def reward_functions(
         after = overlaps(record, [new_description(text) for text in texts])
         return [decision_reward(text, old, new) for text, old, new in zip(texts, before, after, strict=True)]
 
-    known: dict[str, Callable[..., list[float | None]]] = {
-        "format": format,
-        "strict": strict,
-        "iou": iou,
-        "decision": decision,
-    }
-    return [known[name] for name, _ in _counted(options.reward_weights)]
+    known: dict[str, Callable[..., list[float | None]]] = {f.__name__: f for f in (format, strict, iou, decision)}
+    return [known[name] for name, _ in _counted(options.weights)]
 
 
 def text_of(completion: Any) -> str:
@@ -195,10 +129,10 @@ def _trainer_class() -> Any:
     from trl import GRPOTrainer
 
     class NeutralGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
-        """A reward that could not be measured counts as the mean of its group, so that it moves nothing.
+        """A reward that could not be measured counts as the mean of its group, so that it changes nothing.
 
-        Left alone, the sum would take it for 0 and punish the answer for the tracker's failure. Where a whole group
-        failed, 0 for all of them moves nothing either.
+        TRL's sum would count it as 0 and so punish the answer for the tracker's failure. Where a whole group failed, 0
+        for all of them changes nothing either.
         """
 
         def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
@@ -211,9 +145,9 @@ def _trainer_class() -> Any:
 
 
 def _sizes(options: GrpoOptions, records: int) -> dict[str, int]:
-    """Accumulation that makes the recipe's sizes out of what the devices take at a time.
+    """Accumulation that makes the recipe's sizes from what the devices take at once.
 
-    Sizes beyond the number of records shrink to it. Raises UsageError where they cannot be made.
+    Sizes beyond the number of records are reduced to it. Raises UsageError where they cannot be made.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     update = min(options.prompts_per_update, records)
@@ -225,7 +159,6 @@ def _sizes(options: GrpoOptions, records: int) -> dict[str, int]:
             f"{world} devices; change --batch, --group or --prompts-per-update"
         )
     return {
-        "per_device_train_batch_size": options.batch,
         "gradient_accumulation_steps": update * options.group // at_once,
         "steps_per_generation": rollout * options.group // at_once,
     }

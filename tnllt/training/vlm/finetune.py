@@ -1,0 +1,132 @@
+"""What fine-tuning and GRPO share: the model, TRL's arguments, the training itself and the saved model."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from dataclasses import asdict
+from typing import Any
+
+from tnllt._version import __version__
+from tnllt.errors import DataError, MissingExtraError
+from tnllt.files import to_json, write_atomic
+from tnllt.training.vlm.options import FineTuneOptions, ModelOptions
+
+
+def need_train_extra() -> None:
+    """Raises MissingExtraError where a package of the extra `train` is not installed."""
+    for name in ("trl", "peft", "datasets", "accelerate", "transformers"):
+        if importlib.util.find_spec(name) is None:
+            extra = "vlm,train" if name == "transformers" else "train"
+            raise MissingExtraError("training a vision-language model", extra, ImportError(f"no module {name}"))
+
+
+def load_for_training(options: ModelOptions) -> tuple[Any, Any]:
+    """Model and processor; the processor pads left and has the bounds on pixels.
+
+    Weights that are trained are float32, also under bfloat16 arithmetic: steps of 1e-6 vanish in bfloat16 weights.
+    """
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    from tnllt.reasoningtrack.reasoners.processor import load_processor
+
+    bounds = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
+    processor = load_processor(options.model, **{name: value for name, value in bounds.items() if value})
+    processor.tokenizer.padding_side = "left"
+    dtype = torch.bfloat16 if _use_bf16(options) and options.lora else torch.float32
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(options.model, dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(f"cannot be loaded as a vision-language model: {reason}", options.model) from error
+    if options.freeze_vision:
+        for name, parameter in model.named_parameters():
+            if ".visual." in f".{name}":
+                parameter.requires_grad_(False)
+    return model, processor
+
+
+def _use_bf16(options: ModelOptions) -> bool:
+    import torch
+
+    if options.bf16 is not None:
+        return options.bf16
+    return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported())
+
+
+def trl_arguments(options: FineTuneOptions, model: ModelOptions) -> dict[str, Any]:
+    """Arguments that TRL's configurations share."""
+    import torch
+
+    checkpointing = model.gradient_checkpointing
+    return {
+        "output_dir": str(options.out / "checkpoints"),
+        "num_train_epochs": options.epochs,
+        "max_steps": options.steps,
+        "learning_rate": options.learning_rate,
+        "lr_scheduler_type": options.scheduler,
+        "per_device_train_batch_size": options.batch,
+        "max_grad_norm": options.max_norm,
+        "bf16": _use_bf16(model),
+        "gradient_checkpointing": torch.cuda.is_available() if checkpointing is None else checkpointing,
+        "seed": options.seed,
+        "logging_steps": options.log_every,
+        "save_steps": options.save_every,
+        "save_total_limit": 2,
+        "report_to": ["tensorboard"] if importlib.util.find_spec("tensorboard") else [],
+    }
+
+
+def lora_config(rank: int) -> Any:
+    """Adapters on every linear layer of the language model, or None for rank 0."""
+    if rank == 0:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", exclude_modules=r".*visual.*"
+    )
+
+
+def train_and_save(
+    method: str, trainer: Any, processor: Any, records: int, model: ModelOptions, options: FineTuneOptions
+) -> Any:
+    """Trains, saves a complete model to `options.out` with a record of its making, and returns the trainer."""
+    trainer.train(resume_from_checkpoint=options.resume or None)
+    _save_model(trainer, processor, model, options)
+    if trainer.is_world_process_zero():
+        facts = {"method": method, "records": records, "model": asdict(model), "options": asdict(options)}
+        write_atomic(options.out / "history.json", to_json({"history": trainer.state.log_history}))
+        write_atomic(options.out / "tnllt.json", to_json({**facts, **_versions()}))
+    return trainer
+
+
+def _save_model(trainer: Any, processor: Any, model: ModelOptions, options: FineTuneOptions) -> None:
+    """The model in the precision it came in, adapters merged in (and apart in `out`/adapter)."""
+    from transformers import AutoConfig
+
+    network, first = trainer.accelerator.unwrap_model(trainer.model), trainer.is_world_process_zero()
+    dtype = getattr(AutoConfig.from_pretrained(model.model), "dtype", None)
+    if trainer.accelerator.num_processes == 1 and dtype is not None:
+        network.to(dtype)
+    if hasattr(network, "merge_and_unload"):
+        if first:
+            network.save_pretrained(options.out / "adapter")
+        merged = network.merge_and_unload()
+        if first:
+            merged.save_pretrained(options.out)
+    else:
+        trainer.save_model(str(options.out))  # gathers what FSDP or DeepSpeed have split
+    if first:
+        processor.save_pretrained(options.out)
+
+
+def _versions() -> dict[str, str]:
+    import torch
+    import transformers
+    import trl
+
+    packages = {"torch": torch, "transformers": transformers, "trl": trl}
+    versions = {name: str(package.__version__) for name, package in packages.items()}
+    return {"tnllt": __version__, "python": platform.python_version(), **versions}
