@@ -1,4 +1,4 @@
-"""What a perfect reasoner would answer about a pair of annotated frames, as far as the annotation tells."""
+"""The right answer about a pair of annotated frames, as far as the annotation determines it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import re
 
 from tnllt.training.vlm.records import Box
 
-#: Words for where in the picture's width something is, and what stands for each third of it.
+#: A word for each third of the image's width.
 _SIDES = ("left", "middle", "right")
 _SIDE_WORD = re.compile(r"\b(?:on|in|at|to) the (left|right|middle|center|centre)(?: side)?\b", re.IGNORECASE)
 
 
 def side(box: Box, width: int) -> str:
-    """The third of the picture that the box's centre lies in."""
+    """The third of the image that the box's centre lies in."""
     return _SIDES[min(2, max(0, int(3 * (box[0] + box[2] / 2) / width)))]
 
 
-def true_description(sentence: str, box: Box, width: int) -> str:
-    """The sentence with a side of the picture that is no longer right put right ("on the left" -> "on the right").
+def true_description(description: str, box: Box, width: int) -> str:
+    """The description with a wrong side of the image corrected ("on the left" -> "on the right").
 
-    A sentence that speaks of sides more than once is left alone: which of them means the target is not known.
+    A description that names sides more than once is unchanged: which of them concerns the target is unknown.
     """
-    found = _SIDE_WORD.findall(sentence)
+    found = _SIDE_WORD.findall(description)
     if len(found) != 1:
-        return sentence
-    said = "middle" if found[0].lower() in ("center", "centre") else found[0].lower()
+        return description
+    named = "middle" if found[0].lower() in ("center", "centre") else found[0].lower()
     now = side(box, width)
     # A target near the middle is called left or right by many: only the opposite side is wrong for certain.
-    if {said, now} != {"left", "right"}:
-        return sentence
-    return re.sub(rf"\b{found[0]}\b", now, sentence, count=1, flags=re.IGNORECASE)
+    if {named, now} != {"left", "right"}:
+        return description
+    return re.sub(rf"\b{found[0]}\b", now, description, count=1, flags=re.IGNORECASE)
 
 
-def write_answer(sentence: str, now: str, boxes: tuple[Box, Box], widths: tuple[int, int]) -> str:
-    """The tagged answer: a thought from what the boxes show, the decision, and the sentence that is true now."""
-    update = now != sentence
+def write_answer(description: str, now: str, boxes: tuple[Box, Box], widths: tuple[int, int]) -> str:
+    """The tagged answer: a thought from what the boxes show, the decision, and the description that is true now."""
+    update = now != description
     before, after = (side(box, width) for box, width in zip(boxes, widths, strict=True))
     moved = f"from the {before} to the {after}" if before != after else f"within the {after} of the picture"
     ratio = (boxes[1][2] * boxes[1][3]) / (boxes[0][2] * boxes[0][3])

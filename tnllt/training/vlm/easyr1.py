@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tnllt.errors import DataError, IncompleteError
+from tnllt.errors import IncompleteError
+from tnllt.files import parse_json
+from tnllt.records import from_table
 from tnllt.training.rewards import IouVariant, RewardWeights, new_description, score
 from tnllt.training.vlm.frozen import FrozenTracker, reasoning_track
 from tnllt.training.vlm.records import PairRecord
@@ -26,8 +29,8 @@ def compute_score(
 ) -> list[dict[str, float]]:
     """One dictionary per answer: `overall`, and those of `format`, `strict`, `iou`, `decision` that were measured.
 
-    EasyR1 takes numbers only. Where the tracker failed, an answer gets the mean of its group's others, by which it
-    moves nothing.
+    EasyR1 takes numbers only. Where the tracker failed, an answer gets the mean of its group's others,
+    which changes nothing.
 
     Args:
         reward_inputs: each with `response` and `ground_truth` (JSON: description, images, box1, box2).
@@ -67,16 +70,21 @@ def _without_gaps(totals: Sequence[float | None], groups: Sequence[str]) -> list
     return [means.get(group, 0.0) if total is None else total for total, group in zip(totals, groups, strict=True)]
 
 
+@dataclass(frozen=True)
+class PackedAnswer:
+    """What the rewards need of a record, as JSON in EasyR1's `answer`."""
+
+    description: str
+    images: tuple[str, str]
+    box1: tuple[float, float, float, float]
+    box2: tuple[float, float, float, float]
+
+
 def _record(packed: str) -> PairRecord:
-    try:
-        facts = json.loads(packed)
-        first, second = (Path(path) for path in facts["images"])
-        boxes = [tuple(float(value) for value in facts[name]) for name in ("box1", "box2")]
-        if any(len(box) != 4 for box in boxes):
-            raise ValueError("a box is four numbers")
-        return PairRecord((first, second), str(facts["description"]), "", None, (boxes[0], boxes[1]), str(first))  # type: ignore[arg-type]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"`answer` is not what `tnllt-train export --to easyr1` writes: {error}") from error
+    source = "`answer`, as `tnllt-train export --to easyr1` writes it"
+    facts = from_table(parse_json(packed, source), PackedAnswer, source)
+    first, second = facts.images
+    return PairRecord((Path(first), Path(second)), facts.description, "", None, (facts.box1, facts.box2), first)
 
 
 @lru_cache(maxsize=1)

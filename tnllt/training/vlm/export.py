@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from tnllt.errors import DataError, UsageError
 from tnllt.files import write_atomic
+from tnllt.training.vlm.easyr1 import PackedAnswer
 from tnllt.training.vlm.options import MAX_PIXELS, MIN_PIXELS, ExportOptions
 from tnllt.training.vlm.records import PairRecord
 from tnllt.training.vlm.rows import need_answers
@@ -79,23 +81,18 @@ def export_easyr1(records: Sequence[PairRecord], options: ExportOptions, held_ou
 
 def _easyr1_row(record: PairRecord) -> dict[str, Any]:
     if record.boxes is None:
-        raise DataError("the record has no boxes, which the rewards need", record.source)
-    images = [str(path.resolve()) for path in record.images]
-    answer = {
-        "description": record.description,
-        "images": images,
-        "box1": list(record.boxes[0]),
-        "box2": list(record.boxes[1]),
-    }
+        raise DataError("the record has no boxes, which the rewards need; use --samples or --dataset", record.source)
+    first, second = (str(path.resolve()) for path in record.images)
+    answer = PackedAnswer(record.description, (first, second), *record.boxes)
     return {
         "problem": "<image><image>" + record.description,
-        "answer": json.dumps(answer, ensure_ascii=False),
-        "images": images,
+        "answer": json.dumps(asdict(answer), ensure_ascii=False),
+        "images": [first, second],
     }
 
 
 def _template(name: str, **values: str) -> str:
-    """A text that ships here, with `@NAME@` replaced."""
+    """A bundled text with every `@NAME@` replaced."""
     text = (files("tnllt.training.vlm") / "templates" / name).read_text("utf-8")
     values = {"MIN_PIXELS": str(MIN_PIXELS), "MAX_PIXELS": str(MAX_PIXELS), **values}
     for key, value in values.items():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Frames are kept no larger than this: reasoners see less anyway, and trackers crop.
+#: Frames are reduced to so many pixels: reasoners get fewer, and trackers crop.
 _PIXELS = 1920 * 1080
 
 
@@ -56,42 +56,42 @@ def choose(sequence: Sequence, options: PairOptions) -> list[tuple[int, int]]:
 def write_pairs(
     sequences: Iterable[Sequence], folder: Path, options: PairOptions, teacher: Reasoner | None = None
 ) -> int:
-    """Writes `sample00001/`, ... and gives their number.
+    """Writes `sample00001/`, ... and returns their number.
 
     The answer to learn comes from the teacher where there is one (answers that are not well formed are left out),
-    else from the annotation: the sentence of the second frame where the dataset has one per frame, else the
-    sequence's own with a side of the picture put right.
+    else from the annotation: the description of the second frame where the dataset has one per frame, else the
+    sequence's own with a wrong side of the image corrected.
 
     Raises:
         DataError: not one pair could be made.
     """
     number = 0
-    mute: list[str] = []
+    undescribed: list[str] = []
     for sequence in sequences:
         if not sequence.language:
-            mute.append(sequence.name)
+            undescribed.append(sequence.name)
             continue
         for first, second in choose(sequence, options):
             if _write(sequence, first, second, folder / f"sample{number + 1:05d}", teacher):
                 number += 1
-    if mute:
-        log.warning("%d sequences without a sentence give no pairs (%s, ...)", len(mute), mute[0])
+    if undescribed:
+        log.warning("%d sequences without a description give no pairs (%s, ...)", len(undescribed), undescribed[0])
     if not number:
-        raise DataError("no pair of frames could be made: sentences, boxes or enough frames are missing", folder)
+        raise DataError("no pair of frames could be made: descriptions, boxes or enough frames are missing", folder)
     return number
 
 
 def _write(sequence: Sequence, first: int, second: int, folder: Path, teacher: Reasoner | None) -> bool:
-    pictures, boxes = zip(*(_frame(sequence, number) for number in (first, second)), strict=True)
+    images, boxes = zip(*(_frame(sequence, number) for number in (first, second)), strict=True)
     own = str(sequence.language)
     if teacher is not None:
-        output = _taught(teacher, pictures[0], pictures[1], own)
+        output = _teacher_answer(teacher, images[0], images[1], own)
         if output is None:
             return False
     else:
-        widths = (pictures[0].shape[1], pictures[1].shape[1])
-        told = sequence.descriptions[second] if sequence.descriptions else None
-        now = told or true_description(own, boxes[1], widths[1])
+        widths = (images[0].shape[1], images[1].shape[1])
+        current = sequence.descriptions[second] if sequence.descriptions else None
+        now = current or true_description(own, boxes[1], widths[1])
         output = write_answer(own, now, (boxes[0], boxes[1]), widths)
     facts = {
         "language_description": own,
@@ -101,20 +101,20 @@ def _write(sequence: Sequence, first: int, second: int, folder: Path, teacher: R
         "frames": [first, second],
         "output": output,
     }
-    write_sample(folder, pictures, facts)
+    write_sample(folder, images, facts)
     return True
 
 
 def _frame(sequence: Sequence, number: int) -> tuple[np.ndarray, Box]:
-    """A frame no larger than it need be, and its box in that size."""
-    picture = sequence.frames[number]
-    small = bounded(picture, _PIXELS)
-    scale = (small.shape[1] / picture.shape[1], small.shape[0] / picture.shape[0])
+    """A frame reduced to at most _PIXELS, and its box at that size."""
+    image = sequence.frames[number]
+    small = bounded(image, _PIXELS)
+    scale = (small.shape[1] / image.shape[1], small.shape[0] / image.shape[0])
     x, y, w, h = (float(value) for value in sequence.groundtruth[number])
     return small, (x * scale[0], y * scale[1], w * scale[0], h * scale[1])
 
 
-def _taught(teacher: Reasoner, first: np.ndarray, second: np.ndarray, own: str) -> str | None:
+def _teacher_answer(teacher: Reasoner, first: np.ndarray, second: np.ndarray, own: str) -> str | None:
     from tnllt.training.rewards import strict_reward
 
     try:

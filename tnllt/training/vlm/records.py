@@ -1,12 +1,11 @@
-"""Pairs of frames with a sentence: the published files, folders of samples, and what both are written as.
+"""Pairs of frames with a language description: the published files and folders of samples.
 
 Published fine-tuning files are JSON lists of `{"instruction", "input", "output", "images"}`; published samples for
-reinforcement learning are folders `sample0001/` with `img1.jpg`, `img2.jpg` and `data.json` (sentence and two boxes).
+GRPO are folders `sample0001/` with `img1.jpg`, `img2.jpg` and `data.json` (description and two boxes).
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tnllt.errors import DataError
-from tnllt.files import parse_json, read_bytes
+from tnllt.files import parse_json, read_bytes, to_json, write_atomic
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
+from tnllt.records import from_table
 
-#: Root that published paths carry in place of the user's own.
+#: Root of published paths; the user's own folder replaces it.
 PLACEHOLDER = "/your_root_path"
 _IMAGE = "<image>"
 
@@ -30,7 +30,7 @@ class PairRecord:
 
     Attributes:
         images: files of the two frames, the earlier first.
-        description: the sequence's own sentence.
+        description: the sequence's own language description.
         instruction: the system prompt.
         output: the tagged answer to learn, or None.
         boxes: x, y, w, h of the target in both frames, or None.
@@ -54,11 +54,28 @@ class PairRecord:
         }
 
 
+@dataclass(frozen=True)
+class _PublishedRow:
+    instruction: str
+    input: str
+    output: str
+    images: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _SampleFile:
+    language_description: str
+    img1_groundtruth: str
+    img2_groundtruth: str
+    instruction: str | None = None
+    output: str | None = None
+
+
 def read_published(path: Path, images: Path | None, prompt: str | None = None) -> list[PairRecord]:
     """Records of one published JSON file.
 
     Args:
-        images: folder that takes the place of `/your_root_path` and that relative paths start from.
+        images: folder that replaces `/your_root_path` and that relative paths start from.
         prompt: system prompt used instead of the records' own.
 
     Raises:
@@ -66,37 +83,27 @@ def read_published(path: Path, images: Path | None, prompt: str | None = None) -
     """
     rows = parse_json(read_bytes(path), path)
     if not isinstance(rows, list):
-        raise DataError("not a JSON list of records", path)
-    return [_published(row, number, path, images, prompt) for number, row in enumerate(rows, 1)]
+        raise DataError("is not a JSON list of records; give a file with one", path)
+    records = []
+    for number, table in enumerate(rows, 1):
+        row = from_table(table, _PublishedRow, path, row=number, unknown="ignore")
+        if row.input.count(_IMAGE) != 2:
+            raise DataError(f"`input` must have {_IMAGE} twice, once per image", path, number)
+        first, second = (_locate_image(file, images, path, number) for file in row.images)
+        description = row.input.replace(_IMAGE, "").strip()
+        instruction = prompt or row.instruction.strip()
+        records.append(PairRecord((first, second), description, instruction, row.output, None, f"{path}, row {number}"))
+    return records
 
 
-def _published(row: Any, number: int, path: Path, images: Path | None, prompt: str | None) -> PairRecord:
-    if not isinstance(row, dict):
-        raise DataError("a record must be an object", path, number)
-    for name in ("instruction", "input", "output"):
-        if not isinstance(row.get(name), str):
-            raise DataError(f"`{name}` must be a text", path, number)
-    files = row.get("images")
-    if not isinstance(files, list) or len(files) != 2 or not all(isinstance(file, str) for file in files):
-        raise DataError("`images` must be two paths", path, number)
-    text = row["input"]
-    if text.count(_IMAGE) != 2:
-        raise DataError(f"`input` must have {_IMAGE} twice, once per picture", path, number)
-    first, second = (_place(file, images, path, number) for file in files)
-    description = text.replace(_IMAGE, "").strip()
-    return PairRecord(
-        (first, second), description, prompt or row["instruction"].strip(), row["output"], None, f"{path}, row {number}"
-    )
-
-
-def _place(file: str, images: Path | None, path: Path, number: int) -> Path:
-    """A picture's real place: below `images` where the path is relative or carries the placeholder."""
+def _locate_image(file: str, images: Path | None, path: Path, number: int) -> Path:
+    """An image's file: below `images` where the path is relative or has the placeholder."""
     parts = PurePosixPath(file.replace("\\", "/"))
     if ".." in parts.parts:
-        raise DataError(f"{file!r}: a picture's path must not climb with ..", path, number)
+        raise DataError(f"{file!r}: an image's path must not have .. in it; write it without", path, number)
     if file.startswith(PLACEHOLDER + "/"):
         if images is None:
-            raise DataError(f"pictures lie below {PLACEHOLDER}; say where that is with --images DIR", path, number)
+            raise DataError(f"images are below {PLACEHOLDER}; give that folder with --images DIR", path, number)
         return images.joinpath(*parts.parts[2:])
     return Path(file) if parts.is_absolute() else (images or path.parent) / parts
 
@@ -105,61 +112,47 @@ def read_samples(folder: Path, prompt: str | None = None) -> list[PairRecord]:
     """Records of a folder of `sample*/` (or of one such folder), with boxes; `output` where `data.json` has one."""
     files = sorted(folder.glob("*/data.json")) or sorted(folder.glob("data.json"))
     if not files:
-        raise DataError("no samples here: neither data.json nor */data.json", folder)
+        raise DataError("has no samples: neither data.json nor */data.json; give a folder of sample*/", folder)
     return [_sample(file, prompt or load_prompt()) for file in files]
 
 
 def _sample(file: Path, prompt: str) -> PairRecord:
+    facts = from_table(parse_json(read_bytes(file), file), _SampleFile, file, unknown="ignore")
+    first, second = (_box(text, file) for text in (facts.img1_groundtruth, facts.img2_groundtruth))
+    images = tuple(next(iter(sorted(file.parent.glob(f"{n}.*"))), file.parent / f"{n}.jpg") for n in ("img1", "img2"))
+    description, instruction = facts.language_description.strip(), facts.instruction or prompt
+    return PairRecord((images[0], images[1]), description, instruction, facts.output, (first, second), str(file))
+
+
+def _box(text: str, file: Path) -> Box:
     try:
-        facts = parse_json(read_bytes(file), file)
-        description = str(facts["language_description"]).strip()
-        boxes = (_box(facts["img1_groundtruth"]), _box(facts["img2_groundtruth"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"not a sample's data.json ({type(error).__name__}: {error})", file) from error
-    output = facts.get("output")
-    return PairRecord(
-        (_picture(file.parent, "img1"), _picture(file.parent, "img2")),
-        description,
-        str(facts.get("instruction") or prompt),
-        output if isinstance(output, str) else None,
-        boxes,
-        str(file),
-    )
+        x, y, w, h = (float(part) for part in text.split(","))
+    except ValueError:
+        x = y = w = h = math.nan
+    if not all(map(math.isfinite, (x, y, w, h))) or min(w, h) <= 0:
+        raise DataError(f"box {text[:60]!r} must be x,y,w,h, finite and with a positive size", file)
+    return x, y, w, h
 
 
-def _picture(folder: Path, stem: str) -> Path:
-    return next((p for p in sorted(folder.glob(f"{stem}.*"))), folder / f"{stem}.jpg")
-
-
-def _box(text: Any) -> Box:
-    values = tuple(float(part) for part in str(text).split(","))
-    if len(values) != 4 or not all(map(math.isfinite, values)) or min(values[2:]) <= 0:
-        raise ValueError(f"box {text!r} must be x,y,w,h with a positive size")
-    return values
-
-
-def write_sample(folder: Path, pictures: Iterable[Any], facts: Mapping[str, Any]) -> None:
-    """One `sample*/` folder as published: two RGB pictures as JPEG (quality 95) and `data.json`."""
+def write_sample(folder: Path, images: Iterable[Any], facts: Mapping[str, Any]) -> None:
+    """One `sample*/` folder as published: two RGB images as JPEG (quality 95) and `data.json`."""
     import cv2
     import numpy as np
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, picture in enumerate(pictures, 1):
-        done, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    for number, image in enumerate(images, 1):
+        done, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 95])
         if not done:
-            raise DataError("cannot encode a frame as JPEG", folder)
-        (folder / f"img{number}.jpg").write_bytes(data.tobytes())
-    (folder / "data.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
+            raise DataError("a frame cannot be encoded as JPEG", folder)
+        write_atomic(folder / f"img{number}.jpg", data.tobytes(), durable=False)
+    write_atomic(folder / "data.json", to_json(facts), durable=False)
 
 
 def present(records: Iterable[PairRecord], skip: bool = False) -> Iterator[PairRecord]:
-    """The records whose pictures are there. Raises DataError at the first that is not, unless `skip`."""
+    """The records whose images exist. Raises DataError at the first whose do not, unless `skip`."""
     for record in records:
         missing = next((file for file in record.images if not file.is_file()), None)
         if missing is None:
             yield record
         elif not skip:
-            raise DataError(
-                f"no picture {missing}; give the right --images DIR, or --skip-missing to go on without such records",
-                record.source,
-            )
+            remedy = "give the right --images DIR, or --skip-missing to leave such records out"
+            raise DataError(f"the image {missing} is missing; {remedy}", record.source)
