@@ -23,6 +23,7 @@ from tnllt.locks import sole_writer  # noqa: E402
 from tnllt.reasoningtrack.checkpoint import read_checkpoint, save_safetensors  # noqa: E402
 from tnllt.reasoningtrack.config import Config  # noqa: E402
 from tnllt.reasoningtrack.network import Network  # noqa: E402
+from tnllt.training.state import read_state, write_state  # noqa: E402
 from tnllt.training.tracker.initial_weights import initialise_from  # noqa: E402
 from tnllt.training.tracker.options import TrainOptions  # noqa: E402
 from tnllt.training.tracker.recipe import recipe  # noqa: E402
@@ -73,7 +74,7 @@ def test_run_leaves_what_it_promises(undisturbed: tuple[Path, dict[str, torch.Te
     out, weights = undisturbed
     state = newest_state(out)
     assert state is not None
-    assert state.name == "state-00000010"
+    assert state.name == "state-00000010.safetensors"
     assert not list(out.glob("*.tmp"))
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [5, 10]
@@ -89,7 +90,7 @@ def test_stopped_run_goes_on_to_the_same_weights(
     run(tmp_path, minutes=1e-9)  # stops after its first step
     state = newest_state(tmp_path)
     assert state is not None
-    assert state.name == "state-00000001"
+    assert state.name == "state-00000001.safetensors"
     same(run(tmp_path), undisturbed[1])
 
 
@@ -113,10 +114,10 @@ def test_folder_of_another_recipe_is_refused(undisturbed: tuple[Path, dict[str, 
 
 def test_half_written_state_is_not_taken(undisturbed: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path) -> None:
     run(tmp_path, minutes=1e-9)
-    (tmp_path / "state-00000009.tmp").mkdir()
+    (tmp_path / "state-00000009.safetensors.tmp").touch()
     state = newest_state(tmp_path)
     assert state is not None
-    assert state.name == "state-00000001"
+    assert state.name == "state-00000001.safetensors"
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a saved state"])
@@ -127,15 +128,58 @@ def test_a_damaged_state_is_named_and_the_one_before_still_goes_on(
     shutil.copytree(undisturbed[0], out)
     state = newest_state(out)
     assert state is not None
-    hurt = sorted(p for p in state.iterdir() if p.suffix in (".bin", ".safetensors"))
-    assert hurt
-    for file in hurt:
-        file.write_bytes(damage)
-    with pytest.raises(DataError, match="remove it, and the run goes on") as raised:
+    state.write_bytes(damage)
+    with pytest.raises(DataError, match="remove it") as raised:
         run(out)
     assert state.name in str(raised.value)
-    shutil.rmtree(state)
+    state.unlink()
     same(run(out), undisturbed[1])
+
+
+class Evil:
+    """A pickle of it makes a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.mark,)
+
+
+def test_a_strangers_pickles_do_not_run(undisturbed: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path) -> None:
+    """Neither as a state, nor in the folder that accelerate would read."""
+    mark = tmp_path / "mark"
+    torch.save(Evil(mark), tmp_path / "evil.pth")
+    with pytest.raises((DataError, UsageError)):
+        initialise_from(Network(Config.make(NETWORK)), tmp_path / "evil.pth")
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed[0], out)
+    folder = out / "state-00000099"
+    folder.mkdir()
+    for name in ("custom_checkpoint_0.pkl", "optimizer.bin", "random_states_0.pkl", ".metadata", "pytorch_model.bin"):
+        shutil.copy(tmp_path / "evil.pth", folder / name)
+    same(run(out), undisturbed[1])
+    shutil.copy(tmp_path / "evil.pth", out / "state-00000010.safetensors")
+    with pytest.raises(DataError, match="state-00000010"):
+        run(out)
+    assert not mark.exists()
+
+
+def test_a_state_of_other_shapes_is_refused(undisturbed: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed[0], out)
+    state = newest_state(out)
+    assert state is not None
+    tensors, facts = read_state(state)
+    first = next(name for name in tensors if name.startswith("optimizer/momentum_buffer/"))
+    for wrong in ({**tensors, first: tensors[first][:1]}, {n: t for n, t in tensors.items() if n != first}):
+        write_state(state, wrong, facts)
+        with pytest.raises(DataError, match="not a state of this network"):
+            run(out)
+    for step in (-1, 11, "4", None):
+        write_state(state, tensors, {"step": step})
+        with pytest.raises(DataError, match="not a state of this run"):
+            run(out)
 
 
 def test_two_trainings_do_not_share_a_folder(undisturbed: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path) -> None:
@@ -165,7 +209,7 @@ def test_killed_run_ends_with_the_same_weights(
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (tmp_path / "state-00000010").exists()
+    assert not (tmp_path / "state-00000010.safetensors").exists()
     same(run(tmp_path, save_every=3, log_every=1), undisturbed[1])
 
 

@@ -1,19 +1,16 @@
 """Training the tracking network: resumable to the step, on one process or many.
 
 Everything a step computes follows from the recipe and the step's number: its samples (`samples.Sampler`), its learning
-rate, its random numbers. So a run killed at any moment goes on from its last saved state as if nothing had happened.
+rate, its random numbers. So a run that was killed resumes from its last saved state and ends with the same weights.
 
-A run's folder holds `run.json` (recipe, data), `log.jsonl`, TensorBoard events, `state-NNNNNNNN/` (the newest two;
-each written under another name, then renamed, so whole) and `weights.safetensors` (averaged where the recipe says so).
+A run's folder holds `run.json` (recipe, data), `log.jsonl`, TensorBoard events, `state-NNNNNNNN.safetensors` (the two
+newest, each whole) and `weights.safetensors` (averaged where the recipe says so).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import pickle
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -21,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tnllt.errors import DataError, MissingExtraError, UsageError
+from tnllt.files import parse_json, read_bytes, temporary_beside, to_json, write_atomic
 from tnllt.locks import sole_writer
+from tnllt.training.state import read_state, set_training_tensors, training_tensors, write_state
 from tnllt.training.tracker.options import TrainOptions
 from tnllt.training.tracker.recipe import Recipe
 from tnllt.training.tracker.samples import Batches, Sampler, collate
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from tnllt.reasoningtrack.network import Network
+
+_AVERAGE = "average/"
 
 #: Called with the network to measure; returns named scores, e.g. {"success": 0.61}.
 Validate = Callable[["Network"], Mapping[str, float]]
@@ -44,7 +45,7 @@ def train(
     validate: Validate | None = None,
     report: Callable[[str], None] = print,
 ) -> Path:
-    """Trains, or goes on training what `options.out` holds. Returns the path of the weights.
+    """Trains, or resumes what `options.out` holds. Returns the path of the weights.
 
     Raises:
         UsageError: the folder belongs to a run of another recipe, or another process is training in it.
@@ -90,16 +91,16 @@ class _Run:
         step = TrainStep(network, self.recipe, self.options.checkpoint_gradients)
         optimizers = make_optimizers(step, self.recipe)
         self.rates = [[float(group["lr"]) for group in optimizer.param_groups] for optimizer in optimizers]
-        if self.accelerator.distributed_type.name in ("FSDP", "DEEPSPEED") and (self.recipe.ema or self.recipe.muon):
-            raise UsageError(
-                "averaged weights and Muon need whole matrices: set ema=0 and muon=0 with FSDP or DeepSpeed"
-            )
+        launcher = self.accelerator.distributed_type.name
+        if launcher == "DEEPSPEED":
+            raise UsageError("DeepSpeed keeps its state in pickles, which can run code; use DDP or FSDP instead")
+        if launcher == "FSDP" and (self.recipe.ema or self.recipe.muon):
+            raise UsageError("averaged weights and Muon need whole matrices; with FSDP, set ema=0 and muon=0")
         self.average: AveragedModel | None = None
         if self.recipe.ema > 0:
             average = get_ema_multi_avg_fn(self.recipe.ema)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
             self.average.to(self.accelerator.device)
-            self.accelerator.register_for_checkpointing(self.average)
         module = torch.compile(step) if self.options.compile else step
         self.step, *self.optimizers = self.accelerator.prepare(module, *optimizers)
         self.sampler = Sampler(sources, self.config, self.recipe)
@@ -125,7 +126,7 @@ class _Run:
             if self.validate is not None and every and (done % every == 0 or done == self.last):
                 self._validated(done, log)
             if stopped:
-                self.report(f"stopped after {done} of {self.last} steps; the same command goes on from here")
+                self.report(f"stopped after {done} of {self.last} steps; the same command resumes here")
                 break
         if log is not None:
             log.close()
@@ -183,39 +184,39 @@ class _Run:
         state = newest_state(self.options.out)
         if state is None:
             return 0
-        from safetensors import SafetensorError
-
-        unreadable = (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError, SafetensorError)
+        tensors, facts = read_state(state)
+        step, scaler = facts.get("step"), facts.get("scaler")
+        if not isinstance(step, int) or not 0 < step <= self.last:
+            raise DataError("is not a state of this run; remove it, and the run resumes from the state before", state)
+        average = {name.removeprefix(_AVERAGE): value for name, value in tensors.items() if name.startswith(_AVERAGE)}
+        set_training_tensors(self.step, self._plain_optimizers(), tensors, state)
         try:
-            self.accelerator.load_state(str(state))
-        except unreadable as error:
-            reason = str(error).strip().partition("\n")[0][:200]
-            raise DataError(
-                f"this saved state cannot be read ({type(error).__name__}: {reason}); remove it, and the run goes on "
-                "from the state before, or from the start",
-                state,
-            ) from error
-        step = int(state.name.removeprefix("state-"))
+            if self.average is not None:
+                self.average.load_state_dict(average)
+            if self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(scaler or {})
+        except (RuntimeError, KeyError) as error:
+            raise DataError(f"does not fit this run ({str(error).splitlines()[0][:200]}); remove it", state) from error
         if self.main:
-            self.report(f"going on from step {step} ({state})")
+            self.report(f"resuming from step {step} ({state})")
         return step
 
     def _save(self, done: int) -> None:
-        final = self.options.out / f"state-{done:08d}"
-        partial = final.with_suffix(".tmp")
-        if self.main:
-            shutil.rmtree(partial, ignore_errors=True)
-        self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(partial))
-        self.accelerator.wait_for_everyone()
+        tensors = training_tensors(self.step, self._plain_optimizers())
         if not self.main:
             return
-        shutil.rmtree(final, ignore_errors=True)
-        _flush(partial)
-        partial.rename(final)
+        if self.average is not None:
+            tensors.update({f"{_AVERAGE}{name}": value for name, value in self.average.state_dict().items()})
+        scaler = self.accelerator.scaler
+        facts = {"step": done, "scaler": None if scaler is None else scaler.state_dict()}
+        write_state(self.options.out / f"state-{done:08d}.safetensors", tensors, facts)
         for old in _states(self.options.out)[:-2]:
-            shutil.rmtree(old, ignore_errors=True)
+            old.unlink(missing_ok=True)
         self._export()
+
+    def _plain_optimizers(self) -> list[torch.optim.Optimizer]:
+        """The optimizers themselves, without what accelerate puts around them."""
+        return [optimizer.optimizer for optimizer in self.optimizers]
 
     def _measured(self) -> Network:
         """The network that is exported and validated: the averaged one where there is one."""
@@ -234,9 +235,8 @@ class _Run:
 
         path = self.options.out / "weights.safetensors"
         if self.main:
-            partial = path.with_suffix(".tmp")
-            save_safetensors(self._measured(), partial, self.config.to_dict())
-            partial.replace(path)
+            with temporary_beside(path) as temporary:
+                save_safetensors(self._measured(), temporary, self.config.to_dict())
         return path
 
 
@@ -299,36 +299,23 @@ def _begin(out: Path, recipe: Recipe, data: list[tuple[str, float]]) -> None:
     """Makes the run's folder, or checks that what it holds was begun with this recipe and data."""
     from tnllt import __version__
 
-    out.mkdir(parents=True, exist_ok=True)
     file = out / "run.json"
-    ours = json.loads(json.dumps({**asdict(recipe), "data": data}))
-    if file.is_file():
-        theirs = json.loads(file.read_text(encoding="utf-8"))
-        changed = [key for key in ours if ours[key] != theirs.get(key)]
-        if changed:
-            detail = ", ".join(f"{key} {theirs.get(key)} -> {ours[key]}" for key in changed)
-            raise UsageError(f"{out} holds a run of another recipe ({detail}); give another --out, or remove it")
-        return
-    partial = file.with_suffix(".tmp")
-    partial.write_text(json.dumps({"tnllt": __version__, **ours}, indent=1), encoding="utf-8")
-    partial.replace(file)
+    ours = parse_json(to_json({**asdict(recipe), "data": data}))
+    if not file.is_file():
+        return write_atomic(file, to_json({"tnllt": __version__, **ours}))
+    theirs = parse_json(read_bytes(file), file)
+    if not isinstance(theirs, dict):
+        raise DataError("is not the record of a training run; remove it, or give another --out", file)
+    if changed := [key for key in ours if ours[key] != theirs.get(key)]:
+        detail = ", ".join(f"{key} {theirs.get(key)} -> {ours[key]}" for key in changed)
+        raise UsageError(f"{out} holds a run of another recipe ({detail}); give another --out, or remove it")
 
 
 def _states(out: Path) -> list[Path]:
-    return sorted(p for p in out.glob("state-????????") if p.is_dir())
+    return sorted(out.glob("state-????????.safetensors"))
 
 
 def newest_state(out: Path) -> Path | None:
-    """The newest complete state of a run, or None. A folder still called `.tmp` was being written when the run died."""
+    """The newest saved state of a run, or None."""
     states = _states(out)
     return states[-1] if states else None
-
-
-def _flush(folder: Path) -> None:
-    """Files to disk before the rename that declares them whole."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with contextlib.suppress(OSError):
-                handle = os.open(path, os.O_RDONLY)
-                os.fsync(handle)
-                os.close(handle)
