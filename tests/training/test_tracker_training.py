@@ -129,7 +129,7 @@ def test_a_damaged_state_is_named_and_the_one_before_still_goes_on(
     state = newest_state(out)
     assert state is not None
     state.write_bytes(damage)
-    with pytest.raises(DataError, match="remove it") as raised:
+    with pytest.raises(DataError) as raised:
         run(out)
     assert state.name in str(raised.value)
     state.unlink()

@@ -20,16 +20,6 @@ if TYPE_CHECKING:
 _MODEL, _OPTIMIZER = "model/", "optimizer/"
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"is not a safetensors file, or damaged ({str(error)[:200]}); remove it", path) from error
-
-
 def write_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Writes the file whole or not at all. `facts` is strict JSON. Raises DataError where it cannot be written."""
     from safetensors.torch import save_file
@@ -41,11 +31,13 @@ def write_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, A
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write_state` wrote. Raises DataError for any other file."""
-    tensors, metadata = read_safetensors(path)
-    facts = parse_json(metadata.get("state", "null"), path)
+    from tnllt import tensors
+
+    file = tensors.read(path)
+    facts = parse_json(file.metadata.get("state", "null"), path)
     if not isinstance(facts, dict):
-        raise DataError("is not a state of a training run; remove it", path)
-    return tensors, facts
+        raise DataError("is not a state of a training run; remove it, and the one before is used", path)
+    return file.content, facts
 
 
 def training_tensors(model: nn.Module, optimizers: Sequence[Optimizer], weights: bool = True) -> dict[str, Tensor]:
