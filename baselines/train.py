@@ -16,11 +16,12 @@ import os
 import random
 import shutil
 import sys
+import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import worker  # noqa: E402
 
-#: Names under which upstream's configuration asks for the two parts of the sequences.
+#: Names of the two parts of the sequences in upstream's configuration.
 NAMES = {"TNLLT": "train", "TNLLT_VAL": "val"}
 
 
@@ -38,7 +39,15 @@ def main():
     offer_datasets(job)
     keep_metrics(os.path.join(job["output"], "metrics.jsonl"), rank)
     os.environ.setdefault("LOCAL_RANK", str(rank))
-    importlib.import_module(job["script"]).run(settings)
+    try:
+        importlib.import_module(job["script"]).run(settings)
+    except FileNotFoundError as error:
+        traceback.print_exc()
+        stop(
+            7,
+            "upstream reads %s, which does not exist: `tnllt-run doctor` names the files that training starts from; "
+            'without them, set upstream\'s own switch, such as --set cfg=MODEL.PRETRAIN_FILE=""' % error.filename,
+        )
     if rank <= 0:
         check_result(settings, job["epochs"])
 
@@ -113,6 +122,12 @@ def configuration(job, rank):
     """The job's copy of upstream's yaml: our datasets, the job's changes. Returns its path."""
     import yaml
 
+    known = importlib.import_module("lib.config.%s.config" % job["script_name"])
+    known.update_config_from_file(job["yaml"])
+    try:
+        worker.apply_settings(known.cfg, job["config"])
+    except worker.WorkerError as error:
+        stop(8, str(error))
     with open(job["yaml"], encoding="utf-8") as file:
         config = yaml.safe_load(file)
     for name, part in config["DATA"].items():
@@ -135,6 +150,14 @@ def configuration(job, rank):
         with open(target, "w", encoding="utf-8") as file:
             yaml.safe_dump(config, file)
     return path
+
+
+def stop(code, text):
+    """End this process with a message, whatever exceptions upstream swallows."""
+    sys.stderr.write(text + "\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 # ------------------------------------------------------------------- the data
@@ -210,20 +233,18 @@ def make_dataset(sequences, job):
             return frames, rows, meta
 
     def read(path):
-        picture = cv2.imread(path)
-        if picture is None:
+        image = cv2.imread(path)
+        if image is None:
             # Upstream's samplers swallow exceptions and draw again, for ever; a bad file must stop the run instead.
-            sys.stderr.write("cannot read the picture %s\n" % path)
-            sys.stderr.flush()
-            os._exit(4)
-        picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-        return numpy.concatenate([picture] * (job["channels"] // 3), axis=2)
+            stop(4, "cannot read the image %s" % path)
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return numpy.concatenate([image] * (job["channels"] // 3), axis=2)
 
     return Sequences()
 
 
 def add_text(place, text, count, rows, meta):
-    """Put the sentence where this upstream's samplers look for it."""
+    """Put the description where this upstream's samplers read it."""
     if place == "nlp":
         rows["nlp"] = [text] * count
     elif place == "language_description":
@@ -249,9 +270,7 @@ def keep_metrics(path, rank):
             with open(path, "a") as file:
                 file.write(json.dumps(dict(figures, epoch=self.epoch, loader=loader.name)) + "\n")
         if broken:
-            sys.stderr.write("epoch %d: %s is not finite\n" % (self.epoch, ", ".join(broken)))
-            sys.stderr.flush()
-            os._exit(5)
+            stop(5, "epoch %d: %s is not finite" % (self.epoch, ", ".join(broken)))
         return original(self, new_stats, batch_size, loader)
 
     trainer._update_stats = update_stats
@@ -262,8 +281,7 @@ def check_result(settings, epochs):
     folder = os.path.join(settings.save_dir, "checkpoints", settings.project_path)
     wanted = "_ep%04d.pth.tar" % epochs
     if not any(name.endswith(wanted) for name in (os.listdir(folder) if os.path.isdir(folder) else [])):
-        sys.stderr.write("training ended without %s*%s; upstream's own message is above\n" % (folder + os.sep, wanted))
-        sys.exit(6)
+        stop(6, "training ended without %s*%s; upstream's own message is above" % (folder + os.sep, wanted))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ upstream prints, even from C, reaches the log and never the protocol.
 
 import collections
 import collections.abc
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -20,6 +21,7 @@ import json
 import mmap
 import os
 import pickle
+import random
 import shutil
 import signal
 import struct
@@ -273,6 +275,114 @@ def stay_on_cpu(torch):
     torch.cuda.current_device = lambda: 0
 
 
+# ------------------------------------------------- threads and random numbers
+
+
+def hold_threads():
+    """OpenCV and torch take as many threads as OMP_NUM_THREADS says, which the runner sets from --threads."""
+    threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if threads.isdigit() and int(threads) > 0:
+        for name, function in (("cv2", "setNumThreads"), ("torch", "set_num_threads")):
+            if importlib.util.find_spec(name) is not None:
+                getattr(importlib.import_module(name), function)(int(threads))
+
+
+def seed_everything(seed):
+    """Python's, NumPy's, OpenCV's and torch's random numbers; torch's on every device."""
+    import numpy
+
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
+    if importlib.util.find_spec("cv2") is not None:
+        importlib.import_module("cv2").setRNGSeed(seed % 2**31)
+    if importlib.util.find_spec("torch") is not None:
+        importlib.import_module("torch").manual_seed(seed)
+
+
+# ---------------------------------------------------------- the configuration
+
+
+def override_configuration(spec, parameters):
+    """Have `parameters()` read the user's yaml, where there is one, and apply the settings before it copies them.
+
+    Returns a list that is not empty once that has happened.
+    """
+    applied = []
+    if not spec.get("config") and not spec.get("yaml_file"):
+        return [True]
+    home = sys.modules[parameters.__module__]
+    if not hasattr(home, "update_config_from_file") or not hasattr(home, "cfg"):
+        raise WorkerError("%s has no cfg and update_config_from_file: leave cfg and yaml out" % home.__name__)
+    original = home.update_config_from_file
+
+    def update_config_from_file(filename, *args, **kwargs):
+        original(spec.get("yaml_file") or filename, *args, **kwargs)
+        apply_settings(home.cfg, spec.get("config", {}))
+        applied.append(True)
+
+    home.update_config_from_file = update_config_from_file
+    return applied
+
+
+#: The crop's size in the loop, and the size that the network is built for.
+SIZES = (("TEST.SEARCH_SIZE", "DATA.SEARCH.SIZE"), ("TEST.TEMPLATE_SIZE", "DATA.TEMPLATE.SIZE"))
+
+
+def apply_settings(config, settings):
+    """Change settings by dotted name. WorkerError where one does not exist, has another type or contradicts another."""
+    for key, value in settings.items():
+        *folders, last = key.split(".")
+        part = config
+        for depth, name in enumerate(folders):
+            if not isinstance(part, dict) or name not in part:
+                raise unknown_setting(config, key, folders[:depth], part)
+            part = part[name]
+        # Tables with an entry DEFAULT are keyed by the dataset's name, and a new name is as good as another.
+        if not isinstance(part, dict) or (last not in part and "DEFAULT" not in part):
+            raise unknown_setting(config, key, folders, part)
+        wanted = kind_of(part[last] if last in part else part["DEFAULT"])
+        if wanted and wanted != kind_of(value):
+            raise WorkerError("cfg: %s must be %s, not %r" % (key, wanted, value))
+        part[last] = value
+    for ours, networks in SIZES:
+        pair = [setting(config, key) for key in (ours, networks)]
+        if (ours in settings or networks in settings) and None not in pair and pair[0] != pair[1]:
+            raise WorkerError(
+                "cfg: %s=%s contradicts %s=%s, the size that the network is built for: give both, with weights of that "
+                "size, or set yaml to a configuration of that size" % (ours, pair[0], networks, pair[1])
+            )
+
+
+def unknown_setting(config, key, folders, part):
+    known = [".".join([*folders, name]) for name in part] if isinstance(part, dict) else []
+    near = difflib.get_close_matches(key, list(dotted(config)), 1) or difflib.get_close_matches(key, known, 1)
+    hint = "did you mean %s?" % near[0] if near else "there are: %s" % (", ".join(known) or "none below it")
+    return WorkerError("cfg: upstream's configuration has no %s; %s" % (key, hint))
+
+
+def dotted(config, prefix=""):
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from dotted(value, "%s%s." % (prefix, name))
+        else:
+            yield prefix + str(name)
+
+
+def setting(config, key):
+    for name in key.split("."):
+        config = config.get(name) if isinstance(config, dict) else None
+    return config
+
+
+def kind_of(value):
+    """Numbers, lists and tables are replaced by their like; flags, texts and nothing, which upstream mixes, by any."""
+    if not isinstance(value, bool):
+        for kind, words in (((int, float), "a number"), ((list, tuple), "a list"), (dict, "a table of settings")):
+            if isinstance(value, kind):
+                return words
+    return ""
+
+
 # ---------------------------------------------------------------- the tracker
 
 
@@ -282,7 +392,7 @@ class WeightsWatch(object):
     def __init__(self):
         self.reports, self.files, self.kept = [], {}, []
 
-    def install(self):
+    def install(self, checkpoint):
         if importlib.util.find_spec("torch") is None:
             return
         import torch
@@ -299,33 +409,46 @@ class WeightsWatch(object):
 
         def noting_load_state_dict(module, state_dict, *args, **kwargs):
             file = next((self.files[id(v)] for v in state_dict.values() if id(v) in self.files), None)
-            if file is not None:
-                known = module.state_dict()
-                self.reports.append(
-                    {
-                        "file": os.path.basename(file),
-                        "path": file,
-                        "module": type(module).__name__,
-                        "fitted": sum(1 for key in state_dict if key in known),
-                        "missing": [key for key in known if key not in state_dict],
-                        "unexpected": [key for key in state_dict if key not in known],
-                    }
+            if file is None:
+                return load_state_dict(module, state_dict, *args, **kwargs)
+            known = module.state_dict()
+            report = {
+                "file": os.path.basename(file),
+                "checkpoint": file == checkpoint,
+                "module": type(module).__name__,
+                "fitted": sum(1 for key in state_dict if key in known),
+                "missing": [key for key in known if key not in state_dict],
+                "unexpected": [key for key in state_dict if key not in known],
+            }
+            self.reports.append(report)
+            if report["checkpoint"] and not report["fitted"]:
+                raise WorkerError(
+                    "no tensor of the checkpoint fits %s (the network has %s ..., the file has %s ...): give the "
+                    "tracker's own weights" % (report["module"], report["missing"][:2], report["unexpected"][:2])
                 )
-            return load_state_dict(module, state_dict, *args, **kwargs)
+            try:
+                return load_state_dict(module, state_dict, *args, **kwargs)
+            except RuntimeError as error:
+                raise WorkerError(misfit(report, error)) from None
 
         torch.load, torch.nn.Module.load_state_dict = noting_load, noting_load_state_dict
 
-    def take(self, checkpoint):
-        """Reports since the last call. WorkerError where the checkpoint fitted nothing at all."""
+    def take(self):
+        """Reports since the last call."""
         reports, self.reports, self.files, self.kept = self.reports, [], {}, []
-        for report in reports:
-            report["checkpoint"] = report.pop("path") == checkpoint
-            if report["checkpoint"] and not report["fitted"]:
-                raise WorkerError(
-                    "no tensor of the checkpoint fits %s (it wants %s ..., the file has %s ...): wrong file?"
-                    % (report["module"], report["missing"][:2], report["unexpected"][:2])
-                )
         return reports
+
+
+def misfit(report, error):
+    """What torch says of weights that do not fit, with the first names of a kind in place of hundreds."""
+    text = "%(file)s does not fit %(module)s: %(fitted)d tensors fit" % report
+    for kind in ("missing", "unexpected"):
+        if report[kind]:
+            text += ", %d %s (%s, ...)" % (len(report[kind]), kind, ", ".join(report[kind][:3]))
+    shapes = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
+    if shapes:
+        text += ", %d of another shape (%s)" % (len(shapes), shapes[0])
+    return text + ": give the weights of this configuration, or the configuration (yaml, cfg) of these weights"
 
 
 class Host(object):
@@ -333,6 +456,7 @@ class Host(object):
 
     def __init__(self):
         self.spec, self.tracker, self.text, self.used, self.pixels = {}, None, None, False, None
+        self.parameters, self.applied = None, []
         self.weights = WeightsWatch()
 
     def start(self, message):
@@ -343,23 +467,43 @@ class Host(object):
         os.environ["TMPDIR"] = os.path.join(self.spec["scratch"], ".temporary")
         os.mkdir(os.environ["TMPDIR"])
         prepare(self.spec)
-        self.weights.install()
+        hold_threads()
+        module = importlib.import_module("lib.test.parameter." + self.spec["parameter"])
+        self.parameters = module.parameters
+        self.applied = override_configuration(self.spec, self.parameters)
+        self.weights.install(self.spec["checkpoint"])
         self.build()
-        return {"weights": self.weights.take(self.spec["checkpoint"]), "versions": versions()}
+        return {"weights": self.weights.take(), "versions": versions()}
 
     def build(self):
         spec = self.spec
-        params = upstream_parameters(spec)
+        seed_everything(0)  # what the weights leave to chance is the same in every object
+        params = self.upstream_parameters()
         module = importlib.import_module("lib.test.tracker." + spec["tracker"])
         values = {"params": params, "yaml": spec["yaml"], "dataset": spec["dataset"]}
         self.tracker = module.get_tracker_class()(*[values[name] for name in spec["constructor"]])
         self.used = False
 
+    def upstream_parameters(self):
+        """The parameter object of upstream, with the record's checkpoint and attributes."""
+        arguments = dict(self.spec.get("arguments", {}))
+        if "extra_cfg" in arguments:
+            from easydict import EasyDict
+
+            arguments["extra_cfg"] = EasyDict(arguments["extra_cfg"])
+        params = self.parameters(self.spec["yaml"], **arguments)
+        if not self.applied:
+            raise WorkerError("upstream reads its configuration by another way: leave cfg and yaml out")
+        params.checkpoint = self.spec["checkpoint"]
+        for key, value in self.spec.get("params", {}).items():
+            setattr(params, key, value)
+        return params
+
     def initialize(self, message):
         image = self.frame(message)  # first: whatever breaks below, the file is mapped, and its name is gone
         if self.used and not self.spec.get("reuse"):
             self.build()
-            self.weights.take(self.spec["checkpoint"])
+            self.weights.take()
         self.used = True
         import numpy
 
@@ -376,6 +520,7 @@ class Host(object):
                 answer["text_cut"] = cut
         if text.get("key"):
             info[text["key"]] = self.text
+        seed_everything(message.get("seed", 0))
         self.call(self.tracker.initialize, image, info)
         if not message.get("box"):
             answer["box"] = [float(v) for v in self.tracker.state]
@@ -419,37 +564,6 @@ class Host(object):
         height, width, channels = message["shape"]
         flat = numpy.frombuffer(self.pixels, dtype=numpy.uint8, count=height * width * channels)
         return flat.reshape(height, width, channels).copy()
-
-
-def upstream_parameters(spec):
-    """The parameter object of upstream, with the record's checkpoint, attributes and cfg overrides."""
-    if spec.get("yaml_file"):
-        config = importlib.import_module(spec["config_module"])
-        original = config.update_config_from_file
-        config.update_config_from_file = lambda filename, *args, **kwargs: original(spec["yaml_file"], *args, **kwargs)
-    module = importlib.import_module("lib.test.parameter." + spec["parameter"])
-    arguments = dict(spec.get("arguments", {}))
-    if "extra_cfg" in arguments:
-        from easydict import EasyDict
-
-        arguments["extra_cfg"] = EasyDict(arguments["extra_cfg"])
-    params = module.parameters(spec["yaml"], **arguments)
-    for key, value in spec.get("config", {}).items():
-        set_dotted(params.cfg, key, value)
-    params.checkpoint = spec["checkpoint"]
-    for key, value in spec.get("params", {}).items():
-        setattr(params, key, value)
-    return params
-
-
-def set_dotted(config, key, value):
-    """`config.A.B = value` for "A.B"; A must be there, B may be new."""
-    *folders, last = key.split(".")
-    for name in folders:
-        if name not in config:
-            raise WorkerError("the configuration has no %s (asked for by %s)" % (name, key))
-        config = config[name]
-    config[last] = value
 
 
 def shorten(text, tokenizer, limit):
@@ -498,6 +612,8 @@ def failure(error):
     if len(text) > LONGEST:
         text = text[:LONGEST] + " ..."
     trace = "" if isinstance(error, WorkerError) else traceback.format_exc()
+    if len(str(error)) > 200:  # at the traceback's end it would stand a second time
+        trace = trace.replace(str(error), str(error)[:200] + " ...")
     return {"ok": False, "error": text, "traceback": trace if len(trace) <= LONGEST else "... " + trace[-LONGEST:]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tnllt.eval.protocols import PROTOCOLS, TNLLT
 from tnllt.eval.rule_text import protocol_card
 
 DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
+from baselines_page import baselines_page  # noqa: E402
 
 
 def protocols_page() -> str:
@@ -116,7 +119,7 @@ def _cell(text: object) -> str:
     return str(text).replace("|", "\\|").replace("\n", " ")
 
 
-PAGES = {"protocols.md": protocols_page, "dataset-cards.md": cards_page}
+PAGES = {"protocols.md": protocols_page, "dataset-cards.md": cards_page, "baselines.md": baselines_page}
 
 
 def main() -> None:

@@ -38,7 +38,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mini_record(name: str = "only_params", /, **tables: Any) -> BaselineRecord:
     """A record for one of the miniature repository's trackers; keywords replace or add tables and keys."""
     call = {"name": name, "yaml": "base", "parameter": "mini", "experiments": "mini", "constructor": ["params"]}
-    call["config_module"] = "lib.config.mini.config"
     table: dict[str, Any] = {
         "name": "mini",
         "title": "Mini",

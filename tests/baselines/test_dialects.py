@@ -80,7 +80,7 @@ def test_started_from_text_alone_the_first_box_is_upstreams(make: Make, picture:
 
 
 def test_without_a_box_a_tracker_that_needs_one_is_refused(make: Make, picture: Any) -> None:
-    with pytest.raises(UsageError, match=r"mini needs the first box \(it takes BB, NL\+BB\)"):
+    with pytest.raises(UsageError, match=r"mini needs the initial box \(it takes BB, NL\+BB\)"):
         make().initialize(picture, None, TEXT)
 
 

@@ -92,7 +92,7 @@ def test_weights_of_something_else(make: Make, tmp_path: Path) -> None:
     call = {"tracker": {"constructor": ["params", "dataset"]}}
     other, cut = tmp_path / "other.pth", tmp_path / "cut.pth"
     torch.save({"net": {"a": torch.zeros(3)}}, other)
-    with pytest.raises(BaselineError, match=r"no tensor of the checkpoint fits Mini .*wrong file"):
+    with pytest.raises(BaselineError, match=r"no tensor of the checkpoint fits Mini .*give the tracker's own weights"):
         make("network", call, weights=other)
     cut.write_bytes(other.read_bytes()[:300])
     with pytest.raises(BaselineError, match="the weights file is cut off, or not a checkpoint"):
@@ -103,10 +103,10 @@ def test_weights_of_something_else(make: Make, tmp_path: Path) -> None:
 
 
 def test_clone_absent(make: Make, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"is no clone of Mini .*git clone https://example.org/mini"):
+    with pytest.raises(UsageError, match=r"is not a clone of Mini .*git clone https://example.org/mini"):
         make(repo=tmp_path)
     (tmp_path / "lib/test/tracker").mkdir(parents=True)
-    with pytest.raises(UsageError, match=r"is no clone of Mini \(no lib/test/tracker/only_params\.py in it\)"):
+    with pytest.raises(UsageError, match=r"is not a clone of Mini \(no lib/test/tracker/only_params\.py in it\)"):
         make(repo=tmp_path)
     with pytest.raises(UsageError, match="mini needs its clone: --set repo=DIR"):
         make(repo=None)
@@ -189,7 +189,7 @@ def test_wrong_number_of_boxes(make: Make, picture: Any) -> None:
 
 
 def test_device_that_is_none(make: Make) -> None:
-    with pytest.raises(UsageError, match="device='gpu' is none of cpu, cuda, cuda:N"):
+    with pytest.raises(UsageError, match="device='gpu' is not one of cpu, cuda, cuda:N"):
         make(device="gpu")
 
 

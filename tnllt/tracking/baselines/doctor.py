@@ -1,31 +1,51 @@
-"""What a baseline still lacks on this machine, and the command that brings it. Runs nothing of upstream's."""
+"""What a baseline still lacks on this machine, and the command that brings it. Runs no code of upstream's."""
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tnllt.errors import UsageError
 from tnllt.files import user_path
-from tnllt.tracking.baselines.bridge import (
+from tnllt.findings import Checker, Finding, Findings, Kind
+from tnllt.tracking.baselines.bridge import modes_text
+from tnllt.tracking.baselines.installation import (
     clone_command,
-    commit_of,
     existing_repo,
     find_configuration,
     find_weights,
     interpreter,
-    modes_text,
+    parse_cfg,
+    repository_state,
     worker_environment,
 )
-from tnllt.tracking.baselines.record import BaselineRecord, Environment
+from tnllt.tracking.baselines.record import BaselineRecord, Environment, Weight
 
-State = Literal["ok", "missing", "note"]
+CHECKER = Checker(
+    "doctor",
+    (
+        Kind("record", "ok", "the baseline's record"),
+        Kind("code", "error", "the code was never released"),
+        Kind("clone", "error", "the clone is missing"),
+        Kind("commit", "note", "the clone's commit is not the record's"),
+        Kind("changed", "warning", "files of the clone differ from its commit"),
+        Kind("yaml", "error", "the configuration is missing"),
+        Kind("path", "error", "the configuration names a path that does not exist"),
+        Kind("interpreter", "error", "the interpreter is missing"),
+        Kind("packages", "error", "packages are missing"),
+        Kind("device", "error", "the accelerator is missing"),
+        Kind("weights", "error", "the weights are missing"),
+        Kind("file", "error", "a further file is missing"),
+        Kind("start", "ok", "upstream's code imports and the weights load"),
+        Kind("trap", "note", "what changes results silently"),
+    ),
+)
 
 #: Run by the baseline's interpreter: which modules import, in what version, and whether CUDA is there.
 _PROBE = """
@@ -43,145 +63,152 @@ cuda = bool(torch is not None and torch.cuda.is_available())
 print("\\n" + json.dumps({"python": sys.version.split()[0], "modules": found, "cuda": cuda}))
 """
 #: Modules whose pip name is another.
-_PACKAGES = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "clip": "git+https://github.com/openai/CLIP.git"}
+_PACKAGES = {
+    "cv2": "opencv-python-headless",
+    "yaml": "pyyaml",
+    "skimage": "scikit-image",
+    "clip": "git+https://github.com/openai/CLIP.git",
+}
+_YAML_LINE = re.compile(r"( *)(?:- )?([A-Za-z_][\w.]*) *: *(?:'([^']*)'|\"([^\"]*)\"|([^#]*))")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
+def examine(record: BaselineRecord, **given: Any) -> Findings:
+    """Look at clone, interpreter, packages, device and weights.
 
-    Attributes:
-        what: in a word or two.
-        state: "ok", "missing" (it will not run without), or "note".
-        text: what was found.
-        remedy: a command or an option that brings it, or "".
-    """
-
-    what: str
-    state: State
-    text: str
-    remedy: str = ""
-
-
-def examine(
-    record: BaselineRecord,
-    repo: Path | None = None,
-    python: str | None = None,
-    weights: Path | None = None,
-    save_dir: Path | None = None,
-    yaml: str | None = None,
-    cfg: str = "",
-    device: str | None = None,
-) -> list[Finding]:
-    """Look at clone, interpreter, packages, device and weights. Options as `BaselineTracker`'s.
+    Args:
+        record: the baseline.
+        **given: options as `BaselineTracker`'s.
 
     Returns:
         All findings, in the order in which a user would mend them.
     """
-    if record.tracker is None:
-        return [Finding("code", "missing", record.reason)]
-    found = [
-        Finding("record", "ok", f"{record.title}, {modes_text(record)}, licence {record.licence}, {record.source}")
-    ]
-    own = record.options_with(
-        repo=repo, python=python, weights=weights, save_dir=save_dir, yaml=yaml, cfg=cfg, device=device
-    )
-    repo, weights, yaml, device = own["repo"], own["weights"], own["yaml"], own["device"] or "cuda"
+    found = list(_look(record, given) if record.tracker is not None else [CHECKER.finding("code", record.reason)])
+    return Findings(CHECKER, found, record.name, {"baseline": record.name}, checklist=True)
+
+
+def _look(record: BaselineRecord, given: Mapping[str, Any]) -> Iterator[Finding]:
+    own = record.options_with(**given)
+    yield CHECKER.finding("record", f"{record.title}, {modes_text(record)}, licence {record.licence}, {record.source}")
+    cfg = {**record.call.config, **parse_cfg(own["cfg"] or "")}
     clone = None
     try:
-        clone = existing_repo(record, repo)
-        found.extend(_clone(record, clone, yaml))
+        clone = existing_repo(record, own["repo"])
+        yield from _clone(record, clone, own["yaml"], cfg)
     except UsageError as error:
-        text = str(error).split(": ")[0] if repo is not None else "none given"
-        found.append(Finding("clone", "missing", text, f"{clone_command(record)}; then --set repo=DIR"))
-    found.extend(_interpreter(record, own["python"], device))
-    found.extend(_weights(record, clone, own["save_dir"], weights, yaml))
-    found.extend(_further(record, clone, own["cfg"] or ""))
-    found.extend(Finding("mind", "note", trap) for trap in record.traps)
-    return found
+        text = str(error).split(": ")[0] if own["repo"] is not None else "none given"
+        yield CHECKER.finding("clone", text, remedy=f"{clone_command(record)}; then --set repo=DIR")
+    yield from _interpreter(record, own["python"], own["device"] or "cuda")
+    yield from _weights(record, clone, own)
+    for weight in record.weights:
+        yield from _file(weight, clone, cfg)
+    for trap in record.traps:
+        yield CHECKER.finding("trap", trap)
 
 
-def _clone(record: BaselineRecord, clone: Path, yaml: str | None) -> Iterator[Finding]:
-    commit = commit_of(clone)
-    yield Finding("clone", "ok", f"{clone}, commit {commit[:12] if commit else 'unknown'}")
+def _clone(record: BaselineRecord, clone: Path, yaml: str | None, cfg: Mapping[str, Any]) -> Iterator[Finding]:
+    commit, changed = repository_state(clone)
+    yield CHECKER.finding("clone", f"{clone}, commit {commit[:12] if commit else 'unknown'}", severity="ok")
+    quoted = shlex.quote(str(clone))
     if record.commit and commit and commit != record.commit:
         text = f"the record was made from commit {record.commit[:12]}"
-        yield Finding("commit", "note", text, f"git -C {shlex.quote(str(clone))} checkout {record.commit}")
+        yield CHECKER.finding("commit", text, remedy=f"git -C {quoted} checkout {record.commit}")
+    if changed:
+        listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        text = f"{listed}: not as in the commit; runs are recorded as changed"
+        yield CHECKER.finding("changed", text, count=len(changed), remedy=f"git -C {quoted} diff shows the changes")
     try:
-        find_configuration(record, clone, yaml)
+        configuration = find_configuration(record, clone, yaml)
     except UsageError as error:
-        yield Finding("yaml", "missing", str(error).removeprefix(f"{record.name}: "), "--set yaml=NAME")
+        yield CHECKER.finding("yaml", str(error).removeprefix(f"{record.name}: "), remedy="--set yaml=NAME")
+        return
+    for key, path in foreign_paths(configuration.read_text(encoding="utf-8", errors="replace"), cfg).items():
+        text = f"{configuration.name} sets {key} to {path}, which does not exist here"
+        for_training = any(weight.setting == key and weight.needed == "train" for weight in record.weights)
+        severity = "note" if for_training or key.startswith(("TRAIN.", "DATA.")) else "error"
+        yield CHECKER.finding("path", text, severity=severity, remedy=f"--set cfg={key}=PATH")
+
+
+def foreign_paths(yaml: str, cfg: Mapping[str, Any]) -> dict[str, str]:
+    """Absolute paths in the text of a YAML configuration that do not exist here, by dotted name of their setting.
+
+    Settings that `cfg` changes count with their new value.
+    """
+    folders: list[tuple[int, str]] = []
+    found: dict[str, str] = {}
+    for match in filter(None, map(_YAML_LINE.match, yaml.splitlines())):
+        indent, key, *values = match.groups()
+        while folders and folders[-1][0] >= len(indent):
+            folders.pop()
+        folders.append((len(indent), key))
+        found[".".join(name for _, name in folders)] = next(filter(None, values), "").strip()
+    found.update((key, str(value)) for key, value in cfg.items())
+    return {key: value for key, value in found.items() if value.startswith("/") and not Path(value).exists()}
 
 
 def _interpreter(record: BaselineRecord, given: str | None, device: str) -> Iterator[Finding]:
     known, python = record.environment, interpreter(given)
     path = shutil.which(python)
-    if path is None:
-        yield Finding("interpreter", "missing", f"{python} is not there or cannot be run", environment_command(known))
+    answer = None if path is None else _probe(path, known.modules if known else ("torch", "numpy", "cv2"), record)
+    if path is None or answer is None:
+        text = f"{python} is missing or cannot be run" if path is None else f"{path} does not answer as Python does"
+        yield CHECKER.finding("interpreter", text, remedy=environment_command(known))
         return
-    modules = known.modules if known else ("torch", "numpy", "cv2")
-    answer = _probe(path, modules, record)
-    if answer is None:
-        yield Finding("interpreter", "missing", f"{path} is no Python that answers", environment_command(known))
-        return
-    yield Finding("interpreter", "ok", f"{path}, Python {answer['python']}")
+    yield CHECKER.finding("interpreter", f"{path}, Python {answer['python']}", severity="ok")
     versions = answer["modules"]
     there = ", ".join(f"{name} {version}".strip() for name, version in versions.items() if version is not None)
-    yield Finding("packages", "ok", there or "none of those wanted")
+    yield CHECKER.finding("packages", there or "none of those needed", severity="ok")
     lacking = [name for name, version in versions.items() if version is None]
     if lacking:
-        wanted = " ".join(f"'{_requirement(name, known)}'" for name in lacking)
-        remedy = f"{shlex.quote(path)} -m pip install {wanted}"
+        needed = " ".join(f"'{_requirement(name, known)}'" for name in lacking)
+        remedy = f"{shlex.quote(path)} -m pip install {needed}"
         if given is None:  # tnllt's own interpreter: upstream's old versions would spoil it
             remedy = environment_command(known)
-        yield Finding("packages", "missing", f"cannot be imported: {', '.join(lacking)}", remedy)
-    if known is not None:
-        tried = f"known to work: Python {known.python} with {' '.join(known.packages)}"
-        if known.upstream:
-            yield Finding("packages", "note", f"{tried}; upstream's own: {known.upstream}")
-    if device != "cpu" and "torch" in versions and versions["torch"] is not None and not answer["cuda"]:
-        yield Finding(
-            "device", "missing", "this interpreter's torch sees no CUDA device", "--device cpu, or another torch"
-        )
-    elif device == "cpu":
-        yield Finding("device", "ok", "CPU; what upstream sends to CUDA stays there")
+        yield CHECKER.finding("packages", f"cannot be imported: {', '.join(lacking)}", remedy=remedy)
+    if known is not None and known.upstream:
+        text = f"known to work: Python {known.python} with {' '.join(known.packages)}; upstream's own: {known.upstream}"
+        yield CHECKER.finding("packages", text, severity="note")
+    if device == "cpu":
+        yield CHECKER.finding("device", "CPU; what upstream sends to CUDA stays there", severity="ok")
     elif answer["cuda"]:
-        yield Finding("device", "ok", "CUDA")
+        yield CHECKER.finding("device", "CUDA", severity="ok")
+    elif versions.get("torch") is not None:
+        text = "this interpreter's torch finds no CUDA device"
+        yield CHECKER.finding("device", text, remedy="--device cpu, or another torch")
 
 
-def _weights(
-    record: BaselineRecord, clone: Path | None, save_dir: Path | None, weights: Path | None, yaml: str | None
-) -> Iterator[Finding]:
+def _weights(record: BaselineRecord, clone: Path | None, own: Mapping[str, Any]) -> Iterator[Finding]:
     assert record.checkpoint is not None
-    place = user_path(save_dir) if save_dir else (clone or Path("CLONE")) / "output"
+    place = user_path(own["save_dir"]) if own["save_dir"] else (clone or Path("CLONE")) / "output"
     try:
-        file = find_weights(record, place, weights, yaml)
+        file = find_weights(record, place, own["weights"], own["yaml"])
     except UsageError as error:
         text = str(error).removeprefix(f"{record.name}: ").split(";")[0]
-        yield Finding("weights", "missing", text, f"{record.checkpoint.source}; then --set weights=FILE")
+        yield CHECKER.finding("weights", text, remedy=f"{record.checkpoint.source}; then --set weights=FILE")
         return
     with file.open("rb") as stream:
         head = stream.read(4)
     size = f"{file}, {file.stat().st_size / 1e6:.0f} MB"
     if head[:2] in (b"PK", b"\x80\x02"):
-        yield Finding("weights", "ok", size)
+        yield CHECKER.finding("weights", size, severity="ok")
     else:
-        yield Finding("weights", "missing", f"{size}: not a checkpoint of torch's", "download it again")
-    yield Finding("weights", "note", "they are unpickled, which can run code: use only files that you trust")
+        yield CHECKER.finding("weights", f"{size}: not a checkpoint of torch's", remedy="download it again")
+    text = "they are unpickled, which can run code: use only files that you trust"
+    yield CHECKER.finding("weights", text, severity="note")
 
 
-def _further(record: BaselineRecord, clone: Path | None, cfg: str) -> Iterator[Finding]:
-    for weight in record.weights:
-        text = f"{weight.path} ({weight.what})"
-        if weight.needed == "hub":
-            yield Finding("weights", "note", f"upstream fetches {text} itself", weight.source)
-            continue
-        if (clone is not None and (clone / weight.path).exists()) or Path(weight.path).name in cfg:
-            yield Finding("weights", "ok", text)
-        elif weight.needed == "run":
-            yield Finding("weights", "missing", f"the clone has no {text}", f"{weight.source}, to CLONE/{weight.path}")
-        else:
-            yield Finding("weights", "note", f"for training the clone lacks {text}", weight.source)
+def _file(weight: Weight, clone: Path | None, cfg: Mapping[str, Any]) -> Iterator[Finding]:
+    text = f"{weight.path} ({weight.what})"
+    if (clone is not None and (clone / weight.path).exists()) or (weight.setting and weight.setting in cfg):
+        yield CHECKER.finding("file", text, severity="ok")
+    elif weight.needed == "hub":
+        yield CHECKER.finding("file", f"upstream fetches {text} itself", severity="note", remedy=weight.source)
+    elif weight.needed == "train":
+        yield CHECKER.finding(
+            "file", f"for training the clone lacks {text}", severity="note", remedy=f"{weight.source}, to {weight.path}"
+        )
+    else:
+        remedy = f"{weight.source}, to CLONE/{weight.path}"
+        yield CHECKER.finding("file", f"the clone has no {text}", remedy=remedy)
 
 
 def _probe(python: str, modules: tuple[str, ...], record: BaselineRecord) -> dict[str, Any] | None:
@@ -197,7 +224,7 @@ def _probe(python: str, modules: tuple[str, ...], record: BaselineRecord) -> dic
 
 
 def environment_command(known: Environment | None) -> str:
-    """The commands that make an interpreter as the record knows it."""
+    """The commands that make the interpreter that the record names."""
     if known is None:
         return "give --set python=FILE"
     packages = " ".join(f"'{package}'" for package in known.packages)

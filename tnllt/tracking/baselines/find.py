@@ -35,6 +35,11 @@ def find_baseline(name: str) -> BaselineRecord | None:
     return load(folder() / f"{name}.toml") if name in names() else None
 
 
+def records() -> list[BaselineRecord]:
+    """Every packaged record, by name."""
+    return [get_baseline(name) for name in names()]
+
+
 def get_baseline(name: str) -> BaselineRecord:
     """A packaged record by name, or a user's by the path of its TOML file.
 

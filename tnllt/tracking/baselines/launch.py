@@ -1,10 +1,9 @@
-"""Training a baseline on TNLLT by upstream's own training script: what its launcher is told, and its start."""
+"""Training a baseline on TNLLT by upstream's own training script: the job that its launcher reads, and its start."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,11 +17,12 @@ from tnllt.datasets.frames import ImageFrames
 from tnllt.errors import DataError, IncompleteError, UsageError
 from tnllt.locks import sole_writer
 from tnllt.sequence import Sequence as VideoSequence
-from tnllt.tracking.baselines.bridge import find_configuration, worker_environment
 from tnllt.tracking.baselines.find import folder
+from tnllt.tracking.baselines.installation import find_configuration, worker_environment
 from tnllt.tracking.baselines.record import BaselineRecord
+from tnllt.tracking.child import ending
 
-#: Upstream's samplers never end on a sequence with fewer frames in which the target is seen.
+#: Upstream's samplers never end on a sequence with fewer frames that show the target.
 SHORTEST = 20
 
 
@@ -35,7 +35,7 @@ class TrainingJob:
         epochs: upstream's own number where None; so are the next three.
         save_every_epoch: else upstream saves some epochs, among them the last.
         config: settings changed in upstream's yaml, by dotted name.
-        datasets: further datasets of upstream's, {name: share}; TNLLT has share 1.
+        datasets: further datasets of upstream's, {name: ratio}; TNLLT has ratio 1.
         paths: {attribute: folder} of upstream's environment, such as lasot_dir.
         processes: one for each GPU; more than one by torchrun.
     """
@@ -58,18 +58,18 @@ class TrainingJob:
 
 
 def write_index(sequences: Iterable[VideoSequence], file: Path, held_out: float = 0.05) -> tuple[int, int, list[str]]:
-    """Write what upstream's side needs to know about the sequences: paths, boxes, sentences.
+    """Write what upstream's side needs of the sequences: paths, boxes, descriptions.
 
     Args:
-        sequences: with frames in picture files.
+        sequences: with frames in image files.
         file: where to; JSON.
-        held_out: share of sequences, the last ones, that are kept for validation; at least one of several.
+        held_out: fraction of the sequences, the last ones, that are kept for validation; at least one of several.
 
     Returns:
         Number of sequences for training and for validation, and the names of those left out as too short.
 
     Raises:
-        DataError: a sequence has no picture files, or none is long enough.
+        DataError: a sequence has no image files, or none is long enough.
     """
     rows, short = [], []
     for sequence in sequences:
@@ -88,7 +88,7 @@ def write_index(sequences: Iterable[VideoSequence], file: Path, held_out: float 
 def _index_row(sequence: VideoSequence) -> dict[str, Any]:
     frames = sequence.frames
     if not isinstance(frames, ImageFrames):
-        raise DataError(f"sequence {sequence.name}: training reads picture files, and this one is none of them")
+        raise DataError(f"sequence {sequence.name}: training reads image files, and this one has none")
     length = min(len(sequence), len(frames))
     boxes = sequence.groundtruth[:length]
     known = np.array(np.isfinite(boxes).all(axis=1), dtype=bool)
@@ -168,13 +168,12 @@ def train(record: BaselineRecord, job: TrainingJob, sequences: Iterable[VideoSeq
         except OSError as error:
             raise UsageError(f"{record.name}: cannot start the interpreter {job.python}: {error.strerror}") from error
     if code:
-        how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
-        raise IncompleteError(f"{record.name}: training ended with {how}; upstream's own message is above")
+        raise IncompleteError(f"{record.name}: training {ending(code)}; upstream's own message is above")
     return job.output / "checkpoints" / "train" / str(table["script_name"]) / str(table["config_name"])
 
 
 def command(record: BaselineRecord, job: TrainingJob, file: Path) -> Sequence[str]:
-    """The command line: one process, or torchrun for several and for upstream code that wants it."""
+    """The command line: one process, or torchrun for several and for upstream code that needs it."""
     script = [str(folder() / "train.py"), str(file)]
     if job.processes == 1 and not (record.training and record.training.torchrun):
         return [job.python, "-u", *script]

@@ -22,7 +22,6 @@ class Call:
         name: of the module below `lib.test.tracker`.
         yaml: the configuration's name below `experiments/<experiments>/`.
         parameter: of the module below `lib.test.parameter`; by default `name`.
-        config_module: with `cfg` and `update_config_from_file`; by default `lib.config.<name>.config`.
         experiments: folder below `experiments/`; by default `name`.
         constructor: the arguments of the class, in order: "params", "yaml", "dataset".
         arguments: keyword arguments of `parameters(yaml, ...)`; "{weights}" stands for the weights file's name.
@@ -40,7 +39,6 @@ class Call:
     name: str
     yaml: str
     parameter: str = ""
-    config_module: str = ""
     experiments: str = ""
     constructor: tuple[Literal["params", "yaml", "dataset"], ...] = ("params", "dataset")
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -237,9 +235,9 @@ class BaselineRecord:
             raise ValueError('add the tables [tracker] and [checkpoint] (or status = "results-only" and a reason)')
 
     def options_with(self, **given: Any) -> dict[str, Any]:
-        """The options given, and this record's own where nothing was."""
+        """Every option of `LocalOptions`: the one given, else this record's own, else None."""
         own = self.options.beside(self.source.absolute().parent)
-        return {key: own.get(key) if value in (None, "") else value for key, value in given.items()}
+        return {key: own.get(key) if (value := given.get(key)) in (None, "") else value for key in asdict(self.options)}
 
     @property
     def call(self) -> Call:

@@ -1,13 +1,17 @@
 import ctypes
 import os
+import random
 import subprocess
 import sys
 import tempfile
 import time
 
+import cv2
+import numpy
+
 
 class BaseTracker:
-    """Moves the box right by STEP plus the length of the text it was told last, down by the mean of the picture."""
+    """Moves the box right by STEP, the last text's length and a wider search; down by the image's mean."""
 
     made = 0
 
@@ -26,6 +30,7 @@ class BaseTracker:
         if self.fault == "exit":
             sys.exit("upstream has left")
         assert params.debug == 0
+        assert params.search_size == params.cfg.DATA.SEARCH.SIZE, "the network is built for another size"
         print(open(params.checkpoint, "rb").read(8))
 
     def begin(self, image, info, text):
@@ -42,7 +47,11 @@ class BaseTracker:
         self.frame_id += 1
         if self.frame_id == 3:
             self.break_down()
-        shift = self.params.cfg.TEST.STEP + len(text or "")
+        shift = self.params.cfg.TEST.STEP + len(text or "") + self.params.search_factor - 4.0
+        if self.fault == "random":
+            shift += random.random() + numpy.random.rand()
+        if self.fault == "threads":
+            self.state[2] = float(cv2.getNumThreads())
         self.state = [self.state[0] + shift, self.state[1] + float(image.mean()), self.state[2], self.state[3]]
         return {"target_bbox": self.state}
 

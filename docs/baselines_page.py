@@ -1,50 +1,26 @@
-"""The baselines as tables: for `tnllt-run list --baselines` and for the documentation."""
+"""The generated part of docs/baselines.md, from the records: `python docs/generate.py` writes it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from tnllt.tracking.baselines import records
 from tnllt.tracking.baselines.bridge import modes_text
-from tnllt.tracking.baselines.find import get_baseline, names
 from tnllt.tracking.baselines.record import BaselineRecord
 
+PAGE = Path(__file__).with_name("baselines.md")
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
 
 
-def records() -> list[BaselineRecord]:
-    """Every packaged record, by name."""
-    return [get_baseline(name) for name in names()]
-
-
 def text_place(record: BaselineRecord) -> str:
-    """Where the sentence goes, in a few words."""
+    """Where the language description goes, in a few words."""
     text = record.text
     if text.positional:
         return "positional, every call"
     if not text.key:
         return "-"
     return f"info `{text.key}`" + (", every call" if text.every_frame else "")
-
-
-def listing() -> str:
-    """The table of `tnllt-run list --baselines`."""
-    rows = [("NAME", "TITLE", "MODES", "LICENCE", "REPOSITORY")]
-    for record in records():
-        where = record.repository.removeprefix("https://github.com/")
-        rows.append(
-            (
-                record.name,
-                record.title,
-                modes_text(record),
-                record.licence,
-                where if record.tracker else f"{where} (result files only)",
-            )
-        )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
-    return "\n".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)), row[-1]]) for row in rows
-    )
 
 
 def markdown() -> str:
@@ -54,7 +30,7 @@ def markdown() -> str:
 
 def _overview() -> Iterator[str]:
     yield "## The 20 baselines\n"
-    yield "| name | repository | tracker / yaml | constructor | text goes in | modes | licence |"
+    yield "| name | repository | tracker / yaml | constructor | description goes in | modes | licence |"
     yield "|---|---|---|---|---|---|---|"
     for record in records():
         slug = record.repository.removeprefix("https://github.com/")
@@ -135,14 +111,7 @@ def _details() -> Iterator[str]:
         yield ""
 
 
-def refresh(page: Path) -> bool:
-    """Write the generated part into the page, between its marks; True where that changed it."""
-    old = page.read_text(encoding="utf-8")
-    head, _, rest = old.partition(BEGIN)
-    new = f"{head}{BEGIN}\n\n{markdown().rstrip()}\n\n{END}{rest.partition(END)[2]}"
-    page.write_text(new, encoding="utf-8")
-    return new != old
-
-
-if __name__ == "__main__":
-    refresh(Path("docs/baselines.md"))
+def baselines_page() -> str:
+    """The page, with the part between its marks made anew."""
+    head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    return f"{head}{BEGIN}\n\n{markdown().rstrip()}\n\n{END}{rest.partition(END)[2]}"
