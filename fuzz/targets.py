@@ -311,9 +311,10 @@ def answer_cache(folder: Path, data: bytes) -> None:
 
 def row_cache(folder: Path, data: bytes) -> None:
     from tnllt.eval.cache import ScoreCache
+    from tnllt.eval.protocols import TNLLT
 
     put(folder, "ab/abc.npz", data)
-    ScoreCache(folder).get("abc", "T")
+    ScoreCache(folder).get("abc", "T", 1, TNLLT)
 
 
 def row_cache_seeds() -> list[bytes]:

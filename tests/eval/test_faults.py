@@ -18,6 +18,8 @@ from tnllt.eval import cache as cache_module
 from tnllt.eval.cache import ScoreCache
 from tnllt.eval.compare import compare
 from tnllt.eval.evaluate import evaluate
+from tnllt.eval.protocols import TNLLT
+from tnllt.eval.tracker_curves import TrackerCurves
 from tnllt.eval.view.render import render
 from tnllt.eval.view.scene import Scene
 from tnllt.eval.view.server import JpegFrames, SeekingVideo
@@ -64,39 +66,44 @@ def test_scores_answer_questions_and_refuse_wrong_ones(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no tracker 'V' among the results; there are: T, U"):
         compare(scores, "T", "V")
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match="file: cannot be written"):
+    with pytest.raises(DataError, match=r"file.scores.json: cannot be written"):
         scores.save(tmp_path / "file")
 
 
 # --- the cache --------------------------------------------------------------------------------------------------------
 
 
-def row() -> object:
+def one_tracker() -> TrackerCurves:
     return evaluate([sequence()], {"T": {"s": TRUTH + 1}}).tracker_curves[0]
+
+
+def get(cache: ScoreCache, key: str) -> TrackerCurves | None:
+    return cache.get(key, "U", 1, TNLLT)
 
 
 def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = ScoreCache(tmp_path)
-    monkeypatch.setattr(os, "fdopen", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
-    kept.put("abc", row())  # type: ignore[arg-type]
-    assert kept.get("abc", "T") is None and not list((tmp_path / "ab").iterdir())
+    monkeypatch.setattr(os, "fsync", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr(Path, "replace", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+    kept.put("abc", one_tracker())
+    assert get(kept, "abc") is None and not list((tmp_path / "ab").iterdir())
 
 
 def test_a_cache_forgets_what_is_old_or_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = ScoreCache(tmp_path)
     for key in ("aa1", "bb2", "cc3"):
-        kept.put(key, row())  # type: ignore[arg-type]
-    found = kept.get("bb2", "U")
-    assert found is not None and found.tracker == "U" and found.curves["success"].shape[0] == 1
+        kept.put(key, one_tracker())
+    found = get(kept, "bb2")
+    assert found is not None and found.tracker == "U" and found.arrays["success"].shape[0] == 1
     long_ago = time.time() - 40 * 86400
     os.utime(tmp_path / "aa" / "aa1.npz", (long_ago, long_ago))
     kept.prune()
-    assert kept.get("aa1", "T") is None and kept.get("bb2", "T") is not None
+    assert get(kept, "aa1") is None and get(kept, "bb2") is not None
     os.utime(tmp_path / "bb" / "bb2.npz", (time.time() - 9, time.time() - 9))
     size = (tmp_path / "cc" / "cc3.npz").stat().st_size
     monkeypatch.setattr(cache_module, "_MOST_BYTES", size)
     kept.prune()
-    assert kept.get("bb2", "T") is None and kept.get("cc3", "T") is not None
+    assert get(kept, "bb2") is None and get(kept, "cc3") is not None
 
 
 # --- looking at results -----------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def test_legends_are_ranked_and_carry_scores(trackers):
         labels = [text.get_text() for text in axes.get_legend().get_texts()]
         values = scores.score(metric)
         assert labels == [f"[{values[k]:.3f}] {scores.trackers[k]}" for k in scores.ranking(metric)]
-        assert len(axes.lines) == trackers and axes.get_xlabel() == metric.axis
+        assert len(axes.lines) == trackers and axes.get_xlabel() == metric.figure.x
 
 
 def test_styles_go_on_without_end_and_do_not_repeat_early():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tnllt.eval import evaluate
-from tnllt.eval.longterm import best_f, confidence_thresholds, precision_recall, rates
+from tnllt.eval.longterm import ReportedFrames, best_f, confidence_thresholds, precision_recall, rates
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
 BOX = [10.0, 10, 10, 10]
@@ -47,7 +47,7 @@ def test_nothing_to_measure_is_not_zero():
     assert np.isnan(scores.score("tnr")[0]) and np.isnan(scores.score("maxgm")[0]) and scores.score("tpr")[0] == 0.75
     assert "n/a" in scores.table("tnr")
     plain = evaluate([everywhere], {"t": {"a": boxes}})
-    assert not plain.has_longterm and np.isnan(plain.score("lt_f")[0])
+    assert np.isnan(plain.score("lt_f")[0])
     assert [m.name for m in plain.metrics()][-1] == "average_overlap"
     assert [m.name for m in scores.metrics()][-1] == "maxgm"
 
@@ -73,8 +73,7 @@ def test_thresholds_are_shared_and_bounded():
     many = confidence_thresholds([rng.random(5000), np.array([np.nan, 2.0])])
     assert len(many) == 100 and many[-1] == 2.0 and (np.diff(many) >= 0).all()
     assert confidence_thresholds([np.full(3, np.nan)]).size == 0
-    curves = precision_recall(
-        np.array([1.0, 0.5]), np.array([True, True]), np.array([0.2, np.nan]), np.array([0.1, 0.3])
-    )
+    frames = ReportedFrames(np.array([1.0, 0.5]), np.array([True, True]), np.array([0.2, np.nan]), True)
+    curves = precision_recall(frames, np.array([0.1, 0.3]))
     np.testing.assert_array_equal(curves, [[1.0, np.nan], [0.5, 0.0]])
-    assert np.isnan(best_f(np.empty((0, 2, 3)))).all()
+    assert np.isnan(best_f(np.empty((3, 0)))).all() and best_f(np.empty((3, 0))).shape == (3, 3)

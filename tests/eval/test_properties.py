@@ -41,7 +41,7 @@ def sequence_and_results(draw, trackers: int = 2):
 
 @MANY
 @given(sequence_and_results(), st.sampled_from(sorted(PROTOCOLS)))
-def test_every_score_is_a_share_for_any_boxes(made, name):
+def test_every_score_is_a_fraction_for_any_boxes(made, name):
     sequence, results = made
     scores = evaluate([sequence], {str(i): {sequence.name: r} for i, r in enumerate(results)}, name)
     for metric in METRICS:

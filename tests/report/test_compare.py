@@ -21,6 +21,7 @@ from tnllt.eval.compare import compare, compare_all, diagram, gaps, ranks
 from tnllt.eval.intervals import all_intervals, group_runs, runs, score_intervals
 from tnllt.eval.metrics import METRICS
 from tnllt.eval.scores import Scores
+from tnllt.eval.statistics import bootstrap_counts
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
 
@@ -97,21 +98,14 @@ def test_intervals_hold_every_metric(scores: Scores) -> None:
         assert (found.high - found.low < 0.5).all()
 
 
-def test_long_term_intervals_equal_scoring_resampled_sequences(scores: Scores) -> None:
+def test_sums_are_resampled_as_sequences_are_scored(scores: Scores) -> None:
     """The vectorised resampling against scoring each resample by the library's own reduction."""
-    from tnllt.eval.intervals import _draws
-    from tnllt.eval.longterm import best_f, rates
-    from tnllt.eval.statistics import bootstrap_counts
-
-    row = scores.tracker_curves[1]
     counts = bootstrap_counts(24, 20, 5)
-    pool = np.arange(24)
-    for r in range(20):
-        drawn = np.repeat(pool, counts[r].astype(int))
-        expected = [*best_f(row.longterm[drawn]), *rates(row.values["oxuva"][drawn].sum(0))]
-        names = ["lt_f", "lt_precision", "lt_recall", "tpr", "tnr", "maxgm"]
-        actual = [_draws(row, METRICS[n], pool, counts[r : r + 1])[0] for n in names]
-        assert actual == pytest.approx(expected, abs=1e-12)
+    for metric in [m for m in METRICS.values() if not m.is_mean]:
+        array = scores.tracker_curves[1].arrays[metric.measure.name]
+        drawn = [np.repeat(np.arange(24), row.astype(int)) for row in counts]
+        expected = [float(metric.read(metric.combine(array[index]), scores.protocol)) for index in drawn]
+        assert metric.read(counts @ array, scores.protocol) == pytest.approx(expected, abs=1e-12)
 
 
 def test_all_at_once_is_one_by_one(scores: Scores) -> None:
@@ -130,7 +124,7 @@ def test_ranks_gaps_and_diagram(scores: Scores, tmp_path: Path) -> None:
     paths = save_diagram(found, [f"$x_{{{t}}}$ <&" for t in scores.trackers], tmp_path, METRICS["success"])
     assert [p.suffix for p in paths] == [".pdf", ".png", ".svg"]
     assert b"/Type3" not in paths[0].read_bytes() and b"FontFile2" in paths[0].read_bytes()
-    with pytest.raises(UsageError, match="no mean"):
+    with pytest.raises(UsageError, match="not a mean"):
         compare(scores, "good", "poor", "lt_f")
 
 

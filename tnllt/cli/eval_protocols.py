@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 
 import click
@@ -10,7 +9,7 @@ import click
 from tnllt.cli.eval_options import format_option
 from tnllt.eval.protocols import PROTOCOLS, TNLLT, get_protocol
 from tnllt.eval.rule_text import protocol_card
-from tnllt.eval.tables import finite
+from tnllt.files import to_json
 
 
 @click.command()
@@ -20,8 +19,7 @@ def protocols(name: str | None, format_: str) -> None:
     """Describe every scoring rule in one sentence; with NAME, all its rules beside the official ones."""
     if format_ == "json":
         chosen = [get_protocol(name)] if name else list(PROTOCOLS.values())
-        table = [{"name": p.name, "aliases": p.aliases, "summary": p.summary, "rules": p.rules()} for p in chosen]
-        click.echo(json.dumps(finite(table), indent=1))
+        click.echo(to_json([protocol.to_table() for protocol in chosen]))
     elif name:
         protocol = get_protocol(name)
         click.echo(textwrap.fill(f"{protocol.name}: {protocol.summary}", 100))

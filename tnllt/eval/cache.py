@@ -1,34 +1,33 @@
-"""Cached rows: the numbers of one tracker, found again by the content of everything that they depend on.
+"""The cache of scores: one tracker's numbers, found again by the content of everything that they depend on.
 
 The key is a digest of the result files, annotations, rules and this module's version, so that a changed file is never
-mistaken for an old one and a stale entry is never found. Entries are written whole and renamed; a damaged one counts as
-missing. Nothing of it shows in results.
+mistaken for an old one and a stale entry is never found. Entries are written whole; a damaged one, or one of another
+shape, counts as missing. Nothing of it shows in results.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import os
-import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tnllt.config import cache_folder
+from tnllt.errors import DataError
+from tnllt.eval import arrays
+from tnllt.eval.metrics import METRICS, frame_measures
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.tracker_curves import Note, TrackerCurves
+from tnllt.files import read_bytes, write_atomic
 from tnllt.sequence import Sequence
 
 #: Changes whenever scoring changes what it computes from the same input.
-VERSION = 4
+VERSION = 5
 _MOST_BYTES = 256 << 20
 _KEEP_DAYS = 30
 
@@ -66,30 +65,27 @@ def cache_key(
 
 
 class ScoreCache:
-    """Rows below a folder of the user's cache. Every failure to read or write counts as "not there"."""
+    """Numbers of trackers below a folder of the user's cache. Every failure to read or write counts as "not there"."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder if folder is not None else cache_folder() / "scores"
 
-    def get(self, key: str, tracker: str) -> TrackerCurves | None:
+    def get(self, key: str, tracker: str, count: int, protocol: Protocol) -> TrackerCurves | None:
+        """The numbers of a tracker on `count` sequences; None where they are not there, or damaged."""
         try:
-            return _unpack((self.folder / key[:2] / f"{key}.npz").read_bytes(), tracker)
+            own = _unpack(read_bytes(self._path(key)), tracker)
+            own.check(count, protocol)
         except Exception:  # a damaged entry can raise whatever zip, NumPy and JSON raise
             return None
+        return own if all(own.array(measure) is not None for measure in frame_measures()) else None
 
-    def put(self, key: str, row: TrackerCurves) -> None:
-        path = self.folder / key[:2] / f"{key}.npz"
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-            try:
-                with os.fdopen(handle, "wb") as stream:
-                    stream.write(_pack(row))
-                Path(name).replace(path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+    def put(self, key: str, own: TrackerCurves) -> None:
+        with suppress(DataError):
+            write_atomic(self._path(key), _pack(own), durable=False)
         self._prune_daily()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.npz"
 
     def _prune_daily(self) -> None:
         mark = self.folder / "pruned"
@@ -114,29 +110,19 @@ class ScoreCache:
             total -= size
 
 
-def _pack(row: TrackerCurves) -> bytes:
-    arrays: dict[str, NDArray[Any]] = {f"curve/{n}": a for n, a in row.curves.items()}
-    arrays |= {f"value/{n}": a for n, a in row.values.items()}
-    arrays |= {"missing": row.missing, "refused": row.refused}
-    if row.longterm is not None and row.thresholds is not None:
-        arrays |= {"longterm": row.longterm, "thresholds": row.thresholds}
-    notes = json.dumps([asdict(note) for note in row.notes])
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, notes=np.frombuffer(notes.encode(), np.uint8), **arrays)
-    return buffer.getvalue()
+def can_cache() -> bool:
+    """Whether every measure is tnllt's own: `VERSION` says nothing of the code of others."""
+    return all(metric.measure.compute.__module__.startswith("tnllt.") for metric in METRICS.values())
+
+
+def _pack(own: TrackerCurves) -> bytes:
+    notes = json.dumps([asdict(note) for note in own.notes])
+    flags = {"missing": own.missing, "refused": own.refused, "notes": np.frombuffer(notes.encode(), np.uint8)}
+    return arrays.pack({**{f"measure/{name}": array for name, array in own.arrays.items()}, **flags})
 
 
 def _unpack(raw: bytes, tracker: str) -> TrackerCurves:
-    with np.load(io.BytesIO(raw), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    notes = [Note(**{**note, "tracker": tracker}) for note in json.loads(arrays["notes"].tobytes())]
-    return TrackerCurves(
-        tracker,
-        {n.removeprefix("curve/"): a for n, a in arrays.items() if n.startswith("curve/")},
-        {n.removeprefix("value/"): a for n, a in arrays.items() if n.startswith("value/")},
-        arrays["missing"],
-        arrays["refused"],
-        notes,
-        arrays.get("longterm"),
-        arrays.get("thresholds"),
-    )
+    found = arrays.unpack(raw)
+    notes = [Note(**{**note, "tracker": tracker}) for note in json.loads(found["notes"].tobytes())]
+    measured = {n.removeprefix("measure/"): a for n, a in found.items() if n.startswith("measure/")}
+    return TrackerCurves(tracker, measured, found["missing"], found["refused"], notes)

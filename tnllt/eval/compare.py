@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import UsageError, did_you_mean
-from tnllt.eval.intervals import group_runs, linear, weighted_scores
+from tnllt.eval.intervals import group_runs, weighted_scores
 from tnllt.eval.metrics import Metric, get_metric
 from tnllt.eval.scores import Scores
 from tnllt.eval.statistics import (
@@ -147,8 +147,8 @@ def members_of(scores: Scores, name: str) -> tuple[int, ...]:
 
 def _linear(metric: str | Metric) -> Metric:
     chosen = get_metric(metric)
-    if not linear(chosen):
-        raise UsageError(f"{chosen.option} is no mean over sequences: a paired test per sequence would not test it")
+    if not chosen.is_mean:
+        raise UsageError(f"{chosen.option} is not a mean over sequences: a paired test per sequence would not test it")
     return chosen
 
 

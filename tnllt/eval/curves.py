@@ -9,7 +9,7 @@ from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.protocol import Protocol
 
 Array = NDArray[np.float64]
-#: The three curves, in the order in which they are always listed.
+#: The three curves of the official toolkit, in the order in which they are listed.
 CURVES = ("success", "precision", "normalized_precision")
 
 
@@ -53,12 +53,28 @@ def _histogram(bins: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return np.bincount(flat, minlength=rows * size).reshape(rows, size)
 
 
-def curves(errors: FrameErrors, protocol: Protocol) -> dict[str, Array]:
-    """{curve: (K, N) float64 in [0, 1]}: the fraction of frames that passes each threshold. No frame counted: zeros."""
-    counts = {
-        "success": count_above(errors.overlap, protocol.thresholds("success"), protocol.overlap_strict),
-        "precision": count_within(errors.center_error, protocol.thresholds("precision")),
-        "normalized_precision": count_within(errors.normalized_error, protocol.thresholds("normalized_precision")),
-    }
-    frames = errors.frames + protocol.count_epsilon
-    return {name: count / frames if errors.frames else np.zeros(count.shape) for name, count in counts.items()}
+def success_curve(errors: FrameErrors, protocol: Protocol) -> Array:
+    """(K, N) in [0, 1]: fraction of frames whose overlap passes each threshold; zeros where no frame counts."""
+    counts = count_above(errors.overlap, protocol.thresholds("success"), protocol.overlap_strict)
+    return _fraction(counts, errors, protocol)
+
+
+def precision_curve(errors: FrameErrors, protocol: Protocol) -> Array:
+    """(K, N) in [0, 1]: fraction of frames whose centre error is within each threshold."""
+    return _fraction(count_within(errors.center_error, protocol.thresholds("precision")), errors, protocol)
+
+
+def normalized_precision_curve(errors: FrameErrors, protocol: Protocol) -> Array:
+    """(K, N) in [0, 1]: fraction of frames whose normalised centre error is within each threshold."""
+    counts = count_within(errors.normalized_error, protocol.thresholds("normalized_precision"))
+    return _fraction(counts, errors, protocol)
+
+
+def _fraction(counts: NDArray[np.int64], errors: FrameErrors, protocol: Protocol) -> Array:
+    return counts / (errors.frames + protocol.count_epsilon) if errors.frames else np.zeros(counts.shape)
+
+
+def average_overlap(errors: FrameErrors) -> Array:
+    """(K, 1): mean overlap of the frames that the protocol counts; one without a valid overlap counts 0."""
+    overlap = np.fmin(np.fmax(errors.overlap, 0.0), 1.0)  # NaN counts 0
+    return (overlap.sum(1) / errors.frames if errors.frames else np.zeros(len(overlap)))[:, None]

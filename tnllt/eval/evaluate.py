@@ -14,7 +14,13 @@ from tnllt.eval.frame_errors import FrameErrors, RefusedError
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import TNLLT, get_protocol
 from tnllt.eval.scores import Scores
-from tnllt.eval.tracker_curves import TrackerCurves, add_longterm, match_length, score_sequence, sequence_errors
+from tnllt.eval.tracker_curves import (
+    TrackerCurves,
+    add_confidence_measures,
+    match_length,
+    score_sequence,
+    sequence_errors,
+)
 from tnllt.sequence import Boxes, Sequence, Trajectory
 
 #: Results of one tracker: a trajectory, or boxes (T, 4), per sequence name.
@@ -58,8 +64,9 @@ def evaluate(
     if len(set(names)) != len(names):
         raise DataError(f"two sequences have the name {next(n for n in names if names.count(n) > 1)!r}")
     require_presence(listed, rules)
-    rows = score_trackers(listed, results, rules, allow_short=allow_short, rounding=rounding)
-    return assemble(listed, rows, score_references(listed, rules), rules, results, allow_missing, allow_short, rounding)
+    trackers = score_trackers(listed, results, rules, allow_short=allow_short, rounding=rounding)
+    references = score_references(listed, rules)
+    return assemble(listed, trackers, references, rules, results, allow_missing, allow_short, rounding)
 
 
 def get_rounding(name: str) -> Rounding | None:
@@ -92,7 +99,7 @@ def score_trackers(
     rounding: str = "none",
 ) -> list[TrackerCurves]:
     """One `TrackerCurves` per tracker, measured sequence by sequence, all trackers at once."""
-    rows = [TrackerCurves.empty(name, len(sequences), protocol) for name in results]
+    trackers = [TrackerCurves.empty(name, len(sequences), protocol) for name in results]
     apply = get_rounding(rounding)
 
     def work(index: int) -> None:
@@ -100,37 +107,34 @@ def score_trackers(
         found = {name: own[sequence.name].boxes for name, own in results.items() if sequence.name in own}
         if apply is not None:
             found = {name: apply(boxes) for name, boxes in found.items()}
-        score_sequence(rows, index, sequence, found, protocol, allow_short)
+        score_sequence(trackers, index, sequence, found, protocol, allow_short)
 
     with ThreadPoolExecutor(2) as pool:  # NumPy lets go of the interpreter's lock; more threads gain little
         list(pool.map(work, range(len(sequences))))
     order = {s.name: i for i, s in enumerate(sequences)}
-    for row in rows:
-        row.notes.sort(key=lambda note: order[note.sequence])
-        add_longterm(row, sequences, results[row.tracker])
-    return rows
+    for own in trackers:
+        own.notes.sort(key=lambda note: order[note.sequence])
+        add_confidence_measures(own, sequences, results[own.tracker])
+    return trackers
 
 
 def score_references(sequences: Seq[Sequence], protocol: Protocol) -> list[TrackerCurves]:
-    """Ceiling (ground truth as result) and floor (the first box forever) under the protocol."""
-    rows = [
-        TrackerCurves.empty(CEILING, len(sequences), protocol),
-        TrackerCurves.empty(FLOOR, len(sequences), protocol),
-    ]
+    """Ceiling (the annotation as result) and floor (the initial box, never moved) under the protocol."""
+    trackers = [TrackerCurves.empty(name, len(sequences), protocol) for name in (CEILING, FLOOR)]
     for index, sequence in enumerate(sequences):
         truth = sequence.groundtruth
         # A frame without annotation has no ground truth to repeat; the box before it stands in.
         best = Trajectory(_filled(truth))
         still = np.repeat(best.boxes[:1], len(truth), axis=0)
-        score_sequence(rows, index, sequence, {CEILING: best.boxes, FLOOR: still}, protocol, False)
-    for row in rows:
-        row.notes.clear()
-    return rows
+        score_sequence(trackers, index, sequence, {CEILING: best.boxes, FLOOR: still}, protocol, False)
+    for own in trackers:
+        own.notes.clear()
+    return trackers
 
 
 def assemble(
     sequences: Seq[Sequence],
-    rows: Seq[TrackerCurves],
+    trackers: Seq[TrackerCurves],
     references: Seq[TrackerCurves],
     protocol: Protocol,
     results: Mapping[str, Mapping[str, Trajectory]],
@@ -138,8 +142,8 @@ def assemble(
     allow_short: bool = False,
     rounding: str = "none",
 ) -> Scores:
-    """`Scores` from rows. Raises IncompleteError where rows are missing or short and that is not allowed."""
-    raise_if_incomplete(rows, protocol, allow_missing, allow_short)
+    """`Scores` from the trackers' numbers. Raises IncompleteError as `raise_if_incomplete` does."""
+    raise_if_incomplete(trackers, protocol, allow_missing, allow_short)
     apply = get_rounding(rounding)
 
     def frames(name: str) -> dict[str, FrameErrors]:
@@ -154,18 +158,18 @@ def assemble(
             boxes, count, _ = match_length(boxes, len(sequence), protocol, allow_short)
             if count:
                 try:
-                    found[tracker] = sequence_errors(sequence, [boxes], protocol, len(own[name]))
+                    found[tracker] = sequence_errors(sequence, boxes[None], protocol, len(own[name]))
                 except RefusedError:
                     continue
         return found
 
     return Scores(
         protocol,
-        tuple(row.tracker for row in rows),
+        tuple(own.tracker for own in trackers),
         tuple(s.name for s in sequences),
         np.array([len(s) for s in sequences], dtype=np.int64),
         attribute_flags(sequences),
-        tuple(rows),
+        tuple(trackers),
         tuple(references),
         next((s.dataset for s in sequences if s.dataset), ""),
         rounding,
@@ -173,18 +177,20 @@ def assemble(
     )
 
 
-def raise_if_incomplete(rows: Seq[TrackerCurves], protocol: Protocol, allow_missing: bool, allow_short: bool) -> None:
+def raise_if_incomplete(
+    trackers: Seq[TrackerCurves], protocol: Protocol, allow_missing: bool, allow_short: bool
+) -> None:
     """Raises IncompleteError that names what is missing or short, unless that is allowed."""
     faults = []
-    for row in rows:
-        gone = [n.sequence for n in row.notes if n.kind == "missing"]
+    for own in trackers:
+        gone = [n.sequence for n in own.notes if n.kind == "missing"]
         if gone and not allow_missing:
-            faults.append(f"{row.tracker}: no result for {len(gone)} of {len(row.missing)} sequences ({listed(gone)})")
-        if len(gone) == len(row.missing):
-            raise IncompleteError(f"{row.tracker}: no result for any of the {len(gone)} sequences ({listed(gone)})")
+            faults.append(f"{own.tracker}: no result for {len(gone)} of {len(own.missing)} sequences ({listed(gone)})")
+        if len(gone) == len(own.missing):
+            raise IncompleteError(f"{own.tracker}: no result for any of the {len(gone)} sequences ({listed(gone)})")
         if protocol.short_result == "refused" and not allow_short:
-            short = [n for n in row.notes if n.kind == "refused" and " rows for " in n.text]
-            faults += [f"{row.tracker}/{n.sequence}: {n.text}" for n in short]
+            short = [n for n in own.notes if n.kind == "refused" and " rows for " in n.text]
+            faults += [f"{own.tracker}/{n.sequence}: {n.text}" for n in short]
     if faults:
         hints = ["--allow-missing scores what is there"] if any("no result" in f for f in faults) else []
         hints += ["--allow-short pads with the last box"] if any(" rows for " in f for f in faults) else []

@@ -184,9 +184,9 @@ def explain(
         IncompleteError: a result is missing or short, and that is not allowed.
     """
     first, second = get_protocol(a), get_protocol(b)
-    odd = [m.name for m in metrics if m.source not in ("curve", "value")]
+    odd = [m.name for m in metrics if not m.is_mean]
     if odd:
-        raise UsageError(f"{odd[0]} cannot be explained rule by rule: it is no mean over sequences")
+        raise UsageError(f"{odd[0]} cannot be explained rule by rule: it is not a mean over sequences")
     rescorer = Rescorer(sequences, results, allow_short)
     start = rescorer.scores(first)
     raise_if_incomplete(start.tracker_curves, first, allow_missing, allow_short)
@@ -228,14 +228,13 @@ def _changed_sequences(
 ) -> dict[str, tuple[ChangedSequence, ...]]:
     """Per tracker, the sequences whose own score or place in the mean a step changes, largest contribution first."""
     values = [np.stack([s.per_sequence(m) for m in metrics], axis=-1) for s in (before, after)]
-    kept = [np.stack([s.kept(_array(m)) for m in metrics], axis=-1) for s in (before, after)]
+    kept = [np.stack([s.kept(m) for m in metrics], axis=-1) for s in (before, after)]
     share = [
         np.where(k, np.nan_to_num(v), 0) / np.maximum(k.sum(axis=1, keepdims=True), 1)
         for v, k in zip(values, kept, strict=True)
     ]
     moved = ~_alike(values[0], values[1]) | (kept[0] != kept[1])
-    curves = {_array(m) for m in metrics}
-    redrawn = np.any([_redrawn(before.curve(c), after.curve(c)) for c in curves], axis=0)
+    redrawn = np.any([_redrawn(before.curve(m), after.curve(m)) for m in metrics], axis=0)
     changed: dict[int, dict[str, int]] = {
         int(s): changed_frames(rescorer.sequences[s], rescorer.results, before.protocol, after.protocol)
         for s in np.flatnonzero(redrawn)
@@ -266,15 +265,9 @@ def _redrawn(one: Array, two: Array) -> NDArray[np.bool_]:
     return np.asarray(~_alike(one, two).all(axis=(0, 2)))
 
 
-def _array(metric: Metric) -> str:
-    return metric.array if metric.source == "curve" else "success"
-
-
 def _copy(single: TrackerCurves, row: TrackerCurves, index: int) -> None:
-    for name, values in single.curves.items():
-        row.curves[name][index] = values[0]
-    for name, values in single.values.items():
-        row.values[name][index] = values[0]
+    for name, values in single.arrays.items():
+        row.arrays[name][index] = values[0]
     row.missing[index], row.refused[index] = single.missing[0], single.refused[0]
     row.notes.extend(single.notes)
 

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tnllt.errors import DataError
-from tnllt.eval.curves import CURVES
-from tnllt.eval.metrics import METRICS, Metric
-from tnllt.eval.tables import footnotes, plural, safe_csv, shown
+from tnllt.eval.metrics import CURVE_METRICS, Metric
+from tnllt.eval.tables import footnotes, plural
 from tnllt.sequence import Flags
+from tnllt.text import csv_cell, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,13 +58,13 @@ def plot(
 ) -> list[Path]:
     """Draws every chosen metric that has a curve; returns the paths written.
 
-    * `<metric>.*`: overall; `curves.*`: all three side by side (where more than one metric is asked for);
+    * `<metric>.*`: overall; `curves.*`: every curve side by side;
     * with `attributes`: `<metric>_<attribute>.*` and `<metric>_radar.*`.
 
     Raises:
         DataError: the folder cannot be written.
     """
-    chosen = [m for m in scores.metrics(metrics) if m.has_curve] or [METRICS["success"]]
+    chosen = [m for m in scores.metrics(metrics) if m.has_curve] or list(CURVE_METRICS[:1])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _matplotlib():
@@ -79,7 +78,7 @@ def _draw(
 ) -> Iterator[Path]:
     for metric in chosen:
         yield from _curve_figure(scores, folder / metric.name, [metric], None, "", formats)
-    everything = [METRICS[name] for name in CURVES]
+    everything = [metric for metric in scores.metrics() if metric.has_curve]
     yield from _curve_figure(scores, folder / "curves", everything, None, "", formats)
     if not attributes:
         return
@@ -113,21 +112,22 @@ def draw_curves(
     axes: Axes, scores: Scores, metric: Metric, members: Flags | None = None, title: str = "", outside: int = 0
 ) -> None:
     """One metric's mean curves on an axes, best tracker first in the legend (`outside`: in so many columns beside)."""
-    thresholds = scores.protocol.thresholds(metric.array)
-    curves, values = scores.mean_curve(metric.array, members), scores.score(metric, members)
-    order = sorted(range(len(values)), key=lambda k: (-values[k], scores.trackers[k]))
+    assert metric.figure is not None
+    thresholds = metric.thresholds(scores.protocol)
+    curves, values = scores.mean_curve(metric, members), scores.score(metric, members)
+    order = scores.ranking(metric, members)
     for rank, k in reversed(list(enumerate(order))):  # the best is drawn last, on top
-        label = f"[{values[k]:.3f}] {shown(scores.trackers[k])}"
+        label = f"[{values[k]:.3f}] {one_line(scores.trackers[k])}"
         axes.plot(thresholds, curves[k], label=label, zorder=3 + 1 / (1 + rank), **line_style(rank))
-    heading = {"success": "Success plots of OPE", "precision": "Precision plots of OPE"}
-    name = heading.get(metric.name, "Normalized precision plots of OPE")
-    axes.set_title(f"{name} – {shown(title)}" if title else f"{name} on {_benchmark(scores.dataset)}")
-    axes.set_xlabel(metric.axis)
-    axes.set_ylabel("Success rate" if metric.name == "success" else "Precision")
+    name = f"{metric.figure.title} plots of OPE"
+    axes.set_title(f"{name} – {one_line(title)}" if title else f"{name} on {_benchmark(scores.dataset)}")
+    axes.set_xlabel(metric.figure.x)
+    axes.set_ylabel(metric.figure.y)
     axes.set_xlim(float(thresholds[0]), float(thresholds[-1]))
     axes.set_ylim(0, 1)
     handles, labels = axes.get_legend_handles_labels()
-    where: dict[str, Any] = {"loc": "lower left" if metric.name == "success" else "lower right"}
+    falls = np.nansum(curves[:, 0]) >= np.nansum(curves[:, -1])
+    where: dict[str, Any] = {"loc": "lower left" if falls else "lower right"}
     if outside:
         where = {"loc": "upper left", "bbox_to_anchor": (1.03, 1.0), "ncols": outside, "borderaxespad": 0.0}
     axes.legend(handles[::-1], labels[::-1], **where)
@@ -136,7 +136,7 @@ def draw_curves(
 def _benchmark(name: str) -> str:
     from tnllt.datasets import BENCHMARKS
 
-    return (BENCHMARKS[name].title if name in BENCHMARKS else shown(name)) or "the dataset"
+    return (BENCHMARKS[name].title if name in BENCHMARKS else one_line(name)) or "the dataset"
 
 
 def _radar_figure(scores: Scores, stem: Path, metric: Metric, formats: tuple[str, ...]) -> Iterator[Path]:
@@ -154,10 +154,10 @@ def _radar_figure(scores: Scores, stem: Path, metric: Metric, formats: tuple[str
     axes.set_theta_direction(-1)  # type: ignore[attr-defined]
     for rank, k in reversed(list(enumerate(order))):
         closed = np.append(values[:, k], values[0, k])
-        label = f"[{overall[k]:.3f}] {shown(scores.trackers[k])}"
+        label = f"[{overall[k]:.3f}] {one_line(scores.trackers[k])}"
         axes.plot(np.append(angles, angles[0]), closed, label=label, **line_style(rank))
     best, worst = values.max(1), values.min(1)
-    ticks = [f"{shown(n)}\n({b:.3f}, {w:.3f})" for n, b, w in zip(names, best, worst, strict=True)]
+    ticks = [f"{one_line(n)}\n({b:.3f}, {w:.3f})" for n, b, w in zip(names, best, worst, strict=True)]
     axes.set_xticks(angles, ticks, fontsize=9)
     axes.tick_params(axis="x", pad=8)
     for tick, angle in zip(axes.get_xticklabels(), angles, strict=True):
@@ -181,30 +181,26 @@ def _footnote(figure: Figure, scores: Scores, members: Flags | None = None) -> N
     count = len(scores.sequences) if members is None else int(members.sum())
     text = f"protocol {scores.protocol.name}, {plural(count, 'sequence')}"
     if bounds:
-        text += f"; success of the ground truth {bounds['ceiling']:.3f}, of the first box {bounds['floor']:.3f}"
+        text += f"; success of the ground-truth reference {bounds['ceiling']:.3f}, "
+        text += f"of the static-box reference {bounds['floor']:.3f}"
     incomplete = {"missing", "refused", "short"} & {note.kind for note in scores.notes}
     lines = [text, *(footnotes(scores) if incomplete else [])]
-    kept = [shown(line) if len(line) < 140 else shown(line[:137]) + "..." for line in lines[:5]]
+    kept = [one_line(line) if len(line) < 140 else one_line(line[:137]) + "..." for line in lines[:5]]
     figure.supxlabel("\n".join(kept), fontsize=7, color="#555555")
 
 
 def _curve_rows(scores: Scores, metrics: list[Metric], members: Flags | None) -> Iterator[list[Any]]:
-    yield ["metric", "threshold", *(safe_csv(t) for t in scores.trackers), "ceiling", "floor"]
+    yield ["metric", "threshold", *scores.trackers, *(own.tracker for own in scores.references)]
     for metric in metrics:
-        curves: NDArray[np.float64] = scores.mean_curve(metric.array, members)
-        bounds = list(scores.reference_curve(metric.array, members).values())
-        for i, threshold in enumerate(scores.protocol.thresholds(metric.array)):
-            values = [*curves[:, i], *(bound[i] for bound in bounds)]
-            yield [metric.name, repr(float(threshold)), *(repr(float(v)) for v in values)]
+        curves = [*scores.mean_curve(metric, members), *scores.reference_curve(metric, members).values()]
+        for i, threshold in enumerate(metric.thresholds(scores.protocol)):
+            yield [metric.name, float(threshold), *(float(curve[i]) for curve in curves)]
 
 
 def _write_csv(path: Path, rows: Iterable[list[Any]]) -> Path:
     with path.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream, lineterminator="\n").writerows(
-            [
-                [safe_csv(cell) if isinstance(cell, str) and i == 0 else cell for i, cell in enumerate(row)]
-                for row in rows
-            ]
+            [csv_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows
         )
     return path
 
@@ -225,7 +221,7 @@ def _save(figure: Figure, stem: Path, formats: tuple[str, ...]) -> Iterator[Path
 
 @contextmanager
 def _matplotlib() -> Iterator[None]:
-    """Our style around whatever the user has, and no complaint about letters that the font lacks."""
+    """Our style around the user's own, without warnings about letters that the font lacks."""
     import warnings
 
     import matplotlib

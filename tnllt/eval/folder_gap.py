@@ -72,7 +72,7 @@ def folder_gap(
     scores = Rescorer(sequences, both, allow_short).scores(rules)
     raise_if_incomplete(scores.tracker_curves, rules, allow_missing, allow_short)
     values = np.stack([scores.per_sequence(m) for m in metrics], axis=-1)
-    kept = np.stack([scores.kept(m.array if m.source == "curve" else "success") for m in metrics], axis=-1)
+    kept = np.stack([scores.kept(m) for m in metrics], axis=-1)
     share = np.where(kept, np.nan_to_num(values), 0) / np.maximum(kept.sum(axis=1, keepdims=True), 1)
     found = []
     for s, sequence in enumerate(sequences):

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from tnllt.eval.cache import ScoreCache, annotation_digest, cache_key, content_digest
-from tnllt.eval.evaluate import assemble, require_presence, score_references, score_trackers
+from tnllt.eval.cache import ScoreCache, annotation_digest, cache_key, can_cache, content_digest
+from tnllt.eval.evaluate import CEILING, FLOOR, assemble, require_presence, score_references, score_trackers
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import get_protocol
 from tnllt.eval.scores import Scores
@@ -36,7 +36,7 @@ def evaluate_files(
     """`evaluate` for result files {tracker: {sequence: file}}, the same to the last bit; arguments as there.
 
     Args:
-        cache: where rows are looked up and kept; None: nowhere.
+        cache: where scores are looked up and kept; None: nowhere. Metrics from outside tnllt are never cached.
 
     Raises:
         DataError: a file that cannot be read, with its row.
@@ -44,8 +44,9 @@ def evaluate_files(
     listed = list(sequences)
     rules = get_protocol(protocol)
     require_presence(listed, rules)
+    cache = cache if can_cache() else None
     annotations = annotation_digest(listed)
-    rows: dict[str, TrackerCurves] = {}
+    scored: dict[str, TrackerCurves] = {}
     names = [s.name for s in listed]
     for block in _blocks(files, names, cache is not None):
         keys: dict[str, str] = {}
@@ -53,17 +54,17 @@ def evaluate_files(
             for tracker, raws in block.items():
                 contents = [(name, parts.digest) for name, parts in raws.items()]
                 keys[tracker] = cache_key(annotations, contents, rules, allow_short, rounding)
-                found = cache.get(keys[tracker], tracker)
+                found = cache.get(keys[tracker], tracker, len(listed), rules)
                 if found is not None:
-                    rows[tracker] = found
-        fresh = {t: raws for t, raws in block.items() if t not in rows}
+                    scored[tracker] = found
+        fresh = {t: raws for t, raws in block.items() if t not in scored}
         if not fresh:
             continue
-        for row in score_trackers(listed, _parse(files, fresh), rules, allow_short=allow_short, rounding=rounding):
-            rows[row.tracker] = row
+        for own in score_trackers(listed, _parse(files, fresh), rules, allow_short=allow_short, rounding=rounding):
+            scored[own.tracker] = own
             if cache is not None:
-                cache.put(keys[row.tracker], row)
-    ordered = [rows[tracker] for tracker in files]
+                cache.put(keys[own.tracker], own)
+    ordered = [scored[tracker] for tracker in files]
     references = _references(listed, annotations, rules, cache)
     lazy = {tracker: Results({s: own[s] for s in names if s in own}) for tracker, own in files.items()}
     return assemble(listed, ordered, references, rules, lazy, allow_missing, allow_short, rounding)
@@ -115,12 +116,12 @@ def _references(
 ) -> list[TrackerCurves]:
     if cache is None:
         return score_references(sequences, protocol)
-    keys = [cache_key(annotations, [(name, b"")], protocol, False, "none") for name in ("\0ceiling", "\0floor")]
-    found = [cache.get(key, name) for key, name in zip(keys, ("ceiling", "floor"), strict=True)]
-    kept = [row for row in found if row is not None]
+    keys = {name: cache_key(annotations, [(f"\0{name}", b"")], protocol, False, "none") for name in (CEILING, FLOOR)}
+    found = [cache.get(key, name, len(sequences), protocol) for name, key in keys.items()]
+    kept = [own for own in found if own is not None]
     if len(kept) == len(keys):
         return kept
     made = score_references(sequences, protocol)
-    for key, row in zip(keys, made, strict=True):
-        cache.put(key, row)
+    for own in made:
+        cache.put(keys[own.tracker], own)
     return made

@@ -35,7 +35,7 @@ def _errors(sequence: Sequence, trajectory: Trajectory, protocol: Protocol) -> F
         return None
     boxes, _, _ = match_length(trajectory.boxes, len(sequence), protocol)
     try:
-        return sequence_errors(sequence, [boxes], protocol, len(trajectory))
+        return sequence_errors(sequence, boxes[None], protocol, len(trajectory))
     except RefusedError:
         return None
 

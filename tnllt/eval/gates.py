@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ import numpy as np
 
 from tnllt.errors import DataError, GateError, UsageError
 from tnllt.eval.metrics import METRICS, Metric, get_metrics
+from tnllt.eval.protocol import Protocol
 from tnllt.eval.scores import Scores
-from tnllt.eval.tables import SCORES, finite
+from tnllt.eval.tables import SCORES
 from tnllt.files import check_schema, parse_json, read_bytes, to_json, write_atomic
 
 SCHEMA = "tnllt.baseline/1"
@@ -57,8 +57,7 @@ class Gates:
         """Raises GateError that names every fall per tracker and metric; UsageError for a baseline of other data."""
         faults = [fault for name, floor in self.floors.items() for fault in _under(scores, METRICS[name], floor)]
         if self.baseline is not None:
-            rules = json.loads(json.dumps(finite(scores.protocol.rules())))
-            if self.baseline.get("rules") not in (scores.protocol.digest(), rules):
+            if self.baseline.get("rules") != scores.protocol.digest():
                 old = self.baseline.get("protocol")
                 raise UsageError(
                     f"the baseline was scored under protocol {old!r}, these under {scores.protocol.name!r}"
@@ -112,10 +111,10 @@ def read_baseline(path: Path) -> dict[str, Any]:
         table = parse_json(read_bytes(path), path)
         whole = isinstance(table, dict) and str(table.get("schema")).startswith("tnllt.scores/")
         table = check_schema(table, SCORES if whole else SCHEMA, path)
+        if whole and isinstance(protocol := table.get("protocol"), dict):
+            table |= {"protocol": protocol.get("name"), "rules": Protocol.from_table(protocol, path).digest()}
     except DataError as error:
         raise UsageError(f"--baseline {error}; --save-baseline makes one") from error
-    if whole and isinstance(protocol := table.get("protocol"), dict):
-        table |= {"protocol": protocol.get("name"), "rules": protocol.get("rules")}
     if not _sound(table):
         raise UsageError(f"--baseline {path}: not a baseline ({SCHEMA}); --save-baseline makes one")
     return table

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tnllt import records
+from tnllt.errors import DataError
 
 #: Which ground-truth boxes can be scored. "positive_center" looks at the centre that the error is measured from.
 Validity = Literal["positive_box", "positive_size", "positive_center", "not_nan", "every_frame"]
@@ -149,6 +154,21 @@ class Protocol:
     def with_rules(self, **rules: Any) -> Protocol:
         """The protocol with some rules changed, under a name that says so."""
         return replace(self, name=f"{self.name}+{'+'.join(rules)}", summary="", aliases=(), **rules)
+
+    def to_table(self) -> dict[str, Any]:
+        """What a file keeps of a protocol; `from_table` gives the equal protocol again."""
+        return {"name": self.name, "summary": self.summary, "aliases": self.aliases, "rules": self.rules()}
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], path: str | Path | None = None) -> Protocol:
+        """The protocol of a file. Raises DataError where a rule is unknown or has another type."""
+        rules = table.get("rules")
+        if not isinstance(rules, Mapping):
+            raise DataError("holds no rules of a protocol", path)
+        # JSON has no infinity: it stands there as text.
+        numbers = {r: float(v) for r, v in rules.items() if v in ("inf", "-inf", "Infinity", "-Infinity")}
+        labels = {name: table[name] for name in _LABELS if name in table}
+        return records.from_table({**rules, **numbers, **labels}, cls, path)
 
     def digest(self) -> str:
         """A hexadecimal digest of the rules; equal for protocols that score alike by construction."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,9 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from tnllt.errors import UsageError
 
 Array = NDArray[np.float64]
-Method = Literal["studentized", "percentile", "bca"]
-
 RESAMPLES = 10_000
+#: Of wide arrays (long-term curves) there are fewer resamples: each takes longer.
+WIDE_RESAMPLES = 2_000
 SEED = 0
 CONFIDENCE = 0.95
 #: Below this many kept sequences an interval would be a guess.
@@ -90,13 +89,12 @@ def bootstrap_intervals(
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = SEED,
-    method: Method = "studentized",
     bounds: tuple[float, float] | None = (0.0, 1.0),
 ) -> Intervals:
     """Bootstrap intervals over sequences for the scores of N trackers.
 
-    The studentised bootstrap (bootstrap-t; Efron & Tibshirani 1993, 12.5) is the default: with 50 sequences, the
-    percentile and BCa intervals are too short (docs/explain), this one covers as often as it says.
+    The bootstrap is the studentised one (bootstrap-t; Efron & Tibshirani 1993, 12.5): with 50 sequences, percentile
+    and BCa intervals are too short (docs/explain), this one covers as often as it says.
 
     Args:
         values: (N, S) scores per sequence; NaN is left out.
@@ -106,22 +104,15 @@ def bootstrap_intervals(
     table = WeightedScores.of(values, weights)
     counts = bootstrap_counts(table.values.shape[1], resamples, seed)
     estimate, kept = table.means, table.weights.sum(axis=1)
-    if method == "studentized":
-        error = _means_and_errors(table, np.ones((1, counts.shape[1])))[1][0]
-        draws, errors = _means_and_errors(table, counts)
-        low, high = _studentized(estimate, error, draws - estimate, errors, confidence)
-        low, high = _with_few(low, high, estimate, error, kept, confidence)
-    elif method == "percentile":
-        low, high = _quantiles(bootstrap_scores(table, resamples, seed), confidence)
-    elif method == "bca":
-        low, high = _bca(table, bootstrap_scores(table, resamples, seed), confidence)
-    else:
-        raise UsageError(f"no such interval: {method!r}; there are studentized, percentile and bca")
+    error = _means_and_errors(table, np.ones((1, counts.shape[1])))[1][0]
+    draws, errors = _means_and_errors(table, counts)
+    low, high = _studentized(estimate, error, draws - estimate, errors, confidence)
+    low, high = _with_few(low, high, estimate, error, kept, confidence)
     few = kept < MIN_SEQUENCES
     low, high = np.where(few, np.nan, low), np.where(few, np.nan, high)
     if bounds is not None:
         low, high = np.clip(low, *bounds), np.clip(high, *bounds)
-    return Intervals(estimate, low, high, confidence, method, resamples)
+    return Intervals(estimate, low, high, confidence, "studentized", resamples)
 
 
 def difference_intervals(
@@ -335,12 +326,6 @@ def _with_few(
     return np.where(few, estimate - reach, low), np.where(few, estimate + reach, high)
 
 
-def _quantiles(draws: Array, confidence: float) -> tuple[Array, Array]:
-    tail = (1 - confidence) / 2
-    low, high = _nanquantile(draws, [tail, 1 - tail])
-    return low, high
-
-
 def _nanquantile(draws: Array, levels: list[float]) -> Array:
     """(level, column) quantiles; columns with a NaN are handled one by one, because nanquantile is slow."""
     result = np.full((len(levels), draws.shape[1]), np.nan)
@@ -352,27 +337,3 @@ def _nanquantile(draws: Array, levels: list[float]) -> Array:
         if len(known):
             result[:, column] = np.quantile(known, levels)
     return result
-
-
-def _bca(table: WeightedScores, draws: Array, confidence: float) -> tuple[Array, Array]:
-    """Bias-corrected and accelerated interval (Efron 1987), the acceleration by the jackknife."""
-    from scipy.stats import norm
-
-    estimate = table.means
-    below = (draws < estimate).mean(axis=0) + (draws == estimate).mean(axis=0) / 2
-    bias = norm.ppf(np.clip(below, 1e-9, 1 - 1e-9))
-    left_out = _ratio(
-        table.values.sum(axis=1, keepdims=True) - table.values, table.weights.sum(axis=1, keepdims=True) - table.weights
-    )
-    centred = np.nanmean(left_out, axis=1, keepdims=True) - left_out
-    with np.errstate(divide="ignore", invalid="ignore"):
-        skew = np.nansum(centred**3, axis=1) / (6 * np.nansum(centred**2, axis=1) ** 1.5)
-    accelerate = np.nan_to_num(skew)
-    low, high = np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
-    for row in range(len(estimate)):
-        z = bias[row] + norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-        levels = norm.cdf(bias[row] + z / (1 - accelerate[row] * z))
-        known = draws[~np.isnan(draws[:, row]), row]
-        if len(known):
-            low[row], high[row] = np.quantile(known, levels)
-    return low, high

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tnllt._version import __version__
 from tnllt.errors import UsageError
+from tnllt.eval.intervals import all_intervals
 from tnllt.eval.metrics import Metric
+from tnllt.eval.statistics import CONFIDENCE, RESAMPLES, SEED
 from tnllt.eval.tracker_curves import Note
+from tnllt.files import to_json
+from tnllt.text import csv_cell, latex, markdown, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +56,7 @@ def render(
     """
     chosen = scores.metrics(metrics)
     if fmt == "json":
-        return json.dumps(summary(scores, chosen), indent=2, ensure_ascii=False, allow_nan=False)
+        return to_json(summary(scores, chosen), indent=2)
     writers = {"text": _text, "markdown": _markdown, "latex": _latex, "csv": _csv}
     if fmt not in writers:
         raise UsageError(f"no table format {fmt!r}; known: {', '.join(FORMATS)}")
@@ -95,8 +99,6 @@ def make_table(scores: Scores, metrics: list[Metric], by: str = "overall", inter
 
 
 def _intervals(scores: Scores, metrics: list[Metric], by: str, order: list[int]) -> list[list[tuple[float, float]]]:
-    from tnllt.eval.intervals import all_intervals
-
     if by == "overall":
         every = all_intervals(scores, metrics)
         found = [every[m.name] for m in metrics]
@@ -138,9 +140,7 @@ def footnotes(scores: Scores) -> list[str]:
             f"No sequence with a success curve above zero is left for {', '.join(empty)}: the score is 0 by rule."
         )
     if scores.protocol.drop_zero_curves:
-        for k, name in enumerate(scores.trackers):
-            there = ~scores.missing[k] & ~scores.refused
-            dropped = int((there & ~scores.kept("success")[k]).sum())
+        for name, dropped in zip(scores.trackers, (scores.scored() & ~scores.kept()).sum(1), strict=True):
             if dropped and name not in empty:
                 some = plural(dropped, "sequence")
                 found.append(f"{name}: {some} without any success left out of the mean, by rule.")
@@ -153,69 +153,43 @@ def footnotes(scores: Scores) -> list[str]:
 
 
 def summary(scores: Scores, metrics: list[Metric]) -> dict[str, Any]:
-    """Schema `tnllt.scores/1`: what `scores.json` and `--format json` hold. NaN becomes null."""
-    per_attribute = {m.name: scores.per_attribute(m) for m in metrics if m.source == "curve"}
-    per_sequence = {m.name: scores.per_sequence(m) for m in metrics}
+    """Schema `tnllt.scores/1`: what `scores.json` and `--format json` hold."""
+    trackers = list(enumerate(scores.trackers))
     overall = {m.name: scores.score(m) for m in metrics}
-    from tnllt._version import __version__
-
-    table: dict[str, Any] = finite(
-        {
-            "schema": SCORES,
-            "tnllt": __version__,
-            "dataset": scores.dataset,
-            "protocol": {"name": scores.protocol.name, "rules": scores.protocol.rules()},
-            "metrics": {m.name: {"label": m.label, "description": m.description} for m in metrics},
-            "trackers": list(scores.trackers),
-            "sequences": list(scores.sequences),
-            "frames": scores.lengths.tolist(),
-            "attributes": {n: np.flatnonzero(f).tolist() for n, f in scores.attributes.items()},
-            "ranking": {m.name: [scores.trackers[k] for k in scores.ranking(m)] for m in metrics},
-            "scores": {t: {n: v[k] for n, v in overall.items()} for k, t in enumerate(scores.trackers)},
-            "intervals": _summary_intervals(scores, metrics),
-            "references": {
-                r.tracker: {m.name: scores.reference(m)[r.tracker] for m in metrics} for r in scores.references
-            },
-            "per_attribute": {
-                t: {n: {a: v[k] for a, v in by.items()} for n, by in per_attribute.items()}
-                for k, t in enumerate(scores.trackers)
-            },
-            "per_sequence": {
-                t: {n: dict(zip(scores.sequences, v[k].tolist(), strict=True)) for n, v in per_sequence.items()}
-                for k, t in enumerate(scores.trackers)
-            },
-            "notes": [vars(note) for note in scores.notes],
-            "footnotes": footnotes(scores),
-        }
-    )
-    return table
-
-
-def _summary_intervals(scores: Scores, metrics: list[Metric]) -> dict[str, Any]:
-    """{"confidence", "resamples", "seed", "trackers": {tracker: {metric: [low, high]}}}."""
-    from tnllt.eval.intervals import all_intervals
-    from tnllt.eval.statistics import CONFIDENCE, RESAMPLES, SEED
-
-    found = all_intervals(scores, metrics)
+    per_attribute = {m.name: scores.per_attribute(m) for m in metrics}
+    per_sequence = {m.name: scores.per_sequence(m) for m in metrics}
+    intervals = all_intervals(scores, metrics)
     return {
-        "confidence": CONFIDENCE,
-        "resamples": RESAMPLES,
-        "seed": SEED,
-        "trackers": {
-            t: {m.name: [float(found[m.name].low[k]), float(found[m.name].high[k])] for m in metrics}
-            for k, t in enumerate(scores.trackers)
+        "schema": SCORES,
+        "tnllt": __version__,
+        "dataset": scores.dataset,
+        "protocol": scores.protocol.to_table(),
+        "rounding": scores.rounding,
+        "metrics": {m.name: {"label": m.label, "description": m.description} for m in metrics},
+        "trackers": scores.trackers,
+        "sequences": scores.sequences,
+        "frames": scores.lengths,
+        "attributes": {name: np.flatnonzero(flags) for name, flags in scores.attributes.items()},
+        "ranking": {m.name: [scores.trackers[k] for k in scores.ranking(m)] for m in metrics},
+        "scores": {t: {n: v[k] for n, v in overall.items()} for k, t in trackers},
+        "intervals": {
+            "confidence": CONFIDENCE,
+            "resamples": RESAMPLES,
+            "seed": SEED,
+            "trackers": {t: {n: [v.low[k], v.high[k]] for n, v in intervals.items()} for k, t in trackers},
         },
+        "references": {
+            own.tracker: {m.name: scores.reference(m)[own.tracker] for m in metrics} for own in scores.references
+        },
+        "per_attribute": {
+            t: {n: {a: v[k] for a, v in by.items()} for n, by in per_attribute.items()} for k, t in trackers
+        },
+        "per_sequence": {
+            t: {n: dict(zip(scores.sequences, v[k], strict=True)) for n, v in per_sequence.items()} for k, t in trackers
+        },
+        "notes": [vars(note) for note in scores.notes],
+        "footnotes": footnotes(scores),
     }
-
-
-def finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else (None if np.isnan(value) else str(value))
-    return value
 
 
 def to_frame(scores: Scores, metrics: str | Iterable[str] = "all", by: str = "overall") -> pd.DataFrame:
@@ -254,11 +228,6 @@ def _grid(table: ScoreTable) -> list[list[str]]:
     ]
 
 
-def shown(text: str) -> str:
-    """One line, with control and direction-changing characters escaped: names come from files."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _width(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
@@ -274,7 +243,7 @@ def _bounds(bounds: tuple[float, float], digits: int) -> str:
 
 
 def _text(table: ScoreTable) -> str:
-    grid = [[_cut(shown(cell)) for cell in row] for row in [table.headings, *_grid(table)]]
+    grid = [[_cut(one_line(cell)) for cell in row] for row in [table.headings, *_grid(table)]]
     below = [["", *(_bounds(b, d) for b, d in zip(row, table.digits, strict=True))] for row in table.intervals]
     widths = [max(_width(row[i]) for row in grid + below) for i in range(len(table.headings))]
     lines = ["  ".join(_pad(c, widths[i], i > 0) for i, c in enumerate(row)).rstrip() for row in grid]
@@ -284,10 +253,10 @@ def _text(table: ScoreTable) -> str:
     lines.insert(1, rule)
     if table.references:
         lines.insert(len(lines) - len(table.references), rule)
-    notes = [f"* {shown(note)}" for note in table.footnotes]
+    notes = [f"* {one_line(note)}" for note in table.footnotes]
     if below:
         notes.append("Below each score: 95 % bootstrap interval over sequences.")
-    return "\n".join([shown(table.title), "", *lines, *([""] if notes else []), *notes]) + "\n"
+    return "\n".join([one_line(table.title), "", *lines, *([""] if notes else []), *notes]) + "\n"
 
 
 def _cut(text: str, most: int = 60) -> str:
@@ -296,40 +265,25 @@ def _cut(text: str, most: int = 60) -> str:
 
 
 def _markdown(table: ScoreTable) -> str:
-    def escape(text: str) -> str:
-        text = shown(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        return "".join("\\" + c if c in "\\`*_{}[]()#+!|~" else c for c in text)
-
-    rows = [[escape(c) for c in row] for row in [table.headings, *_grid(table)]]
+    rows = [[markdown(c) for c in row] for row in [table.headings, *_grid(table)]]
     for row, bounds in zip(rows[1:], table.intervals, strict=False):
         for i, (one, digits) in enumerate(zip(bounds, table.digits, strict=True), 1):
             row[i] += f" ({text})" if (text := _bounds(one, digits)) else ""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "| --- |" + " ---: |" * len(table.digits))
-    notes = [f"- {escape(note)}" for note in table.footnotes]
+    notes = [f"- {markdown(note)}" for note in table.footnotes]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}",
-}  # fmt: skip
-
-
-def escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in shown(text))
 
 
 def _latex(table: ScoreTable) -> str:
     """A booktabs table, best in bold and second underlined."""
     marks = [_best_two([float(row[i + 1]) for row in table.rows]) for i in range(len(table.digits))]
-    lines = [f"% {shown(table.title)}", rf"\begin{{tabular}}{{l{'c' * len(table.digits)}}}", r"\toprule"]
-    lines += [" & ".join(escape_latex(h) for h in table.headings) + r" \\", r"\midrule"]
+    lines = [f"% {one_line(table.title)}", rf"\begin{{tabular}}{{l{'c' * len(table.digits)}}}", r"\toprule"]
+    lines += [" & ".join(latex(h) for h in table.headings) + r" \\", r"\midrule"]
     for index, row in enumerate(_grid(table)):
         if index == len(table.rows):
             lines.append(r"\midrule")
-        cells = [escape_latex(c) for c in row]
+        cells = [latex(c) for c in row]
         for i, (best, second) in enumerate(marks if index < len(table.rows) else []):
             value = float(table.rows[index][i + 1])
             if value == best:
@@ -342,7 +296,7 @@ def _latex(table: ScoreTable) -> str:
                     cells[i] += r" {\scriptsize[" + text.replace("-", "--") + "]}"
         lines.append(" & ".join(cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join(lines + [f"% {shown(note)}" for note in table.footnotes]) + "\n"
+    return "\n".join(lines + [f"% {one_line(note)}" for note in table.footnotes]) + "\n"
 
 
 def _best_two(values: list[float]) -> tuple[float, float]:
@@ -351,22 +305,17 @@ def _best_two(values: list[float]) -> tuple[float, float]:
     return best, second
 
 
-def safe_csv(text: str) -> str:
-    """A cell that no spreadsheet runs as a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
 def _csv(table: ScoreTable) -> str:
     """Full precision, so that nothing is lost; footnotes as comment lines."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     ends = [f"{h} {end}" for h in table.headings[1:] for end in ("low", "high")] if table.intervals else []
-    writer.writerow([safe_csv(h) for h in table.headings + ends])
+    writer.writerow([csv_cell(h) for h in table.headings + ends])
     for index, row in enumerate(table.rows + table.references):
         bounds = [v for pair in table.intervals[index] for v in pair] if index < len(table.intervals) else []
         numbers = [*map(float, row[1:]), *bounds]
         cells = ["" if np.isnan(v) else repr(v) for v in numbers]
-        writer.writerow([safe_csv(str(row[0])), *cells, *[""] * (len(ends) - len(bounds))])
+        writer.writerow([csv_cell(str(row[0])), *cells, *[""] * (len(ends) - len(bounds))])
     for note in table.footnotes:
-        writer.writerow([f"# {note}"])
+        writer.writerow([csv_cell(f"# {note}")])
     return stream.getvalue()

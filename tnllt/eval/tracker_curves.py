@@ -10,16 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.eval.curves import CURVES, curves
 from tnllt.eval.frame_errors import FrameErrors, RefusedError, frame_errors, refusal
-from tnllt.eval.got10k import frame_sums
-from tnllt.eval.longterm import (
-    confidence_of,
-    confidence_thresholds,
-    frame_overlaps,
-    oxuva_counts,
-    precision_recall,
-)
+from tnllt.eval.longterm import reported_frames
+from tnllt.eval.metrics import Measure, SequenceResults, confidence_measures, frame_measures
 from tnllt.eval.protocol import Protocol
 from tnllt.sequence import Boxes, Flags, Sequence, Trajectory
 
@@ -44,45 +37,45 @@ class TrackerCurves:
     """One tracker's numbers on S sequences.
 
     Attributes:
-        curves: {curve: (S, N)}, NaN where a sequence is missing or refused.
-        values: {name: (S,)} or (S, M): per-sequence values and frame sums (`tnllt.eval.metrics` names them).
+        arrays: {measure: (S, M)}, NaN where a sequence is missing or refused; measures of confidence only where the
+            results carry confidence or reported absence.
         missing: (S,) the tracker has no result.
         refused: (S,) the protocol's own toolkit stops here.
-        longterm: (S, 2, N') long-term precision and recall, or None where the results carry no confidence.
-        thresholds: (N',) the confidence thresholds of `longterm`.
     """
 
     tracker: str
-    curves: dict[str, Array]
-    values: dict[str, Array]
+    arrays: dict[str, Array]
     missing: Flags
     refused: Flags
     notes: list[Note] = field(default_factory=list)
-    longterm: Array | None = None
-    thresholds: Array | None = None
 
     @classmethod
     def empty(cls, tracker: str, count: int, protocol: Protocol) -> TrackerCurves:
-        return cls(
-            tracker,
-            {name: np.full((count, len(protocol.thresholds(name))), np.nan) for name in CURVES},
-            {"average_overlap": np.full(count, np.nan), "got10k": np.full((count, 4), np.nan)},
-            np.zeros(count, bool),
-            np.zeros(count, bool),
-        )
+        arrays = {measure.name: np.full((count, measure.size(protocol)), np.nan) for measure in frame_measures()}
+        return cls(tracker, arrays, np.zeros(count, bool), np.zeros(count, bool))
+
+    def array(self, measure: Measure) -> Array | None:
+        """(S, M) of a measure; None where these results do not have it."""
+        return self.arrays.get(measure.name)
+
+    def check(self, count: int, protocol: Protocol) -> None:
+        """Raises ValueError where an array does not have the shape that scoring `count` sequences gives it."""
+        sizes = {measure.name: measure.size(protocol) for measure in frame_measures()}
+        for name, array in self.arrays.items():
+            if array.dtype != np.float64 or array.ndim != 2 or array.shape != (count, sizes.get(name, array.shape[1])):
+                raise ValueError(f"the array {name!r} has another shape or type")
+        if any(flags.dtype != bool or flags.shape != (count,) for flags in (self.missing, self.refused)):
+            raise ValueError("the flags have another shape or type")
 
     def take(self, index: NDArray[np.int64], names: Seq[str]) -> TrackerCurves:
-        """The row on some sequences."""
+        """The numbers on some sequences."""
         chosen = set(names)
         return TrackerCurves(
             self.tracker,
-            {name: curve[index] for name, curve in self.curves.items()},
-            {name: value[index] for name, value in self.values.items()},
+            {name: array[index] for name, array in self.arrays.items()},
             self.missing[index],
             self.refused[index],
             [note for note in self.notes if note.sequence in chosen],
-            None if self.longterm is None else self.longterm[index],
-            self.thresholds,
         )
 
 
@@ -108,93 +101,79 @@ def match_length(
     return boxes, count, "short"
 
 
-def sequence_errors(sequence: Sequence, boxes: Seq[Boxes], protocol: Protocol, rows: int | None = None) -> FrameErrors:
-    """`frame_errors` for results of equal length, at most that of the sequence. Raises RefusedError."""
-    length = len(boxes[0]) if boxes else len(sequence)
+def sequence_errors(sequence: Sequence, boxes: Boxes, protocol: Protocol, rows: int | None = None) -> FrameErrors:
+    """`frame_errors` of results (K, T', 4), T' at most the sequence's length. Raises RefusedError."""
+    length = boxes.shape[1]
     present = None if sequence.present is None else sequence.present[:length]
-    return frame_errors(sequence.groundtruth[:length], present, np.stack(boxes), protocol, rows)
+    return frame_errors(sequence.groundtruth[:length], present, boxes, protocol, rows)
 
 
 def score_sequence(
-    rows: Seq[TrackerCurves],
+    trackers: Seq[TrackerCurves],
     index: int,
     sequence: Sequence,
     results: Mapping[str, Boxes],
     protocol: Protocol,
     allow_short: bool,
 ) -> None:
-    """Scores every row's result on one sequence; a row whose tracker is not in `results` is marked missing."""
+    """Scores every tracker's result on one sequence; a tracker that is not in `results` is marked missing."""
     length = len(sequence)
     groups: dict[tuple[int, int], list[tuple[TrackerCurves, Boxes]]] = {}
-    for row in rows:
-        boxes = results.get(row.tracker)
+    for own in trackers:
+        boxes = results.get(own.tracker)
         if boxes is None:
-            row.missing[index] = True
-            row.notes.append(Note("missing", row.tracker, sequence.name, "no result"))
+            own.missing[index] = True
+            own.notes.append(Note("missing", own.tracker, sequence.name, "no result"))
             continue
         answered = len(boxes)
         boxes, scored, change = match_length(boxes, length, protocol, allow_short)
         reason = refusal(boxes, length, protocol)
         if reason is not None:
-            _refuse(row, index, sequence.name, reason)
+            _refuse(own, index, sequence.name, reason)
             continue
         if change is not None:
-            row.notes.append(Note(change, row.tracker, sequence.name, _changed(change, protocol, len(boxes), length)))
-        groups.setdefault((scored, min(answered, scored)), []).append((row, boxes))
+            own.notes.append(Note(change, own.tracker, sequence.name, _changed(change, protocol, length)))
+        groups.setdefault((scored, min(answered, scored)), []).append((own, boxes))
     batch = max(1, _BATCH // max(1, length))
     batches = ((key[1], group[i : i + batch]) for key, group in groups.items() for i in range(0, len(group), batch))
     for answered, members in batches:
+        stack = np.stack([boxes for _, boxes in members])
         try:
-            errors = sequence_errors(sequence, [boxes for _, boxes in members], protocol, answered)
+            errors = sequence_errors(sequence, stack, protocol, answered)
         except RefusedError as error:
-            for row, _ in members:
-                _refuse(row, index, sequence.name, str(error))
+            for own, _ in members:
+                _refuse(own, index, sequence.name, str(error))
             continue
-        _store(members, index, sequence, errors, protocol)
+        _store([own for own, _ in members], index, SequenceResults(sequence, stack, errors, protocol))
 
 
-def _changed(change: NoteKind, protocol: Protocol, count: int, length: int) -> str:
+def _changed(change: NoteKind, protocol: Protocol, length: int) -> str:
     if change == "long":
         return f"more rows than the {length} frames; the rest is not scored"
     how = {"cut": "frames without a row are not scored", "zeros": "missing rows are zeros"}
     return f"fewer rows than the {length} frames; {how.get(protocol.short_result, 'padded with the last box')}"
 
 
-def _refuse(row: TrackerCurves, index: int, sequence: str, reason: str) -> None:
-    row.refused[index] = True
-    row.notes.append(Note("refused", row.tracker, sequence, reason))
+def _refuse(own: TrackerCurves, index: int, sequence: str, reason: str) -> None:
+    own.refused[index] = True
+    own.notes.append(Note("refused", own.tracker, sequence, reason))
 
 
-def _store(
-    members: list[tuple[TrackerCurves, Boxes]], index: int, sequence: Sequence, errors: FrameErrors, protocol: Protocol
+def _store(trackers: list[TrackerCurves], index: int, results: SequenceResults) -> None:
+    found = {measure.name: measure.compute(results) for measure in frame_measures()}
+    errors = results.errors
+    for k, own in enumerate(trackers):
+        if results.protocol.refuse_nan_overlap and np.isnan(errors.overlap[k, errors.counted]).any():
+            _refuse(own, index, results.sequence.name, "an overlap that is not a number (infinite or zero areas)")
+            continue
+        for name, values in found.items():
+            own.arrays[name][index] = values[k]
+
+
+def add_confidence_measures(
+    own: TrackerCurves, sequences: Seq[Sequence], trajectories: Mapping[str, Trajectory]
 ) -> None:
-    found = curves(errors, protocol)
-    counted = np.fmin(np.fmax(errors.overlap, 0.0), 1.0)  # NaN counts 0
-    average = counted.sum(1) / errors.frames if errors.frames else np.zeros(len(members))
-    got10k = frame_sums(sequence, np.stack([boxes for _, boxes in members]))
-    for k, (row, _) in enumerate(members):
-        if protocol.refuse_nan_overlap and np.isnan(errors.overlap[k, errors.counted]).any():
-            _refuse(row, index, sequence.name, "an overlap that is no number (infinite or zero areas)")
-            continue
-        for name in CURVES:
-            row.curves[name][index] = found[name][k]
-        row.values["average_overlap"][index] = average[k]
-        row.values["got10k"][index] = got10k[k]
-
-
-def add_longterm(row: TrackerCurves, sequences: Seq[Sequence], trajectories: Mapping[str, Trajectory]) -> None:
-    """Adds the long-term measures to a row, if any of its results carries confidence or absence."""
-    if not any(t.confidence is not None or t.absent is not None for t in trajectories.values()):
-        return
-    confidences = {s.name: confidence_of(trajectories[s.name], len(s)) for s in sequences if s.name in trajectories}
-    thresholds = confidence_thresholds(list(confidences.values()))
-    row.thresholds = thresholds
-    row.longterm = np.full((len(sequences), 2, len(thresholds)), np.nan)
-    row.values["oxuva"] = np.full((len(sequences), 4), np.nan)
-    for index, sequence in enumerate(sequences):
-        if sequence.name not in confidences:
-            continue
-        values, present = frame_overlaps(sequence, trajectories[sequence.name])
-        confidence = confidences[sequence.name]
-        row.longterm[index] = precision_recall(values, present, confidence, thresholds)
-        row.values["oxuva"][index] = oxuva_counts(values, present, confidence, sequence.present is not None)
+    """Adds the measures that need confidence, if any of the tracker's results carries confidence or absence."""
+    if any(t.confidence is not None or t.absent is not None for t in trajectories.values()):
+        frames = [reported_frames(s, trajectories[s.name]) if s.name in trajectories else None for s in sequences]
+        own.arrays |= {measure.name: measure.compute(frames) for measure in confidence_measures()}

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
 from tnllt.eval.compare import compare_all, ranks
-from tnllt.eval.curves import CURVES
-from tnllt.eval.intervals import linear, runs, score_intervals
-from tnllt.eval.metrics import METRICS, Metric
+from tnllt.eval.intervals import runs, score_intervals
+from tnllt.eval.metrics import Metric
 from tnllt.eval.report.thumbnails import thumbnails
 from tnllt.eval.rule_text import protocol_card
 from tnllt.eval.scores import Scores
@@ -93,9 +92,9 @@ def page_data(scores: Scores, content: ReportContent, overlaps: Seq[Array]) -> d
         "table": {m.name: _table(scores, m, sets) for m in metrics},
         "per_sequence": {m.name: plain(scores.per_sequence(m)) for m in metrics},
         "ranks": _ranks(scores),
-        "pairs": {m.name: _pairs(scores, m) for m in metrics if linear(m)},
+        "pairs": {m.name: _pairs(scores, m) for m in metrics if m.is_mean},
         "runs": {m.name: [vars(r) for r in runs(scores, m)] for m in metrics},
-        "curves": {name: _curve(scores, name, sets) for name in CURVES},
+        "curves": {m.measure.name: _curve(scores, m, sets) for m in metrics if m.has_curve},
         "hardest": [_hard(s, scores, content, overlaps[s]) for s in hardest],
         "lint": [_finding(f) for f in content.findings[:LINT_LISTED]],
         "lint_total": len(content.findings),
@@ -172,7 +171,7 @@ def _colophon() -> str:
 def _metric(metric: Metric) -> dict[str, Any]:
     return {
         "key": metric.name, "label": metric.label, "short": metric.short, "description": metric.description,
-        "digits": metric.digits, "curve": metric.array if metric.source == "curve" else None,
+        "digits": metric.digits, "curve": metric.curve,
     }  # fmt: skip
 
 
@@ -241,18 +240,16 @@ def _pairs(scores: Scores, metric: Metric) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _curve(scores: Scores, name: str, sets: Seq[tuple[str, str, Any]]) -> dict[str, Any]:
-    metric = METRICS[name]
-    protocol = scores.protocol
-    mark = getattr(protocol, f"{name}_at", None) if getattr(protocol, name) == "value" else None
+def _curve(scores: Scores, metric: Metric, sets: Seq[tuple[str, str, Any]]) -> dict[str, Any]:
+    assert metric.figure is not None
     return {
-        "metric": name,
-        "label": {"success": "Success", "precision": "Precision", "normalized_precision": "Normalised precision"}[name],
-        "thresholds": plain(protocol.thresholds(name)),
-        "x": metric.axis,
-        "y": "Share of frames",
-        "mark": mark,
-        "mean": [plain(np.round(scores.mean_curve(name, members), 5)) for _, _, members in sets],
+        "metric": metric.name,
+        "label": metric.figure.title,
+        "thresholds": plain(metric.thresholds(scores.protocol)),
+        "x": metric.figure.x,
+        "y": "Fraction of frames",
+        "mark": metric.mark(scores.protocol),
+        "mean": [plain(np.round(scores.mean_curve(metric, members), 5)) for _, _, members in sets],
     }
 
 
