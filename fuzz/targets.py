@@ -344,16 +344,16 @@ def vocabulary(folder: Path, data: bytes) -> None:
 
 def settings(folder: Path, data: bytes) -> None:
     """Options given as text: `--set`, the network's config, a reasoner's options."""
+    from tnllt.options import json_value
     from tnllt.reasoningtrack.build import _parse_options
     from tnllt.reasoningtrack.config import Config
-    from tnllt.tracking.options import _guess
 
     text = data.decode("utf-8", "replace")
     with expected(""):
         Config.make(text)
     with expected(""):
         _parse_options(text)
-    _guess(text)
+    json_value(text)
 
 
 # --- archives --------------------------------------------------------------------------------------------------------

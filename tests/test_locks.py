@@ -20,7 +20,7 @@ fcntl = pytest.importorskip("fcntl")
 
 def test_one_takes_it_the_other_sees_who(tmp_path: Path) -> None:
     store = ResultStore(tmp_path)
-    ours, theirs = store.claim("T", "s"), store.claim("T", "s")
+    ours, theirs = store.lock("T", "s"), store.lock("T", "s")
     assert ours.holder() == ""
     with ours:
         assert ours.take() and ours.take() and not theirs.take()
@@ -33,7 +33,7 @@ def test_one_takes_it_the_other_sees_who(tmp_path: Path) -> None:
 
 
 def test_a_file_that_vanishes_between_opening_and_locking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    claim = ResultStore(tmp_path).claim("T", "s")
+    claim = ResultStore(tmp_path).lock("T", "s")
     real, calls = fcntl.lockf, []
 
     def lockf(handle: int, how: int) -> None:
@@ -52,7 +52,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "lockf", lockf)
-    assert ResultStore(tmp_path).claim("T", "s").take()
+    assert ResultStore(tmp_path).lock("T", "s").take()
 
 
 def test_other_errors_of_locks_are_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_other_errors_of_locks_are_not_hidden(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(fcntl, "lockf", lockf)
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
-        ResultStore(tmp_path).claim("T", "s").take()
+        ResultStore(tmp_path).lock("T", "s").take()
 
 
 @pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "Read-only")])
@@ -73,7 +73,7 @@ def test_a_folder_that_cannot_be_written(
 
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(DataError, match=rf"\.locks: cannot be written: .*{words}"):
-        ResultStore(tmp_path).claim("T", "s").take()
+        ResultStore(tmp_path).lock("T", "s").take()
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DataError, match=words):
         write_atomic(tmp_path / "x", b"x")

@@ -26,6 +26,7 @@ _MODULES = {
     "Prediction": "tnllt.tracking",
     "Tracker": "tnllt.tracking",
     "run_sequence": "tnllt.tracking",
+    "run": "tnllt.tracking.runner",
     "Protocol": "tnllt.eval",
     "Scores": "tnllt.eval",
     "evaluate": "tnllt.eval",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from tnllt.tracking import Prediction as Prediction
     from tnllt.tracking import Tracker as Tracker
     from tnllt.tracking import run_sequence as run_sequence
+    from tnllt.tracking.runner import run as run
 
 __all__ = [
     "Annotation",
@@ -64,6 +66,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "open_dataset",
+    "run",
     "run_sequence",
     "score",
 ]

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ParamSpec, TypeVar
+
+from tnllt.errors import UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,6 +58,34 @@ def flag_of(metadata: Any) -> Flag | None:
     """The `Flag` of a field's metadata, or None where the field is not an option."""
     found: Flag | None = metadata.get(_KEY)
     return found
+
+
+def check_fields(config: Any) -> None:
+    """Raises UsageError where a field's value is outside of what its flag allows, as the command refuses it."""
+    for f in fields(config):
+        flag, value = flag_of(f.metadata), getattr(config, f.name)
+        if flag is None or value is None:
+            continue
+        allowed = _allowed(flag)
+        if flag.choices and value not in flag.choices:
+            raise UsageError(f"{f.name}={value!r}: give {' or '.join(flag.choices)}")
+        if allowed and not (_is_number(value, whole=isinstance(f.default, int)) and _fits(flag, value)):
+            raise UsageError(f"{f.name}={value!r}: give {allowed}")
+
+
+def _allowed(flag: Flag) -> str:
+    bounds = (("above", flag.above), ("at least", flag.minimum), ("at most", flag.maximum))
+    words = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+    return f"a number {words}" if words else ""
+
+
+def _is_number(value: Any, whole: bool) -> bool:
+    return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+
+
+def _fits(flag: Flag, value: float) -> bool:
+    low = flag.above is None or value > flag.above
+    return low and (flag.minimum is None or value >= flag.minimum) and (flag.maximum is None or value <= flag.maximum)
 
 
 def takes_fields_of(config: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[P, R]]:

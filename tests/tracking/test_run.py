@@ -72,8 +72,8 @@ def test_other_options_are_not_mixed_in(data: Path, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (("--set", "pauze=1"), "no option 'pauze'; did you mean 'pause'?"),
-        (("--set", "pause=soon"), "--set pause=soon: Drift wants a number"),
-        (("--set", "pause"), "--set key=value"),
+        (("--set", "pause=soon"), "--set pause=soon: Drift takes a number"),
+        (("--set", "pause"), "--set KEY=VALUE"),
         (("--mode", "NL"), "cannot start from NL; it takes BB"),
         (("--batch", "2"), "one sequence at a time"),
         (("--timing", "--workers", "2"), "--timing measures one worker alone"),

@@ -1,46 +1,119 @@
-"""How long work shows itself: a bar on a terminal, a plain line at each tenth elsewhere."""
+"""How long work shows its progress: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
+from tnllt.text import printable
+
+if TYPE_CHECKING:
+    from tnllt.tracking.config import RunSpec
+    from tnllt.tracking.plan import RunPlan
+    from tnllt.tracking.pool import SequenceOutcome
 
 
-class Progress:
-    """Called with (done, total), in whatever unit, as work goes on.
+class Bar:
+    """A bar on standard error where that is a terminal; `shown` is False elsewhere.
 
     Args:
         label: what is being done.
         unit: what is counted; "B" shows bytes as MB and GB.
+        leave: whether the bar stays when it is full.
     """
 
-    def __init__(self, label: str, unit: str) -> None:
-        self.label, self.unit = label, unit
+    def __init__(self, label: str, unit: str, leave: bool = False) -> None:
+        self.label, self.unit, self._leave = printable(label), unit, leave
+        self.shown = sys.stderr.isatty()
         self._bar: Any = None
-        self._tenth = 0
+
+    def draw(self, done: int, total: int, suffix: str = "") -> None:
+        if not self.shown:
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total, desc=self.label, unit=self.unit, unit_scale=self.unit == "B", leave=self._leave,
+                dynamic_ncols=True, smoothing=0.1, mininterval=0.2,
+            )  # fmt: skip
+        if suffix:
+            self._bar.set_postfix_str(suffix, refresh=False)
+        self._bar.update(max(0, done - self._bar.n))
+
+    def line(self, text: str) -> None:
+        """A line of its own, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.write(printable(text), file=sys.stderr)
+        else:
+            print(printable(text), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class Progress(Bar):
+    """Called with (done, total), in whatever unit, as work goes on; a line at each tenth where there is no bar."""
+
+    _tenth = 0
 
     def __call__(self, done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            self._draw(done, total)
-            return
-        tenth = done * 10 // max(total, 1)
-        if tenth > self._tenth:
-            self._tenth = tenth
-            click.echo(f"{self.label}: {self._amounts(done, total)}", err=True)
-
-    def _draw(self, done: int, total: int) -> None:
-        from tqdm import tqdm
-
-        if self._bar is None:
-            scale = self.unit == "B"
-            self._bar = tqdm(total=total, desc=self.label, unit=self.unit, unit_scale=scale, leave=False)
-        self._bar.update(done - self._bar.n)
+        self.draw(done, total)
         if done >= total:
-            self._bar.close()
+            self.close()
+        tenth = done * 10 // max(total, 1)
+        if tenth > self._tenth and not self.shown:
+            self._tenth = tenth
+            self.line(f"{self.label}: {self._amounts(done, total)}")
 
     def _amounts(self, done: int, total: int) -> str:
         if self.unit == "B":
             return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
         return f"{done:,} of {total:,} {self.unit}"
+
+
+class RunProgress(Bar):
+    """The `Watcher` of `tnllt-run`: sequences and frames done, frames per second, a line for what needs one."""
+
+    def __init__(self) -> None:
+        super().__init__("", "frame", leave=True)
+        self._sequences = self._frames = self._ended = self._tracked = 0
+        self._running: dict[str, None] = {}
+
+    def planned(self, spec: RunSpec, plan: RunPlan) -> None:
+        self.label = printable(spec.tracker.name)
+        self._sequences, self._frames = len(plan.jobs), sum(job.frames for job in plan.jobs)
+        there = f", {len(plan.done)} there already" if plan.done else ""
+        what = f"{len(plan.jobs)} of {plan.total} sequences to track{there}"
+        self.line(f"{self.label} on {plan.dataset}: {what}; {plan.place}, results in {spec.results}")
+
+    def began(self, name: str) -> None:
+        self._running[name] = None
+        self._draw()
+
+    def ended(self, outcome: SequenceOutcome) -> None:
+        self._running.pop(outcome.name, None)
+        self._ended += 1
+        if outcome.how == "failed":
+            self.line(f"FAILED {outcome.name}: {outcome.message}")
+        elif not self.shown:
+            self.line(self._summary(outcome))
+        self._draw()
+
+    def frames(self, tracked: int) -> None:
+        self._tracked = max(self._tracked, min(tracked, self._frames))
+        self._draw()
+
+    def note(self, text: str) -> None:
+        self.line(text)
+
+    def _draw(self) -> None:
+        names = ", ".join(map(printable, self._running))
+        self.draw(self._tracked, self._frames, f"{self._ended}/{self._sequences} sequences {names:.40}")
+
+    def _summary(self, outcome: SequenceOutcome) -> str:
+        fps, frames = outcome.facts.get("fps"), outcome.facts.get("frames")
+        speed = "" if fps is None else f"  {frames} frames  {fps:.1f} fps"
+        how = "  (finished by another run)" if outcome.how == "there" else ""
+        return f"[{self._ended}/{self._sequences}] {outcome.name}{speed}{how}"

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def status(names: tuple[str, ...], where: Locations, split: str, sequences: tuple[str, ...], as_json: bool) -> int:
     """Done, failed, missing, and speed of each TRACKER (by default of all). Exit code 3 where one is incomplete."""
-    from tnllt.cli.run_track import results_folder
     from tnllt.results.store import ResultStore
+    from tnllt.tracking.config import results_folder
 
     store = ResultStore(results_folder(where))
     there = store.trackers()

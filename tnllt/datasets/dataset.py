@@ -195,6 +195,11 @@ def _path(value: str | Path | None) -> Path | None:
     return None if value is None else user_path(value)
 
 
+def is_path(name: str) -> bool:
+    """Whether `open_dataset` takes a text for a path, not for a benchmark's name."""
+    return name not in _MADE and find_layout(name) is None
+
+
 def find_dataset(
     name_or_folder: str | Path, root: str | Path | None = None, annos: str | Path | None = None
 ) -> tuple[Layout, list[Place]]:

@@ -64,8 +64,8 @@ class ResultStore:
         """Path of the result (`.txt`), the record (`.run.json`), the trace (`.trace.jsonl`) or a video (`.mp4`)."""
         return self.tracker_folder(tracker) / f"{file_name(sequence, 'sequence')}{suffix}"
 
-    def claim(self, tracker: str, sequence: str) -> FileLock:
-        """A claim on one sequence, not yet taken: whoever has it may write its result."""
+    def lock(self, tracker: str, sequence: str) -> FileLock:
+        """The lock of one sequence, not yet taken: whoever holds it may write its result."""
         return FileLock(self.tracker_folder(tracker) / LOCKS / file_name(sequence, "sequence"))
 
     def trackers(self) -> list[str]:

@@ -14,15 +14,12 @@ import socket
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tnllt.errors import MissingExtraError, TnlltError, UsageError
-from tnllt.tracking.pool import Limits, Pool, SequenceOutcome, Watcher
+from tnllt.tracking.config import Limits, RunConfig, RunSpec, part
+from tnllt.tracking.pool import Pool, SequenceOutcome, Watcher
 from tnllt.tracking.process import Job
-from tnllt.tracking.setup import Setup
-
-if TYPE_CHECKING:
-    from tnllt.tracking.runner import Resources
 
 #: How often Ray moves a sequence to another node before it is given up.
 MOVES = 10
@@ -30,27 +27,25 @@ MOVES = 10
 _pools: dict[str, Pool] = {}
 
 
-def run_on_cluster(
-    setup: Setup, jobs: list[Job], address: str, resources: Resources, watcher: Watcher
-) -> Iterator[SequenceOutcome]:
-    """Tracks the sequences on the cluster at `address` ("auto", "HOST:PORT", "ray://HOST:PORT"), longest first.
+def run_on_cluster(spec: RunSpec, jobs: list[Job], config: RunConfig, watcher: Watcher) -> Iterator[SequenceOutcome]:
+    """Tracks the sequences, longest first, on the cluster at `config.cluster` ("auto", "HOST:PORT", "ray://HOST:PORT").
 
     Raises:
         MissingExtraError: Ray is not installed. UsageError: no cluster answers there.
         TnlltError: the tracker cannot be loaded, or results cannot be written.
     """
-    ray = _connect(address, resources.verbose)
+    ray = _connect(config.cluster or "auto", config.verbose)
     try:
         task = ray.remote(
-            num_cpus=setup.threads,
-            num_gpus=resources.gpus,
+            num_cpus=spec.threads,
+            num_gpus=config.gpus,
             max_retries=MOVES,
             scheduling_strategy="SPREAD",
         )(_track)
-        words = json.dumps({"setup": setup.as_json(), "limits": asdict(resources.limits)})
+        words = json.dumps({"spec": spec.as_json(), "limits": part(config, Limits)})
         waiting = deque(jobs)
         running: dict[Any, Job] = {}
-        most = resources.workers if resources.workers > 1 else len(jobs)
+        most = config.workers if config.workers > 1 else len(jobs)
         while waiting or running:
             while waiting and len(running) < most:
                 job = waiting.popleft()
@@ -68,10 +63,10 @@ def _track(words: str, job: dict[str, Any]) -> dict[str, Any]:
     """Runs inside a Ray process, on any node: one sequence, by this process's own worker."""
     if words not in _pools:
         for other in _pools.values():
-            other.close(kindly=False)
+            other.close(at_once=True)
         _pools.clear()
         table = json.loads(words)
-        _pools[words] = Pool(Setup.from_json(table["setup"]), limits=Limits(**table["limits"]))
+        _pools[words] = Pool(RunSpec.from_json(table["spec"]), limits=Limits(**table["limits"]))
     outcomes = list(_pools[words].run([Job(**job)]))
     return {**asdict(outcomes[0]), "node": os.uname().nodename}
 

@@ -1,4 +1,4 @@
-"""What a worker is doing at this moment, in a few bytes that its runner can read without asking."""
+"""The heartbeat of a worker: what it is doing at this moment, in a few bytes of shared memory."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import time
 from dataclasses import dataclass
 from typing import IO
 
-LOADING, IDLE, READING, STARTING, TRACKING, WRITING = range(6)
+LOADING, IDLE, READING, STARTING, TRACKING, FINISHING, WRITING = range(7)
 _LAYOUT = struct.Struct("=ddd")  # phase, clock when it began, frames tracked since the worker started
 
 
 @dataclass(frozen=True)
 class Reading:
-    """phase: one of the constants above; seconds: how long it lasts; frames: tracked since the worker started."""
+    """phase: one of the constants above; seconds: since it began; frames: tracked since the worker started."""
 
     phase: int
     seconds: float

@@ -14,7 +14,7 @@ from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Image, Sequence, Trajectory
 from tnllt.tracking import system
 from tnllt.tracking.failures import FAULTS, TrackerFailure, checked, failure_of
-from tnllt.tracking.heartbeat import IDLE, READING, STARTING, TRACKING, Heartbeat
+from tnllt.tracking.heartbeat import FINISHING, IDLE, READING, STARTING, TRACKING, Heartbeat
 from tnllt.tracking.readahead import ReadAhead
 from tnllt.tracking.tracker import Emit, Mode, Prediction, SupportsBatch, Tracker
 
@@ -232,6 +232,7 @@ class TrackingLoop:
         if not run.begun:
             return
         run.begun = False
+        self._phase(FINISHING)
         try:
             if self.batch == 1:
                 run.info = self.tracker.info()
@@ -244,6 +245,7 @@ class TrackingLoop:
                 raise
         finally:
             self.tracker.emit = None
+            self._phase(IDLE)
 
 
 def run_sequence(

@@ -1,4 +1,4 @@
-"""Tracker options: `--set key=value`, checked against the keyword parameters of the tracker's constructor."""
+"""Tracker options: `--set KEY=VALUE`, checked against the keyword parameters of the tracker's constructor."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from tnllt.errors import UsageError, did_you_mean
 from tnllt.files import user_path
+from tnllt.options import json_value, key_values
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _NONE = ("none", "null", "")
@@ -23,21 +24,12 @@ _STRICTNESS = (bool, int, float, Path, str)
 
 
 class _Mismatch(Exception):
-    """The text cannot be a value of the wanted type."""
+    """The value cannot be converted to the type."""
 
 
 def parse_settings(settings: typing.Iterable[str]) -> dict[str, str]:
-    """`key=value` texts as a dictionary. Raises UsageError where one has no `=` or a key comes twice."""
-    found: dict[str, str] = {}
-    for text in settings:
-        key, equals, value = text.partition("=")
-        key = key.strip().replace("-", "_")
-        if not equals or not key:
-            raise UsageError(f"--set {text}: write --set key=value")
-        if key in found:
-            raise UsageError(f"--set {key} is given twice")
-        found[key] = value
-    return found
+    """KEY=VALUE texts as a dictionary. Raises UsageError where one has no `=` or a key comes twice."""
+    return {key.replace("-", "_"): value for key, value in key_values(settings, "--set").items()}
 
 
 def parameters(tracker: type) -> dict[str, inspect.Parameter]:
@@ -48,6 +40,11 @@ def parameters(tracker: type) -> dict[str, inspect.Parameter]:
         return {}
     skip = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY
     return {name: p for name, p in signature.parameters.items() if p.kind not in skip}
+
+
+def takes_device(tracker: type) -> bool:
+    """Whether the tracker's constructor has an option `device`."""
+    return "device" in parameters(tracker)
 
 
 def check_options(tracker: type, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +70,7 @@ def check_options(tracker: type, given: Mapping[str, Any]) -> dict[str, Any]:
         try:
             values[key] = convert(value, hint)
         except _Mismatch:
-            raise UsageError(f"--set {key}={value}: {name} wants {describe(hint)}") from None
+            raise UsageError(f"--set {key}={value}: {name} takes {describe(hint)}") from None
     missing = [k for k, p in named.items() if p.default is inspect.Parameter.empty and k not in values]
     if missing:
         raise UsageError(f"{name} needs " + " and ".join(f"--set {k}={describe(hints.get(k, Any))}" for k in missing))
@@ -83,7 +80,7 @@ def check_options(tracker: type, given: Mapping[str, Any]) -> dict[str, Any]:
 def convert(value: Any, hint: Any) -> Any:
     """`value`, a text or already typed, as `hint`. Raises _Mismatch."""
     if hint is Any or hint is inspect.Parameter.empty:
-        return _guess(value) if isinstance(value, str) else value
+        return json_value(value) if isinstance(value, str) else value
     if typing.get_origin(hint) is typing.Annotated:
         return convert(value, typing.get_args(hint)[0])
     origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
@@ -173,14 +170,6 @@ def _convert_collection(value: Any, origin: type, arguments: tuple[Any, ...]) ->
     inner = [a for a in arguments if a is not Ellipsis]
     items = [convert(v, inner[min(i, len(inner) - 1)] if inner else Any) for i, v in enumerate(value)]
     return origin(items) if origin in (tuple, set, frozenset) else items
-
-
-def _guess(text: str) -> Any:
-    """A text without a declared type: a JSON value where it is one (3, 0.5, true, [1, 2]), else itself."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def type_of_default(parameter: inspect.Parameter) -> Any:

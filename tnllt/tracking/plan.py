@@ -3,53 +3,58 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tnllt.errors import UsageError
 from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore, StoredResult
 from tnllt.sequence import Sequence
+from tnllt.tracking.config import RunSpec
 from tnllt.tracking.process import Job
-from tnllt.tracking.setup import Setup
+
+if TYPE_CHECKING:
+    from tnllt.datasets import Dataset
 
 
 @dataclass(frozen=True)
 class RunPlan:
     """Attributes:
+    dataset: the benchmark's name.
+    total: number of sequences in the dataset.
+    place: what tracks them, in words.
     jobs: to track, the longest first.
-    done: names of sequences whose result is there.
-    entries: what was there of every sequence before.
+    done: names of sequences that have a result.
     """
 
+    dataset: str
+    total: int
+    place: str
     jobs: list[Job]
     done: list[str]
-    entries: Mapping[str, StoredResult]
 
 
-def make_plan(
-    setup: Setup, sequences: Iterable[Sequence], shard: tuple[int, int] = (0, 1), failures_only: bool = False
-) -> RunPlan:
+def make_plan(spec: RunSpec, dataset: Dataset, shard: tuple[int, int] = (0, 1), failures_only: bool = False) -> RunPlan:
     """Looks at what is there and says what is left.
 
     Args:
-        setup: as the workers will get it.
-        sequences: all that the run is about.
+        spec: what the workers will get.
+        dataset: all that the run is about.
         shard: (i, n), see `in_shard`.
         failures_only: leave out what was never tracked.
 
     Raises:
         UsageError: results of the same name were made with other options, mode or seed.
     """
-    store = ResultStore(setup.results)
-    lengths = {s.name: frames_of(s) for s in sequences}
+    store = ResultStore(spec.results)
+    lengths = {s.name: frames_of(s) for s in dataset}
     mine = in_shard(lengths, *shard)
-    entries = {name: store.entry(setup.tracker.name, name) for name in mine}
-    if not setup.again:
-        _refuse_mixture(setup, entries)
+    entries = {name: store.entry(spec.tracker.name, name) for name in mine}
+    if not spec.again:
+        _refuse_mixture(spec, entries)
     wanted = ("failed",) if failures_only else ("failed", "missing")
-    left = [name for name in mine if setup.again or entries[name].status in wanted or _unfit(setup, entries[name])]
+    left = [name for name in mine if spec.again or entries[name].status in wanted or _unfit(spec, entries[name])]
     done = [name for name in mine if entries[name].status == "done" and name not in left]
     chosen = set(left)
     jobs = [
@@ -57,7 +62,7 @@ def make_plan(
         for name in longest_first(lengths)
         if name in chosen
     ]
-    return RunPlan(jobs, done, entries)
+    return RunPlan(dataset.name, len(dataset), f"{spec.workers} worker(s)", jobs, done)
 
 
 def longest_first(lengths: Mapping[str, int]) -> list[str]:
@@ -95,32 +100,32 @@ def frames_of(sequence: Sequence) -> int:
     return len(sequence.frames) if rows == 1 and sequence.has_frames else rows
 
 
-def _unfit(setup: Setup, entry: StoredResult) -> bool:
+def _unfit(spec: RunSpec, entry: StoredResult) -> bool:
     """Whether a finished result does not serve: times are wanted that were measured alone."""
-    if not setup.exclusive or entry.status != "done":
+    if not spec.timing or entry.status != "done":
         return False
     return entry.record is None or not entry.record.concurrency.get("exclusive", False)
 
 
-def _refuse_mixture(setup: Setup, entries: Mapping[str, StoredResult]) -> None:
+def _refuse_mixture(spec: RunSpec, entries: Mapping[str, StoredResult]) -> None:
     for name, entry in entries.items():
         record = entry.record
         if record is None or entry.status != "done":
             continue
-        found = _differences(setup, record)
+        found = _differences(spec, record)
         if found:
             said = "; ".join(f"{key} {was!r}, now {now!r}" for key, was, now in found)
             raise UsageError(
-                f"results of {setup.tracker.name} are here that were made otherwise ({name}: {said}); "
+                f"results of {spec.tracker.name} are here that were made otherwise ({name}: {said}); "
                 "give the new ones a name of their own with --name NAME, or replace the old ones with --again"
             )
 
 
-def _differences(setup: Setup, record: RunRecord) -> list[tuple[str, Any, Any]]:
-    spec = setup.tracker
-    pairs = [("tracker", record.implementation, spec.target), ("seed", record.seed, setup.seed)]
-    if setup.mode is not None:
-        pairs.append(("mode", record.mode, setup.mode))
-    options = sorted({*record.options, *spec.options})
-    pairs.extend((key, record.options.get(key), spec.options.get(key)) for key in options)
+def _differences(spec: RunSpec, record: RunRecord) -> list[tuple[str, Any, Any]]:
+    tracker = spec.tracker
+    pairs = [("tracker", record.implementation, tracker.target), ("seed", record.seed, spec.seed)]
+    if spec.mode is not None:
+        pairs.append(("mode", record.mode, spec.mode))
+    options = sorted({*record.options, *tracker.options})
+    pairs.extend((key, record.options.get(key), tracker.options.get(key)) for key in options)
     return [(key, was, now) for key, was, now in pairs if was != now and not (key == "tracker" and not was)]

@@ -1,4 +1,4 @@
-"""Many sequences on one machine: workers, the queue, limits, and what becomes of a sequence whose worker is lost."""
+"""Many sequences on one machine: workers, the queue, limits, and sequences whose worker is lost."""
 
 from __future__ import annotations
 
@@ -9,37 +9,33 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tnllt.errors import EXIT_USAGE, DataError, TnlltError, UsageError
 from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
+from tnllt.tracking.config import Limits, RunSpec
 from tnllt.tracking.failures import TrackerFailure
-from tnllt.tracking.heartbeat import LOADING, STARTING, TRACKING
-from tnllt.tracking.options import parameters
+from tnllt.tracking.heartbeat import FINISHING, LOADING, READING, STARTING, TRACKING
+from tnllt.tracking.options import takes_device
 from tnllt.tracking.process import Job, TrackingWorker
-from tnllt.tracking.setup import Setup
+
+if TYPE_CHECKING:
+    from tnllt.tracking.plan import RunPlan
 
 #: A sequence whose worker was lost is tracked again in a new one, so many times in all.
 ATTEMPTS = 3
-#: Seconds between two looks at a sequence that another run has claimed.
-CLAIM_PAUSE = 1.0
+#: Seconds between two tries to lock a sequence that another run has locked.
+LOCK_PAUSE = 1.0
 _TICK = 0.1
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a worker may not exceed; None: no limit.
-
-    Attributes:
-        start: seconds to load the tracker, and to start it on a sequence.
-        frame: seconds for one frame.
-        memory_mb: resident memory.
-    """
-
-    start: float | None = None
-    frame: float | None = None
-    memory_mb: float | None = None
+#: By the phase of a worker: the limit that holds, what has not happened in time, and the frame at fault.
+_DEADLINES: dict[int, tuple[str, str, int | None]] = {
+    LOADING: ("start_timeout", "not loaded", None),
+    STARTING: ("start_timeout", "frame 1: not started", 0),
+    READING: ("frame_timeout", "the frame was not read", None),
+    TRACKING: ("frame_timeout", "no answer", None),
+    FINISHING: ("frame_timeout", "the sequence was not finished", None),
+}
 
 
 @dataclass(frozen=True)
@@ -52,55 +48,60 @@ class SequenceOutcome:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-class Watcher:
-    """Told what happens in a pool; this one does nothing."""
+class Watcher(Protocol):
+    """Called as a run goes on."""
 
+    def planned(self, spec: RunSpec, plan: RunPlan) -> None: ...
     def began(self, name: str) -> None: ...
     def ended(self, outcome: SequenceOutcome) -> None: ...
     def frames(self, tracked: int) -> None: ...
     def note(self, text: str) -> None: ...
 
 
+class Unwatched(Watcher):
+    """Shows nothing."""
+
+
 class Pool:
     """Workers that track sequences, kept from call to call of `run`.
 
     Args:
-        setup: what each worker is to do.
+        spec: what each worker is to do.
         workers: how many.
         devices: given to the workers in turn; empty: the tracker's own choice.
         limits: when a worker is ended.
-        watcher: told what happens.
+        watcher: called as the run goes on.
         verbose: let trackers print to standard error.
     """
 
     def __init__(
         self,
-        setup: Setup,
+        spec: RunSpec,
         workers: int = 1,
         devices: tuple[str, ...] = (),
         limits: Limits | None = None,
         watcher: Watcher | None = None,
         verbose: bool = False,
     ) -> None:
-        self.setup, self.count, self.devices, self.verbose = setup, workers, devices, verbose
-        self.limits, self.watcher = limits or Limits(), watcher or Watcher()
-        self.store = ResultStore(setup.results)
+        self.spec, self.count, self.devices, self.verbose = spec, workers, devices, verbose
+        self.limits, self.watcher = limits or Limits(), watcher or Unwatched()
+        self.store = ResultStore(spec.results)
         self.workers: list[TrackingWorker | None] = [None] * workers
-        self._takes_device = bool(devices) and "device" in parameters(setup.tracker.tracker_class)
+        self._takes_device = bool(devices) and takes_device(spec.tracker.tracker_class)
         self._queue: deque[Job] = deque()
-        self._claimed: list[tuple[float, Job]] = []
+        self._locked: list[tuple[float, Job]] = []
         self._outcomes: deque[SequenceOutcome] = deque()
         self._tracked = 0
         self._loading_deaths = 0
         self._suspects: set[int] = set()
         self._slow: set[str] = set()
-        self._told: set[str] = set()
+        self._noted: set[str] = set()
 
     def __enter__(self) -> Pool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close(kindly=kind is None)
+        self.close(at_once=kind is not None)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[SequenceOutcome]:
         """Tracks the sequences in the given order; yields each as it ends.
@@ -109,8 +110,8 @@ class Pool:
             TnlltError: the tracker cannot be loaded, or results cannot be written.
         """
         self._queue.extend(jobs)
-        while self._queue or self._claimed or any(w is not None and w.jobs for w in self.workers):
-            self._recall_claimed()
+        while self._queue or self._locked or any(w is not None and w.jobs for w in self.workers):
+            self._requeue_locked()
             self._hand_out()
             alive = [w for w in self.workers if w is not None]
             wait([w.wire for w in alive], _TICK if alive else _TICK * 2)
@@ -123,27 +124,26 @@ class Pool:
                 self.watcher.ended(outcome)
                 yield outcome
 
-    def close(self, kindly: bool = True) -> None:
-        """Ends the workers; not `kindly`: at once."""
+    def close(self, at_once: bool = False) -> None:
+        """Ends the workers: after they have closed their trackers, or at once."""
         for worker in self.workers:
-            if worker is not None:
-                if not kindly:
-                    worker.kill()
-                else:
-                    worker.no_more()
+            if worker is not None and at_once:
+                worker.kill()
+            elif worker is not None:
+                worker.no_more()
         for place, worker in enumerate(self.workers):
             if worker is not None:
                 worker.close()
                 self.workers[place] = None
 
-    def _recall_claimed(self) -> None:
+    def _requeue_locked(self) -> None:
         now = time.monotonic()
-        due = [job for at, job in self._claimed if at <= now]
-        self._claimed = [(at, job) for at, job in self._claimed if at > now]
+        due = [job for at, job in self._locked if at <= now]
+        self._locked = [(at, job) for at, job in self._locked if at > now]
         self._queue.extend(due)
 
     def _hand_out(self) -> None:
-        """Gives every free place a sequence; starts a worker where one is needed. Even shares fill batches last."""
+        """Gives every free place a sequence; starts a worker where one is needed. Batches are filled last."""
         for place in range(self.count):
             if self._queue and self.workers[place] is None:
                 self.workers[place] = self._start(place)
@@ -156,22 +156,21 @@ class Pool:
     def _start(self, place: int) -> TrackingWorker:
         device = self.devices[place % len(self.devices)] if self.devices else ""
         hide = bool(device) and not self._takes_device
-        own = dataclasses.replace(self.setup, device=device) if device else self.setup
-        worker = TrackingWorker(own, hide, self.verbose)
-        return worker
+        own = dataclasses.replace(self.spec, device=device) if device else self.spec
+        return TrackingWorker(own, hide, self.verbose)
 
     def _listen(self, place: int, worker: TrackingWorker) -> None:
         try:
             for message in worker.messages():
-                self._hear(worker, message)
+                self._receive(worker, message)
         except EOFError:
             self._lost(place, worker)
 
-    def _hear(self, worker: TrackingWorker, message: dict[str, Any]) -> None:
+    def _receive(self, worker: TrackingWorker, message: dict[str, Any]) -> None:
         if "ready" in message:
             worker.loaded, self._loading_deaths = True, 0
-            if message.get("notice") and message["notice"] not in self._told:
-                self._told.add(message["notice"])
+            if message.get("notice") and message["notice"] not in self._noted:
+                self._noted.add(message["notice"])
                 self.watcher.note(message["notice"])
         elif "fatal" in message:
             raise _fatal(message, self.verbose)
@@ -184,11 +183,11 @@ class Pool:
         how = message["as"]
         if how == "error":
             raise DataError(message["message"])
-        if how == "claimed":
-            if job.name not in self._told:
-                self._told.add(job.name)
+        if how == "locked":
+            if job.name not in self._noted:
+                self._noted.add(job.name)
                 self.watcher.note(f"{job.name} is being tracked by another run ({message['holder']}); waiting for it")
-            self._claimed.append((time.monotonic() + CLAIM_PAUSE, job))
+            self._locked.append((time.monotonic() + LOCK_PAUSE, job))
             return
         if how == "alone":
             job.alone = True
@@ -206,7 +205,7 @@ class Pool:
         if not worker.loaded:
             self._loading_deaths += 1
             if self._loading_deaths >= ATTEMPTS:
-                raise TnlltError(f"{self.setup.tracker.name} cannot be loaded: {fate}{_last_line(tail)}")
+                raise TnlltError(f"{self.spec.tracker.name} cannot be loaded: {fate}{_last_line(tail)}")
         for job in worker.jobs.values():
             job.attempt, job.lost_to = job.attempt + 1, fate
             if not worker.loaded:
@@ -223,7 +222,7 @@ class Pool:
         self.workers[place] = None
 
     def _watch(self) -> None:
-        """Ends workers beyond the limits, and says when one seems to hang without a limit."""
+        """Ends workers beyond the limits, and notes which seem to hang where there is no limit."""
         tracked = self._tracked
         for place, worker in enumerate(self.workers):
             if worker is None:
@@ -244,16 +243,15 @@ class Pool:
 
     def _excess(self, worker: TrackingWorker) -> TrackerFailure | None:
         state, limits = worker.state(), self.limits
-        if state.phase == LOADING and limits.start is not None and state.seconds > limits.start:
-            return TrackerFailure("timeout", f"not loaded within {limits.start:g} s (--start-timeout)")
-        if state.phase == STARTING and limits.start is not None and state.seconds > limits.start:
-            return TrackerFailure("timeout", f"frame 1: not started within {limits.start:g} s (--start-timeout)", 0)
-        if state.phase == TRACKING and limits.frame is not None and state.seconds > limits.frame:
-            return TrackerFailure("timeout", f"no answer within {limits.frame:g} s (--frame-timeout)")
-        memory = worker.memory_mb() if limits.memory_mb is not None else None
-        if memory is not None and limits.memory_mb is not None and memory > limits.memory_mb:
-            return TrackerFailure("memory", f"{memory:.0f} MB of memory, above {limits.memory_mb:.0f} (--max-memory)")
-        if state.phase in (STARTING, TRACKING) and state.seconds > 60 and limits.frame is None:
+        setting, what, frame = _DEADLINES.get(state.phase, ("", "", None))
+        seconds = getattr(limits, setting) if setting else None
+        if seconds is not None and state.seconds > seconds:
+            flag = setting.replace("_", "-")
+            return TrackerFailure("timeout", f"{what} within {seconds:g} s (--{flag})", frame)
+        memory = worker.memory_mb() if limits.max_memory is not None else None
+        if memory is not None and limits.max_memory is not None and memory > limits.max_memory:
+            return TrackerFailure("memory", f"{memory:.0f} MB of memory, above {limits.max_memory:.0f} (--max-memory)")
+        if state.phase in (STARTING, TRACKING, FINISHING) and state.seconds > 60 and limits.frame_timeout is None:
             for name in set(worker.jobs) - self._slow:
                 self._slow.add(name)
                 self.watcher.note(f"{name}: no answer for a minute; --frame-timeout SECONDS would end it")
@@ -268,7 +266,7 @@ class Pool:
         worker.close()
         self.workers[place] = None
         if not loaded:
-            raise UsageError(f"{self.setup.tracker.name}: {excess.message}{_last_line(excess.trace)}")
+            raise UsageError(f"{self.spec.tracker.name}: {excess.message}{_last_line(excess.trace)}")
         for job in jobs:
             if len(jobs) > 1:
                 job.alone = True
@@ -281,26 +279,26 @@ class Pool:
 
     def _give_up(self, job: Job, failure: TrackerFailure) -> None:
         """Writes the failure of a sequence whose worker cannot do it any more."""
-        setup = self.setup
+        spec = self.spec
         record = RunRecord(
-            setup.tracker.name,
+            spec.tracker.name,
             job.name,
             "failed",
-            implementation=setup.tracker.target,
-            options=dict(setup.tracker.options),
-            mode=setup.mode or "",
-            dataset=setup.dataset.name,
+            implementation=spec.tracker.target,
+            options=dict(spec.tracker.options),
+            mode=spec.mode or "",
+            dataset=spec.dataset.name,
             frames=job.frames,
-            seed=setup.seed,
-            concurrency=setup.concurrency(),
+            seed=spec.seed,
+            concurrency=spec.concurrency(),
             attempts=min(job.attempt, ATTEMPTS),
             failure=failure.as_json(),
         )
-        claim = self.store.claim(setup.tracker.name, job.name)
-        if not claim.take():
-            self._claimed.append((time.monotonic() + CLAIM_PAUSE, job))
+        lock = self.store.lock(spec.tracker.name, job.name)
+        if not lock.take():
+            self._locked.append((time.monotonic() + LOCK_PAUSE, job))
             return
-        with claim:
+        with lock:
             self.store.write_failure(record)
         self._tracked += job.frames
         self._outcomes.append(SequenceOutcome(job.name, "failed", failure.message, {"kind": failure.kind}))

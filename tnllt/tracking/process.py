@@ -16,8 +16,8 @@ from typing import Any
 
 from tnllt.tracking import system
 from tnllt.tracking.child import ChildProcess
+from tnllt.tracking.config import RunSpec
 from tnllt.tracking.heartbeat import Heartbeat, Reading
-from tnllt.tracking.setup import Setup
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Job:
         attempt: 1, or more after its worker was lost.
         again: track it although its result is there.
         alone: track it by itself, although the tracker tracks several at once.
-        lost_to: what became of the worker that had it before.
+        lost_to: how the worker that had it before ended.
     """
 
     name: str
@@ -45,13 +45,13 @@ class TrackingWorker(ChildProcess):
     """A running worker.
 
     Args:
-        setup: what it is to do.
-        hide_devices: give it only the accelerator that `setup.device` names, for trackers that take no device.
+        spec: what it is to do.
+        hide_devices: give it only the accelerator that `spec.device` names, for trackers that take no device.
         verbose: let what the tracker prints through to standard error, instead of keeping it for the record.
     """
 
-    def __init__(self, setup: Setup, hide_devices: bool = False, verbose: bool = False) -> None:
-        self.setup = setup
+    def __init__(self, spec: RunSpec, hide_devices: bool = False, verbose: bool = False) -> None:
+        self.spec = spec
         self.jobs: dict[str, Job] = {}
         self.loaded = False
         self.accounted = 0
@@ -61,23 +61,23 @@ class TrackingWorker(ChildProcess):
             safe = ["-P"] if sys.version_info >= (3, 11) else []
             fds = (theirs.fileno(), heartbeat.fileno())
             command = [sys.executable, *safe, "-m", "tnllt.tracking.worker", *map(str, fds)]
-            super().__init__(command, _environment(setup, hide_devices), verbose, pass_fds=fds)
+            super().__init__(command, _environment(spec, hide_devices), verbose, pass_fds=fds)
         self.wire = Connection(ours.detach())
-        self._send(setup.as_json())
+        self._send(spec.as_json())
 
     @property
     def free(self) -> int:
         """How many more sequences it takes now."""
         if any(job.alone for job in self.jobs.values()):
             return 0
-        return self.setup.batch - len(self.jobs)
+        return self.spec.batch - len(self.jobs)
 
     def track(self, job: Job) -> None:
         self.jobs[job.name] = job
         self._send({"track": job.name, "attempt": job.attempt, "again": job.again})
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """What it said since the last call. Raises EOFError when it is gone."""
+        """Its messages since the last call. Raises EOFError when it is gone."""
         while True:
             try:
                 if not self.wire.poll():
@@ -94,7 +94,7 @@ class TrackingWorker(ChildProcess):
         return system.resident_mb(self.process.pid)
 
     def stack(self, wait: float = 0.5) -> str:
-        """Where its threads are, as Python tells; "" where it does not answer."""
+        """The stacks of its threads; "" where it does not answer."""
         before = self._output_size()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(self.process.pid, signal.SIGUSR1)
@@ -106,10 +106,10 @@ class TrackingWorker(ChildProcess):
         with contextlib.suppress(OSError):
             self._send({"no": "more"})
 
-    def close(self, patience: float = 10.0) -> None:
-        """Lets it close its tracker; kills it where that takes longer than `patience` seconds."""
+    def close(self, timeout: float = 10.0) -> None:
+        """Lets it close its tracker; kills it where that takes longer than `timeout` seconds."""
         self.no_more()
-        self.end(patience if self.loaded else 0)
+        self.end(timeout if self.loaded else 0)
         self.wire.close()
         self.heartbeat.close()
 
@@ -118,11 +118,11 @@ class TrackingWorker(ChildProcess):
             self.wire.send_bytes(json.dumps(message).encode())
 
 
-def _environment(setup: Setup, hide_devices: bool) -> dict[str, str]:
+def _environment(spec: RunSpec, hide_devices: bool) -> dict[str, str]:
     environment = dict(os.environ)
-    environment.update(dict.fromkeys(system.THREAD_VARIABLES, str(setup.threads)))
+    environment.update(dict.fromkeys(system.THREAD_VARIABLES, str(spec.threads)))
     environment["PYTHONUNBUFFERED"] = "1"  # what a killed tracker printed is not lost
     environment["OPENCV_LOG_LEVEL"] = environment.get("OPENCV_LOG_LEVEL", "ERROR")
-    if hide_devices and setup.device.startswith("cuda:"):
-        environment["CUDA_VISIBLE_DEVICES"] = setup.device.partition(":")[2]
+    if hide_devices and spec.device.startswith("cuda:"):
+        environment["CUDA_VISIBLE_DEVICES"] = spec.device.partition(":")[2]
     return environment

@@ -14,15 +14,14 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from tnllt.errors import MissingExtraError, TnlltError, UsageError, did_you_mean
-from tnllt.files import user_path
-from tnllt.results.records import plain
-from tnllt.tracking.options import check_options
+from tnllt.files import plain, user_path
+from tnllt.tracking.options import check_options, takes_device
 from tnllt.tracking.tracker import Tracker
 
 GROUP = "tnllt.trackers"
@@ -34,6 +33,8 @@ BUILT_IN = {
     "ViT": "tnllt.tracking.opencv:ViT",
     "ReasoningTrack": "tnllt.reasoningtrack:ReasoningTrack",
 }
+#: Modules loaded from files by path are named so.
+_FILE_MODULE = "tnllt_user_"
 #: Subcommands of tnllt-run, never trackers' names.
 RESERVED = ("list", "check", "doctor", "status", "retry")
 
@@ -69,13 +70,11 @@ class TrackerSpec:
             return tracker_class(from_repository(Path(clone), tracker, yaml, self.name))
         return load_class(self.target)
 
-    def create(self, **more: Any) -> Tracker:
-        """A tracker, loaded. `more` are further options, such as `device`."""
+    def create(self, device: str = "") -> Tracker:
+        """A tracker, loaded, on a device where one is named and the tracker has an option for it."""
         cls = self.tracker_class
+        more = {"device": device} if device and takes_device(cls) else {}
         return cls(**check_options(cls, {**self.options, **more}))
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def find_tracker(name: str, options: Mapping[str, Any] | None = None, label: str | None = None) -> TrackerSpec:
@@ -97,6 +96,23 @@ def find_class(name: str) -> tuple[str, type[Tracker]]:
     """Target and class of a tracker by its name. Raises UsageError and MissingExtraError as `find_tracker`."""
     name, target = _target(name)
     return target, TrackerSpec(name, target).tracker_class
+
+
+def find_tracker_class(
+    cls: type[Tracker], options: Mapping[str, Any] | None = None, label: str | None = None
+) -> TrackerSpec:
+    """A tracker by its class, which another process imports by module, or by file where a script defines it.
+
+    Raises UsageError where it cannot be imported there, or as `find_tracker`.
+    """
+    module = sys.modules.get(cls.__module__)
+    place = cls.__module__
+    if place == "__main__" or place.startswith(_FILE_MODULE):
+        file = getattr(module, "__file__", None)
+        place = str(Path(file).absolute()) if file else ""
+    if not place or getattr(module, cls.__qualname__, None) is not cls:
+        raise UsageError(f"{cls.__qualname__} cannot be imported by a worker: define it at the top of a module or file")
+    return _checked(TrackerSpec(label or "", f"{place}:{cls.__name__}"), options or {}, f":{cls.__name__}")
 
 
 def find_repository(
@@ -220,7 +236,7 @@ def _lacking(name: str, error: ImportError) -> TnlltError:
 def _load_file(path: Path) -> Any:
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
-    name = f"tnllt_user_{path.stem}"
+    name = _FILE_MODULE + path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{path}: not a Python file")

@@ -1,78 +1,176 @@
-"""A whole run: what is left to do, done by a pool here or by a cluster, and how it ended."""
+"""`tnllt.run`: a whole run, by a pool on this machine or by a cluster."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
 
-from tnllt.config import cache_folder
-from tnllt.errors import UsageError
+from tnllt.config import cache_folder, listed_names
+from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 from tnllt.locks import FileLock
+from tnllt.option_fields import check_fields
 from tnllt.results.store import ResultStore
 from tnllt.tracking import system
-from tnllt.tracking.plan import RunPlan
-from tnllt.tracking.pool import Limits, Pool, SequenceOutcome, Watcher
-from tnllt.tracking.setup import Setup
+from tnllt.tracking.config import (
+    RunConfig,
+    RunSpec,
+    TrackingConfig,
+    absolute,
+    part,
+    results_folder,
+)
+from tnllt.tracking.options import parse_settings
+from tnllt.tracking.plan import RunPlan, make_plan, parse_shard
+from tnllt.tracking.pool import Pool, SequenceOutcome, Unwatched, Watcher
+from tnllt.tracking.registry import TrackerSpec, find_tracker, find_tracker_class, respec
+from tnllt.tracking.tracker import Tracker
+
+P = ParamSpec("P")
+TrackerLike = str | TrackerSpec | type[Tracker]
+#: Growth of a worker's memory over one sequence, in MB, from which a run reports it.
+_NOTABLE_GROWTH = 200
 
 
 @dataclass
-class Summary:
+class RunResult:
     """How a run ended.
 
     Attributes:
+        tracker: what the results go under.
+        results: the results folder.
+        before: sequences that had a result already.
         done: sequences that were tracked, or that another run finished meanwhile.
-        before: sequences whose result was there already.
         failed: {sequence: why}.
         memory: {sequence: MB by which the worker grew over it}, where that is over 200 MB.
         modes: {mode: number of sequences}, for what was tracked.
     """
 
+    tracker: str
+    results: Path
     before: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     memory: dict[str, float] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def exit_code(self) -> int:
+        """The command's exit code: 3 where a sequence failed, else 0."""
+        return EXIT_INCOMPLETE if self.failed else EXIT_OK
 
-@dataclass(frozen=True)
-class Resources:
-    """What a run may use.
-
-    Attributes:
-        workers: processes on this machine, or jobs at once on the cluster.
-        devices: given to the workers in turn.
-        limits: when a worker is ended.
-        cluster: address of a Ray cluster, or None for this machine.
-        gpus: share of a GPU that each job takes on the cluster.
-        verbose: let trackers print to standard error.
-    """
-
-    workers: int = 1
-    devices: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
-    cluster: str | None = None
-    gpus: float = 0.0
-    verbose: bool = False
+    def count(self, outcome: SequenceOutcome) -> None:
+        if outcome.how == "failed":
+            self.failed[outcome.name] = outcome.message
+            return
+        self.done.append(outcome.name)
+        memory = outcome.facts.get("memory_mb") or {}
+        grown = memory.get("end", 0.0) - memory.get("start", 0.0)
+        if grown > _NOTABLE_GROWTH:
+            self.memory[outcome.name] = grown
+        mode = outcome.facts.get("mode")
+        if mode:
+            self.modes[mode] = self.modes.get(mode, 0) + 1
 
 
-def run(setup: Setup, plan: RunPlan, resources: Resources | None = None, watcher: Watcher | None = None) -> Summary:
-    """Tracks what the plan has left.
+def _takes(config: Callable[P, Any]) -> Callable[[Any], Callable[Concatenate[TrackerLike, P], RunResult]]:
+    """Gives `run` the fields of the configuration as arguments, for readers and mypy."""
+    return lambda function: function  # type: ignore[no-any-return]
+
+
+@_takes(RunConfig)
+def run(tracker: TrackerLike, *where: Any, **settings: Any) -> RunResult:
+    """Tracks a dataset with a tracker; sequences that have a result are left as they are.
+
+        run = tnllt.run("ReasoningTrack", dataset="demo", results="runs", workers=2)
+
+    Nothing is printed: a `watcher` (see `tnllt.tracking.pool.Watcher`) shows what happens.
+
+    Args:
+        tracker: a name, "module:Class", "file.py:Class", a baseline's TOML file, a `TrackerSpec`, or a class.
+        where, settings: the fields of `tnllt.tracking.config.RunConfig`.
 
     Raises:
-        TnlltError: the tracker cannot be loaded, or results cannot be written. A sequence that fails raises nothing.
+        UsageError, DataError: as `tnllt-run` ends with exit code 2. A sequence that fails raises nothing; it is in the
+            returned `failed`.
     """
-    resources = resources or Resources()
-    summary = Summary(before=list(plan.done))
-    ResultStore(setup.results).sweep(setup.tracker.name)
-    if not plan.jobs:
-        return summary
-    alone = _alone_on_this_machine() if setup.exclusive else nullcontext()
-    with alone:
-        for outcome in _outcomes(setup, plan, resources, watcher or Watcher()):
-            _count(summary, outcome)
-    return summary
+    return execute(tracker, RunConfig(*where, **settings))
+
+
+def execute(tracker: TrackerLike, config: RunConfig) -> RunResult:
+    """`run` with its settings as one object."""
+    check_fields(config)
+    where = config.locate()
+    if not isinstance(config.dataset, str | Path | None):
+        raise UsageError("each worker opens the dataset itself: give dataset= a name or a folder")
+    spec = _tracker_spec(tracker, config)
+    data = config.dataset_spec(where)
+    dataset = data.open()
+    run_spec = _run_spec(spec, data, absolute(results_folder(where)), config)
+    shard = parse_shard(config.shard) if config.shard else (0, 1)
+    plan = make_plan(run_spec, dataset, shard, config.failures_only)
+    if config.cluster is not None:
+        plan = dataclasses.replace(plan, place=f"cluster {config.cluster}")
+    watcher = config.watcher or Unwatched()
+    watcher.planned(run_spec, plan)
+    result = RunResult(spec.name, Path(run_spec.results), list(plan.done))
+    ResultStore(run_spec.results).sweep(spec.name)
+    if plan.jobs:
+        with _alone_on_this_machine(watcher) if config.timing else nullcontext():
+            for outcome in _outcomes(run_spec, plan, config, watcher):
+                result.count(outcome)
+    if config.video:
+        _film_what_was_there(run_spec, dataset, plan)
+    return result
+
+
+def failed_runs(store: ResultStore, trackers: tuple[str, ...] = ()) -> list[tuple[TrackerSpec, dict[str, Any]]]:
+    """Of each tracker with failed sequences: how its records say that it ran, and the settings that they name.
+
+    Nothing is imported here: a record from elsewhere may name any code.
+    """
+    found = []
+    for name in trackers or store.trackers():
+        failed = store.failures(name)
+        if failed:
+            record = failed[0]
+            spec = TrackerSpec(name, record.implementation, record.options)
+            found.append((spec, {"seed": record.seed}))
+    return found
+
+
+def _tracker_spec(tracker: TrackerLike, config: RunConfig) -> TrackerSpec:
+    options = config.options
+    given = dict(options) if hasattr(options, "keys") else parse_settings(options)
+    if isinstance(tracker, TrackerSpec):
+        named = dataclasses.replace(tracker, name=config.name or tracker.name)
+        return respec(named, {**tracker.options, **given})
+    if isinstance(tracker, type):
+        return find_tracker_class(tracker, given, config.name)
+    return find_tracker(tracker, given, config.name)
+
+
+def _run_spec(spec: TrackerSpec, data: Any, results: str, config: RunConfig) -> RunSpec:
+    """What each worker gets. Raises UsageError where settings contradict each other or the tracker."""
+    cls = spec.tracker_class
+    if config.batch > 1 and not all(hasattr(cls, m) for m in ("start", "step", "end")):
+        raise UsageError(f"{spec.name} tracks one sequence at a time (it is no SupportsBatch); leave --batch out")
+    modes = [mode.value for mode in cls.modes]
+    if config.mode is not None and config.mode not in modes:
+        raise UsageError(f"{spec.name} cannot start from {config.mode}; it takes {', '.join(modes)}")
+    if config.timing and (config.workers > 1 or config.batch > 1 or config.cluster):
+        raise UsageError("--timing measures one worker alone: leave --workers, --batch and --cluster out")
+    settled = {
+        **part(config, TrackingConfig),
+        "mode": None if config.mode is None else str(config.mode),
+        "threads": config.threads or default_threads(config.workers),
+        "read_ahead": 0 if config.timing else config.read_ahead,
+    }
+    return RunSpec(tracker=spec, dataset=data, results=results, **settled)
 
 
 def default_threads(workers: int) -> int:
@@ -80,41 +178,36 @@ def default_threads(workers: int) -> int:
     return max(1, system.available_cores() // max(1, workers))
 
 
-def _outcomes(setup: Setup, plan: RunPlan, resources: Resources, watcher: Watcher) -> Iterator[SequenceOutcome]:
-    if resources.cluster is not None:
+def _outcomes(spec: RunSpec, plan: RunPlan, config: RunConfig, watcher: Watcher) -> Iterator[SequenceOutcome]:
+    if config.cluster is not None:
         from tnllt.tracking.cluster import run_on_cluster
 
-        yield from run_on_cluster(setup, plan.jobs, resources.cluster, resources, watcher)
+        yield from run_on_cluster(spec, plan.jobs, config, watcher)
         return
-    workers = min(resources.workers, len(plan.jobs))
-    with Pool(setup, workers, resources.devices, resources.limits, watcher, resources.verbose) as pool:
+    devices = tuple(listed_names(config.devices, "--devices")) if config.devices else ()
+    with Pool(spec, min(config.workers, len(plan.jobs)), devices, config, watcher, config.verbose) as pool:
         yield from pool.run(plan.jobs)
 
 
-def _count(summary: Summary, outcome: SequenceOutcome) -> None:
-    if outcome.how == "failed":
-        summary.failed[outcome.name] = outcome.message
-        return
-    summary.done.append(outcome.name)
-    memory = outcome.facts.get("memory_mb") or {}
-    grown = memory.get("end", 0.0) - memory.get("start", 0.0)
-    if grown > 200:
-        summary.memory[outcome.name] = grown
-    mode = outcome.facts.get("mode")
-    if mode:
-        summary.modes[mode] = summary.modes.get(mode, 0) + 1
+def _film_what_was_there(spec: RunSpec, dataset: Any, plan: RunPlan) -> None:
+    """Videos of results that earlier runs made."""
+    from tnllt.tracking.video import write_video
+
+    store = ResultStore(spec.results)
+    for name in plan.done:
+        path = store.path(spec.tracker.name, name, ".mp4")
+        if not path.is_file():
+            write_video(path, dataset[name], store.read(spec.tracker.name, name), spec.tracker.name)
 
 
 @contextmanager
-def _alone_on_this_machine() -> Iterator[None]:
-    """Holds the machine's one place for timing. Raises UsageError where another timing run has it."""
-    claim = FileLock(cache_folder() / "timing" / "claim")
-    if not claim.take():
-        raise UsageError(f"another --timing run is on this machine ({claim.holder()}); two would disturb each other")
-    with claim:
+def _alone_on_this_machine(watcher: Watcher) -> Iterator[None]:
+    """Holds the machine's one lock for timing. Raises UsageError where another timing run has it."""
+    lock = FileLock(cache_folder() / "timing" / "lock")
+    if not lock.take():
+        raise UsageError(f"another --timing run is on this machine ({lock.holder()}); two would disturb each other")
+    with lock:
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        if load > 0.5:
+            watcher.note(f"Warning: this machine is busy (load {load:.1f}); the times will be too long")
         yield
-
-
-def busy_cores() -> float | None:
-    """Processes that wait for a core on average over the last minute, or None where the system does not tell."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None

@@ -1,11 +1,11 @@
 """A worker: a process that loads a tracker once and tracks the sequences that its runner names.
 
-It talks over a socket pair, one JSON message each; standard output and error go to a file of the runner's, so that
-what a tracker prints disturbs nothing. It writes its results itself, and ends when its runner does.
+Messages go over a socket pair, one JSON object each; standard output and error go to a file of the runner's, so that
+what a tracker prints cannot disturb them. The worker writes its results itself, and ends when its runner does.
 
-Runner to worker: the setup; then {"track": name, "attempt": n, "again": bool}; {"no": "more"}.
+Runner to worker: the run's spec; then {"track": name, "attempt": n, "again": bool}; {"no": "more"}.
 Worker to runner: {"ready": ..}; {"fatal": text, "code": exit code}; {"begin": name}; {"end": name, "as": how, ..}
-with `how` one of "done", "failed", "there" (another run did it), "claimed" (another run has it), "alone" (to be
+with `how` one of "done", "failed", "there" (another run did it), "locked" (another run has it), "alone" (to be
 tracked again, by itself), "error" (nothing can be written).
 """
 
@@ -31,10 +31,10 @@ from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Sequence, Trajectory
 from tnllt.tracking import system
+from tnllt.tracking.config import WARM_UP, RunSpec
 from tnllt.tracking.failures import FAULTS, TrackerFailure
 from tnllt.tracking.heartbeat import IDLE, LOADING, WRITING, Heartbeat
 from tnllt.tracking.loop import SequenceRun, TrackingLoop, choose_mode
-from tnllt.tracking.setup import Setup
 from tnllt.tracking.tracker import Mode
 
 #: Of what a tracker printed, a record keeps the end.
@@ -46,8 +46,8 @@ class Worker:
 
     def __init__(self, wire: Connection, heartbeat: Heartbeat) -> None:
         self.wire, self.heartbeat = wire, heartbeat
-        self.setup = Setup.from_json(self.receive())
-        self.store = ResultStore(self.setup.results)
+        self.spec = RunSpec.from_json(self.receive())
+        self.store = ResultStore(self.spec.results)
         self.jobs: dict[str, tuple[FileLock, int]] = {}
         self.common: dict[str, Any] = {}
         self.more = True
@@ -62,23 +62,22 @@ class Worker:
         """Loads tracker and dataset, and warms up."""
         self.heartbeat.phase(LOADING)
         begin = time.perf_counter()
-        system.limit_threads(self.setup.threads)
-        more = {"device": self.setup.device} if self.setup.device else {}
-        system.seed_everything(self.setup.seed)
-        self.tracker = self.setup.tracker.create(**more)
-        system.limit_threads(self.setup.threads)
-        self.dataset = self.setup.dataset.open()
-        if self.setup.warm_up:
+        system.limit_threads(self.spec.threads)
+        system.seed_everything(self.spec.seed)
+        self.tracker = self.spec.tracker.create(self.spec.device)
+        system.limit_threads(self.spec.threads)
+        self.dataset = self.spec.dataset.open()
+        if self.spec.timing:
             self._warm_up()
         seconds = time.perf_counter() - begin
-        self.loop = TrackingLoop(self.tracker, self.setup.batch, heartbeat=self.heartbeat)
+        self.loop = TrackingLoop(self.tracker, self.spec.batch, heartbeat=self.heartbeat)
         self.common = self._common_fields(seconds)
         self.send(ready=round(seconds, 3), notice=str(self.tracker.info().get("notice", "")))
 
     def serve(self) -> None:
         """Tracks sequences until the runner has no more."""
         while True:
-            free = self.setup.batch - len(self.loop.active)
+            free = self.spec.batch - len(self.loop.active)
             while self.more and free > 0 and (not self.loop.active or self.wire.poll()):
                 self.heartbeat.phase(IDLE)
                 message = self.receive()
@@ -95,26 +94,26 @@ class Worker:
         self.tracker.close()
 
     def _begin(self, name: str, attempt: int, again: bool) -> bool:
-        """Claims and starts a sequence; False where it is over already."""
+        """Locks and starts a sequence; False where it is over already."""
+        lock = self.store.lock(self.spec.tracker.name, name)
         try:
-            claim = self.store.claim(self.setup.tracker.name, name)
-            if not claim.take():
-                self.send(end=name, **{"as": "claimed"}, holder=claim.holder())
+            if not lock.take():
+                self.send(end=name, **{"as": "locked"}, holder=lock.holder())
                 return False
         except DataError as error:
             self.send(end=name, **{"as": "error"}, message=str(error))
             return False
-        if not again and self.store.entry(self.setup.tracker.name, name).status == "done":
-            claim.release()
+        if not again and self.store.entry(self.spec.tracker.name, name).status == "done":
+            lock.release()
             self.send(end=name, **{"as": "there"})
             return False
-        self.jobs[name] = claim, attempt
+        self.jobs[name] = lock, attempt
         self.send(begin=name)
         discard_output()
         sequence = self.dataset[name]
         try:
-            mode = choose_mode(self.tracker, sequence, self.setup.mode)
-            run = SequenceRun(sequence, mode, self.setup.seed, self.setup.read_ahead)
+            mode = choose_mode(self.tracker, sequence, self.spec.mode)
+            run = SequenceRun(sequence, mode, self.spec.seed, self.spec.read_ahead)
         except Exception as error:
             self._fail(name, TrackerFailure("data", str(error), None, traceback.format_exc()), {})
             return False
@@ -134,53 +133,53 @@ class Worker:
                 self._fail(name, end, run.record_fields(), run)
             return
         self.heartbeat.phase(WRITING)
-        claim, attempt = self.jobs.pop(name)
+        lock, attempt = self.jobs.pop(name)
         extra = {**self.common, **end.record, "output": kept_output(), "attempts": attempt}
         extra["seconds"] = {**self.common["seconds"], **end.record["seconds"]}
         whole = Trajectory(end.boxes, end.confidence, end.absent, end.seconds, extra)
         try:
-            record = self.store.write(self.setup.tracker.name, name, whole, run.events)
-            if self.setup.video:
+            record = self.store.write(self.spec.tracker.name, name, whole, run.events)
+            if self.spec.video:
                 self._film(run.sequence, whole)
-            said: dict[str, Any] = {"as": "done", "frames": record.frames, "fps": record.fps(), "mode": record.mode}
-            said["memory_mb"] = record.memory_mb
+            message: dict[str, Any] = {"as": "done", "frames": record.frames, "fps": record.fps(), "mode": record.mode}
+            message["memory_mb"] = record.memory_mb
         except DataError as error:
-            said = {"as": "error", "message": str(error)}
-        claim.release()
+            message = {"as": "error", "message": str(error)}
+        lock.release()
         self.heartbeat.phase(IDLE)
-        self.send(end=name, **said)
+        self.send(end=name, **message)
 
     def _fail(self, name: str, failure: TrackerFailure, fields: dict[str, Any], run: SequenceRun | None = None) -> None:
-        claim, attempt = self.jobs.pop(name)
+        lock, attempt = self.jobs.pop(name)
         record = RunRecord(
-            **{**self.common, **fields, "tracker": self.setup.tracker.name, "sequence": name, "status": "failed"},
+            **{**self.common, **fields, "tracker": self.spec.tracker.name, "sequence": name, "status": "failed"},
             output=kept_output(),
             attempts=attempt,
             failure=failure.as_json(),
         )
         try:
             self.store.write_failure(record, run.events if run is not None else ())
-            said = {"as": "failed", "message": failure.message, "kind": failure.kind}
+            message = {"as": "failed", "message": failure.message, "kind": failure.kind}
         except DataError as error:
-            said = {"as": "error", "message": str(error)}
-        claim.release()
-        self.send(end=name, **said)
+            message = {"as": "error", "message": str(error)}
+        lock.release()
+        self.send(end=name, **message)
 
     def _film(self, sequence: Sequence, trajectory: Trajectory) -> None:
         from tnllt.tracking.video import write_video
 
-        path = self.store.path(self.setup.tracker.name, sequence.name, ".mp4")
-        write_video(path, sequence, trajectory, self.setup.tracker.name)
+        path = self.store.path(self.spec.tracker.name, sequence.name, ".mp4")
+        write_video(path, sequence, trajectory, self.spec.tracker.name)
 
     def _warm_up(self) -> None:
         """Tracks the first frames of the first sequence that can be started: caches fill, kernels compile."""
         for sequence in self.dataset:
             try:
-                mode = choose_mode(self.tracker, sequence, self.setup.mode)
-                run = SequenceRun(sequence, mode, self.setup.seed, 0)
+                mode = choose_mode(self.tracker, sequence, self.spec.mode)
+                run = SequenceRun(sequence, mode, self.spec.seed, 0)
             except TnlltError:
                 continue
-            run.count = min(run.count, self.setup.warm_up)
+            run.count = min(run.count, WARM_UP)
             loop = TrackingLoop(self.tracker)
             if loop.start(run) is None:
                 while not loop.step():
@@ -188,19 +187,19 @@ class Worker:
             return
 
     def _common_fields(self, seconds: float) -> dict[str, Any]:
-        spec, cls = self.setup.tracker, type(self.tracker)
-        device = str(getattr(self.tracker, "device", None) or self.setup.device or "cpu")
+        tracker, cls = self.spec.tracker, type(self.tracker)
+        device = str(getattr(self.tracker, "device", None) or self.spec.device or "cpu")
         return {
-            "implementation": spec.target,
-            "options": dict(spec.options),
+            "implementation": tracker.target,
+            "options": dict(tracker.options),
             "oracle": bool(getattr(cls, "oracle", False)),
             "device": device,
             "versions": system.versions(cls.__module__),
             "machine": dict(system.describe_system(device)),
-            "concurrency": self.setup.concurrency(),
+            "concurrency": self.spec.concurrency(),
             "seconds": {"load": round(seconds, 3)},
-            "mode": Mode(self.setup.mode or self.tracker.modes[-1]).value,
-            "seed": self.setup.seed,
+            "mode": Mode(self.spec.mode or self.tracker.modes[-1]).value,
+            "seed": self.spec.seed,
         }
 
 
@@ -276,7 +275,7 @@ def main() -> None:
         return
     except FAULTS as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
-        worker.send(fatal=f"{worker.setup.tracker.name} cannot be loaded: {said}", trace=traceback.format_exc())
+        worker.send(fatal=f"{worker.spec.tracker.name} cannot be loaded: {said}", trace=traceback.format_exc())
         return
     worker.serve()
 

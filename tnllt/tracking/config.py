@@ -1,0 +1,172 @@
+"""Every setting of a run, declared once: `RunConfig` for users and the command, `RunSpec` for the workers, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tnllt.config import LocationConfig, Locations, listed_names
+from tnllt.files import user_path
+from tnllt.option_fields import option
+from tnllt.tracking.registry import TrackerSpec
+
+if TYPE_CHECKING:
+    from tnllt.datasets import Dataset
+    from tnllt.tracking.pool import Watcher
+
+#: Frames of the first sequence that a timing run tracks and discards before anything is measured.
+WARM_UP = 10
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A dataset in words; see `tnllt.datasets.open_dataset`."""
+
+    name: str
+    root: str | None = None
+    annos: str | None = None
+    split: str | None = "test"
+    names: tuple[str, ...] | None = None
+
+    def open(self) -> Dataset:
+        """The dataset. Raises UsageError and DataError as `open_dataset`."""
+        from tnllt.datasets import open_dataset
+
+        return open_dataset(self.name, self.root, self.annos, self.split, self.names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """How sequences are tracked: what a user sets, and what every worker gets.
+
+    Attributes:
+        mode: inputs to start with: "BB", "NL" or "NL+BB"; None for the most that tracker and sequence have.
+        seed: seeds every random number generator before each sequence.
+        again: track sequences that have a result, too.
+        video: write an MP4 beside each result.
+        workers: processes on this machine, or jobs at once on the cluster.
+        batch: sequences in one forward pass.
+        threads: threads of OpenCV, torch and other numerical libraries in each worker; 0 for cores / workers.
+        read_ahead: frames decoded ahead.
+        timing: measure speed: one worker, no other timing run on this machine, warmed up, nothing read ahead.
+    """
+
+    mode: str | None = option(None, "Inputs.  [default: the most it can use]", choices=("BB", "NL", "NL+BB"))
+    seed: int = option(0, "Seeds all random numbers before every sequence.")
+    again: bool = option(False, "Track sequences that have a result, too.")
+    video: bool = option(False, "Write an MP4 with boxes and description beside each result.")
+    workers: int = option(1, "Processes at once.", "-w", minimum=1)
+    batch: int = option(1, "Sequences per forward pass.", minimum=1)
+    threads: int = option(0, "Per worker; 0: cores / workers.", minimum=0)
+    read_ahead: int = option(4, "Frames decoded ahead.", minimum=0)
+    timing: bool = option(False, "Measure speed: one worker, alone, warmed up, nothing read ahead.")
+
+    def concurrency(self) -> dict[str, Any]:
+        """The record's field of this name."""
+        named = {name: getattr(self, name) for name in ("workers", "threads", "batch", "read_ahead")}
+        return {**named, "exclusive": self.timing}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a worker may not exceed; None: no limit.
+
+    Attributes:
+        start_timeout: seconds to load the tracker, and to start it on a sequence.
+        frame_timeout: seconds for one frame, and for the end of a sequence.
+        max_memory: resident memory in MB.
+    """
+
+    start_timeout: float | None = option(None, "Seconds to load and to start.", above=0)
+    frame_timeout: float | None = option(None, "Seconds for one frame, and to finish a sequence.", above=0)
+    max_memory: float | None = option(None, "Megabytes a worker may use.", above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Limits, TrackingConfig, LocationConfig):
+    """The settings of `tnllt.run`, which are the options of `tnllt-run`.
+
+    Attributes:
+        split: which sequences: "test", "train", ...; "all" or None for every annotated one.
+        sequences: of those, only these names, globs, or files of names.
+        options: options of the tracker: a mapping, or texts "key=value".
+        name: what the results go under; by default the tracker's name.
+        devices: given to the workers in turn: a text "cuda:0,cuda:1", or several names.
+        shard: "I/N": only the I-th of N equal parts.
+        cluster: address of a Ray cluster, or None for this machine.
+        gpus: fraction of a GPU that each job takes on the cluster.
+        verbose: let trackers print to standard error.
+        failures_only: track failed sequences alone.
+        watcher: called as the run goes on; by default nothing is shown.
+    """
+
+    split: str | None = option("test", "Which sequences: test, train, all.", kind=str)
+    sequences: str | Iterable[str] | None = option(
+        (), "Names, globs, or a file of names; may be repeated.", "-s", multiple=True, kind=str
+    )
+    options: Mapping[str, Any] | Iterable[str] = option(
+        (), "An option of the tracker; may be repeated.", "--set", metavar="KEY=VALUE", multiple=True, kind=str
+    )
+    name: str | None = option(None, "What the results go under.  [default: the tracker's name]")
+    devices: str | Iterable[str] = option("", "For the workers in turn: cuda:0,cuda:1 or cpu.", kind=str)
+    shard: str | None = option(None, "Only the I-th of N equal parts, for job arrays.", metavar="I/N")
+    cluster: str | None = option(None, "Run on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT.", metavar="ADDRESS")
+    gpus: float = option(0.0, "Fraction of a GPU per job on the cluster.", minimum=0)
+    verbose: bool = option(False, "Show what the tracker prints.", "-v")
+    failures_only: bool = False
+    watcher: Watcher | None = None
+
+    def dataset_spec(self, where: Locations) -> DatasetSpec:
+        """The dataset in words that hold in another working folder, too."""
+        from tnllt.datasets.dataset import is_path
+
+        name = absolute(where.dataset) if is_path(where.dataset) else where.dataset
+        root, annos = (absolute(path) if path is not None else None for path in (where.root, where.annos))
+        names = None
+        if self.sequences is not None and self.sequences != ():
+            given = listed_names(self.sequences, "--sequences")
+            names = tuple(absolute(n) if user_path(n).is_file() else n for n in given)
+        return DatasetSpec(name, root, annos, None if self.split == "all" else self.split, names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec(TrackingConfig):
+    """A run in words, so that another process or machine does the same. Travels as JSON.
+
+    Attributes:
+        tracker, dataset: which.
+        results: the results folder.
+        device: passed to trackers that have an option of this name; "" for their own choice.
+    """
+
+    tracker: TrackerSpec
+    dataset: DatasetSpec
+    results: str
+    device: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(table: dict[str, Any]) -> RunSpec:
+        dataset = dict(table["dataset"])
+        dataset["names"] = None if dataset["names"] is None else tuple(dataset["names"])
+        return RunSpec(**{**table, "tracker": TrackerSpec(**table["tracker"]), "dataset": DatasetSpec(**dataset)})
+
+
+def part(config: Any, kind: type) -> dict[str, Any]:
+    """The fields of one of a configuration's base classes, as keyword arguments."""
+    return {f.name: getattr(config, f.name) for f in fields(kind)}
+
+
+def results_folder(where: Locations) -> Path:
+    """The results folder; where none is named, `runs/<dataset>` in the working folder."""
+    if where.results is not None:
+        return user_path(where.results)
+    return Path("runs") / (Path(where.dataset).name or "dataset")
+
+
+def absolute(path: str | Path) -> str:
+    return str(user_path(path).absolute())
