@@ -110,6 +110,8 @@ def execute(tracker: TrackerLike, config: RunConfig) -> RunResult:
     spec = _tracker_spec(tracker, config)
     data = config.dataset_spec(where)
     dataset = data.open()
+    if not any(sequence.has_frames for sequence in dataset):
+        dataset[0].frames  # noqa: B018  # raises: a tracker needs images
     run_spec = _run_spec(spec, data, absolute(results_folder(where)), config)
     shard = parse_shard(config.shard) if config.shard else (0, 1)
     plan = make_plan(run_spec, dataset, shard, config.failures_only)
