@@ -3,24 +3,105 @@
     python direct.py checkpoint CASE.json     save seeded random weights as a checkpoint of upstream's own format
     python direct.py track CASE.json          boxes of every clip, as JSON on the last line
 
-Only the surroundings (paths, gaps of newer libraries, CPU) come from the worker; how the tracker is found, built and
-called is written out here, one function per dialect, from each repository's own test code.
+Nothing here comes from the worker, so that a fault of the worker cannot hide in both: the clone is copied, its two
+`local.py` files and the changes of its yaml are written into the copy as its users write them, packages that are
+missing are mocked, and CUDA is kept away by a mode of torch's own. How the tracker is found, built and called is
+written out here, one function per dialect, from each repository's own test code.
 """
 
 import importlib
+import importlib.util
 import json
+import os
+import shutil
 import sys
+from pathlib import Path
+from unittest.mock import MagicMock
 
 CASE = json.load(open(sys.argv[2]))
-sys.path.insert(0, CASE["worker"])
-import worker  # noqa: E402
+os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
+CLONE = Path(CASE["scratch"], "clone")
+shutil.copytree(CASE["repo"], CLONE, ignore=shutil.ignore_patterns(".git", "*.pyc"))
+os.chdir(CLONE)
+sys.path[0] = str(CLONE)
+sys.dont_write_bytecode = True
 
-worker.prepare(CASE)
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+import torchvision  # noqa: E402
+import torchvision.ops.misc  # noqa: E402
+import yaml as yaml_format  # noqa: E402
+from torch.overrides import TorchFunctionMode  # noqa: E402
 
 torch.set_num_threads(1)
+
+LOCAL = """
+class {name}:
+    def __init__(self):
+        self.prj_dir, self.save_dir = {prj_dir!r}, {save_dir!r}
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return ""
+
+{alias}
+"""
+
+
+def write_local_files():
+    """What each user of upstream writes for his own machine."""
+    places = {"prj_dir": str(CLONE), "save_dir": CASE["save_dir"]}
+    for path, name, alias in (
+        ("lib/test/evaluation/local.py", "Settings", "local_env_settings = Settings"),
+        ("lib/train/admin/local.py", "EnvironmentSettings", ""),
+    ):
+        Path(path).write_text(LOCAL.format(name=name, alias=alias, **places))
+
+
+def change_yaml(tracker, name):
+    """The case's settings, in the copy's own yaml."""
+    (path,) = [
+        p for p in Path("experiments").glob(f"{tracker}*/{name}.yaml") if p.parent.name in (tracker, f"{tracker}-Base")
+    ]
+    table = yaml_format.safe_load(path.read_text())
+    for key, value in CASE.get("cfg", {}).items():
+        *folders, last = key.split(".")
+        part = table
+        for folder in folders:
+            part = part.setdefault(folder, {})
+        part[last] = value
+    path.write_text(yaml_format.safe_dump(table))
+
+
+class OnCpu(TorchFunctionMode):
+    """Whatever is asked to go to a GPU stays."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (torch.Tensor.cuda, torch.Tensor.pin_memory):
+            return args[0]
+        kwargs = {key: self.near(value) for key, value in (kwargs or {}).items()}
+        return function(*map(self.near, args), **kwargs)
+
+    @staticmethod
+    def near(value):
+        is_gpu = isinstance(value, (str, torch.device)) and str(value).split(":")[0] == "cuda"
+        return torch.device("cpu") if is_gpu else value
+
+
+def stand_in():
+    """Names that newer libraries lack and packages that are not installed; tracking calls none of them."""
+    for name in ("torch._six", "visdom", "visdom.server", "jpeg4py", "tensorboardX", "wandb", "ipdb", "tikzplotlib",
+                 "seaborn", "lmdb", "sentry_sdk", "sentry_sdk.profiler"):  # fmt: skip
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            sys.modules[name] = MagicMock()
+    torchvision.ops._new_empty_tensor = torchvision.ops.misc._output_size = MagicMock()
+    for kind in ("float", "int", "bool", "object"):
+        if kind not in vars(np):
+            setattr(np, kind, vars(__builtins__)[kind])
 
 
 def simple(name, yaml):
@@ -139,23 +220,20 @@ def parameters():
     name, yaml, build = CASES[CASE["name"]][:3]
     params = build(name, yaml)
     params.debug = 0
-    for key, value in CASE.get("cfg", {}).items():
-        *folders, last = key.split(".")
-        config = params.cfg
-        for folder in folders:
-            config = config[folder]
-        config[last] = value
     return params
 
 
 def save_checkpoint():
-    """Random weights of a fixed seed, spread so that boxes move from frame to frame."""
+    """Random weights of a fixed seed under which the box keeps a target's size and moves with every frame."""
     torch.manual_seed(7)
     net = CASES[CASE["name"]][5](parameters().cfg)
     with torch.no_grad():
         for tensor in net.parameters():
             if tensor.dim() > 1:
                 tensor.copy_(torch.randn_like(tensor) * 0.02)
+        for name, module in net.named_modules():
+            if name.endswith("conv5_size"):
+                module.bias.fill_(-1.1)  # a quarter of the search region: else the box soon fills the image
     settings = importlib.import_module("lib.train.admin.local").EnvironmentSettings()
     state = {"epoch": 1, "actor_type": "A", "net_type": type(net).__name__, "settings": settings}
     state["net"] = net.state_dict()
@@ -185,4 +263,8 @@ def track():
     print("\n" + json.dumps(boxes))
 
 
-{"checkpoint": save_checkpoint, "track": track}[sys.argv[1]]()
+write_local_files()
+change_yaml(*CASES[CASE["name"]][:2])
+stand_in()
+with OnCpu():
+    {"checkpoint": save_checkpoint, "track": track}[sys.argv[1]]()

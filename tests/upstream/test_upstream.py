@@ -23,7 +23,6 @@ import numpy as np
 import pytest
 
 from tnllt.tracking.baselines import get_baseline, tracker_class
-from tnllt.tracking.baselines.find import folder
 from tnllt.tracking.baselines.installation import parse_cfg
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
@@ -31,7 +30,7 @@ pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 HERE = Path(__file__).parent
 GIVEN = os.environ.get("TNLLT_UPSTREAM_FRAMES", "5")
 FRAMES = None if GIVEN == "all" else int(GIVEN)
-SENTENCE = "the person who walks across the street"
+DESCRIPTION = "the person who walks across the street"
 AS_THEY_ARE = ["ostrack", "grm", "romtrack", "odtrack", "evptrack", "aqatrack", "mixformer"]
 UVL = (
     "MODEL.BACKBONE.PRETRAINED_PATH={files}/mae_pretrain_vit_base.pth,MODEL.BACKBONE.LANGUAGE.TYPE={files}/bert,"
@@ -156,7 +155,7 @@ def upstream(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Upstream
         for picture in sorted((source / "img").glob("*.jpg"))[: len(rows)]:
             (clip / "img" / picture.name).symlink_to(picture)
         (clip / "groundtruth.txt").write_text("\n".join(rows) + "\n")
-        (clip / "language.txt").write_text(SENTENCE + "\n")
+        (clip / "language.txt").write_text(DESCRIPTION + "\n")
     files = tmp_path_factory.mktemp("files")
     return Upstream(clones, python, clips, files, shared / "data" / "bert" / "vocab.txt")
 
@@ -167,11 +166,11 @@ def case_of(upstream: Upstream, name: str, tmp_path: Path, cfg: str) -> dict[str
         row = (clip / "groundtruth.txt").read_text().splitlines()[0]
         box = [float(part) for part in row.replace(",", " ").split()]
         frames = [str(path) for path in sorted((clip / "img").iterdir())]
-        text = SENTENCE if get_baseline(name).text.key or get_baseline(name).text.positional else None
+        text = DESCRIPTION if get_baseline(name).text.key or get_baseline(name).text.positional else None
         clips.append({"name": clip.name, "frames": frames, "box": box, "text": text})
-    paths = {"worker": str(folder()), "repo": str(upstream.clone(name)), "save_dir": str(tmp_path / "output")}
+    paths = {"repo": str(upstream.clone(name)), "save_dir": str(tmp_path / "output")}
     weights = str(tmp_path / "weights.pth.tar")
-    return {"name": name, "device": "cpu", "cfg": parse_cfg(cfg), "clips": clips, "checkpoint": weights, **paths}
+    return {"name": name, "cfg": parse_cfg(cfg), "clips": clips, "checkpoint": weights, **paths}
 
 
 def listing(repo: Path) -> dict[str, tuple[int, int]]:
@@ -203,6 +202,7 @@ def test_boxes_are_upstreams_own(upstream: Upstream, name: str, tmp_path: Path) 
     which = ["--baseline", record] if record.endswith(".toml") else [record]
     run("tnllt.cli.run", *which, "-d", upstream.clips, "--results", results, *given, "--devices", "cpu", "--threads", 1)
     for clip, rows in expected.items():
+        assert len(set(map(tuple, rows))) == len(rows), "a box that stays would prove nothing"
         written = (results / f"{name}_tracking_result" / f"{clip}.txt").read_text().splitlines()
         assert written == [",".join(f"{value:.4f}" for value in row) for row in rows]
     assert listing(repo) == before, "upstream's files were touched"
@@ -218,7 +218,6 @@ def test_boxes_are_upstreams_own(upstream: Upstream, name: str, tmp_path: Path) 
     rows = [first.box if first is not None else clip["box"], *(tracker.track(picture).box for picture in pictures[1:])]
     tracker.close()
     assert rows == expected[clip["name"]]
-    assert np.ptp(np.array(rows), axis=0).max() > 1, "the boxes never move: this would prove nothing"
 
 
 @pytest.mark.parametrize("name", TRAINED)
