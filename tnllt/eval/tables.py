@@ -17,7 +17,7 @@ from tnllt.eval.intervals import all_intervals
 from tnllt.eval.metrics import Metric
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES, SEED
 from tnllt.eval.tracker_curves import Note
-from tnllt.files import to_json
+from tnllt.files import plain, to_json
 from tnllt.text import csv_cell, latex, markdown, one_line
 
 if TYPE_CHECKING:
@@ -153,13 +153,13 @@ def footnotes(scores: Scores) -> list[str]:
 
 
 def summary(scores: Scores, metrics: list[Metric]) -> dict[str, Any]:
-    """Schema `tnllt.scores/1`: what `scores.json` and `--format json` hold."""
+    """Schema `tnllt.scores/1`: what `scores.json` and `--format json` hold, as plain values."""
     trackers = list(enumerate(scores.trackers))
     overall = {m.name: scores.score(m) for m in metrics}
     per_attribute = {m.name: scores.per_attribute(m) for m in metrics}
     per_sequence = {m.name: scores.per_sequence(m) for m in metrics}
     intervals = all_intervals(scores, metrics)
-    return {
+    table: dict[str, Any] = {
         "schema": SCORES,
         "tnllt": __version__,
         "dataset": scores.dataset,
@@ -190,6 +190,7 @@ def summary(scores: Scores, metrics: list[Metric]) -> dict[str, Any]:
         "notes": [vars(note) for note in scores.notes],
         "footnotes": footnotes(scores),
     }
+    return plain(table)  # type: ignore[no-any-return]
 
 
 def to_frame(scores: Scores, metrics: str | Iterable[str] = "all", by: str = "overall") -> pd.DataFrame:
