@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from trees import tnllt_sequence, write
 
 from tnllt import TNLLTDataset
 from tnllt.datasets.archives import Unsafe, prepare
-from tnllt.errors import DataError
+from tnllt.errors import DataError, UsageError
+from tnllt.locks import sole_writer
 
 
 def pack(source: Path, wrapper: str = "TNLLT") -> bytes:
@@ -280,55 +281,85 @@ def test_an_empty_folder_of_downloads(tmp_path: Path):
         prepare(tmp_path / "d", tmp_path / "out")
 
 
-def run_command(downloads: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tnllt.cli.data", "prepare", str(downloads), "--to", str(out), *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+#: Rounds of kills; more by TNLLT_KILL_ROUNDS=30.
+ROUNDS = int(os.environ.get("TNLLT_KILL_ROUNDS", "3"))
+
+
+def start(downloads: Path, out: Path, **options: bool) -> int:
+    """`prepare` in a forked child, which ends with 0 where it succeeds; its process id."""
+    child = os.fork()
+    if child == 0:
+        try:
+            prepare(downloads, out, **options)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+def ended(child: int, seconds: float) -> bool:
+    """Whether the child ends by itself in this time, and well; else it is killed."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert status == 0, "a rerun after a kill fails"
+            return True
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [(), ("--delete",)])
-def test_killed_at_any_moment_and_run_again(tmp_path: Path, options: tuple[str, ...]):
-    """kill -9 after growing delays, until a run ends by itself; then the tree is the release, byte for byte."""
-    source = tmp_path / "release"
-    for i in range(12):
-        tnllt_sequence(source / f"JE_{i:02}", 40)
-        (source / f"JE_{i:02}" / "noise.bin").write_bytes(random.Random(i).randbytes(1_000_000))
-    split(pack(source), tmp_path / "downloads", parts=7)
-    with zipfile.ZipFile(tmp_path / "downloads" / "annos.zip", "w") as file:
-        for i in range(300):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("seed", range(ROUNDS))
+def test_killed_at_any_moment_and_run_again(tmp_path: Path, seed: int):
+    """kill -9 at random moments, under changing options, until a run ends by itself.
+
+    Whatever is in the tree is whole; no file is ever missing from both tree and downloads; in the end the tree is the
+    release, byte for byte.
+    """
+    rng = random.Random(seed)
+    source, downloads, out = tmp_path / "release", tmp_path / "downloads", tmp_path / "out"
+    for i in range(8):
+        tnllt_sequence(source / f"JE_{i:02}", 30)
+        (source / f"JE_{i:02}" / "noise.bin").write_bytes(random.Random(i).randbytes(400_000))
+    split(pack(source), downloads, parts=7)
+    with zipfile.ZipFile(downloads / "annos.zip", "w") as file:
+        for i in range(200):
             file.writestr(f"annos/annos/JE_{i:03}.txt", "1,2,3,4\n")
-    wanted = files(source) | {f"annos/JE_{i:03}.txt": b"1,2,3,4\n" for i in range(300)}
-    out = tmp_path / "out"
-    delay, kills = 0.25, 0
-    while True:
-        process = run_command(tmp_path / "downloads", out, *options)
-        try:
-            _, errors = process.communicate(timeout=delay)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            kills += 1
-            delay += 0.04
-            whole = {name: data for name, data in files(out).items() if not name.endswith(".tnllt-draft")}
-            assert all(wanted[name] == data for name, data in whole.items()), "a file that is there is whole"
-            continue
-        assert process.returncode == 0, errors.decode()
-        break
-    assert kills >= 3
-    assert files(out) == wanted
-    left = [p.name for p in (tmp_path / "downloads").iterdir()]
-    assert left == [] if options else len(left) == 8
+    annos = {f"annos/JE_{i:03}.txt": b"1,2,3,4\n" for i in range(200)}
+    wanted = files(source) | annos
+    begun = time.monotonic()
+    shutil.copytree(downloads, tmp_path / "copy")
+    assert ended(start(tmp_path / "copy", tmp_path / "first", delete=True), 120)
+    whole_run, kills = time.monotonic() - begun, 0
+    for _ in range(60):
+        delete, overwrite = rng.random() < 0.5, rng.random() < 0.3
+        if ended(start(downloads, out, delete=delete, overwrite=overwrite), rng.uniform(0, 0.7 * whole_run)):
+            break
+        kills += 1
+        there = {name: data for name, data in files(out).items() if ".tnllt-" not in name}
+        there |= {name.replace("annos/annos/", "annos/"): data for name, data in there.items()}
+        assert all(wanted[name] == data for name, data in there.items() if name in wanted), "whole"
+        left = {p.name for p in downloads.iterdir()}
+        missing = wanted.keys() - there.keys()
+        assert not missing & annos.keys() or "annos.zip" in left
+        assert not missing - annos.keys() or len(left - {"annos.zip"}) == 7, (
+            "nothing is deleted that is not in the tree"
+        )
+    assert kills >= 1
+    assert ended(start(downloads, out, delete=True), 120)
+    assert files(out) == wanted and not list(downloads.iterdir())
 
 
 def test_two_at_once_are_refused(downloads: Path, tmp_path: Path):
-    import fcntl
-
-    desk = tmp_path / "out" / ".tnllt-prepare"
-    desk.mkdir(parents=True)
-    with (desk / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another `tnllt-data prepare` is at work"):
-            prepare(downloads, tmp_path / "out")
+    with (
+        sole_writer(tmp_path / "out" / ".tnllt-prepare"),
+        pytest.raises(UsageError, match="being written by another run"),
+    ):
+        prepare(downloads, tmp_path / "out")
 
 
 def test_command_says_what_it_did_and_what_comes_next(downloads: Path, tmp_path: Path):
@@ -339,5 +370,5 @@ def test_command_says_what_it_did_and_what_comes_next(downloads: Path, tmp_path:
     done = CliRunner().invoke(cli, ["prepare", str(downloads), str(tmp_path / "out")], standalone_mode=False)
     assert done.exit_code == 0 and "TNLLT: 30 files written, md5 " in done.stdout
     assert f"tnllt-data check {tmp_path / 'out'} --dataset tnllt" in done.stdout
-    again = CliRunner().invoke(cli, ["prepare", str(downloads), "--to", str(tmp_path / "out")], standalone_mode=False)
+    again = CliRunner().invoke(cli, ["prepare", str(downloads), str(tmp_path / "out")], standalone_mode=False)
     assert "Nothing to do: everything is in place." in again.stdout

@@ -26,7 +26,11 @@ MOST_RATIO = 200  # times the archive's own size; pictures hardly shrink at all
 _FREE_OF_RATIO = 64 << 20  # bytes that any archive may unpack to
 _MOST_HEADER = 1 << 20  # bytes of a name, or of other facts of a member: tarfile would read any number
 _HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, b"X")
-_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_LONGEST = 1024  # bytes of a path below the root
+#: Names that Windows gives to devices and drives.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|[a-z]:.*", re.IGNORECASE)
+#: Names of our own records and drafts, in whatever folder: an archive's outer folder may be left away.
+_OURS = re.compile(r"\.tnllt-.*|.*\.tnllt-draft$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -99,18 +103,17 @@ class _Guard:
 
 def safe_path(name: str, archive: Archive) -> PurePosixPath:
     """A member's path below the target folder. Raises Unsafe for any that could lead elsewhere."""
-    path = PurePosixPath(name)
     parts = [part for part in name.split("/") if part not in ("", ".")]
     reason = None
-    if path.is_absolute() or re.match(r"[A-Za-z]:", name) or name.startswith("\\"):
+    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
         reason = "an absolute path"
     elif ".." in parts or "\\" in name:
         reason = "a path that leads outside"
     elif any(not c.isprintable() for c in name) or not parts:
         reason = "a path that no file can have"
-    elif parts[0].startswith(".tnllt-"):
+    elif any(_OURS.match(part) for part in parts):
         reason = "a name that tnllt keeps for its own records"
-    elif any(len(part.encode()) > 255 or _DEVICE.fullmatch(part) for part in parts):
+    elif len(name.encode()) > _LONGEST or any(len(part.encode()) > 255 or _DEVICE.fullmatch(part) for part in parts):
         reason = "a path that not every system can write"
     if reason is not None:
         raise Unsafe(f"member {name[:120]!r} has {reason}; nothing of this archive was unpacked", archive.parts[0])

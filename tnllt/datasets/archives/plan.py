@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,8 +12,12 @@ from typing import Any
 from tnllt.datasets.archives.members import Unsafe, members, safe_path
 from tnllt.datasets.archives.sources import Archive, Joined, expected_md5
 from tnllt.errors import DataError
+from tnllt.files import write_atomic
 
 Progress = Callable[[int, int], None]
+PLAN_SUFFIX = ".plan.jsonl"
+#: Folders that releases put into a folder of their own name.
+NESTED = ("annos", "tracking_results")
 _JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
@@ -32,12 +35,12 @@ class UnpackPlan:
     """All files of an archive, by their path in it."""
 
     archive: Archive
-    entries: dict[str, PlannedFile]
+    files: dict[str, PlannedFile]
     md5: str | None = None
 
     @property
     def size(self) -> int:
-        return sum(entry.size for entry in self.entries.values())
+        return sum(file.size for file in self.files.values())
 
 
 def make_plan(archive: Archive, folder: Path, progress: Progress | None = None) -> UnpackPlan:
@@ -107,13 +110,20 @@ def destinations(names: list[str], kind: str) -> dict[str, PurePosixPath]:
     if kind == "sequences":
         while (top := _wrapping(list(parts.values()))) is not None:
             parts = {name: path[1:] for name, path in parts.items() if path[0] == top}
-        return {name: PurePosixPath(*path) for name, path in parts.items()}
+        return {name: PurePosixPath(*_unnested(path)) for name, path in parts.items()}
     targets = {}
     for name, path in parts.items():
         while len(path) > 1 and path[0] == kind:
             path = path[1:]
         targets[name] = PurePosixPath(kind, *path)
     return targets
+
+
+def _unnested(path: tuple[str, ...]) -> tuple[str, ...]:
+    """`annos/annos/seq.txt` is `annos/seq.txt`: what `flatten` would do to it."""
+    while len(path) > 2 and path[0] == path[1] and path[0] in NESTED:
+        path = path[1:]
+    return path
 
 
 def _wrapping(paths: list[tuple[str, ...]]) -> str | None:
@@ -131,30 +141,25 @@ def _wrapping(paths: list[tuple[str, ...]]) -> str | None:
 
 def save_plan(plan: UnpackPlan, path: Path) -> None:
     """Writes a plan as JSON lines, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        head = {"version": 1, "files": plan.archive.fingerprint(), "entries": len(plan.entries), "md5": plan.md5}
-        file.write(json.dumps(head) + "\n")
-        for name, entry in plan.entries.items():
-            file.write(json.dumps([name, str(entry.path), entry.size, entry.crc]) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    head = {"version": 1, "files": plan.archive.fingerprint(), "entries": len(plan.files), "md5": plan.md5}
+    rows = ([name, str(file.path), file.size, file.crc] for name, file in plan.files.items())
+    write_atomic(path, "".join(json.dumps(row) + "\n" for row in (head, *rows)))
 
 
-def load_plan(archive: Archive, path: Path) -> UnpackPlan | None:
-    """The saved plan of the very same download, or None."""
+def load_plan(archive: Archive, path: Path, fingerprint: list[list[Any]] | None = None) -> UnpackPlan | None:
+    """The saved plan of the very same download, or None.
+
+    Args:
+        fingerprint: that of the download; None: of the archive's files as they are.
+    """
     try:
         lines: Iterator[str] = iter(path.read_text(encoding="utf-8").splitlines())
         head: dict[str, Any] = json.loads(next(lines))
-        if head["version"] != 1 or head["files"] != archive.fingerprint():
+        if head["version"] != 1 or head["files"] != (fingerprint or archive.fingerprint()):
             return None
         rows = [json.loads(line) for line in lines]
-        entries = {
-            name: PlannedFile(safe_path(target, archive), int(size), int(crc)) for name, target, size, crc in rows
-        }
-        whole = len(entries) == head["entries"] and isinstance(head["md5"], str | None)
-    except (OSError, StopIteration, ValueError, KeyError, TypeError, AttributeError, RecursionError, Unsafe):
+        files = {name: PlannedFile(safe_path(to, archive), int(size), int(crc)) for name, to, size, crc in rows}
+        whole = len(files) == head["entries"] and isinstance(head["md5"], str | None)
+    except (OSError, StopIteration, ValueError, LookupError, TypeError, AttributeError, RecursionError, Unsafe):
         return None
-    return UnpackPlan(archive, entries, head["md5"]) if whole else None
+    return UnpackPlan(archive, files, head["md5"]) if whole else None

@@ -6,7 +6,7 @@ import hashlib
 import io
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,19 @@ class Archive:
         return self.parts[-1]
 
 
-def find_archives(folder: Path) -> list[Archive]:
-    """The archives in a folder, sequences first. Raises DataError where a part is missing or too short."""
+def find_archives(folder: Path, without: Container[str] = ()) -> list[Archive]:
+    """The archives in a folder, sequences first, without files of these names.
+
+    Raises:
+        DataError: a part is missing or too short, or the folder cannot be listed.
+    """
     groups: dict[str, list[tuple[str, Path]]] = {}
     whole: list[Path] = []
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+    try:
+        found = sorted(p for p in folder.iterdir() if p.name not in without and p.name[0] != "." and p.is_file())
+    except OSError as error:
+        raise DataError(f"cannot be listed ({error.strerror})", folder) from error
+    for path in found:
         match = _PART.fullmatch(path.name)
         if match:
             groups.setdefault(match["stem"], []).append((match["index"].lower(), path))

@@ -4,42 +4,55 @@ from __future__ import annotations
 
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Container, Iterable, Iterator
+from pathlib import Path, PurePosixPath
 
 from tnllt.datasets.archives.members import Unsafe, members
-from tnllt.datasets.archives.plan import PlannedFile, Progress, UnpackPlan
+from tnllt.datasets.archives.plan import NESTED, PlannedFile, Progress, UnpackPlan
 from tnllt.datasets.archives.sources import Joined
 from tnllt.errors import DataError
 
 #: What a file is called while it is being written.
 DRAFT = ".tnllt-draft"
+_IN_THE_WAY = "is in the way: another file of this name belongs here; move it away"
 
 
-def unpack(plan: UnpackPlan, root: Path, *, overwrite: bool = False, progress: Progress | None = None) -> int:
+def unpack(
+    plan: UnpackPlan,
+    root: Path,
+    protected: Container[tuple[int, int]] = (),
+    replaced: Container[PurePosixPath] = (),
+    progress: Progress | None = None,
+) -> int:
     """Writes every file of the plan that is not there yet, each under a draft's name first.
 
     Files that are there with the size of the plan are left; `verify` reads them.
+
+    Args:
+        protected: (device, inode) of files that no member may stand for: the downloads themselves.
+        replaced: paths below the root that are written although a file is there.
 
     Returns:
         how many files were written.
 
     Raises:
-        DataError: no room on the disk, or a file of another size is in the way (`overwrite` replaces it).
-        Unsafe: a folder of the tree is a link that leads outside.
+        DataError: no room on the disk, or a file of another size is in the way.
+        Unsafe: a folder of the tree is a link that leads outside, or a file of the tree is a link.
     """
-    missing = {name: entry for name, entry in plan.entries.items() if not _there(root, entry, overwrite)}
+    missing = {
+        name: file for name, file in plan.files.items() if file.path in replaced or not _there(root, file, protected)
+    }
     if not missing:
         return 0
-    _need_room(root, sum(entry.size for entry in missing.values()))
+    _need_room(root, sum(file.size for file in missing.values()))
     _make_folders(root, missing.values())
     stream = Joined(plan.archive, progress=progress)
     written = 0
     try:
         for member in members(plan.archive, stream):
-            entry = missing.get(str(member.path))
-            if entry is not None:
-                _write(root / entry.path, member.chunks(), entry)
+            file = missing.get(str(member.path))
+            if file is not None:
+                _write(root / file.path, member.chunks(), file)
                 written += 1
                 if written == len(missing):
                     break
@@ -48,17 +61,39 @@ def unpack(plan: UnpackPlan, root: Path, *, overwrite: bool = False, progress: P
     return written
 
 
-def _there(root: Path, entry: PlannedFile, overwrite: bool) -> bool:
-    path = root / entry.path
+def differing(plan: UnpackPlan, root: Path, protected: Container[tuple[int, int]]) -> set[PurePosixPath]:
+    """Paths of the plan's files that are there with another content."""
+    found = set()
+    for file in plan.files.values():
+        path = root / file.path
+        if _is_free(path, protected):
+            continue
+        if not path.is_file():
+            raise DataError(_IN_THE_WAY, path)
+        if path.stat().st_size != file.size or _read_back(path) != (file.size, file.crc):
+            found.add(file.path)
+    return found
+
+
+def _is_free(path: Path, protected: Container[tuple[int, int]]) -> bool:
+    """Whether nothing is at this path. Raises Unsafe where a link or a download is."""
     if path.is_symlink():
         raise Unsafe("is a link where a file of the archive belongs; remove it", path)
     if not path.exists():
-        return False
-    if path.is_file() and path.stat().st_size == entry.size:
         return True
-    if overwrite and path.is_file():
+    about = path.stat()
+    if (about.st_dev, about.st_ino) in protected:
+        raise Unsafe("is a download, and an archive holds a file of this name; unpack into another folder", path)
+    return False
+
+
+def _there(root: Path, file: PlannedFile, protected: Container[tuple[int, int]]) -> bool:
+    path = root / file.path
+    if _is_free(path, protected):
         return False
-    raise DataError("is in the way: another file of this name belongs here; move it away, or use --overwrite", path)
+    if path.is_file() and path.stat().st_size == file.size:
+        return True
+    raise DataError(f"{_IN_THE_WAY}, or use --overwrite", path)
 
 
 def _need_room(root: Path, needed: int) -> None:
@@ -67,10 +102,10 @@ def _need_room(root: Path, needed: int) -> None:
         raise DataError(f"needs {needed / 1e9:,.2f} GB but {free / 1e9:,.2f} GB are free; nothing was unpacked", root)
 
 
-def _make_folders(root: Path, entries: Iterable[PlannedFile]) -> None:
+def _make_folders(root: Path, files: Iterable[PlannedFile]) -> None:
     """The folders of the files, none of which may be a link out of the root."""
     top = root.resolve()
-    for folder in sorted({entry.path.parent for entry in entries}):
+    for folder in sorted({file.path.parent for file in files}):
         path = root / folder
         # Links among the parents must be seen before anything is made below them.
         existing = next(p for p in (path, *path.parents) if p.exists() or p.is_symlink())
@@ -82,8 +117,8 @@ def _make_folders(root: Path, entries: Iterable[PlannedFile]) -> None:
             raise DataError(f"folder cannot be made ({error.strerror})", path) from error
 
 
-def _write(path: Path, chunks: Iterator[bytes], entry: PlannedFile) -> None:
-    draft = path.with_name(path.name + DRAFT)
+def _write(path: Path, chunks: Iterator[bytes], planned: PlannedFile) -> None:
+    draft = path.with_name(f"{zlib.crc32(path.name.encode()):08x}{DRAFT}")  # never longer than a name may be
     crc = 0
     try:
         with draft.open("wb") as file:
@@ -92,7 +127,7 @@ def _write(path: Path, chunks: Iterator[bytes], entry: PlannedFile) -> None:
                 file.write(chunk)
     except OSError as error:
         raise DataError(f"cannot be written ({error.strerror}); make room and run the command again", path) from error
-    if crc != entry.crc:
+    if crc != planned.crc:
         draft.unlink()
         raise DataError("the archive has changed while it was unpacked; run the command again", path)
     draft.replace(path)
@@ -105,30 +140,36 @@ def verify(plan: UnpackPlan, root: Path, progress: Progress | None = None) -> No
         DataError: names the first file that is missing or differs.
     """
     total, done = plan.size, 0
-    for entry in plan.entries.values():
-        path = root / entry.path
-        crc = size = 0
-        try:
-            with path.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    crc = zlib.crc32(chunk, crc)
-                    size += len(chunk)
-        except OSError as error:
-            raise DataError(f"cannot be read back ({error.strerror}); run the command again", path) from error
-        if (size, crc) != (entry.size, entry.crc):
+    for file in plan.files.values():
+        path = root / file.path
+        if _read_back(path) != (file.size, file.crc):
             raise DataError(
                 "differs from the archive's; if it was changed on purpose keep the archive, else use --overwrite", path
             )
-        done += size
+        done += file.size
         if progress is not None:
             progress(done, total)
 
 
+def _read_back(path: Path) -> tuple[int, int]:
+    """Size and checksum of a file of the tree."""
+    crc = size = 0
+    try:
+        with path.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                crc = zlib.crc32(chunk, crc)
+                size += len(chunk)
+    except OSError as error:
+        raise DataError(f"cannot be read back ({error.strerror}); run the command again", path) from error
+    return size, crc
+
+
 def remove_drafts(plan: UnpackPlan, root: Path) -> None:
     """Removes what a killed run left half written."""
-    for folder in {root / entry.path.parent for entry in plan.entries.values()}:
+    for folder in {root / file.path.parent for file in plan.files.values()}:
         for draft in folder.glob(f"*{DRAFT}"):
-            draft.unlink()
+            if draft.is_file():
+                draft.unlink()
 
 
 def flatten(root: Path) -> list[str]:
@@ -144,7 +185,7 @@ def flatten(root: Path) -> list[str]:
         DataError: two different files of one name; both stay.
     """
     removed = []
-    for name in ("annos", "tracking_results"):
+    for name in NESTED:
         inner, aside = root / name / name, root / name / f"{name}{DRAFT}"
         while aside.is_dir() or (inner.is_dir() and not inner.is_symlink()):
             if not aside.is_dir():
