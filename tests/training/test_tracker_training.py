@@ -337,3 +337,11 @@ def test_muon_takes_the_matrices_and_leaves_the_tables() -> None:
     assert all(".weight" in name and "embed" not in name and "norm" not in name for name in taken)
     assert any("attn.q_proj" in name for name in taken)
     assert [type(o).__name__ for o in make_optimizers(step, recipe("256"))] == ["AdamW"]
+
+
+def test_a_torch_without_muon_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    step = TrainStep(Network(Config.make(NETWORK)), recipe("tiny"))
+    with pytest.raises(UsageError, match=r"torch 2\.9 or newer, .* --set muon=0"):
+        make_optimizers(step, recipe("tiny", muon=0.02))
+    assert [type(o).__name__ for o in make_optimizers(step, recipe("tiny", muon=0))] == ["AdamW"]

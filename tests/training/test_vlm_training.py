@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -189,3 +190,62 @@ def test_pairs_made_from_a_dataset_train(tiny_vlm: Path, tmp_path: Path):
     assert (out / "model.safetensors").is_file()
     records = read_samples(out / "pairs")
     assert records and all(record.boxes and record.output and record.description for record in records)
+
+
+class Evil:
+    """A pickle of it makes a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(tiny_vlm: Path, box_pairs: Path, tmp_path: Path):
+    import torch
+
+    from tnllt.errors import DataError, UsageError
+    from tnllt.training.vlm.options import ModelOptions, SftOptions
+    from tnllt.training.vlm.sft import run_sft
+
+    def train(out: Path, **options: object) -> bytes:
+        steps = {"steps": 6, "save_every": 3, "learning_rate": 1e-3, "batch": 2, "accumulation": 1, "warmup_steps": 2}
+        model = ModelOptions(str(tiny_vlm), 3136, 7056)
+        run_sft(read_samples(box_pairs)[:8], model, SftOptions(out, **{**steps, **options}))
+        return (out / "model.safetensors").read_bytes()
+
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    weights = train(whole)
+    names = {path.name for path in (whole / "checkpoints" / "checkpoint-3").iterdir()}
+    assert {"state.safetensors", "random-0.json", "model.safetensors"} <= names
+    assert not names & {"optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"}
+    checkpoint = part / "checkpoints" / "checkpoint-3"
+    shutil.copytree(whole / "checkpoints" / "checkpoint-3", checkpoint)
+    (part / "checkpoints" / "checkpoint-6").mkdir()  # it was being written when the run was killed
+    assert train(part, resume=True) == weights
+
+    mark = tmp_path / "mark"
+    torch.save(Evil(mark), tmp_path / "evil.pth")
+    shutil.rmtree(part / "checkpoints" / "checkpoint-6")
+    for name in (
+        "optimizer.pt",
+        "scheduler.pt",
+        "rng_state.pth",
+        ".metadata",
+        "pytorch_model.bin",
+        "state.safetensors",
+    ):
+        before = (checkpoint / name).read_bytes() if (checkpoint / name).exists() else None
+        shutil.copy(tmp_path / "evil.pth", checkpoint / name)
+        with pytest.raises(DataError, match=name):
+            train(part, resume=True)
+        (checkpoint / name).unlink()
+        if before is not None:
+            (checkpoint / name).write_bytes(before)
+    (checkpoint / "trainer_state.json").write_text('{"nonsense": 1}')
+    with pytest.raises(DataError, match="is damaged"):
+        train(part, resume=True)
+    with pytest.raises(UsageError, match="no complete checkpoint"):
+        train(tmp_path / "none", resume=True)
+    assert not mark.exists()

@@ -40,56 +40,42 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return file.content, facts
 
 
-def training_tensors(model: nn.Module, optimizers: Sequence[Optimizer], weights: bool = True) -> dict[str, Tensor]:
-    """The optimizers' state by the names of the parameters, and with `weights` the model's; every process calls this.
+def training_tensors(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """The optimizers' state by the names of the parameters, and the weights but frozen ones; every process calls this.
 
     Under DDP and FSDP the names and shapes are those of the model alone; the tensors are in the first process.
     """
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_optimizer_state_dict
+    from torch.distributed.checkpoint import state_dict as whole
 
-    whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    found: Any = get_optimizer_state_dict(model, list(optimizers), options=whole)["state"]
-    tensors = {f"{_OPTIMIZER}{key}/{name}": value for name, values in found.items() for key, value in values.items()}
-    if weights:
-        values: Any = get_model_state_dict(model, options=whole)
-        tensors.update({f"{_MODEL}{name}": value for name, value in values.items()})
-    return tensors
+    options = whole.StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    weights: Any = whole.get_model_state_dict(model, options=options)
+    state: Any = whole.get_optimizer_state_dict(model, list(optimizers), options=options)["state"]
+    tensors = {f"{_OPTIMIZER}{key}/{name}": value for name, values in state.items() for key, value in values.items()}
+    return {**tensors, **{f"{_MODEL}{name}": value for name, value in weights.items()}}
 
 
 def set_training_tensors(
     model: nn.Module, optimizers: Sequence[Optimizer], tensors: Mapping[str, Tensor], path: Path
 ) -> None:
-    """The inverse of `training_tensors`; what has no weights leaves the model's.
+    """The inverse of `training_tensors`; other tensors are ignored.
 
     Raises:
-        DataError: a tensor is missing, unknown, or not of its parameter's shape.
+        DataError: a tensor is missing, unknown, or of another shape.
     """
-    from torch.distributed.checkpoint.state_dict import (
-        StateDictOptions,
-        get_optimizer_state_dict,
-        set_model_state_dict,
-        set_optimizer_state_dict,
-    )
+    from torch.distributed.checkpoint import state_dict as whole
 
-    whole = StateDictOptions(full_state_dict=True)
-    weights: Any = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
-    own: Any = get_optimizer_state_dict(model, list(optimizers), options=whole)
-    state: Any = {}
-    for name, value in tensors.items():
-        if name.startswith(_OPTIMIZER):
-            key, _, parameter = name.removeprefix(_OPTIMIZER).partition("/")
-            state.setdefault(parameter, {})[key] = value
-    if _shapes(state) != _shapes(own["state"]):
+    options = whole.StateDictOptions(full_state_dict=True, ignore_frozen_params=True, strict=False)
+    own: Any = whole.get_optimizer_state_dict(model, list(optimizers), options=options)
+    expected: dict[str, Any] = {
+        f"{_MODEL}{n}": v for n, v in whole.get_model_state_dict(model, options=options).items()
+    }
+    for name, values in own["state"].items():
+        expected.update({f"{_OPTIMIZER}{key}/{name}": value for key, value in values.items()})
+    found = {name: value for name, value in tensors.items() if name.startswith((_MODEL, _OPTIMIZER))}
+    if {n: v.shape for n, v in expected.items()} != {n: v.shape for n, v in found.items()}:
         raise DataError("is not a state of this network and its optimizers; remove it", path)
-    try:
-        if weights:
-            set_model_state_dict(model, weights, options=whole)
-        set_optimizer_state_dict(
-            model, list(optimizers), {"state": state, "param_groups": own["param_groups"]}, options=whole
-        )
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise DataError(f"does not fit this network ({str(error).splitlines()[0][:200]}); remove it", path) from error
-
-
-def _shapes(state: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, tuple[int, ...]]]:
-    return {name: {key: tuple(value.shape) for key, value in values.items()} for name, values in state.items()}
+    weights: Any = {name.removeprefix(_MODEL): value for name, value in found.items() if name.startswith(_MODEL)}
+    for name, values in own["state"].items():
+        values.update({key: found[f"{_OPTIMIZER}{key}/{name}"] for key in values})
+    whole.set_model_state_dict(model, weights, options=options)
+    whole.set_optimizer_state_dict(model, list(optimizers), own, options=options)

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from tnllt.errors import UsageError
 from tnllt.reasoningtrack.network import Network
 from tnllt.training.tracker.correspondence import Watch, correspondence_loss
 from tnllt.training.tracker.losses import tracking_loss
@@ -62,10 +63,17 @@ class TrainStep(nn.Module):
 
 
 def make_optimizers(step: TrainStep, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """AdamW over `parameter_groups`, preceded by Muon over the weight matrices where the recipe says so."""
+    """AdamW over `parameter_groups`, preceded by Muon over the weight matrices where the recipe says so.
+
+    Raises:
+        UsageError: the recipe needs Muon, and this torch does not have it.
+    """
     groups = parameter_groups(step, recipe)
     optimizers: list[torch.optim.Optimizer] = []
     if recipe.muon > 0:
+        if not hasattr(torch.optim, "Muon"):
+            remedy = "install torch 2.9 or newer, or use AdamW alone with --set muon=0"
+            raise UsageError(f"this recipe needs Muon, which torch {torch.__version__} does not have; {remedy}")
         tables = {id(p) for name, p in step.named_parameters() if _is_table(name)}
         matrices = []
         for group in groups:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from tnllt._version import __version__
 from tnllt.errors import DataError, MissingExtraError
 from tnllt.files import to_json, write_atomic
+from tnllt.training.vlm.checkpoints import checkpoint_to_resume, save_without_pickles
 from tnllt.training.vlm.options import FineTuneOptions, ModelOptions
 
 
@@ -90,13 +92,26 @@ def lora_config(rank: int) -> Any:
 
 
 def train_and_save(
-    method: str, trainer: Any, processor: Any, records: int, model: ModelOptions, options: FineTuneOptions
+    method: str, make: Callable[[], tuple[Any, Any]], model: ModelOptions, options: FineTuneOptions
 ) -> Any:
-    """Trains, saves a complete model to `options.out` with a record of its making, and returns the trainer."""
-    trainer.train(resume_from_checkpoint=options.resume or None)
+    """Trains, saves a complete model to `options.out` with a record of its making, and returns the trainer.
+
+    Args:
+        make: makes trainer and processor, once it is known that training can start.
+    """
+    need_train_extra()
+    resume = checkpoint_to_resume(options.out) if options.resume else None
+    trainer, processor = make()
+    save_without_pickles(trainer, resume)
+    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     _save_model(trainer, processor, model, options)
     if trainer.is_world_process_zero():
-        facts = {"method": method, "records": records, "model": asdict(model), "options": asdict(options)}
+        facts = {
+            "method": method,
+            "records": len(trainer.train_dataset),
+            "model": asdict(model),
+            "options": asdict(options),
+        }
         write_atomic(options.out / "history.json", to_json({"history": trainer.state.log_history}))
         write_atomic(options.out / "tnllt.json", to_json({**facts, **_versions()}))
     return trainer

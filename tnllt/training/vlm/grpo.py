@@ -17,7 +17,7 @@ from tnllt.training.rewards import (
     new_description,
     strict_reward,
 )
-from tnllt.training.vlm.finetune import load_for_training, lora_config, need_train_extra, train_and_save, trl_arguments
+from tnllt.training.vlm.finetune import load_for_training, lora_config, train_and_save, trl_arguments
 from tnllt.training.vlm.frozen import FrozenTracker
 from tnllt.training.vlm.options import MAX_PIXELS, GrpoOptions, ModelOptions, Rollouts
 from tnllt.training.vlm.records import PairRecord
@@ -36,9 +36,7 @@ def run_grpo(
         MissingExtraError: without the extra `train`. UsageError: sizes that do not fit together. DataError: a record
             without boxes where they count.
     """
-    need_train_extra()
-    trainer, processor = make_trainer(records, model, options, tracker)
-    return train_and_save("grpo", trainer, processor, len(records), model, options)
+    return train_and_save("grpo", lambda: make_trainer(records, model, options, tracker), model, options)
 
 
 def make_trainer(

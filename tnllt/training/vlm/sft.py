@@ -9,7 +9,6 @@ from tnllt.errors import DataError, UsageError
 from tnllt.training.vlm.finetune import (
     load_for_training,
     lora_config,
-    need_train_extra,
     train_and_save,
     trl_arguments,
 )
@@ -25,9 +24,7 @@ def run_sft(records: Sequence[PairRecord], model: ModelOptions, options: SftOpti
     Raises:
         MissingExtraError: without the extra `train`. DataError: a record without an answer, or all too long.
     """
-    need_train_extra()
-    trainer, processor = make_trainer(records, model, options)
-    return train_and_save("sft", trainer, processor, len(trainer.train_dataset), model, options)
+    return train_and_save("sft", lambda: make_trainer(records, model, options), model, options)
 
 
 def make_trainer(records: Sequence[PairRecord], model: ModelOptions, options: SftOptions) -> tuple[Any, Any]:
