@@ -137,7 +137,7 @@ def test_frames_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none: folder of frames cannot be listed"):
         len(frames)
     for read in (read_image, image_size):
-        with pytest.raises(DataError, match=r"x\.png: frame cannot be read"):
+        with pytest.raises(DataError, match=r"x\.png: (frame )?cannot be read"):
             read(tmp_path / "x.png")
     assert examine(tmp_path / "x.png") == ("image-undecodable", None)
     with pytest.raises(ValueError, match="at least 1"):

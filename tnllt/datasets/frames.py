@@ -14,19 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tnllt.datasets.headers import claims_memory, header_size
+from tnllt.datasets.headers import refusal
 from tnllt.errors import DataError, DataWarning
+from tnllt.files import read_bytes
 from tnllt.sequence import Frames, Image, Sequence
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"})
 #: Pictures with the box drawn into them, which some releases put beside the frames: never a tracker's input.
 PREVIEWS = ("firstframe_bbox*", "*_bbox.*", "*preview*", "*thumb*")
-#: A small file can unpack to more than memory holds: no frame has more pixels.
-MOST_PIXELS = 1 << 28
-_HEAD = 1 << 16  # bytes in which a PNG or JPEG says its size
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -38,28 +35,25 @@ def read_image(path: str | Path, flags: int | None = None) -> Image:
 
     Raises DataError that names the file where it is not there, empty, or no image.
     """
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise DataError(f"frame cannot be read ({error.strerror})", path) from error
-    size = header_size(data[:_HEAD].tobytes())
-    if size is not None and size[0] * size[1] > MOST_PIXELS:
-        raise DataError(f"frame claims {size[1]} x {size[0]} pixels, more than any camera's", path)
-    image = decode(data, flags)
+    data = read_bytes(path)
+    reason = refusal(data)
+    image = decode(data, flags) if reason is None else None
     if image is None:
-        raise DataError("frame cannot be decoded; `tnllt-data check --decode` lists all such files", path)
+        remedy = "`tnllt-data check --decode` lists all such files"
+        raise DataError(f"{reason or 'frame cannot be decoded'}; {remedy}", path)
     return image
 
 
-def decode(data: NDArray[np.uint8], flags: int | None = None) -> Image | None:
+def decode(data: bytes, flags: int | None = None) -> Image | None:
     """An image file's bytes as RGB uint8 (H, W, 3), None where they are not an image; `flags` as for `read_image`."""
     import cv2
 
     rgb = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.10 does not know it yet
-    if not len(data) or claims_memory(data.data):
+    if refusal(data) is not None:
         return None
     try:
-        image = cv2.imdecode(data, (cv2.IMREAD_COLOR if rgb is None else rgb) if flags is None else flags)
+        array = np.frombuffer(data, np.uint8)
+        image = cv2.imdecode(array, (cv2.IMREAD_COLOR if rgb is None else rgb) if flags is None else flags)
     except cv2.error:  # larger than OpenCV's own limit, say
         image = None
     if image is None or flags is not None:

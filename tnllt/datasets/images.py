@@ -6,21 +6,20 @@ import struct
 import zlib
 from pathlib import Path
 
-import numpy as np
-
 from tnllt.datasets.frames import decode, read_image
-from tnllt.datasets.headers import PNG, header_size
+from tnllt.datasets.headers import PNG, oriented_size
 from tnllt.errors import DataError
+from tnllt.files import read_bytes
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) of an image, from its header where the format is PNG or JPEG. Raises DataError."""
+    """(height, width) of an image, from its header where it tells. Raises DataError."""
     try:
         with path.open("rb") as file:
             head = file.read(1 << 16)
     except OSError as error:
         raise DataError(f"frame cannot be read ({error.strerror})", path) from error
-    size = header_size(head)
+    size = oriented_size(head)
     if size is None:
         height, width, _ = read_image(path).shape
         return height, width
@@ -54,10 +53,10 @@ def _whole_png(data: bytes) -> bool:
 def examine(path: Path) -> tuple[str | None, tuple[int, int] | None]:
     """Decodes one image: (`image-undecodable`, `image-truncated` or None; its (height, width) or None)."""
     try:
-        data = path.read_bytes()
-    except OSError:
+        data = read_bytes(path)
+    except DataError:
         return "image-undecodable", None
-    image = decode(np.frombuffer(data, np.uint8))
+    image = decode(data)
     if data and is_truncated(data):
         return "image-truncated", None if image is None else (image.shape[0], image.shape[1])
     if image is None:
