@@ -8,7 +8,7 @@ from __future__ import annotations
 from transformers.cli.transformers import app
 from transformers.models.qwen2_5_vl import processing_qwen2_5_vl as home
 
-from tnllt.reasoningtrack.reasoners.processor import image_only
+from tnllt.reasoningtrack.reasoners.models import image_only
 
 
 def patch() -> None:

@@ -39,8 +39,8 @@ def test_traces(tmp_path: Path) -> None:
     from tnllt.reasoningtrack.reasoners.trace import read_refreshes
 
     (_, first), (row, second) = read_refreshes(KEPT / "trace-1.jsonl")
-    assert first["answer"] == "the red car" and first["seconds"] == 1.25
-    assert row == 2 and second["error"] == {"kind": "timeout", "message": "no reply within 60 s"}
+    assert first.answer == "the red car" and first.seconds == 1.25
+    assert row == 2 and second.error == {"kind": "timeout", "message": "no reply within 60 s"}
     store = ResultStore(tmp_path)
     store.tracker_folder("T").mkdir()
     store.path("T", "s", ".trace.jsonl").write_bytes((KEPT / "trace-1.jsonl").read_bytes())

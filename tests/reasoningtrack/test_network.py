@@ -95,12 +95,12 @@ def test_tiny_is_a_few_million_parameters() -> None:
     ("spec", "words"),
     [
         ("512", "no network config '512'"),
-        ({"size": 256, "deths": (1, 1, 2)}, "unknown deths"),
-        ({"size": 256, "depths": (1, 1)}, "depths must be 3"),
-        ({"size": 256, "depths": 3}, "wrong type"),
+        ({"size": 256, "deths": (1, 1, 2)}, "unknown field `deths`; did you mean 'depths'"),
+        ({"size": 256, "depths": (1, 1)}, "depths.*length 3"),
+        ({"size": 256, "depths": 3}, "`depths` must be a list, not a whole number"),
         ({"search_size": 250}, "multiple of 16"),
         ({"heads": 7}, "7 heads"),
-        ("{", "not valid JSON"),
+        ("{", "is not JSON"),
     ],
 )
 def test_config_faults_are_named(spec: object, words: str) -> None:

@@ -209,5 +209,5 @@ def test_prompt_ours_and_from_a_file(tmp_path: Path):
     file.write_text(" \n")
     with pytest.raises(UsageError, match="empty"):
         load_prompt(file)
-    with pytest.raises(UsageError, match="cannot read"):
+    with pytest.raises(UsageError, match="cannot be read"):
         load_prompt(tmp_path / "nope.txt")

@@ -216,7 +216,7 @@ def test_weights_from_a_file_bring_their_config(tmp_path: Path, weights: dict[st
         ({"reasoner": "gpt"}, "openai:URL"),
         ({"reasoner": object()}, "describe"),
         ({"reasoner": "static", "prompt": "p.txt"}, "no option prompt"),
-        ({"reasoner_options": "timeout"}, "name=value"),
+        ({"reasoner_options": "timeout"}, "NAME=VALUE"),
         ({"refresh_interval": 0}, "refresh_interval"),
     ],
 )

@@ -1,10 +1,9 @@
-"""From a tracker's options to a network ready to run and a reasoner."""
+"""Builds the network, ready to run, and the reasoner from a tracker's options."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from tnllt.errors import UsageError
-from tnllt.files import user_path
+from tnllt.errors import DataError, UsageError
+from tnllt.files import parse_json, user_path
+from tnllt.options import key_values, split_pairs
 from tnllt.reasoningtrack.checkpoint import load_strictly, read_checkpoint
 from tnllt.reasoningtrack.config import FREE, PRESETS, Config, ConfigLike
 from tnllt.reasoningtrack.inference import Engine
@@ -23,7 +23,7 @@ from tnllt.reasoningtrack.reasoners import Reasoner, make_reasoner
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 
-#: Small weights that ship with the package, to see the tracker run; not those of any publication.
+#: The bundled weights: small, to see the tracker run, and not those of a publication.
 DEMONSTRATION = Path(__file__).parent / "weights" / "tiny.safetensors"
 
 
@@ -34,10 +34,10 @@ def load_engine(
     precision: str,
     cuda_graphs: bool,
 ) -> tuple[Engine, dict[str, Any]]:
-    """The network with its weights, and JSON-able facts about both.
+    """The network with its weights, and facts about both that JSON can hold.
 
     Raises:
-        UsageError: an option that cannot be meant, or no weights. DataError: weights that do not fit.
+        UsageError: an invalid option, or no weights. DataError: weights that do not fit.
     """
     if precision not in get_args(Precision):
         raise UsageError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}")
@@ -64,13 +64,13 @@ def load_engine(
 def resolve_reasoner(
     spec: str | Reasoner, options: str | Mapping[str, Any] | None, prompt: str | Path | None, compat: str
 ) -> Reasoner:
-    """The reasoner that the options name, or the object itself. Raises UsageError for what it cannot take."""
+    """The reasoner that the options name, or the object itself. Raises UsageError for options that it does not have."""
     given = _parse_options(options)
     if prompt is not None:
         given["prompt"] = prompt
     if not isinstance(spec, str):
         if not callable(getattr(spec, "describe", None)):
-            raise UsageError(f"a reasoner has describe(first, second, description); {type(spec).__name__} has not")
+            raise UsageError(f"a reasoner needs describe(first, second, description); {type(spec).__name__} has none")
         if given:
             raise UsageError("reasoner_options and prompt are for a reasoner given by name, not for an object")
         return spec
@@ -83,30 +83,15 @@ def resolve_reasoner(
 
 
 def _parse_options(options: str | Mapping[str, Any] | None) -> dict[str, Any]:
-    """A mapping, JSON text, or "name=value,..." with numbers read as numbers."""
-    if options is None or isinstance(options, Mapping):
+    """A mapping, JSON text, or "name=value,..."; the reasoner's parameters give the types of texts."""
+    if not isinstance(options, str):
         return dict(options or {})
-    if options.lstrip().startswith("{"):
-        try:
-            return dict(json.loads(options))
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"reasoner_options: not valid JSON: {error}") from error
-    found: dict[str, Any] = {}
-    for part in filter(None, (p.strip() for p in options.split(","))):
-        name, equals, value = part.partition("=")
-        if not equals:
-            raise UsageError(f'reasoner_options: {part!r} is not "name=value"')
-        found[name.strip()] = _number(value.strip())
-    return found
-
-
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    if not options.lstrip().startswith("{"):
+        return dict(key_values(split_pairs(options), "reasoner_options", "NAME=VALUE"))
+    try:
+        return dict(parse_json(options))
+    except DataError as error:
+        raise UsageError(f"reasoner_options {error}") from error
 
 
 def _demonstration(config: ConfigLike | None) -> Path:

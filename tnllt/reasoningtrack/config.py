@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from tnllt.errors import UsageError
+from tnllt.errors import DataError, UsageError
+from tnllt.files import parse_json
+from tnllt.records import from_table
 
 
 @dataclass(frozen=True)
 class Config:
-    """What fixes the network's tensors and the tracker's crops.
+    """Everything that the shapes of the network's tensors and the tracker's crops depend on.
 
     Attributes:
         template_size, search_size: sides of the square crops, pixels; multiples of 16.
         template_factor, search_factor: crop side / sqrt(w * h) of the box.
-        template_tint: how much of the first template's light around the box gives way to one fixed colour, 0 to 1, so
-            that the network sees what was given to it. 0, as published: it sees a square and must guess the target's
-            extent, which takes a network that has seen many real objects. Later templates, cut around the tracker's
-            own boxes, are never tinted: they may be wrong.
-        window: how much of the Hann window, which prefers places near the last box, weighs the score map: 0 to 1. 1, as
-            published: all of it, so that a target which jumps to the search region's edge is overruled.
+        template_tint: fraction of the light outside the initial box that one fixed colour replaces in the first
+            template, 0 to 1. With it the network sees the box itself. With 0, as published, it sees a square, from
+            which only a network that was trained on many real objects finds the target's extent. Later templates are
+            never tinted: they are cut around the tracker's own boxes, which may be wrong.
+        window: weight of the Hann window, which prefers places near the last box, in the score map, 0 to 1. With 1, as
+            published, a target that jumps to the search region's edge is not found.
         depths: convolution blocks at stride 4, at stride 8, transformer blocks at stride 16.
         dims: their channels.
         heads: attention heads of the transformer blocks.
@@ -58,10 +59,9 @@ class Config:
         for name in ("template_size", "search_size"):
             if getattr(self, name) < 16 or getattr(self, name) % 16:
                 raise UsageError(f"network config: {name} must be a multiple of 16, not {getattr(self, name)}")
-        for name, length in (("depths", 3), ("dims", 3), ("head_channels", 4)):
-            value = getattr(self, name)
-            if len(value) != length or any(type(v) is not int or v < 0 for v in value):
-                raise UsageError(f"network config: {name} must be {length} whole numbers, not {value!r}")
+        counts = (*self.depths, *self.dims, *self.head_channels)
+        if (len(self.depths), len(counts)) != (3, 10) or any(type(c) is not int or c < 0 for c in counts):
+            raise UsageError("network config: depths and dims must be 3 whole numbers each, and head_channels 4")
         if self.depths[2] < 1 or min(self.dims) < 1 or min(self.head_channels) < 1:
             raise UsageError("network config: at least one transformer block, and channels above 0")
         if self.heads < 1 or self.dims[2] % self.heads:
@@ -88,7 +88,7 @@ class Config:
         return self.side**2
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; `make` reads it back."""
+        """A dict for JSON; `make` reads it back."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -98,31 +98,24 @@ class Config:
         A mapping may name a preset as "size" and override any field: ``{"size": 256, "depths": (1, 1, 2)}``.
 
         Raises:
-            UsageError: an unknown preset or field, or values that make no network.
+            UsageError: an unknown preset or field, or invalid values.
         """
         if isinstance(spec, cls):
             return spec
-        if isinstance(spec, str) and spec.lstrip().startswith("{"):
-            try:
-                spec = json.loads(spec)
-            except (ValueError, RecursionError) as error:
-                raise UsageError(f"network config: not valid JSON: {error}") from error
-        if not isinstance(spec, Mapping):
-            return _preset(spec)
-        fields = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(map(str, spec)) - fields - {"size"})
-        if unknown:
-            raise UsageError(f"network config: unknown {', '.join(unknown)}; known: size, {', '.join(sorted(fields))}")
-        changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k != "size"}
         try:
-            return dataclasses.replace(_preset(spec.get("size", 256)), **changes)
-        except TypeError as error:
-            raise UsageError(f"network config: a value of the wrong type: {error}") from error
+            if isinstance(spec, str) and spec.lstrip().startswith("{"):
+                spec = parse_json(spec)
+            if not isinstance(spec, Mapping):
+                return _preset(spec)
+            own = {str(name): value for name, value in spec.items() if name != "size"}
+            return from_table({**_preset(spec.get("size", 256)).to_dict(), **own}, cls)
+        except DataError as error:
+            raise UsageError(f"network config: {error}") from error
 
 
 ConfigLike: TypeAlias = Config | str | int | Mapping[str, Any]
 
-#: What the tensors' shapes do not depend on: the same weights run with other values.
+#: Fields that the tensors' shapes do not depend on: the same weights run with other values.
 FREE = ("template_factor", "search_factor", "template_tint", "window", "templates")
 
 PRESETS: dict[str, Config] = {

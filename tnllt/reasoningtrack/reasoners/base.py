@@ -1,4 +1,4 @@
-"""What a reasoner is: it looks at two frames and says whether the target's description still holds."""
+"""What a reasoner is: a model that decides from two frames whether the target's description has to change."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from tnllt.sequence import Image
+from tnllt.text import redact
 
 
 @dataclass(frozen=True)
@@ -15,12 +16,12 @@ class Reasoning:
     """A reasoner's answer, before the tracker's rule is applied (yes: the new text; no: the sequence's own).
 
     Attributes:
-        think: the thought, or None where none was given.
+        think: the text of `<think>`, or None.
         update: True where the model decided that the description has to change.
-        description: the text answered, or None where there is none.
-        raw: everything the model wrote.
+        description: the text of `<answer>`, or None.
+        raw: everything that the model wrote.
         seconds: from question to answer.
-        detail: JSON-able facts for the trace (model, prompt's hash, attempts, missing tags, cached).
+        detail: facts for the trace that JSON can hold (model, prompt's hash, attempts, missing tags, cached).
     """
 
     think: str | None = None
@@ -35,17 +36,18 @@ class Reasoning:
 class Reasoner(Protocol):
     """Anything with `describe`.
 
-    It may raise: the tracker then keeps the description it has and records why. `concurrency` (int, default 1) is how
-    many `describe` calls may run at once in threads; `info()` and `close()` are used where they are there.
+    `describe` may raise: the tracker then keeps the current description and records why. `concurrency` (int, default 1)
+    is how many calls of `describe` may run at once in threads. `info()` and `close()` are called where they exist. The
+    time of `describe` is not limited here: an object of your own limits its own time.
     """
 
     def describe(self, first: Image, second: Image, description: str) -> Reasoning:
-        """Is `description` still right?
+        """Whether `description` still holds in the second frame, and a new one where it does not.
 
         Args:
-            first: RGB uint8 (H, W, 3), the frame the description was last looked at.
-            second: RGB uint8 (H, W, 3), the frame now.
-            description: the sequence's own sentence, never a revised one.
+            first: RGB uint8 (H, W, 3), the frame of the last refresh; before any, the first frame.
+            second: RGB uint8 (H, W, 3), the current frame.
+            description: the sequence's own description, never a revised one.
         """
         ...
 
@@ -53,13 +55,14 @@ class Reasoner(Protocol):
 class ReasonerError(Exception):
     """No usable answer. `kind` is a short stable name (timeout, status, cut_off, too_large, circuit_open, ...).
 
-    `seconds` is for a failure that was recorded earlier; None: as long as it took now.
+    Args:
+        seconds: of a failure that was recorded earlier; None for the time that it took now.
     """
 
     def __init__(
         self, kind: str, message: str, detail: Mapping[str, Any] | None = None, seconds: float | None = None
     ) -> None:
-        super().__init__(message)
+        super().__init__(redact(message))
         self.kind = kind
         self.detail: Mapping[str, Any] = detail or {}
         self.seconds = seconds

@@ -1,4 +1,4 @@
-"""Asking a reasoner on behalf of a running tracker: never raises, decides what the description becomes, records it."""
+"""Asks a reasoner for a running tracker: decides what the description becomes, records it, and never raises."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 from tnllt.reasoningtrack.reasoners.base import Reasoner, ReasonerError, Reasoning
 from tnllt.reasoningtrack.reasoners.trace import REFRESH, SCHEMA, image_hash
 from tnllt.sequence import Image
+from tnllt.text import redact
 
 log = logging.getLogger(__name__)
 
-#: Longer messages of a failure are cut in the record.
-_MESSAGE = 500
+#: Characters of a failure's message in the record.
+_MOST_MESSAGE = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +26,8 @@ class Question:
 
     Attributes:
         first, second: RGB uint8 (H, W, 3); `first_frame`, `second_frame` are their numbers.
-        own: the sequence's own sentence, which is what the model is asked about.
-        current: the description in force, which a failure keeps.
+        own: the sequence's own description, which the model is asked about.
+        current: the current description, which a failure keeps.
         frame: the frame before whose forward pass the refresh happens.
     """
 
@@ -41,10 +42,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Refresh:
-    """What a refresh came to.
+    """The result of a refresh.
 
     Attributes:
-        description: in force from now on.
+        description: the description from now on.
         reasoning: the answer, or None after a failure.
         error: what failed, or None.
         event: for the trace (schema in `trace.py`).
@@ -57,7 +58,7 @@ class Refresh:
 
 
 def consult(reasoner: Reasoner, questions: Sequence[Question]) -> list[Refresh]:
-    """Ask about several sequences at once, at most `reasoner.concurrency` at a time. Order is kept."""
+    """Asks about several sequences at once, at most `reasoner.concurrency` at a time. The order is kept."""
     workers = min(len(questions), max(1, int(getattr(reasoner, "concurrency", 1) or 1)))
     if workers <= 1:
         return [ask(reasoner, question) for question in questions]
@@ -66,54 +67,19 @@ def consult(reasoner: Reasoner, questions: Sequence[Question]) -> list[Refresh]:
 
 
 def ask(reasoner: Reasoner, question: Question) -> Refresh:
-    """One question. On "yes" the answer becomes the description, on "no" the sequence's own comes back; a failure of
-    any kind keeps the one in force."""
+    """Asks one question. On "yes" the answer becomes the description, on "no" the sequence's own one comes back; a
+    failure of any kind keeps the current one."""
     started = time.perf_counter()
+    failure = None
     try:
-        # Any object with these attributes is welcome, not only our dataclass.
-        said = reasoner.describe(question.first, question.second, question.own)
-        reasoning = Reasoning(
-            _speakable(getattr(said, "think", None)),
-            bool(said.update),
-            _speakable(said.description),
-            _speakable(getattr(said, "raw", "") or "") or "",
-            float(getattr(said, "seconds", 0.0) or 0.0),
-            dict(getattr(said, "detail", None) or {}),
-        )
+        answer = _copied(reasoner.describe(question.first, question.second, question.own))
+        after = str(answer.description) if answer.update and answer.description else question.own
     except Exception as error:
-        return _failed(question, error, time.perf_counter() - started)
-    changed = reasoning.update and bool(reasoning.description)
-    after = str(reasoning.description) if changed else question.own
-    return Refresh(after, reasoning, None, _event(question, reasoning, after, None))
-
-
-def _speakable(text: object) -> str | None:
-    """Text without lone surrogates, which JSON can spell but no tokenizer or file takes; they become "?"."""
-    return None if text is None else str(text).encode("utf-8", "replace").decode("utf-8")
-
-
-def _failed(question: Question, error: Exception, seconds: float) -> Refresh:
-    known = isinstance(error, ReasonerError)
-    kind = error.kind if isinstance(error, ReasonerError) else type(error).__name__
-    text = " ".join(str(error).split())[:_MESSAGE]
-    log.warning("refresh at frame %d failed (%s: %s); the description stays", question.frame, kind, text)
-    if not known:
-        log.debug("reasoner raised", exc_info=error)
-    detail = dict(error.detail) if isinstance(error, ReasonerError) else {}
-    if isinstance(error, ReasonerError) and error.seconds is not None:
-        seconds = error.seconds
-    raw = str(detail.pop("raw", ""))
-    event = _event(
-        question,
-        Reasoning(None, False, None, raw, seconds, detail),
-        question.current,
-        {"kind": kind, "message": text},
-    )
-    return Refresh(question.current, None, f"{kind}: {text}", event)
-
-
-def _event(question: Question, said: Reasoning, after: str, error: dict[str, str] | None) -> dict[str, Any]:
-    return {
+        failure, answer = _failed(error, time.perf_counter() - started)
+        after = question.current
+        kind, message = failure["kind"], failure["message"]
+        log.warning("refresh at frame %d failed (%s: %s); the description stays", question.frame, kind, message)
+    event = {
         "schema": SCHEMA,
         "event": REFRESH,
         "frame": question.frame,
@@ -122,11 +88,43 @@ def _event(question: Question, said: Reasoning, after: str, error: dict[str, str
         "own": question.own,
         "before": question.current,
         "after": after,
-        "raw": said.raw,
-        "think": said.think,
-        "update": said.update,
-        "answer": said.description,
-        "seconds": round(said.seconds, 6),
-        "error": error,
-        "detail": dict(said.detail),
+        "raw": answer.raw,
+        "think": answer.think,
+        "update": answer.update,
+        "answer": answer.description,
+        "seconds": round(answer.seconds, 6),
+        "error": failure,
+        "detail": dict(answer.detail),
     }
+    if failure is not None:
+        return Refresh(after, None, f"{failure['kind']}: {failure['message']}", event)
+    return Refresh(after, answer, None, event)
+
+
+def _copied(answer: Any) -> Reasoning:
+    """A `Reasoning` of any object with its attributes; `update` and `description` are needed."""
+    return Reasoning(
+        _clean(getattr(answer, "think", None)),
+        bool(answer.update),
+        _clean(answer.description),
+        _clean(getattr(answer, "raw", "") or "") or "",
+        float(getattr(answer, "seconds", 0.0) or 0.0),
+        dict(getattr(answer, "detail", None) or {}),
+    )
+
+
+def _clean(text: object) -> str | None:
+    """Text without secrets, and without lone surrogates, which no tokenizer or file takes; they become "?"."""
+    return None if text is None else redact(str(text).encode("utf-8", "replace").decode("utf-8"))
+
+
+def _failed(error: Exception, seconds: float) -> tuple[dict[str, str], Reasoning]:
+    """Kind and message of a failure, and the parts of an answer that there are nevertheless."""
+    message = redact(" ".join(str(error).split()))[:_MOST_MESSAGE]
+    if not isinstance(error, ReasonerError):
+        log.debug("the reasoner raised", exc_info=error)
+        return {"kind": type(error).__name__, "message": message}, Reasoning(seconds=seconds)
+    detail = dict(error.detail)
+    raw = _clean(detail.pop("raw", "")) or ""
+    seconds = seconds if error.seconds is None else error.seconds
+    return {"kind": error.kind, "message": message}, Reasoning(raw=raw, seconds=seconds, detail=detail)

@@ -1,4 +1,4 @@
-"""Pictures on their way to a model: bounded in size, as data URLs or PIL images."""
+"""Images for a model: bounded in size, as data URLs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_PIXELS = 262_144
 
 
 def bounded(image: Image, max_pixels: int = MAX_PIXELS) -> Image:
-    """The picture (H, W, 3), made smaller where H * W exceeds `max_pixels`; its shape is kept."""
+    """The image (H, W, 3), made smaller where H * W exceeds `max_pixels`; its shape is kept."""
     height, width = image.shape[:2]
     if height * width <= max_pixels:
         return image
@@ -33,5 +33,5 @@ def data_url(image: Image, image_format: ImageFormat = "jpeg", max_pixels: int =
     options = [cv2.IMWRITE_JPEG_QUALITY, 92] if image_format == "jpeg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
     done, encoded = cv2.imencode(".jpg" if image_format == "jpeg" else ".png", pixels, options)
     if not done:
-        raise ValueError(f"cannot encode a picture of shape {image.shape} as {image_format}")
+        raise ValueError(f"cannot encode an image of shape {image.shape} as {image_format}")
     return f"data:image/{image_format};base64,{base64.b64encode(encoded.tobytes()).decode()}"

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tnllt.errors import DataError, MissingExtraError, UsageError
 from tnllt.reasoningtrack.reasoners.base import ReasonerError, Reasoning
 from tnllt.reasoningtrack.reasoners.cache import AnswerCache
 from tnllt.reasoningtrack.reasoners.images import MAX_PIXELS, bounded
+from tnllt.reasoningtrack.reasoners.models import load_model, load_processor
 from tnllt.reasoningtrack.reasoners.parsing import Compat
-from tnllt.reasoningtrack.reasoners.processor import load_processor
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
 from tnllt.reasoningtrack.reasoners.trace import image_hash, text_hash
 from tnllt.sequence import Image
@@ -24,13 +23,14 @@ class LocalReasoner:
 
     Args:
         path: a model's folder, or its name on the hub. No code from it is ever run.
-        prompt: file of the system prompt; None for the one that ships here.
+        prompt: file of the system prompt; None for the bundled one.
         compat: "released" reads answers as the released tracker does.
         device: "auto", "cpu", "cuda:0", ...; dtype: "auto" (as saved), "float32", "bfloat16", "float16".
         cache: "on", "off" or a folder: answers kept by content.
-        max_pixels: bound on the size of each picture.
+        max_pixels: bound on the size of each image.
         max_tokens: tokens of an answer.
         temperature: 0 takes the likeliest token; top_p, top_k as usual.
+        total_timeout: seconds for one question; looked at after every token, so that reading the images is not cut.
 
     Raises:
         MissingExtraError: without the extra `vlm`. DataError: no such model.
@@ -53,9 +53,10 @@ class LocalReasoner:
         temperature: float = 0.0,
         top_p: float | None = None,
         top_k: int | None = None,
+        total_timeout: float = 600.0,
     ) -> None:
         self.path, self.prompt, self.compat = str(path), load_prompt(prompt), compat
-        self.max_pixels = max_pixels
+        self.max_pixels, self.total_timeout = max_pixels, total_timeout
         self._sampling: dict[str, Any] = {"max_new_tokens": max_tokens, "do_sample": temperature > 0}
         if temperature > 0:
             chosen = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
@@ -64,35 +65,34 @@ class LocalReasoner:
         self._weights = _fingerprint(Path(path))
         self._lock = threading.Lock()
         self._processor = load_processor(path)
-        self._model = _load_model(path, device, dtype)
+        self._model = load_model(path, dtype).to(_device(device)).eval()
 
     def describe(self, first: Image, second: Image, description: str) -> Reasoning:
         """Asks the model (see `Reasoner.describe`). Raises ReasonerError when it writes nothing or fails."""
-        started = time.perf_counter()
-        detail: dict[str, Any] = {"model": self.path, "prompt_sha256": text_hash(self.prompt), "cached": False}
-        identity = {
+        detail: dict[str, Any] = {"model": self.path, "prompt_sha256": text_hash(self.prompt)}
+        question = {
             "weights": self._weights,
             "prompt": text_hash(self.prompt),
             "images": [image_hash(first), image_hash(second), self.max_pixels],
             "text": description,
             "sampling": self._sampling,
         }
-        key = self._cache.key(identity)
-        raw = self._cache.get(key)
-        detail["cached"] = raw is not None
-        if raw is None:
+
+        def ask() -> str:
             try:
-                with self._lock:
-                    raw = self._generate(first, second, description)
-            except Exception as error:
-                # Out of memory, say: the tracker goes on with the description it has.
+                raw = self._generate(first, second, description)
+            except ReasonerError:
+                raise
+            except Exception as error:  # such as too little memory; the tracker keeps its description
                 raise ReasonerError("generate", f"{type(error).__name__}: {error}", detail) from error
             if not raw.strip():
                 raise ReasonerError("empty", "the model wrote nothing", detail)
-        return self._cache.keep(key, raw, self.compat, detail, started)
+            return raw
+
+        return self._cache.answer(question, self.compat, detail, ask)
 
     def info(self) -> Mapping[str, Any]:
-        """What the run's record says of the reasoner."""
+        """Facts for the run's record."""
         return {
             "reasoner": "transformers",
             "model": self.path,
@@ -103,6 +103,20 @@ class LocalReasoner:
         }
 
     def _generate(self, first: Image, second: Image, description: str) -> str:
+        """The model's text. Generation stops at the deadline; what is written by then is not an answer."""
+        deadline = time.monotonic() + self.total_timeout
+        late = ReasonerError("timeout", f"no whole answer within {self.total_timeout:g} s")
+        if not self._lock.acquire(timeout=self.total_timeout):
+            raise late
+        try:
+            text = self._written(first, second, description, deadline - time.monotonic())
+        finally:
+            self._lock.release()
+        if time.monotonic() >= deadline:
+            raise late
+        return text
+
+    def _written(self, first: Image, second: Image, description: str, seconds: float) -> str:
         import torch
         from PIL import Image as Pictures
 
@@ -115,32 +129,18 @@ class LocalReasoner:
         text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         inputs = self._processor(text=[text], images=images, return_tensors="pt").to(self._model.device)
         with torch.inference_mode():
-            output = self._model.generate(**inputs, **self._sampling)
+            output = self._model.generate(**inputs, **self._sampling, max_time=seconds)
         written = output[0, inputs["input_ids"].shape[1] :]
         return str(self._processor.tokenizer.decode(written, skip_special_tokens=True))
 
 
-def _load_model(path: str | Path, device: str, dtype: str) -> Any:
-    try:
-        import torch
-        from transformers import AutoModelForImageTextToText
-    except ImportError as error:
-        raise MissingExtraError("a local vision-language model", "vlm", error) from error
-    if dtype not in ("auto", "float32", "bfloat16", "float16"):
-        raise UsageError(f"dtype {dtype!r}: must be auto, float32, bfloat16 or float16")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        model = AutoModelForImageTextToText.from_pretrained(
-            path, dtype=dtype if dtype == "auto" else getattr(torch, dtype), use_safetensors=True
-        )
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise DataError(f"no usable vision-language model: {reason}", path) from error
-    return model.to(device).eval()
+def _device(name: str) -> str:
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def _fingerprint(path: Path) -> list[Any]:
-    """What changes when the weights do, without reading gigabytes: the files' names, sizes and times."""
+    """What changes with the weights and takes no reading of gigabytes: the files' names, sizes and times."""
     files = sorted(file for file in path.glob("*") if file.is_file()) if path.is_dir() else []
     return [str(path), *([f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files)]

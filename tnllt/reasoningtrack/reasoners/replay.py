@@ -1,4 +1,4 @@
-"""Exact re-runs without a model: answers come from a recorded trace, found by what was asked."""
+"""Exact re-runs without a model: answers come from a recorded trace and are found by the question."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from tnllt.errors import UsageError
 from tnllt.reasoningtrack.reasoners.base import ReasonerError, Reasoning
-from tnllt.reasoningtrack.reasoners.trace import image_hash, read_refreshes
+from tnllt.reasoningtrack.reasoners.trace import RefreshEvent, image_hash, read_refreshes
 from tnllt.sequence import Image
 
 _Key = tuple[str, str, str]
@@ -22,11 +22,11 @@ class ReplayReasoner:
     Args:
         path: a trace (`<sequence>.trace.jsonl`), or a folder that has some, at any depth.
 
-    A question is known by the two pictures' pixels and the sentence. Asked the same more than once, the recorded
-    answers come in their order, and then from the start again.
+    A question is found by the pixels of both frames and the description. Where the same question was recorded several
+    times, its answers come in their order, and then from the start again.
 
     Raises:
-        UsageError: no trace there. DataError: a row that is no event.
+        UsageError: no trace there. DataError: a row is not an event.
     """
 
     concurrency = 1
@@ -36,10 +36,10 @@ class ReplayReasoner:
         files = sorted(self.path.rglob("*.trace.jsonl")) if self.path.is_dir() else [self.path]
         if not files or not files[0].is_file():
             raise UsageError(f"{path}: no trace to replay; give a *.trace.jsonl file or a folder of them")
-        self._answers: dict[_Key, list[Mapping[str, Any]]] = defaultdict(list)
+        self._answers: dict[_Key, list[RefreshEvent]] = defaultdict(list)
         for file in files:
             for _, event in read_refreshes(file):
-                self._answers[event["first"]["sha256"], event["second"]["sha256"], event["own"]].append(event)
+                self._answers[event.first.sha256, event.second.sha256, event.own].append(event)
         if not self._answers:
             raise UsageError(f"{path}: the trace has no refresh to replay")
         self._used: dict[_Key, int] = defaultdict(int)
@@ -49,17 +49,16 @@ class ReplayReasoner:
         key = (image_hash(first), image_hash(second), description)
         events = self._answers.get(key)
         if events is None:
-            raise ReasonerError("not_recorded", f"{self.path} has no answer for these two frames and this sentence")
+            raise ReasonerError("not_recorded", f"{self.path} has no answer for these two frames and this description")
         with self._lock:
             event = events[self._used[key] % len(events)]
             self._used[key] += 1
-        detail = {**(event.get("detail") or {}), "replayed": True}
-        answer = event.get("answer")
-        seconds = float(event.get("seconds") or 0.0)
-        if event.get("error"):
-            error = event["error"]
-            raise ReasonerError(error.get("kind", "failed"), error.get("message", ""), detail, seconds)
-        return Reasoning(event.get("think"), bool(event.get("update")), answer, event["raw"], seconds, detail)
+        detail = {**(event.detail or {}), "replayed": True}
+        seconds = event.seconds or 0.0
+        if event.error:
+            kind, message = event.error.get("kind", "failed"), event.error.get("message", "")
+            raise ReasonerError(kind, message, detail, seconds)
+        return Reasoning(event.think, bool(event.update), event.answer, event.raw, seconds, detail)
 
     def info(self) -> Mapping[str, Any]:
         return {"reasoner": "replay", "trace": str(self.path)}

@@ -1,4 +1,4 @@
-"""From the bytes of a chat completion to the model's text, whatever a server does with thoughts and choices."""
+"""From the bytes of a chat completion to the model's text, in the forms that servers give thoughts and choices."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from tnllt.reasoningtrack.reasoners.base import ReasonerError
 from tnllt.reasoningtrack.reasoners.parsing import Compat, parse_answer
+from tnllt.text import redact
 
 #: Fields to which servers move the thought out of `content`.
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
@@ -30,7 +31,7 @@ def read_reply(body: bytes, content_type: str, compat: Compat = "ours") -> tuple
     if not filled:
         raise ReasonerError("empty", f"the model wrote nothing (finish reason {_short(texts[0][2])})")
     index, text, finish = next((c for c in filled if not parse_answer(c[1], compat).missing), filled[0])
-    return text, {"choices": len(choices), "choice": index, "finish": finish}
+    return redact(text), {"choices": len(choices), "choice": index, "finish": finish and redact(finish)[:100]}
 
 
 def _load(body: bytes, content_type: str) -> Mapping[str, Any]:
@@ -42,7 +43,7 @@ def _load(body: bytes, content_type: str) -> Mapping[str, Any]:
                 "cut_off", f"the reply's JSON breaks off or is broken after {len(body)} bytes"
             ) from error
         what = content_type.partition(";")[0] or "no content type"
-        raise ReasonerError("not_json", f"the reply is no JSON ({what}); is this an OpenAI-compatible URL?") from error
+        raise ReasonerError("not_json", f"the reply is not JSON ({what}); is this an OpenAI-compatible URL?") from error
     if not isinstance(reply, dict):
         raise ReasonerError("not_json", f"the reply is a JSON {type(reply).__name__}, not an object")
     return reply
@@ -75,4 +76,4 @@ def _flat(content: Any) -> str:
 
 def _short(value: Any) -> str:
     text = value.get("message") if isinstance(value, dict) else value
-    return " ".join(str(text).split())[:300]
+    return redact(" ".join(str(text).split()))[:300]

@@ -1,4 +1,4 @@
-"""Patience with a server, and its end: back-off between tries, and a breaker that stops asking a dead one."""
+"""Back-off between tries, and a circuit breaker that stops asking a server that does not answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def backoff(attempt: int, base: float, longest: float = 20.0) -> float:
 
 
 class CircuitBreaker:
-    """After `failures` questions in a row without an answer, asks nothing for `cooldown` seconds, then tries one.
+    """After `failures` questions in a row without an answer, lets none through for `cooldown` seconds, then one.
 
     Thread-safe. `check` raises ReasonerError("circuit_open") while open; each question that passed it must end in
     `succeeded` or `failed`.

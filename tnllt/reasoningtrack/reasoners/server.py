@@ -1,4 +1,4 @@
-"""A reasoner behind any OpenAI-compatible server (vLLM, SGLang, llama.cpp, `transformers serve`, a hosted one)."""
+"""A reasoner behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp, `transformers serve`, a hosted one)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from tnllt.reasoningtrack.reasoners.reply import read_reply
 from tnllt.reasoningtrack.reasoners.resilience import CircuitBreaker, backoff
 from tnllt.reasoningtrack.reasoners.trace import image_hash, text_hash
 from tnllt.sequence import Image
+from tnllt.text import register_secret
 
 log = logging.getLogger(__name__)
 
-#: Sent when no model was named, the server names none, and it will not do without.
+#: Sent when no model was given, the server lists none, and it requires one.
 _ANY_MODEL = "default"
 
 #: Sampling parameters that are not part of the API's core, or that small servers lack.
@@ -33,22 +34,22 @@ _UNUSUAL = ("top_k", "repetition_penalty", "seed", "n")
 
 
 class ServerReasoner:
-    """Asks a server; every failure is a ReasonerError that says what happened.
+    """Asks a server; every failure is a ReasonerError with its kind.
 
     Args:
         url: the API's address, such as http://127.0.0.1:8000/v1 (`/v1` is added to a bare host).
-        prompt: file of the system prompt; None for the one that ships here.
+        prompt: file of the system prompt; None for the bundled one.
         compat: "released" reads answers as the released tracker does.
         model: the model's name at the server; None asks `/v1/models` and takes the first.
-        api_key_env: the environment variable that holds the key, which is never written anywhere.
-        timeout: seconds for one request.
-        total_timeout: seconds for one question, tries and pauses together.
+        api_key_env: the environment variable with the key, which is sent to the server and never written.
+        timeout: seconds for one request on the wall clock, to the end of its reply.
+        total_timeout: seconds for one question on the wall clock: waiting, tries and pauses together.
         retries: tries after the first.
         pause: seconds before the second try; doubles, and `Retry-After` is honoured.
         concurrency: requests at a time.
         breaker, cooldown: after so many failed questions in a row, none for so many seconds.
         cache: "on", "off" or a folder: answers kept by content.
-        image_format: "jpeg" or "png"; max_pixels: bound on the size of each picture.
+        image_format: "jpeg" or "png"; max_pixels: bound on the size of each image.
         max_response: bytes of a reply; a longer one is a failure.
         max_tokens: tokens of an answer.
         temperature, top_p, top_k, repetition_penalty, seed, n: sampling; None leaves it to the server. One that the
@@ -106,8 +107,7 @@ class ServerReasoner:
         self._sampling = {name: value for name, value in wanted.items() if value is not None}
         self._wanted = dict(self._sampling)
         try:
-            key = os.environ.get(api_key_env) or "none"
-            self._transport = Transport(self.url, key, timeout, max_response, self.concurrency)
+            self._transport = Transport(self.url, _api_key(api_key_env), timeout, max_response, self.concurrency)
         except ImportError as error:
             raise MissingExtraError("a reasoner behind a server", "vlm", error) from error
         self._cache = AnswerCache(cache)
@@ -117,29 +117,41 @@ class ServerReasoner:
         self._lock = threading.Lock()
 
     def describe(self, first: Image, second: Image, description: str) -> Reasoning:
-        """Asks the model (see `Reasoner.describe`). Raises ReasonerError when there is no usable answer."""
-        started = time.perf_counter()
-        detail: dict[str, Any] = {"prompt_sha256": text_hash(self.prompt), "attempts": 0, "cached": False}
-        key = self._cache.key(self._identity(first, second, description))
-        raw = self._cache.get(key)
-        if raw is not None:
-            detail["cached"] = True
-        else:
-            self._breaker.check()
+        """Asks the model (see `Reasoner.describe`). Raises ReasonerError where there is no usable answer."""
+        detail: dict[str, Any] = {"prompt_sha256": text_hash(self.prompt), "attempts": 0}
+        question = {
+            "url": self.url,
+            "model": self.model,
+            "prompt": text_hash(self.prompt),
+            "images": [image_hash(first), image_hash(second), self.image_format, self.max_pixels],
+            "text": description,
+            "sampling": self._wanted,
+        }
+        return self._cache.answer(
+            question, self.compat, detail, lambda: self._ask(self._messages(first, second, description), detail)
+        )
+
+    def _ask(self, messages: list[dict[str, Any]], detail: dict[str, Any]) -> str:
+        """The answer's text; the breaker is told how the question ended."""
+        self._breaker.check()
+        deadline = time.monotonic() + self.total_timeout
+        answered = False
+        try:
+            if not self._slots.acquire(timeout=self.total_timeout):
+                raise ReasonerError("timeout", f"no free request within {self.total_timeout:g} s")
             try:
-                with self._slots:
-                    raw = self._persist(self._messages(first, second, description), detail)
-            except ReasonerError as error:
-                self._breaker.failed()
-                raise ReasonerError(error.kind, str(error), {**detail, **error.detail}) from error
-            except BaseException:
-                self._breaker.failed()
-                raise
-            self._breaker.succeeded()
-        return self._cache.keep(key, raw, self.compat, detail, started)
+                text = self._try(messages, detail, deadline)
+            finally:
+                self._slots.release()
+            answered = True
+            return text
+        except ReasonerError as error:
+            raise ReasonerError(error.kind, str(error), {**detail, **error.detail}) from error
+        finally:
+            (self._breaker.succeeded if answered else self._breaker.failed)()
 
     def info(self) -> Mapping[str, Any]:
-        """What the run's record says of the reasoner."""
+        """Facts for the run's record."""
         return {
             "reasoner": "openai",
             "url": self.url,
@@ -153,26 +165,15 @@ class ServerReasoner:
     def close(self) -> None:
         self._transport.close()
 
-    def _identity(self, first: Image, second: Image, description: str) -> dict[str, Any]:
-        return {
-            "url": self.url,
-            "model": self.model,
-            "prompt": text_hash(self.prompt),
-            "images": [image_hash(first), image_hash(second), self.image_format, self.max_pixels],
-            "text": description,
-            "sampling": self._wanted,
-        }
-
     def _messages(self, first: Image, second: Image, description: str) -> list[dict[str, Any]]:
         urls = [data_url(image, self.image_format, self.max_pixels) for image in (first, second)]
         parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
         parts.append({"type": "text", "text": description})
         return [{"role": "system", "content": self.prompt}, {"role": "user", "content": parts}]
 
-    def _persist(self, messages: list[dict[str, Any]], detail: dict[str, Any]) -> str:
-        """Tries until there is text, tries are used up, the failure is no passing one, or total_timeout ends."""
-        deadline = time.monotonic() + self.total_timeout
-        body = {"messages": messages, **self._model_field(), **self._sampling}
+    def _try(self, messages: list[dict[str, Any]], detail: dict[str, Any], deadline: float) -> str:
+        """Tries until there is text, the tries are used up, the deadline is reached, or trying again cannot help."""
+        body = {"messages": messages, **self._model_field(deadline), **self._sampling}
         failures = 0
         while True:
             detail["attempts"] += 1
@@ -196,17 +197,16 @@ class ServerReasoner:
             detail.update(facts)
             return text
 
-    def _model_field(self) -> dict[str, str]:
+    def _model_field(self, deadline: float) -> dict[str, str]:
         """The model as given, else as the server lists it, else none: servers of one model need no name."""
-        with self._lock:
-            if self.model is None and self._found_model is None:
-                self._found_model = self._transport.first_model()
-            name = self.model or self._found_model
+        if self.model is None and self._found_model is None:
+            self._found_model = self._transport.first_model(deadline - time.monotonic())
+        name = self.model or self._found_model
         return {} if name is None else {"model": name}
 
     def _leave_out(self, complaint: str, body: dict[str, Any]) -> bool:
-        """Changes what a server refuses to take: drops the sampling parameters that it names, else the unusual ones,
-        else all, and names a model where it misses one. Returns whether trying again can end differently."""
+        """Changes what a server refuses: drops the sampling parameters that it names, else the unusual ones, else all,
+        and adds a model's name where there was none. Returns whether trying again can end differently."""
         sent = [name for name in body if name not in ("model", "messages")]
         named = [name for name in sent if re.search(rf"\b{name}\b", complaint)]
         if not named and "model" not in body:
@@ -220,7 +220,7 @@ class ServerReasoner:
         return bool(dropped)
 
     def _learn(self, body: Mapping[str, Any]) -> None:
-        """Keeps what the server turned out to take, now that it has answered."""
+        """Keeps what the server accepts, now that it has answered."""
         accepted = {name: value for name, value in body.items() if name not in ("model", "messages")}
         with self._lock:
             refused = sorted(set(self._sampling) - set(accepted))
@@ -229,6 +229,17 @@ class ServerReasoner:
                 self._sampling = accepted
             if self.model is None and self._found_model is None:
                 self._found_model = body.get("model")
+
+
+def _api_key(variable: str) -> str:
+    """The key in an environment variable, without the line end that mounted secrets have. Raises UsageError."""
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        return "none"  # servers without keys ignore it, and the client needs one
+    register_secret(key)
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(f"the key in ${variable} has characters that HTTP does not allow; copy it there again")
+    return key
 
 
 def _api_url(url: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tnllt._version import __version__
-from tnllt.errors import DataError, MissingExtraError
+from tnllt.errors import MissingExtraError
 from tnllt.files import to_json, write_atomic
 from tnllt.training.vlm.checkpoints import checkpoint_to_resume, save_without_pickles
 from tnllt.training.vlm.options import FineTuneOptions, ModelOptions
@@ -28,20 +28,12 @@ def load_for_training(options: ModelOptions) -> tuple[Any, Any]:
 
     Weights that are trained are float32, also under bfloat16 arithmetic: steps of 1e-6 vanish in bfloat16 weights.
     """
-    import torch
-    from transformers import AutoModelForImageTextToText
-
-    from tnllt.reasoningtrack.reasoners.processor import load_processor
+    from tnllt.reasoningtrack.reasoners.models import load_model, load_processor
 
     bounds = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
     processor = load_processor(options.model, **{name: value for name, value in bounds.items() if value})
     processor.tokenizer.padding_side = "left"
-    dtype = torch.bfloat16 if _use_bf16(options) and options.lora else torch.float32
-    try:
-        model = AutoModelForImageTextToText.from_pretrained(options.model, dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise DataError(f"cannot be loaded as a vision-language model: {reason}", options.model) from error
+    model = load_model(options.model, "bfloat16" if _use_bf16(options) and options.lora else "float32")
     if options.freeze_vision:
         for name, parameter in model.named_parameters():
             if ".visual." in f".{name}":

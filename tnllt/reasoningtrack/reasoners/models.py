@@ -1,16 +1,18 @@
-"""Processors of Qwen vision-language models, also where torchvision is missing.
+"""Vision-language models and their processors, loaded by transformers; Qwen's also where torchvision is missing.
 
-`AutoProcessor` refuses to load without torchvision because of the video half, which two pictures do not need.
+`AutoProcessor` cannot be loaded without torchvision because of its video half, which two images do not need.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tnllt.errors import DataError, MissingExtraError
+from tnllt.errors import DataError, MissingExtraError, UsageError
 
 #: model_type in config.json -> (module of its processor, class).
 _PROCESSORS = {
@@ -35,14 +37,10 @@ def load_processor(path: str | Path, **image_options: int) -> Any:
     Raises:
         MissingExtraError: without transformers. DataError: no such model, or one that needs torchvision after all.
     """
-    try:
+    with _usable(path):
         from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
-    except ImportError as error:
-        raise MissingExtraError("a local vision-language model", "vlm", error) from error
-    try:
-        if find_spec("torchvision") is not None:
-            return AutoProcessor.from_pretrained(path, **image_options)
-        model_type = AutoConfig.from_pretrained(path).model_type
+
+        model_type = "" if find_spec("torchvision") is not None else AutoConfig.from_pretrained(path).model_type
         if model_type not in _PROCESSORS:
             return AutoProcessor.from_pretrained(path, **image_options)
         module, name = _PROCESSORS[model_type]
@@ -50,13 +48,41 @@ def load_processor(path: str | Path, **image_options: int) -> Any:
         make = image_only(getattr(import_module(module), name))
         images = AutoImageProcessor.from_pretrained(path, **image_options)
         return make(images, tokenizer, chat_template=_template(path, tokenizer))
+
+
+def load_model(path: str | Path, dtype: str) -> Any:
+    """The model at `path` (a folder, or a name on the hub) from its safetensors; none of its code is run.
+
+    Args:
+        dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
+
+    Raises:
+        MissingExtraError: without transformers. DataError: no such model. UsageError: another dtype.
+    """
+    if dtype not in ("auto", "float32", "bfloat16", "float16"):
+        raise UsageError(f"dtype {dtype!r}: must be auto, float32, bfloat16 or float16")
+    with _usable(path):
+        import torch
+        from transformers import AutoModelForImageTextToText
+
+        wanted = dtype if dtype == "auto" else getattr(torch, dtype)
+        return AutoModelForImageTextToText.from_pretrained(path, dtype=wanted, use_safetensors=True)
+
+
+@contextmanager
+def _usable(path: str | Path) -> Iterator[None]:
+    """Turns what transformers raises about a model into an error that names it."""
+    if find_spec("transformers") is None:
+        raise MissingExtraError("a local vision-language model", "vlm", ImportError("no module transformers"))
+    try:
+        yield
     except (ImportError, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise DataError(f"no usable vision-language model: {reason}", path) from error
+        raise DataError(f"not a usable vision-language model: {reason}", path) from error
 
 
 def image_only(base: Any) -> Any:
-    """The processor class without its video half, under the same name so that what it saves loads anywhere."""
+    """The processor class without its video half; it keeps the name, so that what it saves can be loaded anywhere."""
     from transformers.processing_utils import ProcessorMixin
 
     class ImageOnly(base):  # type: ignore[misc]
@@ -74,7 +100,7 @@ def image_only(base: Any) -> Any:
 
 
 def _template(path: str | Path, tokenizer: Any) -> Any:
-    """The chat template: the tokenizer's, else the file older checkpoints keep for the processor."""
+    """The chat template: the tokenizer's, else that of the processor, where older checkpoints have it."""
     if getattr(tokenizer, "chat_template", None):
         return tokenizer.chat_template
     from transformers.processing_utils import ProcessorMixin
