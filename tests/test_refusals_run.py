@@ -182,7 +182,7 @@ def test_a_tracker_by_its_class(data: Path, tmp_path: Path) -> None:
 
 
 def test_devices_with_a_tracker_that_has_no_such_option(data: Path, tmp_path: Path) -> None:
-    run = tnllt.run(DRIFT, dataset=data, results=tmp_path, devices="cpu", sequences="a")
+    run = tnllt.run(DRIFT, dataset=data, results=tmp_path, device="cpu", sequences="a")
     assert run.done == ["a"] and ResultStore(tmp_path).entry("Drift", "a").record.device == "cpu"
 
 

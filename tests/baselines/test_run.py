@@ -71,7 +71,7 @@ PYTHONPATH = "{Path(__file__).parent / "without_torch"}"
 
 
 def run(clips: Path, results: Path, *arguments: object) -> tuple[int, str]:
-    places = ["--dataset", clips, "--results", results, "--devices", "cpu", "--threads", "1"]
+    places = ["--dataset", clips, "--results", results, "--device", "cpu", "--threads", "1"]
     done = CliRunner().invoke(cli, [str(part) for part in (*arguments, *places)], standalone_mode=False)
     if done.exception is not None:
         raise done.exception

@@ -166,3 +166,12 @@ def test_the_examples_of_the_page_change_boxes(make: Make, picture: Any) -> None
     as_it_is = boxes(make(), picture)
     assert boxes(make(cfg=for_running), picture) != as_it_is
     assert boxes(make(tables={"tracker": in_a_record}), picture) != as_it_is
+
+
+@pytest.mark.parametrize(("exported", "threads"), [("3", 3), ("2,1", 2), ("", 0), ("many", 0), ("0", 0)])
+def test_exported_threads_are_respected(monkeypatch: pytest.MonkeyPatch, exported: str, threads: int) -> None:
+    from tnllt.tracking.runner import default_threads
+    from tnllt.tracking.system import available_cores
+
+    monkeypatch.setenv("OMP_NUM_THREADS", exported)
+    assert default_threads(2) == (threads or max(1, available_cores() // 2))

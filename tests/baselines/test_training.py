@@ -22,8 +22,7 @@ from tnllt.errors import DataError, IncompleteError, UsageError
 from tnllt.locks import sole_writer
 from tnllt.sequence import Annotation, Sequence
 from tnllt.tracking.baselines.bridge import BaselineTracker
-from tnllt.tracking.baselines.installation import find_weights
-from tnllt.tracking.baselines.launch import TrainingJob, train, write_index
+from tnllt.tracking.baselines.launch import TrainingOptions, train, write_index
 from tnllt.tracking.baselines.record import BaselineRecord
 
 pytest.importorskip("torch")
@@ -50,9 +49,11 @@ def sequences(tmp_path_factory: pytest.TempPathFactory) -> list[Sequence]:
     return made
 
 
-def job(mini: Path, output: Path, **changes: Any) -> TrainingJob:
+def start(record: BaselineRecord, mini: Path, out: Path, data: list[Sequence], cfg: str = "", **options: Any) -> Path:
+    """One short training; returns the last checkpoint."""
     defaults: dict[str, Any] = {"epochs": 1, "batch_size": 2, "samples": 4, "loader_workers": 0, "device": "cpu"}
-    return TrainingJob(repo=mini, python=sys.executable, output=output, **{**defaults, **changes})
+    chosen = TrainingOptions(**{**defaults, **options})
+    return train(record, data, out, chosen, repo=mini, python=sys.executable, cfg=cfg)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def metrics(output: Path) -> list[dict[str, Any]]:
 def test_text_reaches_upstreams_sampler(
     network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, text: str
 ) -> None:
-    train(network(text), job(mini, tmp_path), sequences)
+    start(network(text), mini, tmp_path, sequences)
     steps = metrics(tmp_path)
     assert [step["loader"] for step in steps] == ["train", "train", "val", "val"]
     assert all(np.isfinite(step["Loss/total"]) for step in steps)
@@ -98,20 +99,19 @@ def test_trained_weights_run_and_training_goes_on(
 ) -> None:
     record, output = network(), tmp_path / "out put, é"
     before = {p: p.stat().st_mtime_ns for p in sorted(mini.rglob("*"))}
-    folder = train(record, job(mini, output), sequences)
+    first = start(record, mini, output, sequences)
     said = capfd.readouterr().out
     assert "mini: 1 sequences to train on, 1 to validate on" in said
     assert "left out as too short: hidden" in said
     assert "TRAIN sequences: [['one']]" in said and "VAL sequences: [['two']]" in said
-    assert folder == output / "checkpoints/train/mini/base"
-    assert [p.name for p in folder.iterdir()] == ["Mini_ep0001.pth.tar"]
+    assert first == output / "checkpoints/train/mini/base/Mini_ep0001.pth.tar"
+    assert list(first.parent.iterdir()) == [first]
 
-    train(record, job(mini, output, epochs=3, save_every_epoch=True), sequences)
+    weights = start(record, mini, output, sequences, epochs=3, save_every_epoch=True)
     assert "resumed after epoch 1" in capfd.readouterr().out
     assert {step["epoch"] for step in metrics(output)} == {1, 2, 3}
     assert {p: p.stat().st_mtime_ns for p in sorted(mini.rglob("*"))} == before, "the clone was written to"
 
-    weights = find_weights(record, output, folder, None)
     assert weights.name == "Mini_ep0003.pth.tar"
     tracker = make("network", {"tracker": {"constructor": ["params", "dataset"]}}, weights=weights)
     tracker.initialize(picture, [1.0, 2.0, 3.0, 4.0], None)
@@ -122,8 +122,8 @@ def test_trained_weights_run_and_training_goes_on(
 def test_other_datasets_of_upstreams_and_their_folders(
     network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    more = job(mini, tmp_path, datasets={"ELSEWHERE": 0.0}, paths={"elsewhere_dir": "/data/elsewhere"})
-    train(network(), more, sequences)
+    more = {"datasets": ("ELSEWHERE=0.0",), "paths": ("elsewhere_dir=/data/elsewhere",)}
+    start(network(), mini, tmp_path, sequences, **more)
     assert "TRAIN sequences: [['one'], '/data/elsewhere']" in capfd.readouterr().out
 
 
@@ -141,17 +141,15 @@ def test_other_datasets_of_upstreams_and_their_folders(
 def test_training_that_breaks_is_not_taken_for_done(
     network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, fault: str, end: str
 ) -> None:
-    broken = job(mini, tmp_path, config={"TRAIN.FAULT": fault})
     with pytest.raises(IncompleteError, match=f"training {end}"):
-        train(network(), broken, sequences)
+        start(network(), mini, tmp_path, sequences, cfg=f"TRAIN.FAULT={fault}")
 
 
 def test_two_trainings_do_not_share_an_output(
     network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path
 ) -> None:
-    one = job(mini, tmp_path)
-    with sole_writer(one.output), pytest.raises(UsageError, match="written by another run"):
-        train(network(), one, sequences)
+    with sole_writer(tmp_path), pytest.raises(UsageError, match="written by another run"):
+        start(network(), mini, tmp_path, sequences)
 
 
 @pytest.mark.slow
@@ -206,7 +204,7 @@ def test_an_unreadable_picture_stops_it(
         picture.write_bytes(b"no picture")
     sequence = Sequence("bad", sequences[0].annotation, ImageFrames(bad))
     with pytest.raises(IncompleteError, match="training ended with exit code 4"):
-        train(network(), job(mini, tmp_path / "out"), [sequence])
+        start(network(), mini, tmp_path / "out", [sequence])
 
 
 @pytest.mark.slow
@@ -223,9 +221,9 @@ def test_processes_by_torchrun(
     assert record.training is not None
     if processes == 1:
         record = replace(record, training=replace(record.training, torchrun=True))
-    folder = train(record, job(mini, tmp_path, processes=processes), sequences)
+    weights = start(record, mini, tmp_path, sequences, processes=processes)
     assert capfd.readouterr().out.count(f"processes: {processes}") == processes
-    assert [p.name for p in folder.iterdir()] == ["Mini_ep0001.pth.tar"]
+    assert weights.name == "Mini_ep0001.pth.tar"
     assert len(metrics(tmp_path)) == 4, "only one process writes"
 
 
@@ -239,5 +237,27 @@ def test_index_refuses_what_cannot_be_trained_on(sequences: list[Sequence], tmp_
 
 def test_a_yaml_that_is_not_there(network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no configuration at .*experiments/mini/nowhere\.yaml"):
-        train(network(), job(mini, tmp_path / "out", yaml="nowhere"), sequences)
+        train(network(), sequences, tmp_path / "out", repo=mini, python=sys.executable, yaml="nowhere")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_ratio_that_is_not_a_number(network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--with NAME=RATIO: the ratio must be a number"):
+        start(network(), mini, tmp_path, sequences, datasets=("LASOT=much",))
+
+
+def test_a_missing_file_of_encoder_weights_is_named(
+    network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(IncompleteError, match="training ended with exit code 7"):
+        start(network(), mini, tmp_path, sequences, cfg="TRAIN.FAULT=no encoder")
+    printed = capfd.readouterr().err
+    assert "upstream reads pretrained_models/mae.pth, which does not exist: `tnllt-run doctor` names" in printed
+
+
+def test_a_misspelled_setting_is_refused(
+    network: Network, mini: Path, sequences: list[Sequence], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(IncompleteError, match="training ended with exit code 8"):
+        start(network(), mini, tmp_path, sequences, cfg="TRAIN.FALUT=nan")
+    assert "cfg: upstream's configuration has no TRAIN.FALUT; did you mean TRAIN.FAULT?" in capfd.readouterr().err

@@ -63,7 +63,7 @@ def test_the_worker_runs_from_the_wheel(installed: Path, mini: Path, weights: Pa
     made = run(installed, "tnllt-data", *synth, folder=tmp_path)
     assert made.returncode == 0, made.stderr
     which = ["--repo", mini, "--tracker", "with_dataset", "--yaml", "base", "--set", f"weights={weights}"]
-    where = ["-d", "./clips", "--split", "all", "--results", "results", "--devices", "cpu"]
+    where = ["-d", "./clips", "--split", "all", "--results", "results", "--device", "cpu"]
     done = run(installed, "tnllt-run", *which, *where, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     (boxes,) = (tmp_path / "results" / "with_dataset_tracking_result").glob("*.txt")

@@ -137,7 +137,7 @@ def test_shards_together_are_the_whole(data: Path, tmp_path: Path) -> None:
 
 
 def test_devices_go_round_and_reach_the_tracker(data: Path, tmp_path: Path) -> None:
-    words = ("-d", data, "--results", tmp_path, "--workers", 2, "--devices", "cpu,meta")
+    words = ("-d", data, "--results", tmp_path, "--workers", 2, "--device", "cpu,meta")
     done = tnllt_run(f"{TRACKERS}:Batched", *words)
     assert done.returncode == 0, done.stderr
     assert {record(tmp_path, "Batched", name)["device"] for name in LENGTHS} == {"cpu", "meta"}

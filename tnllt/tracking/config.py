@@ -48,7 +48,8 @@ class TrackingConfig:
         video: write an MP4 beside each result.
         workers: processes on this machine, or jobs at once on the cluster.
         batch: sequences in one forward pass.
-        threads: threads of OpenCV, torch and other numerical libraries in each worker; 0 for cores / workers.
+        threads: threads of OpenCV, torch and other numerical libraries in each worker; 0 for OMP_NUM_THREADS where
+            it is exported, else cores / workers.
         read_ahead: frames decoded ahead.
         timing: measure speed: one worker, no other timing run on this machine, warmed up, nothing read ahead.
     """
@@ -59,7 +60,7 @@ class TrackingConfig:
     video: bool = option(False, "Write an MP4 with boxes and description beside each result.")
     workers: int = option(1, "Processes at once.", "-w", minimum=1)
     batch: int = option(1, "Sequences per forward pass.", minimum=1)
-    threads: int = option(0, "Per worker; 0: cores / workers.", minimum=0)
+    threads: int = option(0, "Per worker; 0: OMP_NUM_THREADS, else cores / workers.", minimum=0)
     read_ahead: int = option(4, "Frames decoded ahead.", minimum=0)
     timing: bool = option(False, "Measure speed: one worker, alone, warmed up, nothing read ahead.")
 
@@ -93,7 +94,7 @@ class RunConfig(Limits, TrackingConfig, LocationConfig):
         sequences: of those, only these names, globs, or files of names.
         options: options of the tracker: a mapping, or texts "key=value".
         name: what the results go under; by default the tracker's name.
-        devices: given to the workers in turn: a text "cuda:0,cuda:1", or several names.
+        device: given to the workers in turn: a text "cuda:0,cuda:1", or several names.
         shard: "I/N": only the I-th of N equal parts.
         cluster: address of a Ray cluster, or None for this machine.
         gpus: fraction of a GPU that each job takes on the cluster.
@@ -110,7 +111,7 @@ class RunConfig(Limits, TrackingConfig, LocationConfig):
         (), "An option of the tracker; may be repeated.", "--set", metavar="KEY=VALUE", multiple=True, kind=str
     )
     name: str | None = option(None, "What the results go under.  [default: the tracker's name]")
-    devices: str | Iterable[str] = option("", "For the workers in turn: cuda:0,cuda:1 or cpu.", kind=str)
+    device: str | Iterable[str] = option("", "For the workers in turn: cuda:0,cuda:1 or cpu.", kind=str)
     shard: str | None = option(None, "Only the I-th of N equal parts, for job arrays.", metavar="I/N")
     cluster: str | None = option(None, "Run on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT.", metavar="ADDRESS")
     gpus: float = option(0.0, "Fraction of a GPU per job on the cluster.", minimum=0)

@@ -176,7 +176,10 @@ def _run_spec(spec: TrackerSpec, data: Any, results: str, config: RunConfig) -> 
 
 
 def default_threads(workers: int) -> int:
-    """Threads per worker that fill this machine's cores and no more."""
+    """Threads per worker: what OMP_NUM_THREADS names where it is exported, else this machine's cores by the workers."""
+    exported = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if exported.isdecimal() and int(exported) > 0:
+        return int(exported)
     return max(1, system.available_cores() // max(1, workers))
 
 
@@ -186,7 +189,7 @@ def _outcomes(spec: RunSpec, plan: RunPlan, config: RunConfig, watcher: Watcher)
 
         yield from run_on_cluster(spec, plan.jobs, config, watcher)
         return
-    devices = tuple(listed_names(config.devices, "--devices")) if config.devices else ()
+    devices = tuple(listed_names(config.device, "--device")) if config.device else ()
     with Pool(spec, min(config.workers, len(plan.jobs)), devices, config, watcher, config.verbose) as pool:
         yield from pool.run(plan.jobs)
 

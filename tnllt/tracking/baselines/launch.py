@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,18 @@ import numpy as np
 from tnllt.datasets.frames import ImageFrames
 from tnllt.errors import DataError, IncompleteError, UsageError
 from tnllt.locks import sole_writer
+from tnllt.option_fields import option
+from tnllt.options import key_values
 from tnllt.sequence import Sequence as VideoSequence
 from tnllt.tracking.baselines.find import folder
-from tnllt.tracking.baselines.installation import find_configuration, worker_environment
+from tnllt.tracking.baselines.installation import (
+    existing_repo,
+    find_configuration,
+    find_weights,
+    interpreter,
+    parse_cfg,
+    worker_environment,
+)
 from tnllt.tracking.baselines.record import BaselineRecord
 from tnllt.tracking.child import ending
 
@@ -27,34 +36,44 @@ SHORTEST = 20
 
 
 @dataclass(frozen=True)
-class TrainingJob:
-    """One training.
+class TrainingOptions:
+    """How a baseline is trained, with the options of `tnllt-train baseline`.
 
     Attributes:
-        output: folder of checkpoints, logs, metrics.jsonl and the yaml that was used.
+        device: cuda, cuda:N or cpu.
+        processes: one for each GPU; more than one by torchrun.
         epochs: upstream's own number where None; so are the next three.
         save_every_epoch: else upstream saves some epochs, among them the last.
-        config: settings changed in upstream's yaml, by dotted name.
-        datasets: further datasets of upstream's, {name: ratio}; TNLLT has ratio 1.
-        paths: {attribute: folder} of upstream's environment, such as lasot_dir.
-        processes: one for each GPU; more than one by torchrun.
+        datasets: further datasets of upstream's, each NAME=RATIO; TNLLT has ratio 1.
+        paths: attributes of upstream's environment, each KEY=DIR, such as lasot_dir.
+        held_out: fraction of the sequences, the last ones, that is kept for validation; at least one of several.
+        seed: of Python, NumPy and torch in each process.
     """
 
-    repo: Path
-    python: str
-    output: Path
-    device: str = "cuda"
-    yaml: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    samples: int | None = None
-    loader_workers: int | None = None
-    save_every_epoch: bool = False
-    config: Mapping[str, Any] = field(default_factory=dict)
-    datasets: Mapping[str, float] = field(default_factory=dict)
-    paths: Mapping[str, str] = field(default_factory=dict)
-    processes: int = 1
-    seed: int = 42
+    device: str = option("cuda", "cuda, cuda:N or cpu.")
+    processes: int = option(1, "One per GPU, by torchrun.", "-n", minimum=1)
+    epochs: int | None = option(None, "[default: upstream's]", minimum=1)
+    batch_size: int | None = option(None, "Per process.  [default: upstream's]", minimum=1)
+    samples: int | None = option(None, "Per epoch.  [default: upstream's]", minimum=1)
+    loader_workers: int | None = option(None, "Reading processes.  [default: upstream's]", minimum=0)
+    save_every_epoch: bool = option(False, "Not only the epochs that upstream saves.")
+    datasets: tuple[str, ...] = option(
+        (), "A dataset of upstream's, beside TNLLT's 1.", "--with", metavar="NAME=RATIO", multiple=True
+    )
+    paths: tuple[str, ...] = option(
+        (), "Upstream's name of a folder, as lasot_dir=DIR.", "--path", metavar="KEY=DIR", multiple=True
+    )
+    held_out: float = option(0.05, "Fraction to validate on.", minimum=0, maximum=0.9)
+    seed: int = option(42, "Seeds all random numbers.")
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """{dataset: ratio}, TNLLT's among them. Raises UsageError where one is not a number."""
+        try:
+            others = {name: float(ratio) for name, ratio in key_values(self.datasets, "--with", "NAME=RATIO").items()}
+        except ValueError:
+            raise UsageError("--with NAME=RATIO: the ratio must be a number") from None
+        return {"TNLLT": 1.0, **others}
 
 
 def write_index(sequences: Iterable[VideoSequence], file: Path, held_out: float = 0.05) -> tuple[int, int, list[str]]:
@@ -104,79 +123,89 @@ def _index_row(sequence: VideoSequence) -> dict[str, Any]:
     }
 
 
-def job_table(record: BaselineRecord, job: TrainingJob, index: Path, scratch: Path) -> dict[str, Any]:
-    """What train.py reads. Raises UsageError where the record cannot be trained or the yaml is not there."""
+def train(
+    record: BaselineRecord,
+    sequences: Iterable[VideoSequence],
+    out: Path,
+    options: TrainingOptions = TrainingOptions(),
+    **given: str | Path,
+) -> Path:
+    """Train, and return the last checkpoint. Continues where an earlier training into the same folder ended.
+
+    Args:
+        record: the baseline.
+        sequences: with frames in image files.
+        out: folder of checkpoints, logs, metrics.jsonl and the yaml that was used.
+        options: see there.
+        **given: repo, python, yaml and cfg, as `BaselineTracker`'s; the record's own where they are missing.
+
+    Raises:
+        UsageError: the record, the yaml or the interpreter; another process trains into the same folder.
+        DataError: the sequences.
+        IncompleteError: upstream's training ended without its last checkpoint; its own output says why.
+    """
+    own = record.options_with(**given)
+    python, out = interpreter(own["python"]), out.resolve()
+    with tempfile.TemporaryDirectory(prefix=f"tnllt-train-{record.name}-", ignore_cleanup_errors=True) as scratch:
+        index, file = Path(scratch) / "index.json", Path(scratch) / "job.json"
+        table = _job(record, own, options, out)
+        counts = write_index(sequences, index, options.held_out)
+        print(f"{record.name}: {counts[0]} sequences to train on, {counts[1]} to validate on", flush=True)
+        if counts[2]:
+            print(f"{record.name}: left out as too short: {', '.join(counts[2])}", flush=True)
+        file.write_text(json.dumps({**table, "index": str(index), "scratch": scratch}))
+        out.mkdir(parents=True, exist_ok=True)
+        by_torchrun = options.processes > 1 or table["torchrun"]
+        line = [python, "-u", *(_torchrun(options.processes, Path(scratch)) if by_torchrun else ())]
+        environment = worker_environment(record, options.device)
+        try:
+            with sole_writer(out):
+                command = [*line, str(folder() / "train.py"), str(file)]
+                code = subprocess.run(command, env=environment, check=False).returncode
+        except OSError as error:
+            raise UsageError(f"{record.name}: cannot start the interpreter {python}: {error.strerror}") from error
+    if code:
+        raise IncompleteError(f"{record.name}: training {ending(code)}; upstream's own message is above")
+    return find_weights(record, out, out / "checkpoints/train" / table["script_name"] / table["config_name"], None)
+
+
+def _job(record: BaselineRecord, own: Mapping[str, Any], options: TrainingOptions, out: Path) -> dict[str, Any]:
+    """What train.py reads. Raises UsageError where the record cannot be trained or a part is missing."""
     call, training = record.call, record.training
     if training is None:
         raise UsageError(f"{record.name}: its record has no [training] table")
-    yaml = find_configuration(record, job.repo, job.yaml)
+    repo = existing_repo(record, own["repo"])
+    yaml = find_configuration(record, repo, own["yaml"])
     changes = {
-        "TRAIN.EPOCH": job.epochs,
-        "TRAIN.BATCH_SIZE": job.batch_size,
-        "TRAIN.NUM_WORKER": job.loader_workers,
+        "TRAIN.EPOCH": options.epochs,
+        "TRAIN.BATCH_SIZE": options.batch_size,
+        "TRAIN.NUM_WORKER": options.loader_workers,
     }
-    output = str(job.output.resolve())
+    changed = {key: value for key, value in changes.items() if value is not None}
     return {
         "spec": {
-            "repo": str(job.repo),
-            "save_dir": output,
-            "device": "cpu" if job.device == "cpu" else "cuda",
-            "env": dict(job.paths),
+            "repo": str(repo),
+            "save_dir": str(out),
+            "device": "cpu" if options.device == "cpu" else "cuda",
+            "env": key_values(options.paths, "--path", "KEY=DIR"),
             "paths": list(call.paths),
         },
-        "script": training.script,
+        **asdict(training),
         "script_name": training.script_name or call.name,
         "config_name": yaml.stem,
         "yaml": str(yaml),
-        "config": {**training.config, **{k: v for k, v in changes.items() if v is not None}, **job.config},
-        "settings": dict(training.settings),
-        "datasets": {"TNLLT": 1.0, **job.datasets},
+        "config": {**training.config, **changed, **parse_cfg(own["cfg"] or "")},
+        "datasets": options.ratios,
         "dataset_name": training.dataset,
-        "text": training.text,
-        "channels": training.channels,
-        "save_every_epoch": job.save_every_epoch,
-        "output": output,
-        "index": str(index),
-        "scratch": str(scratch),
-        "seed": job.seed,
-        "samples": job.samples,
+        "save_every_epoch": options.save_every_epoch,
+        "output": str(out),
+        "seed": options.seed,
+        "samples": options.samples,
         "launcher": os.getpid(),
     }
 
 
-def train(record: BaselineRecord, job: TrainingJob, sequences: Iterable[VideoSequence], held_out: float = 0.05) -> Path:
-    """Train, and return the folder of the checkpoints. Continues where an earlier run with this output ended.
-
-    Raises:
-        UsageError: the record, the yaml or the interpreter; another process trains into the same output.
-        DataError: the sequences.
-        IncompleteError: upstream's training ended without its last checkpoint; its own output says why.
-    """
-    with tempfile.TemporaryDirectory(prefix=f"tnllt-train-{record.name}-", ignore_cleanup_errors=True) as scratch:
-        index, file = Path(scratch) / "index.json", Path(scratch) / "job.json"
-        table = job_table(record, job, index, Path(scratch))
-        counts = write_index(sequences, index, held_out)
-        print(f"{record.name}: {counts[0]} sequences to train on, {counts[1]} to validate on", flush=True)
-        if counts[2]:
-            print(f"{record.name}: left out as too short: {', '.join(counts[2])}", flush=True)
-        file.write_text(json.dumps(table))
-        job.output.mkdir(parents=True, exist_ok=True)
-        environment = worker_environment(record, job.device)
-        try:
-            with sole_writer(job.output):
-                code = subprocess.run(command(record, job, file), env=environment, check=False).returncode
-        except OSError as error:
-            raise UsageError(f"{record.name}: cannot start the interpreter {job.python}: {error.strerror}") from error
-    if code:
-        raise IncompleteError(f"{record.name}: training {ending(code)}; upstream's own message is above")
-    return job.output / "checkpoints" / "train" / str(table["script_name"]) / str(table["config_name"])
-
-
-def command(record: BaselineRecord, job: TrainingJob, file: Path) -> Sequence[str]:
-    """The command line: one process, or torchrun for several and for upstream code that needs it."""
-    script = [str(folder() / "train.py"), str(file)]
-    if job.processes == 1 and not (record.training and record.training.torchrun):
-        return [job.python, "-u", *script]
+def _torchrun(processes: int, scratch: Path) -> list[str]:
     port = 29500 + os.getpid() % 2000
-    run = ["-m", "torch.distributed.run", "--nproc_per_node", str(job.processes), "--master_port", str(port)]
-    return [job.python, "-u", *run, "--log_dir", str(file.parent / "torchrun"), *script]
+    run = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", str(port)]
+    return [*run, "--log_dir", str(scratch / "torchrun")]

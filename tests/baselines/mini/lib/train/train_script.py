@@ -16,6 +16,8 @@ def run(settings):
     cfg = config_module.cfg
     config_module.update_config_from_file(settings.cfg_file)
     assert not settings.use_lmdb and not settings.use_wandb and os.environ["LOCAL_RANK"]
+    if cfg.TRAIN.FAULT == "no encoder":
+        torch.load("pretrained_models/mae.pth")
     if cfg.TRAIN.FAULT == "crash":
         raise RuntimeError("training broke")
     if cfg.TRAIN.FAULT == "kill":
