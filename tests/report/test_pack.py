@@ -16,7 +16,7 @@ from tests.report.conftest import arguments
 from tnllt.cli.eval import cli
 from tnllt.errors import DataError, IncompleteError, TnlltError, UsageError
 from tnllt.results.layouts import find_results
-from tnllt.results.pack import MANIFEST, check_complete, open_pack, unpack
+from tnllt.results.pack import MANIFEST, check_complete, open_pack, read_manifest, unpack
 from tnllt.results.reading import read_boxes
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
@@ -148,14 +148,43 @@ def test_tampered_archives_are_named(archive: Path, tmp_path: Path, change: dict
 
 @pytest.mark.parametrize(
     "name",
-    ["../../evil.txt", "/etc/evil.txt", "a/../../evil.txt", "a\\..\\evil.txt", ".ssh/x", "a/b/c.txt", "C:/x", "x"],
+    [
+        "../../evil.txt",
+        "/etc/evil.txt",
+        "a/../../evil.txt",
+        "a\\..\\evil.txt",
+        ".ssh/x",
+        "a/b/c.txt",
+        "C:/x",
+        "x",
+        "torch/__init__.py",
+        "ReasoningTrack_tracking_result/evil.py",
+        "ReasoningTrack_tracking_result/.txt",
+        "ReasoningTrack_tracking_result/a/b.txt",
+        "ReasoningTrack_tracking_result/..\\x.txt",
+        "Other_tracking_result/s.txt",
+        "ReasoningTrack_tracking_result/../../x.txt",
+        "ReasoningTrack_tracking_result/.writer.txt",
+        "manifest.json.txt",
+        "ReasoningTrack_tracking_result/a\x1b[2J.txt",
+        "ReasoningTrack_tracking_result/conftest.py",
+    ],
 )
 def test_names_that_lead_outside_are_refused(archive: Path, tmp_path: Path, name: str) -> None:
     table = json.loads(zipfile.ZipFile(archive).read(MANIFEST))
     table["files"][name] = {"sha256": "0" * 64, "bytes": 1}
     path = rewritten(archive, tmp_path / "bad.zip", {MANIFEST: json.dumps(table).encode(), name: b"x"})
-    with pytest.raises(DataError, match="own folder"):
+    with pytest.raises(DataError, match=r"not a result of|plain file name"):
         open_pack(path)
+
+
+@pytest.mark.parametrize("tracker", ["..", "a/b", ".x", "", "/", "a\\b", 3])
+def test_trackers_that_lead_outside_are_refused(archive: Path, tmp_path: Path, tracker: object) -> None:
+    table = json.loads(zipfile.ZipFile(archive).read(MANIFEST))
+    name = f"{tracker}_tracking_result/s.txt"
+    table |= {"tracker": tracker, "files": {name: {"sha256": "0" * 64, "bytes": 1}}}
+    with pytest.raises(DataError, match=r"bad\.zip|plain file name"):
+        read_manifest(json.dumps(table).encode(), tmp_path / "bad.zip")
 
 
 def test_an_archive_cannot_swell(archive: Path, tmp_path: Path) -> None:
@@ -166,6 +195,10 @@ def test_an_archive_cannot_swell(archive: Path, tmp_path: Path) -> None:
         for member in table["files"]:
             packed.writestr(member, b"0" * 5_000_000)
     with pytest.raises(DataError, match="larger than its manifest says"):
+        open_pack(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("more.txt", b"0" * 20_000_000)
+    with pytest.raises(DataError, match=r"would unpack from .* MB to .* MB"):
         open_pack(path)
 
 

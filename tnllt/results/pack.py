@@ -1,64 +1,71 @@
-"""Results of one tracker as one archive: with a manifest that proves them whole, or as the test servers want them."""
+"""Results of one tracker as one archive: with a manifest that proves them whole, or as the test servers expect them."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import platform
 import zipfile
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tnllt import __version__
 from tnllt.errors import DataError, IncompleteError
-from tnllt.files import MOST_BYTES, check_schema, parse_json, write_atomic
+from tnllt.files import check_schema, file_name, parse_json, read_bytes, to_json, write_atomic
+from tnllt.records import from_table
 from tnllt.results.layouts import SUFFIX, ResultFile
 from tnllt.results.reading import read_many
+from tnllt.results.zipped import ZippedFiles
 from tnllt.sequence import Sequence, Trajectory
 
 SCHEMA = "tnllt.pack/1"
 MANIFEST = "manifest.json"
-#: No archive of results holds more: a guard against archives that claim to.
-MOST_FILES, MOST_TOTAL = 100_000, 8 << 30
+#: What lies in an archive beside the manifest: `<tracker>_tracking_result/<sequence>` and one of these.
+ENDINGS = (".txt", ".run.json", ".trace.jsonl")
 #: Zip keeps times; a fixed one makes equal results equal archives.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
+class PackedFile:
+    """A file in an archive, as the manifest lists it."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """What an archive says of itself.
+    """What an archive holds.
 
     Attributes:
         tracker: its name.
         dataset: {"name", "sequences", "frames", "sha256": of all annotations, see `dataset_digest`}.
+        files: {name in the archive: its hash and size}.
         protocol: {"name", "digest"} of the rules that `scores` were computed by.
         scores: {metric: score}, or empty.
         versions: of tnllt, Python and NumPy that packed it.
-        files: {name in the archive: {"sha256", "bytes"}}.
     """
 
     tracker: str
     dataset: Mapping[str, Any]
-    files: Mapping[str, Mapping[str, Any]]
+    files: Mapping[str, PackedFile]
     protocol: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, float | None] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     schema: str = SCHEMA
 
     def to_json(self) -> bytes:
-        return (
-            json.dumps({**vars(self)}, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n"
-        ).encode()
+        return (to_json(asdict(self), sort_keys=True) + "\n").encode()
 
 
 def dataset_digest(sequences: Iterable[Sequence]) -> str:
-    """SHA-256 over names, boxes, presence and sentences of all sequences, in the order of their names."""
+    """SHA-256 over names, boxes, presence and descriptions of all sequences, in the order of their names."""
     digest = hashlib.sha256()
     for sequence in sorted(sequences, key=lambda s: s.name):
         present = b"" if sequence.present is None else np.packbits(sequence.present).tobytes()
@@ -115,7 +122,7 @@ def pack(
             members[f"{stem}.run.json"] = files[sequence.name].beside["record"]()
         trace = Path(files[sequence.name].place).with_name(f"{sequence.name}.trace.jsonl")
         if trace.is_file():
-            members[f"{stem}.trace.jsonl"] = trace.read_bytes()
+            members[f"{stem}.trace.jsonl"] = read_bytes(trace)
     dataset = {
         "name": next((s.dataset for s in sequences if s.dataset), ""),
         "sequences": len(sequences),
@@ -123,7 +130,7 @@ def pack(
         "sha256": dataset_digest(sequences),
     }
     versions = {"tnllt": __version__, "python": platform.python_version(), "numpy": np.__version__}
-    listed = {n: {"sha256": hashlib.sha256(d).hexdigest(), "bytes": len(d)} for n, d in members.items()}
+    listed = {name: PackedFile(hashlib.sha256(data).hexdigest(), len(data)) for name, data in members.items()}
     manifest = Manifest(tracker, dataset, listed, protocol or {}, scores or {}, versions)
     _write_zip(path, {MANIFEST: manifest.to_json(), **members})
     return manifest
@@ -135,7 +142,7 @@ def pack_got10k(path: Path, sequences: Seq[Sequence], runs: Seq[Mapping[str, Res
     Returns the number of files.
 
     Raises:
-        IncompleteError: as `pack`, or a sequence without times, which the server wants.
+        IncompleteError: as `pack`, or a sequence without times, which the server requires.
     """
     read = [_read(sequences, files) for files in runs]
     for files, results in zip(runs, read, strict=True):
@@ -147,7 +154,7 @@ def pack_got10k(path: Path, sequences: Seq[Sequence], runs: Seq[Mapping[str, Res
         times = [t.seconds for t in own if t.seconds is not None]
         if len(times) < len(own) or len({len(t) for t in times}) != 1:
             raise IncompleteError(
-                f"{sequence.name}: no times per frame, which GOT-10k's server wants; "
+                f"{sequence.name}: no times per frame, which GOT-10k's server requires; "
                 f"run it with tnllt-run, or put {sequence.name}_time.txt beside the result"
             )
         for number, trajectory in enumerate(own, 1):
@@ -173,46 +180,38 @@ def open_pack(path: Path) -> tuple[Manifest, dict[str, bytes]]:
     """Reads an archive and checks every file in it against the manifest; nothing is written anywhere.
 
     Raises:
-        DataError: not an archive of `pack`, broken, a file missing, changed, not listed or with a name that could lead
-            out of a folder; each is named.
+        DataError: not an archive of `pack`, broken, a file missing, changed, not listed, or not one that `pack` writes;
+            each is named.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = {info.filename: info for info in archive.infolist() if info.filename and not info.is_dir()}
-            if len(infos) > MOST_FILES or len(archive.infolist()) != len(set(archive.namelist())):
-                raise DataError("too many files, or one name twice", path)
-            manifest = read_manifest(_member(archive, infos, MANIFEST, 64 << 20, path), path)
-            extra = sorted(set(infos) - set(manifest.files) - {MANIFEST})
-            if extra:
-                raise DataError(f"holds {extra[0]!r}, which its manifest does not list", path)
-            members = {
-                name: _member(archive, infos, name, int(entry["bytes"]), path) for name, entry in manifest.files.items()
-            }
-    except DataError:
-        raise
-    except Exception as error:  # zip and what it packs with share no base class
-        raise DataError(f"cannot be read as an archive of results ({error})", path) from error
-    for name, data in members.items():
-        if hashlib.sha256(data).hexdigest() != manifest.files[name]["sha256"]:
+    archive = ZippedFiles(path)
+    if MANIFEST not in archive.sizes:
+        raise DataError(f"{MANIFEST!r} is missing from it", path)
+    manifest = read_manifest(archive.read(MANIFEST), path)
+    for name, size in archive.sizes.items():
+        if name != MANIFEST and name not in manifest.files:
+            raise DataError(f"holds {name!r}, which its manifest does not list", path)
+        if name != MANIFEST and size > manifest.files[name].bytes:
+            raise DataError(f"{name!r} is larger than its manifest says", path)
+    members = {}
+    for name, listed in manifest.files.items():
+        if name not in archive.sizes:
+            raise DataError(f"{name!r} is missing from it", path)
+        members[name] = archive.read(name)
+        if hashlib.sha256(members[name]).hexdigest() != listed.sha256:
             raise DataError(f"{name!r} is not what was packed: its SHA-256 differs", path)
     return manifest, members
 
 
 def read_manifest(data: bytes, path: Path) -> Manifest:
-    """Raises DataError where it is none of `pack`'s, or names a file that could lead out of a folder."""
-    try:
-        table = check_schema(parse_json(data, f"{path}/{MANIFEST}"), SCHEMA, f"{path}/{MANIFEST}")
-        manifest = Manifest(**{k: table[k] for k in Manifest.__dataclass_fields__ if k in table})
-        sizes = [int(entry["bytes"]) for entry in manifest.files.values()]
-        sound = all(isinstance(entry["sha256"], str) for entry in manifest.files.values())
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"its manifest cannot be read ({error})", path) from error
-    if not sound or sum(sizes) > MOST_TOTAL or any(not 0 <= s <= MOST_BYTES for s in sizes):
-        raise DataError("its manifest claims files that no results are", path)
+    """Raises DataError where it is not one of `pack`'s, or lists a file that `pack` does not write."""
+    place = f"{path}/{MANIFEST}"
+    manifest = from_table(check_schema(parse_json(data, place), SCHEMA, place), Manifest, place, unknown="ignore")
+    folder = f"{file_name(manifest.tracker, 'tracker')}{SUFFIX}/"
     for name in manifest.files:
-        parts = PurePosixPath(name).parts
-        if len(parts) != 2 or "/".join(parts) != name or any(p.startswith(".") or "\\" in p or ":" in p for p in parts):
-            raise DataError(f"{name!r} would not be unpacked into its own folder", path)
+        ending = next((e for e in ENDINGS if name.endswith(e)), None)
+        if ending is None or not name.startswith(folder) or not name.isprintable():
+            raise DataError(f"{name!r} is not a result of {manifest.tracker!r}; nothing is unpacked", path)
+        file_name(name.removeprefix(folder).removesuffix(ending), "sequence")
     return manifest
 
 
@@ -220,7 +219,7 @@ def unpack(members: Mapping[str, bytes], folder: Path) -> list[Path]:
     """Writes the files of `open_pack` below a folder. Raises DataError where one is there with other content."""
     places = {folder / name: data for name, data in members.items()}
     for place, data in places.items():
-        if place.is_file() and place.read_bytes() != data:
+        if place.exists() and (not place.is_file() or read_bytes(place) != data):
             raise DataError("is there already, with other content; unpack into another --out", place)
     for place, data in places.items():
         write_atomic(place, data)
@@ -236,17 +235,6 @@ def _rows(values: np.ndarray[Any, Any], form: str) -> bytes:
     stream = io.BytesIO()
     np.savetxt(stream, values, fmt=form, delimiter=",")
     return stream.getvalue()
-
-
-def _member(archive: zipfile.ZipFile, infos: Mapping[str, zipfile.ZipInfo], name: str, most: int, path: Path) -> bytes:
-    """A member's bytes, never more than it may have: a small archive can claim to hold terabytes."""
-    if name not in infos:
-        raise DataError(f"{name!r} is missing from it", path)
-    with archive.open(infos[name]) as stream:
-        data = stream.read(most + 1)
-    if len(data) > most:
-        raise DataError(f"{name!r} is larger than its manifest says", path)
-    return data
 
 
 def _write_zip(path: Path, members: Mapping[str, bytes]) -> None:
