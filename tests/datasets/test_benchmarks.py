@@ -169,10 +169,10 @@ def test_got10k_presence_and_metadata(tmp_path: Path):
     write(tmp_path / "val" / "GOT-10k_val_000001" / "cover.label", 8, 0, 0, 3)
     val = open_dataset("got-10k", tmp_path, split="val")
     assert val[0].present.tolist() == [True, False, False, True]  # the authors' toolkit goes by the visible part
-    assert not [f for f in check_dataset("got10k", tmp_path).findings if f.code == "flags-unreadable"]
+    assert not [f for f in check_dataset("got10k", tmp_path).found if f.code == "flags-unreadable"]
     write(tmp_path / "val" / "GOT-10k_val_000001" / "cover.label", 8, 0, 9, 3)
-    (finding,) = [f for f in check_dataset("got10k", tmp_path).findings if f.code == "flags-unreadable"]
-    assert "holds 9; a level is 0 to 8" in finding.message
+    (finding,) = [f for f in check_dataset("got10k", tmp_path).found if f.code == "flags-unreadable"]
+    assert "holds 9; a level is 0 to 8" in finding.text
     write(tmp_path / "val" / "GOT-10k_val_000001" / "meta_info.ini", "[METAINFO]", "resolution: large")
     with pytest.raises(DataError, match=r"meta_info\.ini.*width and height are expected"):
         open_dataset("got-10k", tmp_path, split="val")[0].groundtruth  # noqa: B018

@@ -38,7 +38,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def codes(tree: Path) -> dict[str, str]:
-    return {f.code: f.message for f in check_dataset("tnllt", tree).findings if f.code != "flags-sense"}
+    return {f.code: f.text for f in check_dataset("tnllt", tree).found if f.code != "flags-sense"}
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -33,6 +33,15 @@ def cli() -> None:
 target_argument = click.argument("place", metavar="[ROOT]", required=False, type=click.Path(path_type=Path))
 
 
+sequences_option = click.option(
+    "--sequences", "-s", multiple=True, help="Only these names or globs, or a file of names; may be repeated."
+)
+split_option = click.option(
+    "--split", default="all", show_default=True, help="test, train, ...; all: every annotated sequence."
+)
+workers_option = click.option("--workers", "-w", type=click.IntRange(1), help="Threads.  [default: one per processor]")
+
+
 def target(where: Locations, place: Path | None) -> tuple[str | Path, Path | None, Path | None]:
     """What ROOT and the location options mean together: dataset, root and annos of `open_dataset`.
 

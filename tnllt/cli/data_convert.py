@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tnllt.cli.common import location_options
-from tnllt.cli.data import target
+from tnllt.cli.data import sequences_option, target, workers_option
 from tnllt.cli.progress import Progress
 from tnllt.config import Locations
 from tnllt.text import printable
@@ -18,7 +18,7 @@ from tnllt.text import printable
 @click.argument("out", type=click.Path(path_type=Path))
 @location_options
 @click.option("--split", default="test", show_default=True, help="test, train, ...; all: every annotated sequence.")
-@click.option("--sequences", multiple=True, help="Only these names or globs, or a file of names; may be repeated.")
+@sequences_option
 @click.option(
     "--images",
     type=click.Choice(["keep", "jpeg", "png"]),
@@ -27,7 +27,7 @@ from tnllt.text import printable
     help="keep: copy the files (a video becomes JPEG); jpeg, png: encode every frame.",
 )
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG.")
-@click.option("--workers", type=click.IntRange(1), help="Encoding threads.  [default: one per processor]")
+@workers_option
 def convert(
     place: Path,
     out: Path,

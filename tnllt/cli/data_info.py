@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tnllt.cli.common import location_options
-from tnllt.cli.data import target, target_argument
+from tnllt.cli.data import sequences_option, split_option, target, target_argument
 from tnllt.config import Locations
 from tnllt.text import printable
 
@@ -16,8 +16,8 @@ from tnllt.text import printable
 @click.command()
 @target_argument
 @location_options
-@click.option("--split", default="all", show_default=True, help="test, train, ...; all: every annotated sequence.")
-@click.option("--sequences", multiple=True, help="Only these names or globs, or a file of names; may be repeated.")
+@split_option
+@sequences_option
 @click.option("--attributes", help="Only sequences with all of these attributes: OV,FOC.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write a contact sheet (PNG): boxes and sentences.")
 @click.option("--gallery", type=click.Path(path_type=Path), help="Write an attribute gallery (PNG).")

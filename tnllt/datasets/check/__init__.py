@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tnllt.datasets.check.findings import CODES, Finding, Report, Severity
+from tnllt.datasets.check.findings import CHECKER
 from tnllt.datasets.check.run import check_dataset
 
-__all__ = ["CODES", "Finding", "Report", "Severity", "check_dataset"]
+__all__ = ["CHECKER", "check_dataset"]

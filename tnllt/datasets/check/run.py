@@ -8,14 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from tnllt.datasets.check.findings import Finding, Report
-from tnllt.datasets.check.sequences import Checked, check_sequence, make_finding
+from tnllt.datasets.check.findings import CHECKER, about
+from tnllt.datasets.check.sequences import Checked, check_sequence
 from tnllt.datasets.check.whole import check_whole
-from tnllt.datasets.dataset import find_dataset
+from tnllt.datasets.dataset import find_dataset, match_names
 from tnllt.datasets.images import examine
+from tnllt.findings import Finding, Findings
 
-#: Called with (done, total) as images are decoded.
-Progress = Callable[[int, int], None]
 _CHUNK = 16
 
 
@@ -27,8 +26,8 @@ def check_dataset(
     names: Iterable[str] | None = None,
     decode: bool = False,
     workers: int | None = None,
-    progress: Progress | None = None,
-) -> Report:
+    progress: Callable[[int, int], None] | None = None,
+) -> Findings:
     """Checks a dataset that `open_dataset` would open, with the sequences that it would leave out.
 
     Args:
@@ -36,35 +35,38 @@ def check_dataset(
         names: only these sequences; what concerns the whole dataset is then not checked.
         decode: decode every image; finds undecodable and truncated files, and frames of another size.
         workers: decoding threads, by default one per processor.
-        progress: told how far the decoding is.
+        progress: called with (images decoded, images in all).
     """
     layout, places = find_dataset(name_or_folder, root, annos)
     if names is not None:
-        from tnllt.datasets.dataset import match_names
-
         wanted = set(match_names(list(names), [place.name for place in places]))
         places = [place for place in places if place.name in wanted]
     checked = [check_sequence(place) for place in places]
     folder = next((place.root for place in places if place.root is not None), None)
     side = next((place.annos for place in places if place.annos is not None), None)
-    report = Report(
-        dataset=layout.name,
-        title=layout.title or layout.name,
-        root=str(folder or side or name_or_folder),
-        sequences=len(places),
-        with_frames=sum(bool(one.images) or one.place.is_video for one in checked),
-        boxes=sum(len(one.boxes) for one in checked if one.boxes is not None),
-    )
-    report.findings += [finding for one in checked for finding in one.findings]
+    found = [finding for one in checked for finding in one.findings]
     if names is None:
-        report.findings += check_whole(layout, checked, folder)
+        found += check_whole(layout, checked, folder)
+    decoded = sum(len(one.images) for one in checked) if decode else 0
     if decode:
-        report.images_decoded = sum(len(one.images) for one in checked)
-        report.findings += _decode(checked, workers or os.cpu_count() or 1, progress)
-    return report
+        found += _decode(checked, workers or os.cpu_count() or 1, progress)
+    with_frames = sum(bool(one.images) or one.place.is_video for one in checked)
+    boxes = sum(len(one.boxes) for one in checked if one.boxes is not None)
+    facts = {
+        "dataset": layout.name,
+        "root": str(folder or side or name_or_folder),
+        "sequences": len(places),
+        "sequences_with_frames": with_frames,
+        "boxes": boxes,
+        "images_decoded": decoded,
+    }
+    what = f"{with_frames:,} with frames" if with_frames else "annotations alone"
+    looked_at = f"{layout.title or layout.name}: {len(places):,} sequences ({what}), {boxes:,} boxes"
+    looked_at += f", {decoded:,} images decoded" if decoded else ""
+    return Findings(CHECKER, CHECKER.sorted(found), looked_at, facts)
 
 
-def _decode(checked: list[Checked], workers: int, progress: Progress | None) -> Iterator[Finding]:
+def _decode(checked: list[Checked], workers: int, progress: Callable[[int, int], None] | None) -> Iterator[Finding]:
     """Decodes every image once, in chunks that bound how many wait."""
     total, done = sum(len(one.images) for one in checked), 0
     with ThreadPoolExecutor(workers) as pool:
@@ -78,7 +80,7 @@ def _decode(checked: list[Checked], workers: int, progress: Progress | None) -> 
                 for (number, path), (fault, size) in zip(chunk, results, strict=True):
                     if fault is not None:
                         message = f"frame {number} ({path.name}), {path.stat().st_size:,} bytes"
-                        yield Finding(fault, message, one.place.name, path, (number,), 1, one.place.layout.name)
+                        yield about(one.place, fault, message, path, [number])
                     if size is not None:
                         sizes.setdefault(size, []).append(number)
                 done += len(chunk)
@@ -88,7 +90,7 @@ def _decode(checked: list[Checked], workers: int, progress: Progress | None) -> 
                 most = max(sizes, key=lambda size: len(sizes[size]))
                 others = ", ".join(f"{w}x{h} from frame {sizes[h, w][0]}" for h, w in sizes if (h, w) != most)
                 message = f"{most[1]}x{most[0]}, but {others}"
-                yield make_finding(one.place, "image-size", message, one.place.image_folder)
+                yield about(one.place, "image-size", message, one.place.image_folder)
 
 
 def _decode_video(one: Checked) -> Iterator[Finding]:
@@ -103,4 +105,4 @@ def _decode_video(one: Checked) -> Iterator[Finding]:
     capture.release()
     if count < promised:
         message = f"{count} of the {promised} frames that its header promises can be decoded"
-        yield make_finding(one.place, "image-truncated", message, one.place.folder)
+        yield about(one.place, "image-truncated", message, one.place.folder)

@@ -14,41 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.datasets import reader, text
-from tnllt.datasets.check.findings import Finding
+from tnllt.datasets.check.findings import about
 from tnllt.datasets.frames import ImageFrames, VideoFrames, frame_number, is_frame, is_preview
 from tnllt.datasets.images import image_size
 from tnllt.datasets.index import Place
 from tnllt.errors import DataError, DataWarning, TnlltError
+from tnllt.findings import Finding
 from tnllt.sequence import Boxes, Flags
 
-_SHOWN = 100
 # A sentence that stops at one of these was cut off.
-_OPEN_ENDS = frozenset(
-    [
-        ",",
-        "a",
-        "an",
-        "the",
-        "of",
-        "on",
-        "in",
-        "at",
-        "with",
-        "and",
-        "or",
-        "to",
-        "by",
-        "for",
-        "from",
-        "near",
-        "behind",
-        "whose",
-        "which",
-        "that",
-        "is",
-        "are",
-    ]
-)
+_OPEN_ENDS = re.compile(",|an?|the|of|on|in|at|with|and|or|to|by|for|from|near|behind|whose|which|that|is|are")
 
 
 @dataclass
@@ -82,21 +57,16 @@ def check_sequence(place: Place) -> Checked:
     return Checked(place, boxes, images, findings)
 
 
-def make_finding(place: Place, code: str, message: str, path: Path | None = None) -> Finding:
-    return Finding(code, message, place.name, path, benchmark=place.layout.name)
-
-
 def _at_frames(place: Place, code: str, which: NDArray[np.bool_] | np.bool_, message: str) -> Iterator[Finding]:
     """A finding about the frames where `which` (T,) holds, if there are any."""
     frames = np.flatnonzero(which) + 1
     if len(frames):
         plural = f"{len(frames):,} frame{'s' * (len(frames) > 1)}"
-        shown = tuple(int(frame) for frame in frames[:_SHOWN])
-        note = f"{plural} {message} ({_ranges(shown)})"
-        yield Finding(code, note, place.name, place.box_file, shown, len(frames), place.layout.name)
+        note = f"{plural} {message} ({_ranges(frames[:100].tolist())})"
+        yield about(place, code, note, place.box_file, frames.tolist())
 
 
-def _ranges(frames: tuple[int, ...], most: int = 6) -> str:
+def _ranges(frames: list[int], most: int = 6) -> str:
     """`3, 7-9` for (3, 7, 8, 9)."""
     parts: list[list[int]] = []
     for frame in frames:
@@ -110,11 +80,11 @@ def _ranges(frames: tuple[int, ...], most: int = 6) -> str:
 
 def _read_boxes(place: Place) -> tuple[Boxes | None, list[Finding]]:
     if place.box_file is None:
-        return None, [make_finding(place, "boxes-missing", "has no box file", place.folder)]
+        return None, [about(place, "boxes-missing", "has no box file", place.folder)]
     try:
         return reader.read_groundtruth(place), []
     except DataError as error:
-        return None, [make_finding(place, "boxes-unreadable", str(error), place.box_file)]
+        return None, [about(place, "boxes-unreadable", str(error), place.box_file)]
 
 
 def _images(place: Place) -> list[Path]:
@@ -137,19 +107,19 @@ def _counts(place: Place, boxes: Boxes | None, images: list[Path]) -> Iterator[F
     frames = reader.make_frames(place)
     if frames is None:
         if place.folder is not None:
-            yield make_finding(place, "frames-missing", "its folder holds no pictures", place.folder)
+            yield about(place, "frames-missing", "its folder holds no pictures", place.folder)
         return
     if boxes is None or place.first_box_only:
         return
     try:
         found = frames.found() if isinstance(frames, VideoFrames) else len(images)
     except DataError as error:
-        yield make_finding(place, "frames-missing", str(error), place.folder)
+        yield about(place, "frames-missing", str(error), place.folder)
         return
     if found > len(boxes):
-        yield make_finding(place, "frames-more", f"{found} frames, {len(boxes)} boxes", place.image_folder)
+        yield about(place, "frames-more", f"{found} frames, {len(boxes)} boxes", place.image_folder)
     elif found < len(boxes):
-        yield make_finding(place, "boxes-more", f"{len(boxes)} boxes, {found} frames", place.box_file)
+        yield about(place, "boxes-more", f"{len(boxes)} boxes, {found} frames", place.box_file)
 
 
 def _previews(place: Place) -> Iterator[Finding]:
@@ -161,7 +131,7 @@ def _previews(place: Place) -> Iterator[Finding]:
         previews += sorted(name for name in names if is_frame(name))  # a lone picture beside the boxes
     if previews:
         shown = ", ".join(previews[:3]) + (", ..." if len(previews) > 3 else "")
-        yield make_finding(place, "image-preview", shown, place.folder)
+        yield about(place, "image-preview", shown, place.folder)
 
 
 def _gaps(place: Place, images: list[Path]) -> Iterator[Finding]:
@@ -171,7 +141,7 @@ def _gaps(place: Place, images: list[Path]) -> Iterator[Finding]:
     lost = [(a, b) for a, b in pairwise(numbers) if b != a + 1]
     if lost:
         shown = ", ".join(f"{a} -> {b}" for a, b in lost[:4]) + (", ..." if len(lost) > 4 else "")
-        yield make_finding(place, "frames-gap", f"file numbers jump {len(lost)} times: {shown}", place.image_folder)
+        yield about(place, "frames-gap", f"file numbers jump {len(lost)} times: {shown}", place.image_folder)
 
 
 def _flags(place: Place, boxes: Boxes) -> tuple[Flags | None, list[Finding]]:
@@ -181,28 +151,28 @@ def _flags(place: Place, boxes: Boxes) -> tuple[Flags | None, list[Finding]]:
         try:
             values = text.read_flags(path)
         except DataError as error:
-            return None, [make_finding(place, "flags-unreadable", str(error), path)]
+            return None, [about(place, "flags-unreadable", str(error), path)]
         strange = sorted({int(v) for v in values} - set(range(flag.highest + 1)))
         if strange:
             known = "a flag is 0 or 1" if flag.highest == 1 else f"a level is 0 to {flag.highest}"
             message = f"{path.name} holds {', '.join(map(str, strange[:5]))}; {known}"
-            return None, [make_finding(place, "flags-unreadable", message, path)]
+            return None, [about(place, "flags-unreadable", message, path)]
         if len(values) != len(boxes):
             code = "flags-more" if len(values) > len(boxes) else "flags-fewer"
-            findings.append(make_finding(place, code, f"{len(values)} flags, {len(boxes)} boxes", path))
+            findings.append(about(place, code, f"{len(values)} flags, {len(boxes)} boxes", path))
     if any(finding.code == "flags-fewer" for finding in findings):
         return None, findings
     try:
         return reader.read_presence(place, boxes), findings
     except DataError as error:
-        return None, [*findings, make_finding(place, "flags-polarity", str(error))]
+        return None, [*findings, about(place, "flags-polarity", str(error))]
 
 
 def _boxes(place: Place, boxes: Boxes, present: Flags | None, size: tuple[int, int] | None) -> Iterator[Finding]:
     missing = np.isnan(boxes).any(axis=1)
     area = (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
     if not area[0]:
-        yield make_finding(place, "first-box", f"row 1 is {boxes[0].tolist()}", place.box_file)
+        yield about(place, "first-box", f"row 1 is {boxes[0].tolist()}", place.box_file)
     # Without flags a box of zero area is the only way to say "absent", as OTB and UAV123 do.
     seen = present if present is not None else area
     yield from _at_frames(place, "box-empty", seen & ~area & ~missing, "flagged present with a box of no area")
@@ -217,7 +187,7 @@ def _boxes(place: Place, boxes: Boxes, present: Flags | None, size: tuple[int, i
     height, width = size
     right, bottom = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
     outside = judged & ((right <= 0) | (bottom <= 0) | (boxes[:, 0] >= width) | (boxes[:, 1] >= height))
-    yield from _at_frames(place, "box-outside", outside, f"with their box outside the {width}x{height} picture")
+    yield from _at_frames(place, "box-outside", outside, f"with their box outside the {width}x{height} image")
     # Releases count pixels from 0 or from 1: a box may end one pixel behind the last.
     over = judged & ~outside
     over &= (boxes[:, 0] < 0) | (boxes[:, 1] < 0) | (right > width + 1) | (bottom > height + 1)
@@ -231,12 +201,10 @@ def _differing_annos(place: Place, boxes: Boxes) -> Iterator[Finding]:
         try:
             other = text.read_boxes(path, place.layout.box_format)
         except DataError as error:
-            yield make_finding(place, "boxes-unreadable", str(error), path)
+            yield about(place, "boxes-unreadable", str(error), path)
             continue
         if other.shape != boxes.shape:
-            yield make_finding(
-                place, "annos-differ", f"{len(boxes)} boxes here, {len(other)} in {path}", place.box_file
-            )
+            yield about(place, "annos-differ", f"{len(boxes)} boxes here, {len(other)} in {path}", place.box_file)
             continue
         same = np.asarray((other == boxes) | (np.isnan(other) & np.isnan(boxes)))
         differ = np.logical_not(same.all(axis=1))
@@ -250,16 +218,16 @@ def _language(place: Place) -> Iterator[Finding]:
     try:
         sentence = reader.read_language(place)
     except TnlltError as error:
-        yield make_finding(place, "language-odd", str(error), path)
+        yield about(place, "language-odd", str(error), path)
         return
     if sentence is None:
-        yield make_finding(place, "language-empty", f"{path.name} is empty", path)
+        yield about(place, "language-empty", f"{path.name} is empty", path)
         return
     faults = odd_sentence(sentence)
     if path.suffix == ".txt" and sum(bool(line.strip()) for line in text.read_text(path).splitlines()) > 1:
         faults.append("more than one line (the first is used)")
     if faults:
-        yield make_finding(place, "language-odd", f"{sentence[:80]!r}: {'; '.join(faults)}", path)
+        yield about(place, "language-odd", f"{sentence[:80]!r}: {'; '.join(faults)}", path)
 
 
 def odd_sentence(sentence: str) -> list[str]:
@@ -272,7 +240,7 @@ def odd_sentence(sentence: str) -> list[str]:
     if not any(c.isalpha() for c in sentence):
         faults.append("no letter in it")
     words = re.findall(r"[\w']+|,", sentence.lower())
-    if words and words[-1] in _OPEN_ENDS and not sentence.rstrip().endswith("."):
+    if words and _OPEN_ENDS.fullmatch(words[-1]) and not sentence.rstrip().endswith("."):
         faults.append(f"cut off? it ends with {words[-1]!r}")
     if len(words) == 1 and len(sentence) <= 2:
         faults.append("too short to name anything")
@@ -287,4 +255,4 @@ def _attributes(place: Place) -> Iterator[Finding]:
     try:
         reader.read_attributes(place)
     except DataError as error:
-        yield make_finding(place, "attributes-unreadable", str(error), place.attribute_file)
+        yield about(place, "attributes-unreadable", str(error), place.attribute_file)

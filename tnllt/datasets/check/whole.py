@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from tnllt.datasets import splits, text
-from tnllt.datasets.check.findings import Finding
-from tnllt.datasets.check.sequences import Checked, make_finding
+from tnllt.datasets.check.findings import about, make_finding
+from tnllt.datasets.check.sequences import Checked
 from tnllt.datasets.dataset import split_names
 from tnllt.datasets.index import Place, walk_folders
 from tnllt.datasets.layout import Layout, VideoPart
 from tnllt.datasets.reader import present_value
 from tnllt.errors import DataError
+from tnllt.findings import Finding
 
 
 def check_whole(layout: Layout, checked: list[Checked], root: Path | None) -> Iterator[Finding]:
@@ -77,11 +78,11 @@ def _names(places: list[Place]) -> Iterator[Finding]:
     for group in folded.values():
         if len(group) > 1:
             names = ", ".join(place.name for place in group)
-            yield make_finding(group[0], "name-case", f"{names} differ in case alone", group[0].folder)
+            yield about(group[0], "name-case", f"{names} differ in case alone", group[0].folder)
             continue
         folder, name = group[0].folder, group[0].name
         if folder is not None and folder.name != name and folder.name.casefold() == name.casefold():
-            yield make_finding(group[0], "name-case", f"annotated as {name}, its folder is {folder.name}", folder)
+            yield about(group[0], "name-case", f"annotated as {name}, its folder is {folder.name}", folder)
 
 
 def _twice(layout: Layout, root: Path) -> Iterator[Finding]:
@@ -90,7 +91,9 @@ def _twice(layout: Layout, root: Path) -> Iterator[Finding]:
     count = Counter(place.name for place in walk_folders(layout, root, None))
     for name, times in count.items():
         if times > 1:
-            yield Finding("name-twice", f"{times} folders of this name", name, root, benchmark=layout.name)
+            yield make_finding(
+                "name-twice", f"{times} folders of this name", root, sequence=name, benchmark=layout.name
+            )
 
 
 def _copies(checked: list[Checked]) -> Iterator[Finding]:
@@ -106,10 +109,10 @@ def _copies(checked: list[Checked]) -> Iterator[Finding]:
             videos[place.image_folder, part.first, part.last].append(place)
     for group in same.values():
         if len(group) > 1:
-            yield make_finding(group[0], "content-twice", f"same boxes as {_others(group)}", group[0].box_file)
+            yield about(group[0], "content-twice", f"same boxes as {_others(group)}", group[0].box_file)
     for group in videos.values():
         if len(group) > 1:
-            yield make_finding(group[0], "frames-shared", f"same frames as {_others(group)}", group[0].image_folder)
+            yield about(group[0], "frames-shared", f"same frames as {_others(group)}", group[0].image_folder)
 
 
 def _others(group: list[Place]) -> str:
@@ -126,7 +129,7 @@ def _lonely(places: list[Place]) -> Iterator[Finding]:
         if any(having):
             lacking = [place for place, there in zip(places, having, strict=True) if not there]
             message = f"{sum(having)} other sequences have one"
-            yield from (make_finding(place, code, message, place.folder) for place in lacking)
+            yield from (about(place, code, message, place.folder) for place in lacking)
 
 
 def _nested(layout: Layout, root: Path) -> Iterator[Finding]:
@@ -177,4 +180,4 @@ def _newlines(layout: Layout, root: Path | None) -> Iterator[Finding]:
 
 
 def _general(layout: Layout, code: str, message: str, path: Path | None = None) -> Finding:
-    return Finding(code, message, path=path, benchmark=layout.name)
+    return make_finding(code, message, path, benchmark=layout.name)
