@@ -6,10 +6,11 @@ import csv
 import io
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tnllt._version import __version__
 from tnllt.errors import UsageError
@@ -18,6 +19,7 @@ from tnllt.eval.metrics import Metric
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES, SEED
 from tnllt.eval.tracker_curves import Note
 from tnllt.files import plain, to_json
+from tnllt.sequence import Flags
 from tnllt.text import csv_cell, latex, markdown, one_line
 
 if TYPE_CHECKING:
@@ -25,23 +27,54 @@ if TYPE_CHECKING:
 
     from tnllt.eval.scores import Scores
 
+Array = NDArray[np.float64]
 SCORES = "tnllt.scores/1"
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 BY = ("overall", "attribute", "sequence")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScoreTable:
-    """A table before it is written in some format: headings, rows of text and numbers, and what must be said below."""
+    """A table before it is written in some format: R rows (trackers, best first, then references), C columns.
+
+    Attributes:
+        names: (R) first column.
+        references: how many of the rows are references.
+        headings, digits: (C) heading and decimals of each column of numbers.
+        values: (R, C).
+        bounds: (R, C, 2) interval of each score, NaN where there is none; None where intervals are not shown.
+        footnotes: what must be said below.
+    """
 
     title: str
+    names: list[str]
+    references: int
     headings: list[str]
-    rows: list[list[str | float]]
     digits: list[int]
+    values: Array
+    bounds: Array | None
     footnotes: list[str]
-    references: list[list[str | float]]
-    intervals: list[list[tuple[float, float]]] = field(default_factory=list)
-    """Per row and column of numbers, the bounds of the score; empty where none are shown."""
+
+    @property
+    def trackers(self) -> int:
+        return len(self.names) - self.references
+
+    def cells(self) -> list[list[str]]:
+        """(R, C) values as text."""
+        return [
+            ["n/a" if np.isnan(v) else f"{v:.{d}f}" for v, d in zip(row, self.digits, strict=True)]
+            for row in self.values
+        ]
+
+    def intervals(self) -> list[list[str]]:
+        """(R, C) intervals as text, empty where there is none; no rows where they are not shown."""
+        return [
+            [
+                "" if np.isnan(low) else f"{low:.{d}f}-{high:.{d}f}"
+                for (low, high), d in zip(row, self.digits, strict=True)
+            ]
+            for row in ([] if self.bounds is None else self.bounds)
+        ]
 
 
 def render(
@@ -69,45 +102,39 @@ def make_table(scores: Scores, metrics: list[Metric], by: str = "overall", inter
 
     Single sequences have no interval over sequences: there `intervals` changes nothing.
     """
-    order = scores.ranking(metrics[0])
-    notes = footnotes(scores)
+    metric, order = metrics[0], scores.ranking(metrics[0])
+    title = f"{metric.label} by {by}, protocol {scores.protocol.name}"
+    references = scores.references if by != "sequence" else ()
+    columns: list[tuple[str, Metric, Flags | None]]
     if by == "overall":
-        columns = {m.short: scores.score(m) for m in metrics}
-        bounds = {m.short: scores.reference(m) for m in metrics}
+        columns = [(m.short, m, None) for m in metrics]
         count = plural(len(scores.sequences), "sequence")
         title = f"{scores.dataset or 'dataset'}, {count}, protocol {scores.protocol.name}"
-        digits = [m.digits for m in metrics]
-    else:
-        metric = metrics[0]
-        if by == "attribute":
-            columns, members = scores.per_attribute(metric), scores.attribute_members()
-            bounds = {name: scores.reference(metric, flags) for name, flags in members.items()}
-        elif by == "sequence":
-            values = scores.per_sequence(metric)
-            columns, bounds = {name: values[:, s] for s, name in enumerate(scores.sequences)}, {}
-        else:
-            raise UsageError(f"no table by {by!r}; known: {', '.join(BY)}")
-        title = f"{metric.label} by {by}, protocol {scores.protocol.name}"
-        digits = [metric.digits] * len(columns)
-    rows: list[list[str | float]] = [
-        [scores.trackers[k], *(float(column[k]) for column in columns.values())] for k in order
-    ]
-    names = [row.tracker for row in scores.references] if bounds else []
-    references: list[list[str | float]] = [[name, *(bounds[c][name] for c in columns)] for name in names]
-    shown_intervals = _intervals(scores, metrics, by, order) if intervals else []
-    return ScoreTable(title, ["Tracker", *columns], rows, digits, notes, references, shown_intervals)
-
-
-def _intervals(scores: Scores, metrics: list[Metric], by: str, order: list[int]) -> list[list[tuple[float, float]]]:
-    if by == "overall":
-        every = all_intervals(scores, metrics)
-        found = [every[m.name] for m in metrics]
     elif by == "attribute":
-        members = scores.attribute_members().values()
-        found = [all_intervals(scores, metrics[:1], flags)[metrics[0].name] for flags in members]
+        columns = [(name, metric, flags) for name, flags in scores.attribute_members().items()]
+    elif by == "sequence":
+        columns = [(name, metric, None) for name in scores.sequences]
     else:
-        return []
-    return [[(float(one.low[k]), float(one.high[k])) for one in found] for k in order]
+        raise _no_table(by)
+    if by == "sequence":
+        values = scores.per_sequence(metric)[order]
+    else:
+        rows = [[*scores.score(m, flags)[order], *scores.reference(m, flags).values()] for _, m, flags in columns]
+        values = np.array(rows).reshape(len(columns), -1).T
+    names = [*(scores.trackers[k] for k in order), *(own.tracker for own in references)]
+    bounds = np.full((*values.shape, 2), np.nan) if intervals and by != "sequence" else None
+    if bounds is not None:
+        # All means of a set of sequences are resampled in one pass.
+        sets = [all_intervals(scores, metrics)] if by == "overall" else []
+        for i, (_, m, flags) in enumerate(columns):
+            found = (sets[0] if sets else all_intervals(scores, [m], flags))[m.name]
+            bounds[: len(order), i] = np.stack([found.low, found.high], axis=1)[order]
+    headings, digits = [heading for heading, _, _ in columns], [m.digits for _, m, _ in columns]
+    return ScoreTable(title, names, len(references), headings, digits, values, bounds, footnotes(scores))
+
+
+def _no_table(by: str) -> UsageError:
+    return UsageError(f"no table by {by!r}; known: {', '.join(BY)}")
 
 
 def plural(count: int, noun: str) -> str:
@@ -204,29 +231,17 @@ def to_frame(scores: Scores, metrics: str | Iterable[str] = "all", by: str = "ov
         return pd.DataFrame({m.name: scores.score(m)[order] for m in chosen}, index=pd.Index(trackers, name="tracker"))
     if by == "attribute":
         names = list(scores.attribute_members())
-        columns = {m.name: [scores.per_attribute(m)[a][k] for k in order for a in names] for m in chosen}
+        tables = {m.name: np.array(list(scores.per_attribute(m).values())).T for m in chosen}
     elif by == "sequence":
         names = list(scores.sequences)
-        columns = {m.name: scores.per_sequence(m)[order].ravel().tolist() for m in chosen}
+        tables = {m.name: scores.per_sequence(m) for m in chosen}
     else:
-        raise UsageError(f"no table by {by!r}; known: {', '.join(BY)}")
-    return pd.DataFrame(columns, index=pd.MultiIndex.from_product([trackers, names], names=["tracker", by]))
+        raise _no_table(by)
+    index = pd.MultiIndex.from_product([trackers, names], names=["tracker", by])
+    return pd.DataFrame({name: values[order].ravel() for name, values in tables.items()}, index=index)
 
 
 # Writers --------------------------------------------------------------------------------------------------------
-
-
-def _cell(value: str | float, digits: int) -> str:
-    if isinstance(value, str):
-        return value
-    return "n/a" if np.isnan(value) else f"{value:.{digits}f}"
-
-
-def _grid(table: ScoreTable) -> list[list[str]]:
-    return [
-        [str(row[0]), *(_cell(v, d) for v, d in zip(row[1:], table.digits, strict=True))]
-        for row in table.rows + table.references
-    ]
 
 
 def _width(text: str) -> int:
@@ -238,26 +253,25 @@ def _pad(text: str, width: int, right: bool) -> str:
     return space + text if right else text + space
 
 
-def _bounds(bounds: tuple[float, float], digits: int) -> str:
-    """The interval of a cell; empty where there is none."""
-    return "" if np.isnan(bounds[0]) else f"{bounds[0]:.{digits}f}-{bounds[1]:.{digits}f}"
-
-
 def _text(table: ScoreTable) -> str:
-    grid = [[_cut(one_line(cell)) for cell in row] for row in [table.headings, *_grid(table)]]
-    below = [["", *(_bounds(b, d) for b, d in zip(row, table.digits, strict=True))] for row in table.intervals]
-    widths = [max(_width(row[i]) for row in grid + below) for i in range(len(table.headings))]
-    lines = ["  ".join(_pad(c, widths[i], i > 0) for i, c in enumerate(row)).rstrip() for row in grid]
-    for index, row in reversed(list(enumerate(below))):
-        lines.insert(index + 2, "  ".join(_pad(c, widths[i], i > 0) for i, c in enumerate(row)).rstrip())
+    grid = [[_cut(one_line(name)), *cells] for name, cells in zip(table.names, table.cells(), strict=True)]
+    below = [["", *cells] for cells in table.intervals()[: table.trackers]]
+    head = ["Tracker", *(_cut(one_line(heading)) for heading in table.headings)]
+    widths = [max(_width(row[i]) for row in [head, *grid, *below]) for i in range(len(head))]
     rule = "  ".join("-" * w for w in widths)
-    lines.insert(1, rule)
-    if table.references:
-        lines.insert(len(lines) - len(table.references), rule)
+
+    def line(row: list[str]) -> str:
+        return "  ".join(_pad(cell, widths[i], i > 0) for i, cell in enumerate(row)).rstrip()
+
+    lines = [one_line(table.title), "", line(head), rule]
+    for index, row in enumerate(grid):
+        if index == table.trackers:
+            lines.append(rule)
+        lines += [line(row), *(line(bounds) for bounds in below[index : index + 1])]
     notes = [f"* {one_line(note)}" for note in table.footnotes]
     if below:
         notes.append("Below each score: 95 % bootstrap interval over sequences.")
-    return "\n".join([one_line(table.title), "", *lines, *([""] if notes else []), *notes]) + "\n"
+    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 
 
 def _cut(text: str, most: int = 60) -> str:
@@ -266,11 +280,10 @@ def _cut(text: str, most: int = 60) -> str:
 
 
 def _markdown(table: ScoreTable) -> str:
-    rows = [[markdown(c) for c in row] for row in [table.headings, *_grid(table)]]
-    for row, bounds in zip(rows[1:], table.intervals, strict=False):
-        for i, (one, digits) in enumerate(zip(bounds, table.digits, strict=True), 1):
-            row[i] += f" ({text})" if (text := _bounds(one, digits)) else ""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    rows = [[markdown(name), *cells] for name, cells in zip(table.names, table.cells(), strict=True)]
+    for row, bounds in zip(rows, table.intervals(), strict=False):
+        row[1:] = [f"{cell} ({bound})" if bound else cell for cell, bound in zip(row[1:], bounds, strict=True)]
+    lines = ["| " + " | ".join(row) + " |" for row in [["Tracker", *map(markdown, table.headings)], *rows]]
     lines.insert(1, "| --- |" + " ---: |" * len(table.digits))
     notes = [f"- {markdown(note)}" for note in table.footnotes]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
@@ -278,24 +291,20 @@ def _markdown(table: ScoreTable) -> str:
 
 def _latex(table: ScoreTable) -> str:
     """A booktabs table, best in bold and second underlined."""
-    marks = [_best_two([float(row[i + 1]) for row in table.rows]) for i in range(len(table.digits))]
+    marks = [_best_two(column[: table.trackers].tolist()) for column in table.values.T]
     lines = [f"% {one_line(table.title)}", rf"\begin{{tabular}}{{l{'c' * len(table.digits)}}}", r"\toprule"]
-    lines += [" & ".join(latex(h) for h in table.headings) + r" \\", r"\midrule"]
-    for index, row in enumerate(_grid(table)):
-        if index == len(table.rows):
+    lines += [" & ".join(latex(h) for h in ["Tracker", *table.headings]) + r" \\", r"\midrule"]
+    bounds = table.intervals() or [[""] * len(table.digits)] * len(table.names)
+    for index, cells in enumerate(table.cells()):
+        if index == table.trackers:
             lines.append(r"\midrule")
-        cells = [latex(c) for c in row]
-        for i, (best, second) in enumerate(marks if index < len(table.rows) else []):
-            value = float(table.rows[index][i + 1])
-            if value == best:
-                cells[i + 1] = rf"\textbf{{{cells[i + 1]}}}"
-            elif value == second:
-                cells[i + 1] = rf"\underline{{{cells[i + 1]}}}"
-        if index < len(table.intervals):
-            for i, (bounds, digits) in enumerate(zip(table.intervals[index], table.digits, strict=True), 1):
-                if text := _bounds(bounds, digits):
-                    cells[i] += r" {\scriptsize[" + text.replace("-", "--") + "]}"
-        lines.append(" & ".join(cells) + r" \\")
+        for i, (best, second) in enumerate(marks if index < table.trackers else []):
+            if table.values[index, i] in (best, second):
+                mark = "textbf" if table.values[index, i] == best else "underline"
+                cells[i] = rf"\{mark}{{{cells[i]}}}"
+            if bounds[index][i]:
+                cells[i] += r" {\scriptsize[" + bounds[index][i].replace("-", "--") + "]}"
+        lines.append(" & ".join([latex(table.names[index]), *cells]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     return "\n".join(lines + [f"% {one_line(note)}" for note in table.footnotes]) + "\n"
 
@@ -308,15 +317,14 @@ def _best_two(values: list[float]) -> tuple[float, float]:
 
 def _csv(table: ScoreTable) -> str:
     """Full precision, so that nothing is lost; footnotes as comment lines."""
+    ends = [f"{h} {end}" for h in table.headings for end in ("low", "high")] if table.bounds is not None else []
+    numbers = (
+        table.values if table.bounds is None else np.hstack([table.values, table.bounds.reshape(len(table.names), -1)])
+    )
+    rows = [["" if np.isnan(v) else repr(v) for v in row] for row in numbers.tolist()]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    ends = [f"{h} {end}" for h in table.headings[1:] for end in ("low", "high")] if table.intervals else []
-    writer.writerow([csv_cell(h) for h in table.headings + ends])
-    for index, row in enumerate(table.rows + table.references):
-        bounds = [v for pair in table.intervals[index] for v in pair] if index < len(table.intervals) else []
-        numbers = [*map(float, row[1:]), *bounds]
-        cells = ["" if np.isnan(v) else repr(v) for v in numbers]
-        writer.writerow([csv_cell(str(row[0])), *cells, *[""] * (len(ends) - len(bounds))])
-    for note in table.footnotes:
-        writer.writerow([csv_cell(f"# {note}")])
+    writer.writerow(map(csv_cell, ["Tracker", *table.headings, *ends]))
+    writer.writerows([csv_cell(name), *row] for name, row in zip(table.names, rows, strict=True))
+    writer.writerows([csv_cell(f"# {note}")] for note in table.footnotes)
     return stream.getvalue()
