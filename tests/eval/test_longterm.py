@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from tnllt.eval import evaluate
 from tnllt.eval.longterm import ReportedFrames, best_f, confidence_thresholds, precision_recall, rates
+from tnllt.files import float_array, to_json
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
 BOX = [10.0, 10, 10, 10]
@@ -77,3 +80,18 @@ def test_thresholds_are_shared_and_bounded():
     curves = precision_recall(frames, np.array([0.1, 0.3]))
     np.testing.assert_array_equal(curves, [[1.0, np.nan], [0.5, 0.0]])
     assert np.isnan(best_f(np.empty((3, 0)))).all() and best_f(np.empty((3, 0))).shape == (3, 3)
+
+
+def test_infinite_confidence_is_confidence():
+    """An infinity is surer, or less sure, than every number; it survives JSON, and is not a reported absence."""
+    sequence, boxes = scene()
+    confidence = np.array([np.inf, 0.8, -np.inf, 0.3])
+    stored = float_array(json.loads(to_json(confidence)))
+    np.testing.assert_array_equal(stored, confidence)
+    found = [
+        evaluate([sequence], {"t": {"a": Trajectory(boxes, values)}})
+        for values in (confidence, stored, [9, 0.8, -9, 0.3])
+    ]
+    for name in ("lt_f", "lt_precision", "lt_recall", "tpr", "tnr"):
+        assert len({float(scores.score(name)[0]) for scores in found}) == 1, name
+    assert found[0].score("lt_f")[0] == pytest.approx(0.8) and found[0].score("tnr")[0] == 0
