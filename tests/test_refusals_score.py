@@ -150,7 +150,7 @@ REFUSALS = {
     "no such home folder": Refusal("write it out in full", {"results": "~nobody-of-this-name"}),
     "floor": Refusal("gate failed", {}, code=1, then=lambda s: Gates.of({"success": 0.999}).check(s),
         words=("--fail-under", "success=0.999")),
-    "floor that is not one": Refusal("expected METRIC=SCORE", then=lambda s: Gates.of(["success"]),
+    "floor that is not one": Refusal("write --fail-under METRIC=SCORE", then=lambda s: Gates.of(["success"]),
         words=("--fail-under", "success")),
     "drop without a baseline": Refusal("needs --baseline", then=lambda s: Gates.of(max_drop=0.1),
         words=("--max-drop", "0.1")),

@@ -15,6 +15,8 @@ from tnllt.eval.protocol import Protocol
 from tnllt.eval.scores import Scores
 from tnllt.eval.tables import SCORES
 from tnllt.files import check_schema, parse_json, read_bytes, to_json, write_atomic
+from tnllt.options import key_values, split_pairs
+from tnllt.records import from_table
 
 SCHEMA = "tnllt.baseline/1"
 
@@ -73,19 +75,16 @@ class Gates:
 
 def parse_floors(texts: Iterable[str]) -> dict[str, float]:
     """{metric: floor} from "success=0.6" (several with commas). Raises UsageError."""
+    pairs = [pair for text in texts for pair in split_pairs(text)]
     floors: dict[str, float] = {}
-    for text in (part for t in texts for part in t.split(",")):
-        name, equals, number = text.partition("=")
+    for name, text in key_values(pairs, "--fail-under", "METRIC=SCORE, as success=0.6").items():
         try:
-            floor = float(number)
+            floor = float(text)
         except ValueError:
             floor = np.nan
-        if not equals or np.isnan(floor):
-            raise UsageError(f"--fail-under {text!r}: expected METRIC=SCORE, as in success=0.6")
-        if floor > 1:
-            raise UsageError(f"--fail-under {text!r}: scores lie between 0 and 1")
-        for metric in get_metrics(name):
-            floors[metric.name] = floor
+        if not floor <= 1:
+            raise UsageError(f"--fail-under {name}={text}: write a score of at most 1")
+        floors.update({metric.name: floor for metric in get_metrics(name)})
     return floors
 
 
@@ -115,20 +114,21 @@ def read_baseline(path: Path) -> dict[str, Any]:
             table |= {"protocol": protocol.get("name"), "rules": Protocol.from_table(protocol, path).digest()}
     except DataError as error:
         raise UsageError(f"--baseline {error}; --save-baseline makes one") from error
-    if not _sound(table):
-        raise UsageError(f"--baseline {path}: not a baseline ({SCHEMA}); --save-baseline makes one")
+    try:
+        kept = from_table(table, _Kept, path, unknown="ignore")
+    except DataError as error:
+        raise UsageError(f"--baseline {error}; --save-baseline makes one ({SCHEMA})") from error
+    if not all(abs(value or 0) < 1e300 for own in kept.scores.values() for value in own.values()):
+        raise UsageError(f"--baseline {path}: a score that is not a number; --save-baseline makes one ({SCHEMA})")
     return table
 
 
-def _sound(table: dict[str, Any]) -> bool:
-    """Whether it holds what `write_baseline` writes: names, and per tracker a number or nothing per metric."""
-    scores, names = table.get("scores"), table.get("sequences")
-    if not isinstance(scores, dict) or not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        return False
-    if not all(isinstance(own, dict) for own in scores.values()):
-        return False
-    values = [value for own in scores.values() for value in own.values()]
-    return all(value is None or (isinstance(value, int | float) and abs(value) < 1e300) for value in values)
+@dataclass(frozen=True)
+class _Kept:
+    """What `write_baseline` writes, as far as it is compared: per tracker a number, or nothing, per metric."""
+
+    scores: Mapping[str, Mapping[str, float | None]]
+    sequences: list[str]
 
 
 def _under(scores: Scores, metric: Metric, floor: float) -> list[str]:
