@@ -14,7 +14,7 @@ from tnllt.cli.eval import cli
 from tnllt.errors import DataError
 from tnllt.eval import evaluate
 from tnllt.eval.report import write_report
-from tnllt.eval.report.build import ReportContent, frame_overlaps, page_data
+from tnllt.eval.report.build import ReportContent, page_data
 from tnllt.eval.report.overlaps import LEVELS, pack, unpack
 from tnllt.eval.report.thumbnails import worst_frames
 from tnllt.eval.report.write import embed
@@ -51,8 +51,7 @@ def test_what_the_page_shows_is_scores_json(made: Path) -> None:
         for k, tracker in enumerate(trackers):
             assert data["table"][metric]["score"][0][k] == scores["scores"][tracker][metric]
             assert data["table"][metric]["interval"][0][k] == scores["intervals"]["trackers"][tracker][metric]
-            shown = data["per_sequence"][metric][k]
-            assert shown == list(scores["per_sequence"][tracker][metric].values())
+            assert list(scores["per_sequence"][tracker][metric]) == scores["sequences"]  # the page reads them there
         assert data["table"][metric]["ceiling"][0] == scores["references"]["ceiling"][metric]
         assert data["table"][metric]["floor"][0] == scores["references"]["floor"][metric]
     for place, own in enumerate(data["sets"][1:], 1):
@@ -138,6 +137,6 @@ def test_numbers_that_are_none_stay_none(tmp_path: Path) -> None:
     sequences = [Sequence("only", Annotation(np.full((5, 4), 10.0)))]
     scores = evaluate(sequences, {"one": {"only": np.full((5, 4), 10.0)}})
     results = {"one": {"only": Trajectory(np.full((5, 4), 10.0))}}
-    data = page_data(scores, ReportContent(sequences, results), [frame_overlaps(scores, "only")])
-    assert data["table"]["success"]["interval"][0] == [[None, None]]
+    data, (overlaps,) = page_data(scores, ReportContent(sequences, results), [1])
+    assert np.isnan(data["table"]["success"]["interval"][0]).all() and overlaps.tolist() == [[1.0] * 5]
     assert write_report(scores, tmp_path, ReportContent(sequences, results)).is_file()

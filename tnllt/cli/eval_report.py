@@ -16,23 +16,27 @@ from tnllt.text import printable
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to leave report.html in.")
 @click.option("--title", default="", help="Heading of the report.")
 @click.option(
-    "--max-size", type=click.FloatRange(min=0.5), default=8.0, show_default=True,
-    help="Largest size in MB; overlaps over time lose detail until the report fits.",
+    "--max-size", type=click.FloatRange(min=0.5), metavar="MB",
+    help="Largest size; overlaps over time lose detail until the report fits.  [default: 8, more where the scores need "
+    "it]",
 )  # fmt: skip
 @click.option("--open", "show", is_flag=True, help="Open it in the browser.")
-def report(config: ScoreConfig, out: Path, title: str, max_size: float, show: bool) -> None:
+def report(config: ScoreConfig, out: Path, title: str, max_size: float | None, show: bool) -> None:
     """One self-contained HTML file: leaderboard, curves, attributes, sequences, overlap over time, findings.
 
     It needs no network, works on a phone and by keyboard, and holds the document of scores.json. Images of the hardest
     sequences appear where the dataset has its frames (--root).
     """
-    from tnllt.eval.report import report_content, write_report
+    from tnllt.eval.metrics import STANDARD_METRICS
+    from tnllt.eval.report import check_size, report_content, write_report
     from tnllt.eval.selection import select
 
     folder = output_folder(out)
     selection = select(config)
+    most = None if max_size is None else int(max_size * 1e6)
+    check_size(len(selection.files), [s.name for s in selection.sequences], len(STANDARD_METRICS), most)
     scores = selection.score()
-    path = write_report(scores, folder, report_content(selection, scores, title), max_bytes=int(max_size * 1e6))
+    path = write_report(scores, folder, report_content(selection, scores, title), max_bytes=most)
     click.echo(f"{printable(str(path))} ({path.stat().st_size / 1e6:.1f} MB)")
     if show:
         import webbrowser

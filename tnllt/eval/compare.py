@@ -28,6 +28,8 @@ from tnllt.eval.statistics import (
 )
 
 Array = NDArray[np.float64]
+#: Bounds memory: a resample of a pair takes about a hundred bytes, and there are 10,000 of them.
+_PAIRS_AT_ONCE = 300
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,14 @@ def compare_all(
     pairs = list(combinations(order, 2))
     if not pairs:
         return []
-    i, j = [a for a, _ in pairs], [b for _, b in pairs]
-    first, second = WeightedScores(table.values[i], table.weights[i]), WeightedScores(table.values[j], table.weights[j])
-    found = _compared(
-        [scores.trackers[a] for a in i], [scores.trackers[b] for b in j], "all", first, second, resamples, seed
-    )
+    found: list[Comparison] = []
+    for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+        some = pairs[start : start + _PAIRS_AT_ONCE]
+        i, j = [a for a, _ in some], [b for _, b in some]
+        first = WeightedScores(table.values[i], table.weights[i])
+        second = WeightedScores(table.values[j], table.weights[j])
+        names = [scores.trackers[a] for a in i], [scores.trackers[b] for b in j]
+        found += _compared(*names, "all", first, second, resamples, seed)
     adjusted = holm([c.p_value for c in found])
     return [_with(c, p) for c, p in zip(found, adjusted, strict=True)]
 

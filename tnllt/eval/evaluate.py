@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Seq
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -144,24 +145,13 @@ def assemble(
 ) -> Scores:
     """`Scores` from the trackers' numbers. Raises IncompleteError as `raise_if_incomplete` does."""
     raise_if_incomplete(trackers, protocol, allow_missing, allow_short)
-    apply = get_rounding(rounding)
 
     def frames(name: str) -> dict[str, FrameErrors]:
         sequence = next((s for s in sequences if s.name == name), None)
         if sequence is None:
             raise DataError(f"no sequence {name!r} among those scored")
-        found = {}
-        for tracker, own in results.items():
-            if name not in own:
-                continue
-            boxes = own[name].boxes if apply is None else apply(own[name].boxes)
-            boxes, count, _ = match_length(boxes, len(sequence), protocol, allow_short)
-            if count:
-                try:
-                    found[tracker] = sequence_errors(sequence, boxes[None], protocol, len(own[name]))
-                except RefusedError:
-                    continue
-        return found
+        own = {tracker: found[name] for tracker, found in results.items() if name in found}
+        return errors_by_tracker(sequence, own, protocol, allow_short, rounding)
 
     return Scores(
         protocol,
@@ -175,6 +165,25 @@ def assemble(
         rounding,
         frames,
     )
+
+
+def errors_by_tracker(
+    sequence: Sequence,
+    trajectories: Mapping[str, Trajectory],
+    protocol: Protocol,
+    allow_short: bool = False,
+    rounding: str = "none",
+) -> dict[str, FrameErrors]:
+    """{tracker: errors of every frame, arrays (1, T)}, without the trackers that the protocol refuses."""
+    apply = get_rounding(rounding)
+    found = {}
+    for tracker, trajectory in trajectories.items():
+        boxes = trajectory.boxes if apply is None else apply(trajectory.boxes)
+        boxes, count, _ = match_length(boxes, len(sequence), protocol, allow_short)
+        if count:
+            with suppress(RefusedError):
+                found[tracker] = sequence_errors(sequence, boxes[None], protocol, len(trajectory))
+    return found
 
 
 def raise_if_incomplete(

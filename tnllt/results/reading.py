@@ -74,16 +74,17 @@ def _column(file: ResultFile, what: str, length: int) -> Array | None:
 
 
 class Results(Mapping[str, Trajectory]):
-    """One tracker's results by sequence name, each read when first asked for."""
+    """One tracker's results by sequence name, read when asked for; the one read last is kept."""
 
     def __init__(self, files: Mapping[str, ResultFile]) -> None:
         self.files = files
-        self._read: dict[str, Trajectory] = {}
+        self._last: tuple[str, Trajectory] | None = None
 
     def __getitem__(self, sequence: str) -> Trajectory:
-        if sequence not in self._read:
-            self._read[sequence] = read_many([self.files[sequence]])[0]
-        return self._read[sequence]
+        last = self._last
+        if last is None or last[0] != sequence:
+            self._last = last = (sequence, read_many([self.files[sequence]])[0])
+        return last[1]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.files)

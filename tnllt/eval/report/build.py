@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
 from tnllt.eval.compare import compare_all, ranks
+from tnllt.eval.evaluate import errors_by_tracker
+from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.intervals import runs, score_intervals
 from tnllt.eval.metrics import Metric
+from tnllt.eval.report.overlaps import thinned
 from tnllt.eval.report.thumbnails import thumbnails
 from tnllt.eval.rule_text import protocol_card
 from tnllt.eval.scores import Scores
@@ -22,52 +25,77 @@ from tnllt.eval.selection import Selection
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
 from tnllt.eval.tables import footnotes
 from tnllt.eval.view.scene import changes_of, read_trace, spans
-from tnllt.files import plain
+from tnllt.results.reading import Results
 from tnllt.sequence import Sequence, Trajectory
 
 Array = NDArray[np.float64]
 HARDEST = 20
 #: Trackers whose boxes are drawn into the small images: more would hide the target.
 DRAWN = 3
+#: Trackers that are compared in pairs, the best by success: their number grows with the square.
+PAIRED = 25
 LINT_LISTED = 500
 TEXT_LIMIT = 2_000
 
 
+def _no_trace(tracker: str, sequence: str) -> Iterable[Mapping[str, Any]]:
+    return ()
+
+
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything a report is made of besides the scores.
+    """Everything that a report is made of besides the scores.
 
     Attributes:
         sequences: those that were scored, in the scores' order.
-        trajectories: {tracker: {sequence: Trajectory}}.
-        traces: {tracker: {sequence: events}}, where runs left any.
+        trajectories: {tracker: {sequence: Trajectory}}; each is read once, sequence by sequence.
+        trace: the events of a tracker on a sequence, where a run left any.
         findings: lint findings as {"severity", "code", "tracker", "sequence", "row", "message"}.
         footnotes: sentences that every output must carry.
         title: heading of the page.
+        allow_short: whether short results were padded.
     """
 
     sequences: Seq[Sequence]
     trajectories: Mapping[str, Mapping[str, Trajectory]]
-    traces: Mapping[str, Mapping[str, Iterable[Mapping[str, Any]]]] = field(default_factory=dict)
+    trace: Callable[[str, str], Iterable[Mapping[str, Any]]] = _no_trace
     findings: Seq[Mapping[str, Any]] = ()
     footnotes: Seq[str] = ()
     title: str = ""
+    allow_short: bool = False
 
 
 def report_content(selection: Selection, scores: Scores, title: str = "") -> ReportContent:
-    """The content of a report on selected results and their scores."""
-    traces = {t: {n: read_trace(f) for n, f in files.items()} for t, files in selection.files.items()}
+    """The content of a report on selected results and their scores; results are read when the report needs them."""
     findings = [
         {**vars(finding), "tracker": finding.subject, "message": finding.text} for finding in selection.lint().found
     ]
-    return ReportContent(selection.sequences, selection.read(), traces, findings, footnotes(scores), title)
+    return ReportContent(
+        selection.sequences,
+        {tracker: Results(files) for tracker, files in selection.files.items()},
+        lambda tracker, sequence: read_trace(selection.files[tracker][sequence]),
+        findings,
+        footnotes(scores),
+        title,
+        selection.config.allow_short,
+    )
 
 
-def page_data(scores: Scores, content: ReportContent, overlaps: Seq[Array]) -> dict[str, Any]:
-    """The page's data as JSON-able values, all but the packed overlaps.
+@dataclass
+class _Pass:
+    """What one pass over the sequences gathers: no more than one sequence's results are in memory at a time."""
+
+    sequences: list[dict[str, Any]] = field(default_factory=list)
+    hardest: dict[int, dict[str, Any]] = field(default_factory=dict)
+    series: list[NDArray[np.float32]] = field(default_factory=list)
+    speeds: dict[str, Speed] = field(default_factory=dict)
+
+
+def page_data(scores: Scores, content: ReportContent, strides: Seq[int]) -> tuple[dict[str, Any], list[Any]]:
+    """The page's data, all but the scores per sequence and the packed overlaps; and the overlaps to be packed.
 
     Args:
-        overlaps: per sequence, (K, T) as `frame_overlaps` gives them.
+        strides: per sequence, how many frames become one point of its overlaps.
     """
     metrics = scores.metrics("all")
     sets = [
@@ -75,7 +103,9 @@ def page_data(scores: Scores, content: ReportContent, overlaps: Seq[Array]) -> d
         *((_title(name), name, members) for name, members in scores.attribute_members().items()),
     ]
     hardest = hardest_sequences(scores)
-    return {
+    found = _pass(scores, content, sets, strides, set(hardest))
+    paired = scores.ranking("success")[:PAIRED]
+    data = {
         "title": content.title or f"{len(scores.trackers)} trackers on {scores.dataset or 'a benchmark'}",
         "eyebrow": "Tracking evaluation report",
         "confidence": CONFIDENCE,
@@ -87,15 +117,18 @@ def page_data(scores: Scores, content: ReportContent, overlaps: Seq[Array]) -> d
             {"key": key, "label": label, "count": len(scores.sequences) if m is None else int(m.sum())}
             for label, key, m in sets
         ],
-        "trackers": [_tracker(name, content.trajectories.get(name, {})) for name in scores.trackers],
-        "sequences": [_sequence(i, s, scores, sets, content) for i, s in enumerate(content.sequences)],
+        "trackers": [
+            {"name": name, "fps": found.speeds[name].fps, "device": ", ".join(sorted(found.speeds[name].devices))}
+            for name in scores.trackers
+        ],
+        "sequences": found.sequences,
         "table": {m.name: _table(scores, m, sets) for m in metrics},
-        "per_sequence": {m.name: plain(scores.per_sequence(m)) for m in metrics},
         "ranks": _ranks(scores),
-        "pairs": {m.name: _pairs(scores, m) for m in metrics if m.is_mean},
+        "pairs": {m.name: _pairs(scores, m, paired) for m in metrics if m.is_mean},
+        "paired": len(paired),
         "runs": {m.name: [vars(r) for r in runs(scores, m)] for m in metrics},
         "curves": {m.measure.name: _curve(scores, m, sets) for m in metrics if m.has_curve},
-        "hardest": [_hard(s, scores, content, overlaps[s]) for s in hardest],
+        "hardest": [found.hardest[s] for s in hardest],
         "lint": [_finding(f) for f in content.findings[:LINT_LISTED]],
         "lint_total": len(content.findings),
         "protocol": {
@@ -107,19 +140,41 @@ def page_data(scores: Scores, content: ReportContent, overlaps: Seq[Array]) -> d
             ],
         },
     }  # fmt: skip
+    return data, found.series
 
 
-def frame_overlaps(scores: Scores, sequence: str) -> Array:
+def _pass(
+    scores: Scores, content: ReportContent, sets: Seq[tuple[str, str, Any]], strides: Seq[int], hardest: set[int]
+) -> _Pass:
+    found = _Pass(speeds={name: Speed() for name in scores.trackers})
+    drawn = scores.ranking("success")[:DRAWN]
+    for index, (sequence, stride) in enumerate(zip(content.sequences, strides, strict=True)):
+        own = {
+            tracker: content.trajectories[tracker][sequence.name]
+            for tracker in scores.trackers
+            if sequence.name in content.trajectories.get(tracker, {})
+        }
+        for tracker, trajectory in own.items():
+            found.speeds[tracker].add(trajectory)
+        errors = errors_by_tracker(sequence, own, scores.protocol, content.allow_short, scores.rounding)
+        overlaps = frame_overlaps(scores.trackers, errors, len(sequence))
+        found.series.append(thinned(overlaps, stride).astype(np.float32))
+        members = [i for i, (_, _, flags) in enumerate(sets) if flags is not None and flags[index]]
+        found.sequences.append(_sequence(sequence, members, _changes(scores.trackers, own, sequence.name, content)))
+        if index in hardest:
+            best = {scores.trackers[k]: (k, own[scores.trackers[k]]) for k in drawn if scores.trackers[k] in own}
+            found.hardest[index] = _hard(index, sequence, scores, best, overlaps)
+    return found
+
+
+def frame_overlaps(trackers: Seq[str], errors: Mapping[str, FrameErrors], length: int) -> Array:
     """(K, T) the protocol's overlap of every frame, NaN where it measures none or a tracker has no result."""
-    errors = scores.frames(sequence)
-    length = int(scores.lengths[scores.sequences.index(sequence)])
-    found = np.full((len(scores.trackers), length), np.nan)
-    for k, tracker in enumerate(scores.trackers):
+    found = np.full((len(trackers), length), np.nan)
+    for k, tracker in enumerate(trackers):
         if tracker in errors:
-            values = errors[tracker].overlap[0]
-            found[k, : len(values)] = np.where(errors[tracker].counted & (values >= 0), values, np.nan)
-            # A broken box that the protocol calls a miss is an overlap of 0 to the eye.
-            found[k, : len(values)][errors[tracker].counted & (values < 0)] = 0.0
+            values, counted = errors[tracker].overlap[0], errors[tracker].counted
+            # A broken box that the protocol counts as a miss is drawn as an overlap of 0.
+            found[k, : len(values)] = np.where(counted & ~np.isnan(values), np.maximum(values, 0.0), np.nan)
     return found
 
 
@@ -134,14 +189,25 @@ def hardest_sequences(scores: Scores, most: int = HARDEST) -> list[int]:
     return [int(s) for s in order[:most]]
 
 
-def fps_of(trajectories: Mapping[str, Trajectory]) -> float | None:
-    """Frames per second over all sequences, first frames left out; None where no run recorded times."""
-    frames, seconds = 0, 0.0
-    for trajectory in trajectories.values():
+@dataclass
+class Speed:
+    """Frames per second of one tracker over its sequences, first frames left out, and the devices it ran on."""
+
+    frames: int = 0
+    seconds: float = 0.0
+    devices: set[str] = field(default_factory=set)
+
+    def add(self, trajectory: Trajectory) -> None:
         if trajectory.seconds is not None and len(trajectory) > 1:
-            frames += len(trajectory) - 1
-            seconds += float(np.nansum(trajectory.seconds[1:]))
-    return frames / seconds if seconds > 0 else None
+            self.frames += len(trajectory) - 1
+            self.seconds += float(np.nansum(trajectory.seconds[1:]))
+        if trajectory.record.get("device"):
+            self.devices.add(str(trajectory.record["device"]))
+
+    @property
+    def fps(self) -> float | None:
+        """None where no run recorded times."""
+        return self.frames / self.seconds if self.seconds > 0 else None
 
 
 def _title(attribute: str) -> str:
@@ -175,68 +241,63 @@ def _metric(metric: Metric) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _tracker(name: str, trajectories: Mapping[str, Trajectory]) -> dict[str, Any]:
-    devices = {str(t.record["device"]) for t in trajectories.values() if t.record.get("device")}
-    return {"name": name, "fps": fps_of(trajectories), "device": ", ".join(sorted(devices))}
-
-
-def _sequence(
-    index: int, sequence: Sequence, scores: Scores, sets: Seq[tuple[str, str, Any]], content: ReportContent
-) -> dict[str, Any]:
-    changes = []
-    for k, tracker in enumerate(scores.trackers):
-        trajectory = content.trajectories.get(tracker, {}).get(sequence.name)
-        if trajectory is None:
-            continue
-        changes += [
-            {"tracker": k, "frame": c.frame, "description": _cut(c.description), "think": _cut(c.think)}
-            for c in changes_of(trajectory, content.traces.get(tracker, {}).get(sequence.name, ()))
-        ]
+def _sequence(sequence: Sequence, members: list[int], changes: list[dict[str, Any]]) -> dict[str, Any]:
     present = sequence.present
     return {
         "name": sequence.name,
         "frames": len(sequence),
         "language": _cut(sequence.language or ""),
-        "sets": [i for i, (_, _, members) in enumerate(sets) if members is not None and members[index]],
+        "sets": members,
         "absent": [] if present is None else spans(~present),
-        "changes": sorted(changes, key=lambda c: (c["frame"], c["tracker"])),
+        "changes": changes,
     }
+
+
+def _changes(
+    trackers: Seq[str], own: Mapping[str, Trajectory], sequence: str, content: ReportContent
+) -> list[dict[str, Any]]:
+    """Every tracker's description changes on one sequence, in the order of frames."""
+    changes = [
+        {"tracker": k, "frame": c.frame, "description": _cut(c.description), "think": _cut(c.think)}
+        for k, tracker in enumerate(trackers)
+        if tracker in own
+        for c in changes_of(own[tracker], content.trace(tracker, sequence))
+    ]
+    return sorted(changes, key=lambda c: (c["frame"], c["tracker"]))
 
 
 def _table(scores: Scores, metric: Metric, sets: Seq[tuple[str, str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"score": [], "interval": [], "ceiling": [], "floor": []}
     for place, (_, _, members) in enumerate(sets):
-        found["score"].append(plain(scores.score(metric, members)))
+        found["score"].append(scores.score(metric, members))
         interval = score_intervals(scores, metric, members) if place == 0 or metric.has_curve else None
-        bounds = (
-            None if interval is None else [[low, high] for low, high in zip(interval.low, interval.high, strict=True)]
-        )
-        found["interval"].append(plain(bounds))
+        found["interval"].append(None if interval is None else np.stack([interval.low, interval.high], axis=1))
         reference = scores.reference(metric, members)
-        found["ceiling"].append(plain(reference.get("ceiling", math.nan)))
-        found["floor"].append(plain(reference.get("floor", math.nan)))
+        found["ceiling"].append(reference.get("ceiling", math.nan))
+        found["floor"].append(reference.get("floor", math.nan))
     return found
 
 
 def _ranks(scores: Scores) -> list[dict[str, Any]]:
     stability = ranks(scores)
     return [
-        plain({"low": stability.low[k], "high": stability.high[k], "first": stability.first[k]})
+        {"low": stability.low[k], "high": stability.high[k], "first": stability.first[k]}
         for k in range(len(scores.trackers))
     ]
 
 
-def _pairs(scores: Scores, metric: Metric) -> dict[str, dict[str, Any]]:
-    """{"i-j" with i < j: difference i - j, its interval, p and Holm's p}."""
+def _pairs(scores: Scores, metric: Metric, among: Seq[int]) -> dict[str, dict[str, Any]]:
+    """{"i-j" with i < j: difference i - j, its interval, p and Holm's p} of some trackers."""
     place = {name: k for k, name in enumerate(scores.trackers)}
+    chosen = scores if len(among) == len(place) else scores.select([scores.trackers[k] for k in sorted(among)])
     found = {}
-    for pair in compare_all(scores, metric):
+    for pair in compare_all(chosen, metric):
         i, j = place[pair.a], place[pair.b]
         sign = 1 if i < j else -1
         low, high = (pair.low, pair.high) if sign > 0 else (-pair.high, -pair.low)
-        found[f"{min(i, j)}-{max(i, j)}"] = plain(
-            {"difference": sign * pair.difference, "low": low, "high": high, "p": pair.p_value, "holm": pair.adjusted}
-        )
+        found[f"{min(i, j)}-{max(i, j)}"] = {
+            "difference": sign * pair.difference, "low": low, "high": high, "p": pair.p_value, "holm": pair.adjusted
+        }  # fmt: skip
     return found
 
 
@@ -245,23 +306,19 @@ def _curve(scores: Scores, metric: Metric, sets: Seq[tuple[str, str, Any]]) -> d
     return {
         "metric": metric.name,
         "label": metric.figure.title,
-        "thresholds": plain(metric.thresholds(scores.protocol)),
+        "thresholds": metric.thresholds(scores.protocol),
         "x": metric.figure.x,
         "y": "Fraction of frames",
         "mark": metric.mark(scores.protocol),
-        "mean": [plain(np.round(scores.mean_curve(metric, members), 5)) for _, _, members in sets],
+        "mean": [np.round(scores.mean_curve(metric, members), 5) for _, _, members in sets],
     }
 
 
-def _hard(index: int, scores: Scores, content: ReportContent, overlaps: Array) -> dict[str, Any]:
+def _hard(
+    index: int, sequence: Sequence, scores: Scores, drawn: Mapping[str, tuple[int, Trajectory]], overlaps: Array
+) -> dict[str, Any]:
     values = scores.per_sequence("success")[:, index]
-    sequence = content.sequences[index]
     best = int(np.nanargmax(values))
-    drawn = {
-        scores.trackers[k]: (k, content.trajectories[scores.trackers[k]][sequence.name])
-        for k in scores.ranking("success")[:DRAWN]
-        if sequence.name in content.trajectories.get(scores.trackers[k], {})
-    }
     return {
         "sequence": index, "mean": float(np.nanmean(values)), "best": float(values[best]), "best_tracker": best,
         "thumbnails": thumbnails(sequence, drawn, overlaps),
@@ -270,7 +327,7 @@ def _hard(index: int, scores: Scores, content: ReportContent, overlaps: Array) -
 
 def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("severity", "code", "tracker", "sequence", "row", "message")
-    return {key: _cut(value) if isinstance(value := finding.get(key), str) else plain(value) for key in keys}
+    return {key: _cut(value) if isinstance(value := finding.get(key), str) else value for key in keys}
 
 
 def _cut(text: str) -> str:

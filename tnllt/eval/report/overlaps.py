@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 LEVELS = 250
 NOTHING = 255
+#: Series are never thinned to fewer points.
+FEWEST_POINTS = 64
 
 
 @dataclass(frozen=True)
@@ -38,29 +40,47 @@ class Packed:
         return {"data": self.data, "index": self.index, "levels": LEVELS}
 
 
-def pack(series: Iterable[Array], budget: int) -> Packed:
-    """Packs overlaps, one array (K, T) per sequence, NaN where there is none, into about `budget` bytes of text.
+def pack(series: Iterable[NDArray[np.floating[Any]]], budget: int, strides: Seq[int] | None = None) -> Packed:
+    """Packs overlaps, one array (K, points) per sequence, NaN where there is none, into about `budget` bytes of text.
 
     Args:
         series: in the order of the sequences; K is the same for all.
+        strides: how many frames a point of each series stands for already; None: one.
     """
-    whole_series = list(series)
-    codes = [_codes(values) for values in whole_series]
-    strides = [1] * len(codes)
-    whole = _deflate(codes)
-    while len(whole) * 4 / 3 > budget and max((c.shape[1] for c in codes), default=0) > 64:
-        # The longest lose their detail first: on a screen a thousand points wide nobody misses it.
-        limit = float(np.quantile([c.shape[1] for c in codes], 0.5))
-        for i, code in enumerate(codes):
-            if code.shape[1] >= max(limit, 64):
-                strides[i] *= 2
-                codes[i] = _codes(_thinned(whole_series[i], strides[i]))
-        whole = _deflate(codes)
+    given = list(series)
+    base = list(strides) if strides is not None else [1] * len(given)
+    codes, factors = [_codes(values) for values in given], [1] * len(given)
+    longest = max((c.shape[1] for c in codes), default=0)
+    while longest > FEWEST_POINTS and len(_deflate(codes, 6)) * 4 / 3 > budget:
+        # The longest lose their detail first: a screen is about a thousand points wide.
+        longest = max(longest // 2, FEWEST_POINTS)
+        for i, values in enumerate(given):
+            if codes[i].shape[1] > longest:
+                factors[i] = stride_for(values.shape[1], longest)
+                codes[i] = _codes(thinned(values, factors[i]))
+    whole = _deflate(codes, 9)
     index, start = [], 0
-    for code, stride in zip(codes, strides, strict=True):
-        index.append({"start": start, "points": code.shape[1], "stride": stride})
+    for code, own, factor in zip(codes, base, factors, strict=True):
+        index.append({"start": start, "points": code.shape[1], "stride": own * factor})
         start += code.size
     return Packed(base64.b64encode(whole).decode("ascii"), index)
+
+
+def first_strides(lengths: Seq[int], trackers: int, points: int) -> list[int]:
+    """Strides that leave at most about `points` points over all trackers and sequences."""
+    longest = max(lengths, default=0)
+    strides = [1] * len(lengths)
+    while (
+        longest > FEWEST_POINTS and trackers * sum(-(-n // s) for n, s in zip(lengths, strides, strict=True)) > points
+    ):
+        longest = max(longest // 2, FEWEST_POINTS)
+        strides = [stride_for(n, longest) for n in lengths]
+    return strides
+
+
+def stride_for(length: int, most: int) -> int:
+    """The smallest power of two that leaves at most `most` points of `length`."""
+    return 1 << max(0, -(-length // most) - 1).bit_length()
 
 
 def unpack(packed: Packed, trackers: int) -> list[Array]:
@@ -75,21 +95,28 @@ def unpack(packed: Packed, trackers: int) -> list[Array]:
     return found
 
 
-def _codes(values: Array) -> NDArray[np.uint8]:
+def thinned(values: NDArray[np.floating[Any]], stride: int) -> Array:
+    """Means of `stride` neighbours along time (K, points); NaN where none of them is known."""
+    if stride == 1:
+        return np.asarray(values, np.float64)
+    missing = -values.shape[1] % stride
+    groups = np.pad(values, ((0, 0), (0, missing)), constant_values=np.nan).reshape(len(values), -1, stride)
+    known = ~np.isnan(groups)
+    count = known.sum(axis=2)
+    total = np.where(known, groups, 0.0).sum(axis=2, dtype=np.float64)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _codes(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     known = np.isfinite(values)
     codes = np.rint(np.clip(np.where(known, values, 0.0), 0.0, 1.0) * LEVELS)
     return np.where(known, codes, NOTHING).astype(np.uint8)
 
 
-def _deflate(codes: Seq[NDArray[np.uint8]]) -> bytes:
-    parts = [np.diff(c, axis=1, prepend=np.zeros((len(c), 1), np.uint8)).astype(np.uint8).tobytes() for c in codes]
-    return zlib.compress(b"".join(parts), 9)
-
-
-def _thinned(values: Array, stride: int) -> Array:
-    """Means of `stride` neighbours along time; NaN where none of them is known."""
-    missing = -values.shape[1] % stride
-    groups = np.pad(values, ((0, 0), (0, missing)), constant_values=np.nan).reshape(len(values), -1, stride)
-    known = ~np.isnan(groups)
-    count = known.sum(axis=2)
-    return np.where(count > 0, np.where(known, groups, 0.0).sum(axis=2) / np.maximum(count, 1), np.nan)
+def _deflate(codes: Seq[NDArray[np.uint8]], level: int) -> bytes:
+    packer = zlib.compressobj(level)
+    parts = [
+        packer.compress(np.diff(c, axis=1, prepend=np.zeros((len(c), 1), np.uint8)).astype(np.uint8).tobytes())
+        for c in codes
+    ]
+    return b"".join([*parts, packer.flush()])

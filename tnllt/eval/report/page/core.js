@@ -50,15 +50,21 @@ function change(patch) {
 }
 const metric = () => D.metrics.find((m) => m.key === state.metric);
 const scoreOf = (tracker, key = state.metric, set = state.set) => D.table[key].score[set][tracker];
-const perSequence = (tracker, sequence, key = state.metric) => D.per_sequence[key][tracker][sequence];
+// Scores per sequence stand in the document of scores.json alone; its names are the raw ones, and so are these keys.
+const S = JSON.parse(document.getElementById('scores').textContent);
+const PER_SEQUENCE = new Map(D.metrics.map((m) => [m.key, S.trackers.map((t) => S.sequences.map((s) => S.per_sequence[t][m.key][s]))]));
+const perSequence = (tracker, sequence, key = state.metric) => PER_SEQUENCE.get(key)[tracker][sequence];
 function ranked(key = state.metric, set = state.set) {
   const rows = range(D.trackers.length);
   const value = (t) => (known(scoreOf(t, key, set)) ? scoreOf(t, key, set) : -Infinity);
   return rows.sort((a, b) => value(b) - value(a) || a - b);
 }
+// The charts of many trackers begin with the best ten; the others are a tick away.
+const MANY = 25;
+if (D.trackers.length > MANY) state.shown = new Set(ranked().slice(0, 10));
 const inSet = (set = state.set) => range(D.sequences.length).filter((s) => set === 0 || D.sequences[s].sets.includes(set));
 
-// ---- looks: seven hues that colour-blind readers can tell apart, times dash patterns
+// ---- line styles: seven hues that colour-blind readers can distinguish, times dash patterns
 const DASHES = ['', '7 3', '2 3', '10 3 2 3', '4 2'];
 const look = (t) => ({ class: 'c' + (t % 7), dash: DASHES[Math.floor(t / 7) % DASHES.length] });
 const paint = (t) => getComputedStyle(document.documentElement).getPropertyValue('--c' + (t % 7)).trim();

@@ -36,7 +36,7 @@ function curvesCsv() {
 }
 
 function initCurves() {
-  const root = section('curves', 'Curves', 'Share of frames that pass each threshold, averaged over sequences. Point at the chart to read it; tick trackers to show or hide them.', csvButton('curves.csv', curvesCsv));
+  const root = section('curves', 'Curves', 'Fraction of frames that pass each threshold, averaged over sequences. Point at the chart to read it; tick trackers to show or hide them.', csvButton('curves.csv', curvesCsv));
   root.append(el('div', { class: 'split' }, el('div', { class: 'plot' }), el('ul', { class: 'legend' })));
   responsive($('#curves .plot'), drawCurves);
   drawCurves();

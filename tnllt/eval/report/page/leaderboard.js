@@ -90,7 +90,7 @@ function rankRange(t) {
 function boardFoot(columns) {
   const row = (key, label, title) => el('tr', {}, el('td'), el('th', { class: 'name', scope: 'row', title }, label), el('td', { class: 'forest' }),
     columns.map((c) => el('td', { class: 'num' }, c.m ? fixed(D.table[c.key][key][state.set], c.m.digits) : '')));
-  return el('tfoot', {}, row('ceiling', 'Ceiling', 'What the ground truth scores as a result'), row('floor', 'Floor', 'What the first box, kept forever, scores'));
+  return el('tfoot', {}, row('ceiling', 'Ceiling', 'The ground-truth reference: what the ground truth, taken as a result, scores'), row('floor', 'Floor', 'The static-box reference: what the initial box, never moved, scores'));
 }
 
 function boardCsv() {
@@ -134,7 +134,7 @@ function initBoard() {
   const button = (label, some) => el('button', { type: 'button', class: 'plain', onclick: all(some) }, label);
   const few = D.trackers.length <= 5;
   const root = section('leaderboard', 'Leaderboard',
-    `Scores with ${Math.round(D.confidence * 100)} % bootstrap intervals over sequences. The ceiling is the ground truth scored as a result, the floor the first box kept forever.`,
+    `Scores with ${Math.round(D.confidence * 100)} % bootstrap intervals over sequences. The ceiling (ground-truth reference) is the ground truth scored as a result, the floor (static-box reference) the initial box, never moved.${D.trackers.length > MANY ? ' The charts show the best ten; tick others to add them.' : ''}`,
     few ? '' : button('Show all', () => range(D.trackers.length)), few ? '' : button('Best 5', () => ranked().slice(0, 5)), few ? '' : button('None', () => []),
     csvButton('leaderboard.csv', boardCsv));
   root.append(el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Leaderboard' }), el('div', { class: 'runs' }));

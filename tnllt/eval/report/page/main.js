@@ -22,7 +22,7 @@ function drawSpeed() {
 function initSpeed() {
   const some = D.trackers.some((t) => known(t.fps));
   const root = section('speed', 'Speed against accuracy', some ? 'Times as the runs recorded them: compare only trackers that ran alone on the same device. The dashed line is 25 frames per second.' : '');
-  if (!some) { root.append(el('p', { class: 'note' }, 'These results carry no times. Runs of tnllt-run record them beside each result file.')); return; }
+  if (!some) { root.append(el('p', { class: 'note' }, 'These results have no times. `tnllt-run` records them beside each result file.')); return; }
   root.append(el('div', { class: 'plot' }));
   responsive($('#speed .plot'), drawSpeed);
   drawSpeed();
@@ -31,8 +31,8 @@ function initSpeed() {
 
 function lintCsv() { return [['severity', 'code', 'tracker', 'sequence', 'row', 'message'], ...D.lint.map((f) => [f.severity, f.code, f.tracker, f.sequence, f.row, f.message])]; }
 function initLint() {
-  const root = section('lint', 'What the result files look like', D.lint.length ? `${count(D.lint_total)} findings in the result files${D.lint_total > D.lint.length ? `; the first ${count(D.lint.length)} are listed` : ''}.` : '', D.lint.length ? csvButton('lint.csv', lintCsv) : '');
-  if (!D.lint.length) { root.append(el('p', { class: 'note' }, 'Nothing to complain about: no missing, short, broken or suspicious rows.')); return; }
+  const root = section('lint', 'Findings in the result files', D.lint.length ? `${count(D.lint_total)} findings in the result files${D.lint_total > D.lint.length ? `; the first ${count(D.lint.length)} are listed` : ''}.` : '', D.lint.length ? csvButton('lint.csv', lintCsv) : '');
+  if (!D.lint.length) { root.append(el('p', { class: 'note' }, 'No findings: no missing, short, broken or suspicious rows.')); return; }
   root.append(el('div', { class: 'scroll tall' }, el('table', {}, el('thead', {}, el('tr', {}, ['', 'Code', 'Tracker', 'Sequence', 'Row', 'Finding'].map((h) => el('th', { scope: 'col' }, h)))),
     el('tbody', {}, D.lint.map((f) => el('tr', {}, el('td', { class: 'sev ' + f.severity }, f.severity), el('td', {}, f.code), el('td', { class: 'cut', title: short(f.tracker || '', 200) }, short(f.tracker || '', 120)), el('td', { class: 'cut', title: short(f.sequence || '', 200) }, short(f.sequence || '', 120)), el('td', { class: 'num' }, f.row), el('td', { class: 'wrapped' }, short(f.message, 600))))))));
 }

@@ -56,6 +56,7 @@ function pairVerdict(a, b) {
     text.push(`difference ${signed(flip * found.difference)}` + (known(low) ? ` (${Math.round(D.confidence * 100)} % interval ${signed(low)} to ${signed(high)})` : ''));
     if (known(found.p)) text.push(`permutation test p = ${found.p < 0.001 ? found.p.toExponential(1) : found.p.toFixed(3)}` + (known(found.holm) ? `, ${found.holm < 0.001 ? found.holm.toExponential(1) : found.holm.toFixed(3)} after Holm over all pairs` : ''));
   }
+  if (!found && state.set === 0 && D.pairs[state.metric] && D.paired < D.trackers.length) text.push(`intervals and tests are in this file for the ${D.paired} best trackers; for others, run: tnllt-eval compare A B`);
   return text.join('; ') + '.';
 }
 function drawPair() {
@@ -99,7 +100,7 @@ function initPair() {
 function initHardest() {
   if (!D.hardest.length) { document.getElementById('hardest').hidden = true; return; }
   const root = section('hardest', `The ${D.hardest.length} hardest sequences`,
-    'By mean success over trackers' + (D.hardest.some((h) => h.thumbnails.length) ? ', each with the frames at which the trackers do worst; white is the ground truth, the boxes are the best three trackers\'.' : '. Pictures appear where the dataset has its frames (--root).'));
+    'By mean success over trackers' + (D.hardest.some((h) => h.thumbnails.length) ? ', each with the frames at which the trackers do worst; white is the ground truth, the boxes are the best three trackers\'.' : '. Images appear where the dataset has its frames (--root).'));
   root.append(el('ul', { class: 'hard' }, D.hardest.map((h) => {
     const s = D.sequences[h.sequence];
     return el('li', { class: 'card' },
