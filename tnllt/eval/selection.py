@@ -66,6 +66,11 @@ class Selection:
         """{tracker: {sequence: trajectory}}, every result read now: many files are parsed together."""
         return {tracker: read_results(files) for tracker, files in self.files.items()}
 
+    def read_sequence(self, name: str) -> dict[str, Trajectory]:
+        """{tracker: trajectory} on one sequence, without the trackers that have no result on it."""
+        own = {tracker: files[name] for tracker, files in self.files.items() if name in files}
+        return dict(zip(own, read_many(list(own.values())), strict=True))
+
     def score(self) -> Scores:
         """The scores, from the cache where they are there. Raises as `evaluate` does."""
         config = self.config

@@ -25,7 +25,6 @@ from tnllt.eval.selection import Selection
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
 from tnllt.eval.tables import footnotes
 from tnllt.eval.view.scene import changes_of, read_trace, spans
-from tnllt.results.reading import Results
 from tnllt.sequence import Sequence, Trajectory
 
 Array = NDArray[np.float64]
@@ -48,7 +47,7 @@ class ReportContent:
 
     Attributes:
         sequences: those that were scored, in the scores' order.
-        trajectories: {tracker: {sequence: Trajectory}}; each is read once, sequence by sequence.
+        read: gives {tracker: Trajectory} of a sequence's name; called once for each, in order.
         trace: the events of a tracker on a sequence, where a run left any.
         findings: lint findings as {"severity", "code", "tracker", "sequence", "row", "message"}.
         footnotes: sentences that every output must carry.
@@ -57,7 +56,7 @@ class ReportContent:
     """
 
     sequences: Seq[Sequence]
-    trajectories: Mapping[str, Mapping[str, Trajectory]]
+    read: Callable[[str], Mapping[str, Trajectory]]
     trace: Callable[[str, str], Iterable[Mapping[str, Any]]] = _no_trace
     findings: Seq[Mapping[str, Any]] = ()
     footnotes: Seq[str] = ()
@@ -72,7 +71,7 @@ def report_content(selection: Selection, scores: Scores, title: str = "") -> Rep
     ]
     return ReportContent(
         selection.sequences,
-        {tracker: Results(files) for tracker, files in selection.files.items()},
+        selection.read_sequence,
         lambda tracker, sequence: read_trace(selection.files[tracker][sequence]),
         findings,
         footnotes(scores),
@@ -149,11 +148,7 @@ def _pass(
     found = _Pass(speeds={name: Speed() for name in scores.trackers})
     drawn = scores.ranking("success")[:DRAWN]
     for index, (sequence, stride) in enumerate(zip(content.sequences, strides, strict=True)):
-        own = {
-            tracker: content.trajectories[tracker][sequence.name]
-            for tracker in scores.trackers
-            if sequence.name in content.trajectories.get(tracker, {})
-        }
+        own = content.read(sequence.name)
         for tracker, trajectory in own.items():
             found.speeds[tracker].add(trajectory)
         errors = errors_by_tracker(sequence, own, scores.protocol, content.allow_short, scores.rounding)
