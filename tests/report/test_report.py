@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import tnllt
 from tests.report.conftest import arguments
 from tnllt.cli.eval import cli
 from tnllt.errors import DataError
 from tnllt.eval import evaluate
+from tnllt.eval.compare import compare
 from tnllt.eval.report import write_report
-from tnllt.eval.report.build import ReportContent, page_data
-from tnllt.eval.report.overlaps import LEVELS, pack, unpack
+from tnllt.eval.report.build import PAIRED, ReportContent, page_data
+from tnllt.eval.report.overlaps import FEWEST_POINTS, LEVELS, first_strides, pack, stride_for, unpack
 from tnllt.eval.report.thumbnails import worst_frames
 from tnllt.eval.report.write import embed
 from tnllt.sequence import Annotation, Sequence, Trajectory
@@ -145,3 +147,68 @@ def test_numbers_that_are_none_stay_none(tmp_path: Path) -> None:
     data, (overlaps,) = page_data(scores, ReportContent(sequences, reader(results)), [1])
     assert np.isnan(data["table"]["success"]["interval"][0]).all() and overlaps.tolist() == [[1.0] * 5]
     assert write_report(scores, tmp_path, ReportContent(sequences, reader(results))).is_file()
+
+
+def test_runs_without_confidence_beside_results_with_it(tmp_path: Path) -> None:
+    """Long-term scores of such runs are n/a: null in the file."""
+    rng = np.random.default_rng(0)
+    sequences = [Sequence(f"s{i}", Annotation(np.full((8, 4), 10.0 + i))) for i in range(4)]
+    results: dict[str, dict[str, Trajectory]] = {}
+    for tracker in ("A_001", "A_002", "B"):
+        confidence = rng.random(8) if tracker == "B" else None
+        results[tracker] = {
+            s.name: Trajectory(s.groundtruth + rng.normal(0, 1, (8, 4)), confidence=confidence) for s in sequences
+        }
+    scores = evaluate(sequences, results)
+    path = write_report(scores, tmp_path, ReportContent(sequences, reader(results)))
+    data = embedded(path, "data")
+    assert data["table"]["lt_f"]["score"][0][:2] == [None, None] and data["table"]["lt_f"]["score"][0][2] > 0
+    assert data["runs"]["lt_f"] == [] and data["runs"]["success"][0]["name"] == "A"
+
+
+@pytest.mark.parametrize("value", [float("nan"), np.nan, np.float32("nan"), np.array([1.0, np.nan])])
+def test_embedding_takes_nan_anywhere(value: object) -> None:
+    shown = json.loads(embed({"a": [value], "b": {"c": value}}), parse_constant=pytest.fail)
+    assert shown["a"][0] in (None, [1.0, None]) and shown["b"]["c"] == shown["a"][0]
+    assert json.loads(embed([float("inf"), -np.inf])) == ["Infinity", "-Infinity"]
+
+
+def test_a_report_that_cannot_fit_is_refused_before_anything_is_read(release: Path, tmp_path: Path) -> None:
+    scores = tnllt.score("tnllt", root=release / "data", results=release / "results")
+
+    def read(sequence: str) -> dict:
+        raise AssertionError("a result was read")
+
+    with pytest.raises(DataError, match=r"at least .* MB, more than the 0\.0 asked for"):
+        write_report(scores, tmp_path, ReportContent([], read), max_bytes=1_000)
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_trackers_are_bounded(tmp_path: Path) -> None:
+    """Pairs are tested among the best; strides leave a bounded number of points before anything is measured."""
+    rng = np.random.default_rng(1)
+    sequences = [Sequence(f"s{i}", Annotation(np.full((40, 4), 30.0))) for i in range(3)]
+    results = {
+        f"t{k:02}": {s.name: Trajectory(s.groundtruth + rng.normal(0, 1 + k / 9, (40, 4))) for s in sequences}
+        for k in range(PAIRED + 3)
+    }
+    scores = evaluate(sequences, results)
+    data, series = page_data(scores, ReportContent(sequences, reader(results)), [1, 2, 4])
+    assert [s.shape for s in series] == [(PAIRED + 3, 40), (PAIRED + 3, 20), (PAIRED + 3, 10)]
+    assert len(data["pairs"]["success"]) == PAIRED * (PAIRED - 1) // 2 and data["paired"] == PAIRED
+    worst = scores.ranking("success")[-1]
+    assert not any(str(worst) in key.split("-") for key in data["pairs"]["success"])
+    best = scores.ranking("success")[:2]
+    alone = compare(scores, *(scores.trackers[k] for k in best))[0]
+    pair = data["pairs"]["success"][f"{min(best)}-{max(best)}"]
+    assert abs(pair["difference"]) == pytest.approx(alone.difference) and pair["p"] == pytest.approx(alone.p_value)
+
+
+def test_strides_bound_the_points() -> None:
+    lengths = [100, 1_000, 2_400, 64, 1]
+    for points in (10**9, 50_000, 10_000, 1):
+        strides = first_strides(lengths, 10, points)
+        kept = [-(-n // s) for n, s in zip(lengths, strides, strict=True)]
+        assert 10 * sum(kept) <= points or max(kept) <= FEWEST_POINTS
+        assert all(s & (s - 1) == 0 for s in strides)
+    assert first_strides(lengths, 10, 10**9) == [1] * 5 and stride_for(1000, 64) == 16 and stride_for(64, 64) == 1
