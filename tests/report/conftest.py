@@ -84,7 +84,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with names and sentences that try to do harm."""
     folder = tmp_path_factory.mktemp("hostile")
     trees.write_release(folder / "data", sentence=trees.HOSTILE_SENTENCE)
-    names = dict(zip(trees.HOSTILE_TRACKERS, (3.0, 6.0, 9.0, 20.0), strict=True))
+    names = dict(zip(trees.HOSTILE_TRACKERS, (3.0, 6.0, 9.0, 20.0, 21.0), strict=True))
     trees.write_results(folder / "results", folder / "data", names, hostile=True)
     return folder
 

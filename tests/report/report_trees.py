@@ -13,7 +13,8 @@ from tnllt.sequence import Trajectory
 SIZE = (144, 256)  # height, width
 SENTENCE = "the small bright box that drifts over the dark noise"
 #: Names and sentences that try to break out of wherever they are put.
-HOSTILE_TRACKERS = ("<img src=x onerror=hurt()>", "=1+1", "q\"uo'te & \u202egnp.exe", "x" * 200)
+HOSTILE_TRACKERS = ("<img src=x onerror=hurt()>", "=1+1", "q\"uo'te & \u202egnp.exe", "x" * 200,
+                    "\x1b[m\u200b =1+1")  # fmt: skip
 HOSTILE_SENTENCE = (
     "</script><script>window.hurt = 1</script><!-- " + "\u202e" + "]]> ${x} \\input{/etc/passwd} " + "y" * 10_000
 )

@@ -50,7 +50,7 @@ class ReportContent:
         read: gives {tracker: Trajectory} of a sequence's name; called once for each, in order.
         trace: the events of a tracker on a sequence, where a run left any.
         findings: lint findings as {"severity", "code", "tracker", "sequence", "row", "message"}.
-        footnotes: sentences that every output must carry.
+        footnotes: what every output must state.
         title: heading of the page.
         allow_short: whether short results were padded.
     """
@@ -134,7 +134,7 @@ def page_data(scores: Scores, content: ReportContent, strides: Seq[int]) -> tupl
             "name": scores.protocol.name,
             "summary": scores.protocol.summary,
             "rules": [
-                {"rule": label, "value": value, "sentence": why}
+                {"rule": label, "value": value, "why": why}
                 for _, label, value, why in protocol_card(scores.protocol)
             ],
         },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections import OrderedDict
@@ -15,6 +14,7 @@ import numpy as np
 
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.view.scene import Scene
+from tnllt.files import to_json
 from tnllt.sequence import Frames, Image
 
 HOST = "127.0.0.1"
@@ -186,7 +186,7 @@ class ViewServer(ThreadingHTTPServer):
         self.frames = JpegFrames(scene.sequence.frames) if scene.sequence.has_frames else None
         page = files("tnllt.eval.view") / "page"
         self.assets = {path: ((page / name).read_bytes(), kind) for path, (name, kind) in _ASSETS.items()}
-        self.assets["/scene.json"] = (json.dumps(scene.to_page()).encode(), "application/json")
+        self.assets["/scene.json"] = (to_json(scene.to_page(), None).encode(), "application/json")
         try:
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:

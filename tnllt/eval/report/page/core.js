@@ -1,7 +1,7 @@
 // What every part of the page shares: the data, the state, building of elements, tooltips, downloads.
 // Text from files reaches the page through text nodes and attributes only, never as markup.
 // Control and direction-changing characters are shown as what they are: a name must not read as another one.
-const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufeff]/g,
+const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
   (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'));
 const D = JSON.parse(document.getElementById('data').textContent, (key, value) => (typeof value === 'string' ? visible(value) : value));
 const $ = (selector, root = document) => root.querySelector(selector);
@@ -107,10 +107,10 @@ function section(id, title, sub, ...actions) {
   return root;
 }
 
-// ---- CSV: a cell that a spreadsheet would run as a formula gets an apostrophe in front
+// ---- CSV: a cell that a spreadsheet would run as a formula gets an apostrophe in front, also behind blanks and invisible marks
 function cell(value) {
   let text = value === null || value === undefined ? '' : String(value);
-  if (typeof value !== 'number' && /^[=+\-@\t\r]/.test(text)) text = "'" + text;
+  if (typeof value !== 'number' && /^[\s\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]/.test(text)) text = "'" + text;
   return /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
 }
 const toCsv = (rows) => rows.map((row) => row.map(cell).join(',')).join('\r\n') + '\r\n';

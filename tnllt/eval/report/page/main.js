@@ -39,7 +39,7 @@ function initLint() {
 
 function initProtocol() {
   const root = section('protocol', `Protocol: ${D.protocol.name}`, D.protocol.summary);
-  root.append(el('dl', { class: 'rules' }, D.protocol.rules.flatMap((r) => [el('dt', {}, r.rule), el('dd', {}, el('code', {}, r.value), r.sentence)])));
+  root.append(el('dl', { class: 'rules' }, D.protocol.rules.flatMap((r) => [el('dt', {}, r.rule), el('dd', {}, el('code', {}, r.value), r.why)])));
 }
 
 function initHeader() {

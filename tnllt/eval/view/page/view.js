@@ -1,5 +1,5 @@
 'use strict';
-// The player. Names and sentences reach the page as text nodes only. Frames are fetched ahead while playing; while
+// The player. Names and descriptions reach the page as text nodes only. Frames are fetched ahead while playing; while
 // scrubbing, at most two requests are under way and the newest position wins.
 const $ = (id) => document.getElementById(id);
 const COLOURS = ['#4aa8e8', '#ff8a3d', '#2fc79a', '#e79cc8', '#f0b429', '#b59cf0', '#8fd3ff'];
@@ -18,7 +18,7 @@ function floats(text) {
   return new Float32Array(bytes.buffer);
 }
 // Control and direction-changing characters are shown as what they are: a name must not read as another one.
-const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufeff]/g,
+const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
   (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'));
 const colour = (i) => COLOURS[i % COLOURS.length];
 const dash = (i) => DASHES[Math.floor(i / COLOURS.length) % DASHES.length];
@@ -224,8 +224,8 @@ async function start() {
   document.title = `${scene.name.slice(0, 80)} – tnllt`;
   $('name').textContent = scene.name.slice(0, 300);
   $('about').textContent = [scene.dataset, `${scene.frames.toLocaleString('en')} frames`, `${scene.width} × ${scene.height}`, scene.attributes.join(' ')].filter(Boolean).join(' · ');
-  $('sentence').textContent = scene.language || '';
-  $('sentence').hidden = !scene.language;
+  $('description').textContent = scene.language || '';
+  $('description').hidden = !scene.language;
   $('total').textContent = `of ${scene.frames.toLocaleString('en')}`;
   $('seek').max = scene.frames - 1;
   $('number').max = scene.frames;
