@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import DataError, UsageError
+from tnllt.options import key_values, split_pairs
 from tnllt.sequence import Boxes, Image
 from tnllt.sequence import Sequence as Video
 
@@ -200,8 +201,7 @@ def synth_config(options: str = "") -> Any:
     places = {f.name: getattr(config.sources, f.name) for f in fields(SynthSources)}
     changes: dict[str, Any] = {}
     sources: dict[str, Any] = {}
-    for part in filter(None, options.split(",")):
-        key, _, value = part.partition("=")
+    for key, value in key_values(split_pairs(options), "synth:").items():
         try:
             if key in families:
                 families[key] = float(value)
