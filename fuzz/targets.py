@@ -157,7 +157,7 @@ def annotation(folder: Path, data: bytes) -> None:
     with expected("x.txt"):
         assert text.read_flags(path).ndim == 1
     with expected("x.txt"):
-        text.read_sentence(path)
+        text.read_first_line(path)
 
 
 def dataset(folder: Path, data: bytes) -> None:
@@ -191,7 +191,7 @@ def spans(folder: Path, data: bytes) -> None:
 
     path = put(folder, "x.xlsx", data)
     with expected("x.xlsx"):
-        mgit.read_sentence(path)
+        mgit.read_story(path)
         mgit.read_descriptions(path, 20)
 
 

@@ -47,7 +47,7 @@ def endless(path: Path, size: int) -> Path:
         read_bytes,
         text.read_boxes,
         text.read_flags,
-        text.read_sentence,
+        text.read_first_line,
         read_record,
         read_toml,
         lambda path: locate(config=path),
@@ -164,7 +164,7 @@ def test_records_in_a_tree_delete_nothing_elsewhere(tmp_path: Path, name: str) -
 @pytest.mark.parametrize("key", ["boxes", "images", "language", "sequences"])
 def test_templates_hold_plain_variables_alone(tmp_path: Path, key: str, template: str) -> None:
     (tmp_path / "dataset.toml").write_text(f"{key} = {json.dumps(template)}\n")
-    with pytest.raises(TnlltError, match=r"dataset\.toml: .* is no template"):
+    with pytest.raises(TnlltError, match=r"dataset\.toml: .* is not a template"):
         open_dataset(str(tmp_path / "dataset.toml"))
 
 

@@ -261,7 +261,7 @@ def test_choosing_sequences(tmp_path: Path):
         dataset["cat-11"]
     with pytest.raises(DataError, match="no sequence matches 'x\\*'"):
         dataset["x*"]
-    with pytest.raises(DataError, match="'ABC' is no attribute of tnllt; known are CM ROT"):
+    with pytest.raises(DataError, match="'ABC' is not an attribute of tnllt; known are CM ROT"):
         dataset.select(attributes="ABC")
 
 

@@ -29,7 +29,7 @@ def test_card(tree: Path):
     card = make_card(TNLLTDataset(tree, split=None))
     assert (card.sequences, card.with_frames, card.frames) == (2, 2, 10)
     assert (card.shortest, card.median, card.longest) == (4, 5.0, 6)
-    assert card.absent_share == pytest.approx(0.2) and card.with_absence == 1
+    assert card.absent_fraction == pytest.approx(0.2) and card.with_absence == 1
     assert card.with_language == 2 and card.words == 5.5
     assert card.resolutions == {"32x24": 2}
     assert card.attributes["ROT"] == (2, 10) and card.attributes["CM"] == (0, 0)
@@ -39,7 +39,7 @@ def test_card(tree: Path):
 def test_card_of_annotations_alone(tmp_path: Path):
     write(tmp_path / "x.txt", *rows(3))
     card = make_card(open_dataset("tnllt", annos=tmp_path))
-    assert card.absent_share is None and card.words is None and not card.resolutions and not card.attributes
+    assert card.absent_fraction is None and card.words is None and not card.resolutions and not card.attributes
 
 
 def test_contact_sheet_shows_the_frames_and_their_boxes(tree: Path, tmp_path: Path):

@@ -13,7 +13,7 @@ from trees import rows, tnllt_sequence, write, write_images
 
 from tnllt.cli.data import cli
 from tnllt.datasets.check import CHECKER, check_dataset
-from tnllt.datasets.check.sequences import odd_sentence
+from tnllt.datasets.check.sequences import odd_description
 from tnllt.datasets.images import image_size
 
 
@@ -74,7 +74,7 @@ def test_empty_missing_and_odd_language(tree: Path):
 
 @pytest.mark.parametrize("sentence", ["the red car", "a man's hat, black", "左边的人", "player number 10."])
 def test_sound_sentences(sentence: str):
-    assert odd_sentence(sentence) == []
+    assert odd_description(sentence) == []
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_sound_sentences(sentence: str):
         ("x" * 600, "600 characters"),
     ],
 )
-def test_odd_sentences(sentence: str, fault: str):
-    assert any(fault in found for found in odd_sentence(sentence))
+def test_odd_descriptions(sentence: str, fault: str):
+    assert any(fault in found for found in odd_description(sentence))
 
 
 def test_broken_images_and_other_sizes(tree: Path):

@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from trees import number_of, rows, tnllt_sequence, write, write_images
 
 from tnllt import open_dataset
+from tnllt.cli.data import cli
+from tnllt.datasets.benchmarks import TNLLT_ATTRIBUTES
 from tnllt.datasets.reader import present_value
-from tnllt.errors import DataError, UsageError
+from tnllt.datasets.splits import packaged
+from tnllt.errors import DataError, DataWarning, TnlltError, UsageError
 
 
 def test_a_benchmark_is_recognised(tmp_path: Path):
     tnllt_sequence(tmp_path / "a")
-    assert open_dataset(tmp_path).name == "tnllt"
+    assert open_dataset(tmp_path).layout.attribute_names == TNLLT_ATTRIBUTES
 
 
 @pytest.mark.parametrize("images", ["img", "frames", "color", "."])
@@ -48,7 +52,7 @@ def test_flags_whose_sense_nothing_tells_are_refused(tmp_path: Path):
     write_images(tmp_path / "a", range(1, 4))
     write(tmp_path / "a" / "groundtruth.txt", *rows(3))
     write(tmp_path / "a" / "absent.txt", 0, 0, 1)
-    with pytest.raises(DataError, match=r"absent\.txt: nobody says whether 1 means present"):
+    with pytest.raises(DataError, match=r"absent\.txt: it is not stated whether 1 means present"):
         _ = open_dataset(tmp_path)[0].present
     write(tmp_path / "dataset.toml", 'sequences = "*"', 'images = "."', 'absent = "{folder}/absent.txt"', "present = 0")
     assert open_dataset(tmp_path)[0].present.tolist() == [True, True, False]
@@ -100,8 +104,8 @@ def test_toml_layout(tmp_path: Path):
     [
         ("bokses = 'x'", "unknown key 'bokses'"),
         ("format = 'xywz'", "format = 'xywz'; known are xywh"),
-        ("base = 'lasott'", "base = 'lasott' is no benchmark"),
-        ("boxes = '{sequence}.txt'", "is no template; known are {root}"),
+        ("base = 'lasott'", "base = 'lasott' is not a benchmark"),
+        ("boxes = '{sequence}.txt'", "is not a template; known are {root}"),
         ("boxes = 3", "`boxes` must be a string or a list of strings"),
         ("present = 1", "name the flag file"),
         ("= 3", "not valid TOML"),
@@ -140,3 +144,41 @@ def test_a_folder_of_box_files_alone(tmp_path: Path):
     write(tmp_path / "x.txt", *rows(3))
     dataset = open_dataset(tmp_path)
     assert dataset.names == ["x"] and not dataset[0].has_frames
+
+
+def test_a_folder_carries_its_own_name(tmp_path: Path):
+    """TNLLT's layout alone does not make a folder TNLLT; the names of its sequences do."""
+    tnllt_sequence(tmp_path / "mine" / "a")
+    own = open_dataset(tmp_path / "mine")
+    assert (own.name, own.layout.title, own[0].dataset) == ("mine", "mine", "mine")
+    assert open_dataset(tmp_path / "mine", split="all").names == ["a"]
+    tnllt_sequence(tmp_path / "copy" / packaged("tnllt", "test")[0])
+    assert open_dataset(tmp_path / "copy").name == "tnllt"
+
+
+def test_a_language_file_that_the_layout_does_not_read_is_named(tmp_path: Path):
+    folder = tmp_path / "mine" / "car"
+    write_images(folder / "img", range(1, 4), "%04d.jpg")
+    write(folder / "groundtruth_rect.txt", *rows(3))
+    write(folder / "language.txt", "the red car")
+    with pytest.warns(DataWarning, match=r"language\.txt: is not read: .*OTB100.*write .*dataset\.toml with base"):
+        assert open_dataset(tmp_path / "mine")[0].language is None
+    write(tmp_path / "mine" / "dataset.toml", 'base = "otb100"', 'language = "{folder}/language.txt"')
+    assert open_dataset(tmp_path / "mine")[0].language == "the red car"
+
+
+def test_empty_choices_are_refused(tmp_path: Path):
+    tnllt_sequence(tmp_path / "mine" / "a")
+    for empty, error in (({"names": ""}, DataError), ({"attributes": ""}, UsageError), ({"split": ""}, UsageError)):
+        with pytest.raises(error):
+            open_dataset(tmp_path / "mine", **empty)
+    for options in (["-s", ""], ["--attributes", ""], ["--split", ""], ["--sheet", "x.json"], ["--gallery", "x"]):
+        result = CliRunner().invoke(cli, ["info", str(tmp_path / "mine"), *options])
+        assert isinstance(result.exception, TnlltError) and result.exception.exit_code == 2, options
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TNLLT_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(DataError, match=r"demo dataset cannot be made here .*TNLLT_CACHE"):
+        open_dataset("demo")

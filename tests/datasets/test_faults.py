@@ -51,8 +51,8 @@ def codes(tree: Path) -> dict[str, str]:
         ("groundtruth.txt", ["1,2,3"], r"row 1: has 3 values, a box has 4"),
         ("groundtruth.txt", ["1,2,3,4,5,6,7,8"], 'four corners\\? state format = "polygon"'),
         ("absent_label.txt", [1, 1], "absent_label.txt: has 2 flags for 6 boxes"),
-        ("absent_label.txt", [1, 0.5, 1, 1, 1, 1], "row 2: 0.5 is no flag"),
-        ("attributes.txt", ["CM NOPE"], "'NOPE' is no attribute; known are CM"),
+        ("absent_label.txt", [1, 0.5, 1, 1, 1, 1], "row 2: 0.5 is not a flag"),
+        ("attributes.txt", ["CM NOPE"], "'NOPE' is not an attribute; known are CM"),
         ("attributes.txt", ["0,1"], "has 2 attribute flags; TNLLT has 15"),
     ],
 )
@@ -74,7 +74,7 @@ def test_sentences_per_frame_must_be_as_many(tmp_path: Path) -> None:
     write_images(tmp_path / "a" / "img", range(1, 4))
     write(tmp_path / "dataset.toml", 'descriptions = "{folder}/words.txt"')
     write(tmp_path / "a" / "words.txt", "a car", "a van")
-    with pytest.raises(DataError, match=r"words\.txt: has 2 sentences for 3 frames"):
+    with pytest.raises(DataError, match=r"words\.txt: has 2 descriptions for 3 frames"):
         _ = open_dataset(tmp_path)[0].annotation
     write(tmp_path / "a" / "words.txt", "a car", "a van", "a car")
     dataset = open_dataset(tmp_path)
@@ -93,7 +93,7 @@ def test_sentences_per_frame_must_be_as_many(tmp_path: Path) -> None:
         (["root = 3"], "`root` must be a string"),
         (["boxes = 3"], "`boxes` must be a string or a list"),
         (['format = "odd"'], "known are xywh"),
-        (['base = "odd"'], "is no benchmark"),
+        (['base = "odd"'], "is not a benchmark"),
         (["odd = 1"], "unknown key 'odd'"),
     ],
 )
@@ -193,7 +193,7 @@ def test_the_card_of_little(tree: Path) -> None:
     (tree / "a" / "imgs" / "00001.png").write_bytes(b"no picture")
     assert make_card(TNLLTDataset(tree, split=None)).resolutions == {"unreadable": 1}
     shown = format_card(Card("x", "X", sequences=3, with_frames=2, frames=9))
-    assert "with frames   2" in shown and "no flags say" in shown
+    assert "with frames   2" in shown and "unknown: no presence files" in shown
 
 
 def test_a_gallery_needs_attributes(tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_tables_of_sentences(tmp_path: Path) -> None:
     path = table(
         tmp_path, HEAD, ("action", 1, 2, "runs"), ("action", 3, 99, None), ("story", 0, 9, "a  dog"), ("action",)
     )
-    assert mgit.read_sentence(path) == "a dog"
+    assert mgit.read_story(path) == "a dog"
     assert mgit.read_descriptions(path, 4) == ("", "runs", "runs", "")
     with pytest.raises(DataError, match=r"x\.xlsx, row 1: needs the columns"):
         mgit.read_spans(table(tmp_path, ("a", "b")))

@@ -12,7 +12,7 @@ from tnllt.datasets import text
 from tnllt.datasets.archives.members import Unsafe, safe_path
 from tnllt.datasets.archives.plan import destinations
 from tnllt.datasets.archives.sources import Archive
-from tnllt.datasets.check.sequences import odd_sentence
+from tnllt.datasets.check.sequences import odd_description
 from tnllt.datasets.frames import frame_order, read_image
 from tnllt.datasets.images import image_size, is_truncated
 from tnllt.errors import DataError
@@ -37,9 +37,9 @@ def test_annotation_files(tmp_path: Path, data: bytes):
         assert text.read_flags(path).ndim == 1
     except DataError as error:
         assert "x.txt" in str(error)
-    sentence = text.read_sentence(path)
+    sentence = text.read_first_line(path)
     assert sentence is None or sentence.strip()
-    odd_sentence(sentence or "")
+    odd_description(sentence or "")
 
 
 @_any

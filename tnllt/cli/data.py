@@ -45,7 +45,7 @@ workers_option = click.option("--workers", "-w", type=click.IntRange(1), help="T
 def target(where: Locations, place: Path | None) -> tuple[str | Path, Path | None, Path | None]:
     """What ROOT and the location options mean together: dataset, root and annos of `open_dataset`.
 
-    With --dataset, ROOT is that benchmark's root; alone, its layout is found by looking.
+    With --dataset, ROOT is that benchmark's root; alone, its layout is detected.
     """
     if place is None:
         return where.dataset, where.root, where.annos

@@ -40,8 +40,8 @@ def convert(
 ) -> None:
     """Write a dataset in TNLLT's layout, or its PNG frames as JPEG.
 
-    ROOT is a folder or a video whose layout is found by looking, or the root of the benchmark that --dataset names.
-    OUT gets a folder per sequence, annos/ and splits/. What the dataset does not say is not written. With
+    ROOT is a folder or a video whose layout is detected, or the root of the benchmark that --dataset names.
+    OUT gets a folder per sequence, annos/ and splits/. What the dataset does not have is not written. With
     `--images jpeg` the saving in bytes and the loss (PSNR of every frame) are stated. Interrupted, run it again.
     """
     from tnllt.datasets import open_dataset

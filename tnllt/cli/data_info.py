@@ -19,7 +19,7 @@ from tnllt.text import printable
 @split_option
 @sequences_option
 @click.option("--attributes", help="Only sequences with all of these attributes: OV,FOC.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Write a contact sheet (PNG): boxes and sentences.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Write a contact sheet (PNG): boxes and descriptions.")
 @click.option("--gallery", type=click.Path(path_type=Path), help="Write an attribute gallery (PNG).")
 @click.option("--most", type=click.IntRange(1), default=24, show_default=True, help="Sequences on the contact sheet.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -34,14 +34,16 @@ def info(
     most: int,
     form: str,
 ) -> None:
-    """A dataset's card: counts, lengths, resolutions, share of absent frames, attributes, a contact sheet.
+    """A dataset's card: counts, lengths, resolutions, fraction of absent frames, attributes, a contact sheet.
 
-    ROOT is a folder whose layout is found by looking, or the root of the benchmark that --dataset names.
+    ROOT is a folder whose layout is detected, or the root of the benchmark that --dataset names.
     """
     from tnllt.datasets import open_dataset
     from tnllt.datasets.card import format_card, make_card
-    from tnllt.datasets.contact_sheet import attribute_gallery, contact_sheet
+    from tnllt.datasets.contact_sheet import attribute_gallery, check_image_path, contact_sheet
 
+    for path in filter(None, (sheet, gallery)):
+        check_image_path(path)
     name, root, annos = target(where, place)
     chosen = None if split == "all" else split
     dataset = open_dataset(name, root, annos, split=chosen, names=sequences or None, attributes=attributes)

@@ -39,7 +39,7 @@ ATTRIBUTE_TITLES: Mapping[str, str] = {
 }
 
 # The evaluation toolkits of TNLLT and LaSOT keep annotations in one folder; theirs are the files that scores rest on,
-# so that they come before the ones beside the pictures.
+# so that they come before the ones beside the images.
 _TOOLKIT_BOXES = "{annos}/{name}.txt"
 _TOOLKIT_ABSENT = "{annos}/absent/{name}.txt"
 _TOOLKIT_ATTRIBUTES = "{annos}/att/{name}.txt"

@@ -23,11 +23,11 @@ class Card:
 
     Attributes:
         frames: annotated frames, over all sequences; `shortest` to `longest` are per sequence.
-        absent_share: share of frames whose target is absent, None where no sequence has flags.
+        absent_fraction: fraction of frames whose target is absent, None where no sequence has flags.
         with_absence: sequences with at least one absent frame.
         resolutions: {"640x360": sequences}, from the first frames.
         attributes: {name: [sequences, frames]} in the benchmark's order.
-        words: mean number of words of the sentences, None where there are none.
+        words: mean number of words of the descriptions, None where there are none.
         side: median of sqrt(w h) of the visible boxes in pixels, smallest and largest percentile (5, 50, 95).
     """
 
@@ -40,7 +40,7 @@ class Card:
     median: float = 0.0
     mean: float = 0.0
     longest: int = 0
-    absent_share: float | None = None
+    absent_fraction: float | None = None
     with_absence: int = 0
     with_language: int = 0
     words: float | None = None
@@ -79,7 +79,7 @@ def make_card(dataset: Dataset) -> Card:
     sides = np.concatenate(areas)
     card.frames, card.shortest, card.longest = sum(lengths), min(lengths), max(lengths)
     card.median, card.mean = float(np.median(lengths)), float(np.mean(lengths))
-    card.absent_share = absent / flagged if flagged else None
+    card.absent_fraction = absent / flagged if flagged else None
     card.words = words / card.with_language if card.with_language else None
     if len(sides):
         low, middle, high = (float(v) for v in np.percentile(sides, (5, 50, 95)))
@@ -122,10 +122,10 @@ def _lines(card: Card) -> Iterator[str]:
     yield f"  frames        {card.frames:,} annotated"
     lengths = f"shortest {card.shortest:,}, median {card.median:,.0f}, mean {card.mean:,.1f}, longest {card.longest:,}"
     yield f"  lengths       {lengths}"
-    if card.absent_share is None:
-        yield "  absent        no flags say"
+    if card.absent_fraction is None:
+        yield "  absent        unknown: no presence files"
     else:
-        yield f"  absent        {card.absent_share:.2%} of frames, in {card.with_absence:,} sequences"
+        yield f"  absent        {card.absent_fraction:.2%} of frames, in {card.with_absence:,} sequences"
     words = "" if card.words is None else f", {card.words:.1f} words on average"
     yield f"  language      {card.with_language:,} sequences{words}"
     if card.side is not None:

@@ -1,4 +1,4 @@
-"""Pictures of a dataset: a contact sheet of its sequences, and a gallery of its attributes."""
+"""Images of a dataset: a contact sheet of its sequences, and a gallery of its attributes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
 from tnllt.datasets.dataset import Dataset
-from tnllt.errors import DataError, TnlltError
+from tnllt.errors import DataError, TnlltError, UsageError
 from tnllt.sequence import Image, Sequence
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class _Tile:
 
 
 def contact_sheet(dataset: Dataset, path: Path, *, most: int = 24, columns: int = 6) -> int:
-    """Writes a PNG: a frame per sequence with its box, name, length and sentence.
+    """Writes a PNG: a frame per sequence with its box, name, length and description.
 
     The frame is the one in the middle of those that show the target. Of more than `most` sequences with frames, `most`
     are taken at even steps.
@@ -44,6 +44,7 @@ def contact_sheet(dataset: Dataset, path: Path, *, most: int = 24, columns: int 
     Raises:
         DataError: no sequence has frames.
     """
+    check_image_path(path)
     chosen = _spread([sequence for sequence in dataset if sequence.has_frames], most)
     if not chosen:
         raise DataError("a contact sheet needs frames; this dataset has annotations alone")
@@ -53,11 +54,11 @@ def contact_sheet(dataset: Dataset, path: Path, *, most: int = 24, columns: int 
     for axis, tile in zip(axes.flat, tiles, strict=False):
         _draw(axis, tile)
         sequence = tile.sequence
-        sentence = textwrap.shorten(sequence.language or "(no sentence)", 96, placeholder=" ...")
+        description = textwrap.shorten(sequence.language or "(no description)", 96, placeholder=" ...")
         name = sequence.name if len(sequence.name) <= 34 else f"{sequence.name[:33]}…"
         title = f"{name}  ({len(sequence):,})"
         axis.set_title(title, fontsize=7.5, loc="left", pad=3, fontweight="bold", parse_math=False)
-        wrapped = textwrap.fill(sentence, 48)
+        wrapped = textwrap.fill(description, 48)
         axis.text(0, -0.03, wrapped, transform=axis.transAxes, fontsize=7, va="top", parse_math=False)
     title = dataset.layout.title or dataset.name
     _save(figure, f"{title}: {len(chosen)} of {len(dataset)} sequences", path)
@@ -75,6 +76,7 @@ def attribute_gallery(dataset: Dataset, path: Path, *, columns: int = 5) -> list
     Raises:
         DataError: no sequence has both frames and an attribute.
     """
+    check_image_path(path)
     examples: dict[str, Sequence] = {}
     sequences = [s for s in dataset if s.has_frames and s.attributes and len(s)]
     for sequence in sorted(sequences, key=lambda s: sum((s.attributes or {}).values())):
@@ -93,8 +95,8 @@ def attribute_gallery(dataset: Dataset, path: Path, *, columns: int = 5) -> list
         sequence = examples[name]
         label = f"{name}  {ATTRIBUTE_TITLES.get(name, '')}"
         row[0].set_title(label, fontsize=8, loc="left", pad=3, fontweight="bold", parse_math=False)
-        sentence = f": {sequence.language}" if sequence.language else ""
-        caption = textwrap.shorten(f"{sequence.name}{sentence}", 60, placeholder=" ...")
+        description = f": {sequence.language}" if sequence.language else ""
+        caption = textwrap.shorten(f"{sequence.name}{description}", 60, placeholder=" ...")
         row[0].text(0, -0.03, caption, transform=row[0].transAxes, fontsize=6.5, va="top", parse_math=False)
     _save(figure, f"{dataset.layout.title or dataset.name}: attributes", path)
     return order
@@ -152,21 +154,27 @@ def _draw(axis: Axes, tile: _Tile) -> None:
 
 
 def _grid(tiles: list[_Tile], columns: int) -> tuple[Any, Any]:
-    """A figure, and axes (rows, columns) whose height suits the tallest picture."""
+    """A figure, and axes (rows, columns) whose height suits the tallest image."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shapes = [tile.image.shape for tile in tiles if not isinstance(tile.image, str)]
-    picture = _WIDTH * min(max((height / width for height, width, _ in shapes), default=0.75), 1.2)
+    image = _WIDTH * min(max((height / width for height, width, _ in shapes), default=0.75), 1.2)
     rows = -(-len(tiles) // columns)
-    size = (columns * (_WIDTH + 0.1), rows * (picture + _CAPTION) + 0.3)
+    size = (columns * (_WIDTH + 0.1), rows * (image + _CAPTION) + 0.3)
     figure = Figure(figsize=size, dpi=110)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": _CAPTION / picture})
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": _CAPTION / image})
     for axis in axes.flat:
         axis.axis("off")
         axis.set_anchor("NW")
     return figure, axes
+
+
+def check_image_path(path: Path) -> None:
+    """Raises UsageError for a file whose name does not end as an image's."""
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".webp", ".tif", ".tiff"):
+        raise UsageError(f"{path}: not a kind of image; name a file that ends in .png (or .jpg, .pdf, .svg)")
 
 
 def _save(figure: Any, title: str, path: Path) -> None:

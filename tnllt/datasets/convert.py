@@ -68,7 +68,7 @@ def convert(
     """Writes a dataset as TNLLT's release and toolkit have it: sequence folders, `annos/`, `splits/`.
 
     A sequence is written under a draft's name and renamed when it is whole, so that a killed run goes on where it
-    was. What the dataset does not say (presence, language, attributes) is not written.
+    was. What the dataset does not have (presence, language, attributes) is not written.
 
     Args:
         dataset: the sequences; those without frames get annotations alone.
@@ -77,7 +77,7 @@ def convert(
         images: "keep" copies the files as they are, "jpeg" and "png" encode them anew.
         quality: of JPEG, 1 to 100.
         workers: encoding threads, by default one per processor.
-        progress: told of frames done and in all.
+        progress: called with frames done and in all.
 
     Raises:
         UsageError: a value that means nothing.
@@ -131,7 +131,7 @@ def _write_sequence(
         (draft / name).write_text(text, encoding="utf-8")
     if sequence.has_frames:
         _write_frames(sequence, draft / "imgs", images, quality, pool, result)
-    # The toolkit's copy first: the folder's new name says that all of it is there.
+    # The toolkit's copy first: under its new name the folder is complete.
     for name, place in (
         ("groundtruth.txt", "annos"),
         ("absent_label.txt", "annos/absent"),
@@ -218,7 +218,7 @@ def _copy(source: Path, stem: Path) -> _Cost:
 
 
 def _encode(image: Image, before: int, path: Path, quality: int) -> _Cost:
-    """Writes one frame as its suffix says."""
+    """Writes one frame in the format of its suffix."""
     import cv2
 
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
@@ -251,8 +251,8 @@ def format_conversion(result: Conversion) -> str:
     if result.skipped:
         lines[0] += f"; {result.skipped:,} were there already"
     if result.bytes_before and result.bytes_after:
-        share = 1 - result.bytes_after / result.bytes_before
-        change = f"{share:.1%} saved" if share >= 0 else f"{-share:.1%} more"
+        fraction = 1 - result.bytes_after / result.bytes_before
+        change = f"{fraction:.1%} saved" if fraction >= 0 else f"{-fraction:.1%} more"
         lines.append(f"images: {result.bytes_before / 1e6:,.1f} MB -> {result.bytes_after / 1e6:,.1f} MB, {change}")
     if result.psnr:
         if result.mean_psnr is None or result.worst is None:

@@ -96,6 +96,8 @@ class Dataset(SequenceABC[Sequence]):
             places = [self._by_name[name] for name in match_names(names, self.names)]
         if attributes is not None:
             wanted = attributes.replace(",", " ").split() if isinstance(attributes, str) else list(attributes)
+            if not wanted:
+                raise UsageError("no attribute is named; name one or several, such as OV,FOC")
             places = [place for place in places if self._holds(place, wanted)]
         return Dataset(places, self.layout)
 
@@ -105,7 +107,7 @@ class Dataset(SequenceABC[Sequence]):
             raise DataError(f"sequence {place.name!r} has no attribute file; it cannot be chosen by attribute")
         for name in wanted:
             if name not in flags:
-                raise DataError(f"{name!r} is no attribute of {self.name}; known are {' '.join(flags)}")
+                raise DataError(f"{name!r} is not an attribute of {self.name}; known are {' '.join(flags)}")
         return all(flags[name] for name in wanted)
 
     def metadata(self, name: str) -> Mapping[str, str]:
@@ -166,10 +168,11 @@ def open_dataset(
 
     Args:
         name_or_folder: `tnllt`, `lasot`, ... (see `tnllt.datasets.BENCHMARKS`), `demo`, or a path.
-        root: the benchmark's folder; where neither it nor `annos` is given, TNLLT_ROOT and tnllt.toml say.
+        root: the benchmark's folder; where neither it nor `annos` is given, TNLLT_ROOT and tnllt.toml give them.
         annos: its folder of annotations alone; for a video file, its box file.
         split: which sequences: the split's list where all its names are annotated, else every annotated one (a
-            warning says so where some are there). A `splits/` folder in the root beats the packaged lists. None: all.
+            DataWarning notes it where some are there). A `splits/` folder in the root beats the packaged lists.
+            None: all.
         names: of those, only these names or globs; a name in full is found outside the split too.
         attributes: of those, only sequences with all these attributes.
 
@@ -264,6 +267,8 @@ def _choose(layout: Layout, places: list[Place], split: str | None) -> list[Plac
     """The places of a split, in its list's order."""
     if split is None:
         return places
+    if not split:
+        raise UsageError("the split is empty; name one, such as test, or give split=None (--split all)")
     own, listed = split_names(layout, places, split)
     if listed is None:
         inside = [place for place in places if place.split == split]
@@ -301,7 +306,7 @@ def _warn_partial(layout: Layout, split: str, listed: tuple[str, ...], missing: 
 
 
 def split_names(layout: Layout, places: Iterable[Place], split: str) -> tuple[bool, tuple[str, ...] | None]:
-    """(whether it is the root's own list, the names of a split), the names None where nobody lists them."""
+    """(whether it is the root's own list, the names of a split), the names None where they are not listed."""
     root = next((place.root for place in places if place.root is not None), None)
     if root is not None:
         own = root / "splits" / f"{split}.txt"

@@ -1,18 +1,19 @@
-"""Finds out by looking how a folder of sequences is laid out, and says what it took it for."""
+"""Detects the layout of a folder of sequences: a benchmark's, or any."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
 
-from tnllt.datasets import text
+from tnllt.datasets import splits, text
 from tnllt.datasets.benchmarks import LASOT_ATTRIBUTES, LAYOUTS, TNLLT_ATTRIBUTES
 from tnllt.datasets.frames import VIDEO_SUFFIXES
 from tnllt.datasets.index import Place, find_places
 from tnllt.datasets.layout import FlagFile, Layout
 from tnllt.datasets.reader import present_value
-from tnllt.errors import DataError
+from tnllt.errors import DataError, DataWarning
 from tnllt.numbers import parse_table
 
 _BOX_NAMES = ("groundtruth", "groundtruth_rect", "gt", "boxes", "bbox", "annotation", "{name}")
@@ -20,7 +21,7 @@ _FLAG_NAMES = ("absent", "absent_label", "absence", "presence", "present", "visi
 _TEXT_NAMES = ("language", "nlp", "description", "text", "sentence", "caption")
 _SIDES = ("{root}/annos", "{root}/anno", "{root}/annotations", "{root}/gt", "{root}/boxes", "{parent}", "{root}")
 
-#: Any folder: sequences one to three levels deep, pictures and files under their usual names.
+#: Any folder: sequences one to three levels deep, images and files under their usual names.
 ANY_FOLDER = Layout(
     name="folder",
     title="a folder of sequences",
@@ -48,7 +49,7 @@ ANY_FOLDER = Layout(
 def detect_layout(folder: Path, annos: Path | None = None) -> tuple[Layout, list[Place]]:
     """The layout of a folder and the sequences in it: a benchmark's where its marks are there, else any folder's.
 
-    The sense of flags that nobody states is told by boxes of zero area, over all sequences.
+    The sense of flags that is not stated is inferred from boxes of zero area, over all sequences.
 
     Raises:
         DataError: no sequence is here, and what one would look like.
@@ -57,7 +58,8 @@ def detect_layout(folder: Path, annos: Path | None = None) -> tuple[Layout, list
     for layout, side in (*candidates, *_by_annotation(annos or folder)):
         places = find_places(layout, folder, side)
         if any(place.box_file is not None for place in places):
-            return layout, places
+            _warn_of_unread_language(layout, places, folder)
+            return _with_own_name(layout, places, folder)
     name = folder.resolve().name or "folder"
     layout = replace(ANY_FOLDER, name=name, title=name)
     places = _plausible([place for place in find_places(layout, folder, annos) if place.box_file is not None], folder)
@@ -70,8 +72,30 @@ def detect_layout(folder: Path, annos: Path | None = None) -> tuple[Layout, list
     return _settle_flags(layout, places)
 
 
+def _with_own_name(layout: Layout, places: list[Place], folder: Path) -> tuple[Layout, list[Place]]:
+    """The benchmark's rules under the folder's name, where none of the sequences is one of the benchmark's."""
+    listed = splits.packaged(layout.name, "all") or splits.packaged(layout.name, "test")
+    if listed is None or not {place.name for place in places}.isdisjoint(listed):
+        return layout, places
+    own = replace(layout, name=folder.resolve().name, title=folder.resolve().name)
+    return own, [replace(place, layout=own) for place in places]
+
+
+def _warn_of_unread_language(layout: Layout, places: list[Place], folder: Path) -> None:
+    """A benchmark without language leaves the language files of a folder in its layout unread."""
+    if layout.language:
+        return
+    for place, stem in product(places[:20], _TEXT_NAMES):
+        if place.folder is not None and (file := place.folder / f"{stem}.txt").is_file():
+            lines = f'base = "{layout.name}" and language = "{{folder}}/{file.name}"'
+            note = f"{file}: is not read: the folder is in the layout of {layout.title}, which has no language"
+            note += f"; to read it, write {folder / 'dataset.toml'} with {lines}"
+            warnings.warn(note, DataWarning, stacklevel=5)
+            return
+
+
 def _plausible(places: list[Place], root: Path) -> list[Place]:
-    """Without the text files that are no box files: a README beside the sequences is none."""
+    """Without text files that are not box files, such as a README beside the sequences."""
     if any(place.folder is not None for place in places):
         places = [p for p in places if p.folder is not None or (p.box_file is not None and p.box_file.parent != root)]
     return [place for place in places if place.folder is not None or _begins_with_a_box(place.box_file)]
@@ -93,7 +117,7 @@ def _by_signature(folder: Path) -> list[Layout]:
 def _bears_marks(folder: Path, layout: Layout) -> bool:
     splits = [p for patterns in layout.split_folders.values() for p in patterns] or [""]
     for glob in {pattern.replace("{split}", split) for pattern in layout.sequences for split in splits}:
-        # A few folders tell: a whole release need not be walked.
+        # A few folders are enough: a whole release need not be walked.
         firsts = [path for path in islice(folder.glob(glob), 20) if path.is_dir()]
         if any(all(any(path.glob(mark)) for mark in layout.signature) for path in firsts):
             return True

@@ -1,4 +1,4 @@
-"""Pictures of a sequence, decoded when asked for and never before: image folders, video files, arrays."""
+"""Images of a sequence, decoded when asked for and never before: image folders, video files, arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tnllt.sequence import Frames, Image, Sequence
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"})
-#: Pictures with the box drawn into them, which some releases put beside the frames: never a tracker's input.
+#: Images with the box drawn into them, which some releases put beside the frames: never a tracker's input.
 PREVIEWS = ("firstframe_bbox*", "*_bbox.*", "*preview*", "*thumb*")
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -54,7 +54,7 @@ def decode(data: bytes, flags: int | None = None) -> Image | None:
     try:
         array = np.frombuffer(data, np.uint8)
         image = cv2.imdecode(array, (cv2.IMREAD_COLOR if rgb is None else rgb) if flags is None else flags)
-    except cv2.error:  # larger than OpenCV's own limit, say
+    except cv2.error:  # for example larger than OpenCV's own limit
         image = None
     if image is None or flags is not None:
         return image  # type: ignore[return-value]
@@ -72,7 +72,7 @@ def is_frame(name: str) -> bool:
 
 
 def is_preview(name: str) -> bool:
-    """Whether a file of this name is a picture for people, such as one with the box drawn in."""
+    """Whether a file of this name is an image for people, such as one with the box drawn in."""
     return any(fnmatch(name.lower(), pattern) for pattern in PREVIEWS)
 
 
@@ -107,7 +107,7 @@ class ImageFrames:
 
     Args:
         folder: where they are.
-        annotated: gives the number of annotated frames; frames behind it are left out, and a DataWarning says so.
+        annotated: gives the number of annotated frames; frames behind it are left out, with a DataWarning.
         first, last: numbers in the file names of the first and last frame, where a sequence is a part of a video.
     """
 
@@ -195,7 +195,7 @@ class VideoFrames:
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         capture.release()
         if count <= 0:
-            raise DataError("video does not say how many frames it has; convert it to images", self.file)
+            raise DataError("the number of frames is not in the video's header; convert it to images", self.file)
         return count
 
     def __len__(self) -> int:
@@ -225,7 +225,7 @@ class VideoFrames:
 
 
 class ArrayFrames:
-    """Frames that are in memory: (T, H, W, 3) uint8 RGB, or a list of such pictures."""
+    """Frames that are in memory: (T, H, W, 3) uint8 RGB, or a list of such images."""
 
     def __init__(self, images: np.ndarray[Any, Any] | list[Image]) -> None:
         self._images = images
@@ -285,7 +285,7 @@ def _read_ahead(frames: Frames, indices: range, ahead: int, workers: int) -> Ite
 
 
 def _usable(found: int, annotated: Callable[[], int] | None, place: Path) -> int:
-    """How many frames a sequence has: its annotated ones, of which a warning says so where the pictures go on."""
+    """How many frames a sequence has: its annotated ones, of which a warning says so where the images go on."""
     if annotated is None:
         return found
     expected = annotated()

@@ -36,7 +36,7 @@ def read_header(data: bytes) -> Header | None:
 
 
 def oriented_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) after decoding; None where the header does not tell, as in a JPEG that EXIF may turn."""
+    """(height, width) after decoding; None where the header does not determine it, as in a JPEG that EXIF may turn."""
     if data.startswith(b"\xff\xd8") and b"Exif\x00" in data[:4096]:
         return None
     header = read_header(data)

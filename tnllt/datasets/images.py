@@ -13,7 +13,7 @@ from tnllt.files import read_bytes
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) of an image, from its header where it tells. Raises DataError."""
+    """(height, width) of an image, from its header where that is enough. Raises DataError."""
     try:
         with path.open("rb") as file:
             head = file.read(1 << 16)
@@ -27,7 +27,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def is_truncated(data: bytes) -> bool:
-    """Whether a PNG or JPEG file ends before its picture does, or a PNG's checksums fail."""
+    """Whether a PNG or JPEG file ends before its image does, or a PNG's checksums fail."""
     if data.startswith(PNG):
         return not _whole_png(data)
     if data.startswith(b"\xff\xd8"):

@@ -16,13 +16,13 @@ from tnllt.datasets.frames import VIDEO_SUFFIXES, is_frame
 from tnllt.datasets.layout import FlagFile, Layout, VideoPart
 from tnllt.errors import DataWarning
 
-#: Folders below a root that are no sequences, whatever a pattern says.
+#: Folders below a root that are not sequences, whatever the patterns.
 _NOT_SEQUENCES = frozenset({"annos", "anno", "attribute", "splits", "tracking_results", "__macosx"})
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one sequence lies; knows its files, has read none of them.
+    """Where one sequence and its files lie; none of them has been read.
 
     Attributes:
         name: the sequence's name.
@@ -80,12 +80,12 @@ class Place:
 
     @cached_property
     def image_folder(self) -> Path | None:
-        """The folder of the pictures, or None."""
+        """The folder of the images, or None."""
         if self.folder is None or self.is_video:
             return None
         for pattern in self.layout.images:
             folder = self.folder / pattern.format_map(self._values)
-            # One picture beside the box file is a preview with the box drawn in, as TNL2K has them.
+            # One image beside the box file is a preview with the box drawn in, as TNL2K has them.
             if count_frames(folder, 2) > (pattern == "."):
                 return folder
         return None
@@ -118,7 +118,7 @@ class Place:
 def find_places(layout: Layout, root: Path | None, annos: Path | None) -> list[Place]:
     """Every sequence that lies below the two folders, by name; no file is opened.
 
-    A folder counts that has pictures or a box file, an annotation file where no folder has its name.
+    A folder counts that has images or a box file, an annotation file where no folder has its name.
     """
     annos = find_annos(layout, root, annos)
     folders = _by_name(list(walk_folders(layout, root, annos)), layout) if root is not None else {}

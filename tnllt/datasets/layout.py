@@ -24,7 +24,7 @@ class FlagFile:
 
     Attributes:
         path: its template.
-        present: the value that means "in view"; None where nobody says, and zero-area boxes must tell.
+        present: the value that means "in view"; None where it is not stated and is inferred from boxes of zero area.
         highest: the largest value there is. One above 1 makes them levels, all but 0 of which count as 1.
     """
 
@@ -38,7 +38,7 @@ class VideoPart:
     """A sequence that is a part of a video: frames numbered `first` to `last` of the folder `video`.
 
     Attributes:
-        video: name of the folder of the pictures.
+        video: name of the folder of the images.
         first: number in the file name of the first frame.
         last: number of the last frame, or None for all that follow.
         skip: rows at the head of the box file that belong to earlier frames.
@@ -59,14 +59,14 @@ class Layout:
         title: as its authors write it.
         sequences: patterns of sequence folders below the root, all of which are searched; `{split}` is a folder of
             `split_folders`, `*` any folder.
-        images: folders of the pictures, the first that is there; relative to the sequence's folder.
+        images: folders of the images, the first that is there; relative to the sequence's folder.
         boxes: candidates for the box file, the first that is there.
         box_format: one of `tnllt.datasets.text.BOX_FORMATS`.
         absent: flag files of which the first group that is there counts; within a group a target is absent where any
             says so.
         presence_required: whether a sequence without any of these flag files lacks something, even where no other
             sequence of the dataset has one.
-        language: candidates for the sentence.
+        language: candidates for the description.
         attributes: candidates for the attribute flags.
         attribute_names: names of the flags, in the file's order.
         split_folders: patterns of folder names per split.
@@ -75,7 +75,7 @@ class Layout:
         parts: sequences that are parts of videos.
         first_box_only: splits that publish the first box alone; the other frames' boxes are NaN.
         signature: what must be in a sequence's folder for the layout to be recognised.
-        descriptions: candidates for a file of sentences, one per frame: what is true at that moment.
+        descriptions: candidates for a file of descriptions, one per frame: what is true at that moment.
         metadata: candidates for a file of `key: value` lines.
         path_names: name sequences of the same folder name by their path (`a/1` and `b/1` are `a-1` and `b-1`).
         box_stride: boxes per frame that a box file may hold because it was drawn on a faster video.
@@ -115,12 +115,12 @@ def from_toml(path: Path, known: Mapping[str, Layout]) -> tuple[Layout, Path]:
     Keys are those of `Layout`, a single string standing for a list of one; `base = "lasot"` starts from a known
     benchmark, `root` is relative to the file, `absent = "{folder}/absent.txt"` with `present = 1` names the flags'
     sense, `[splits]` gives files of names. Raises UsageError that names a key that means nothing, DataError where the
-    file is no TOML.
+    file is not TOML.
     """
     table = read_toml(path)
     base_name = table.pop("base", None)
     if base_name is not None and base_name not in known:
-        raise UsageError(f"{path}: base = {base_name!r} is no benchmark; known are {', '.join(known)}")
+        raise UsageError(f"{path}: base = {base_name!r} is not a benchmark; known are {', '.join(known)}")
     root = path.parent / user_path(_string(path, "root", table.pop("root", ".")))
     name = _string(path, "name", table.pop("name", path.parent.name or "custom"))
     base = known[base_name] if base_name is not None else Layout(name)
@@ -132,7 +132,7 @@ def from_toml(path: Path, known: Mapping[str, Layout]) -> tuple[Layout, Path]:
         changes["presence_required"] = True
         changes["absent"] = tuple((FlagFile(t, present),) for t in _strings(path, "absent", absent))
     elif present is not None:
-        raise UsageError(f'{path}: `present` says what a flag means; name the flag file: absent = "{{folder}}/..."')
+        raise UsageError(f'{path}: `present` states what a flag means; name the flag file: absent = "{{folder}}/..."')
     if form is not None:
         if form not in BOX_FORMATS:
             raise UsageError(f"{path}: format = {form!r}; known are {', '.join(BOX_FORMATS)}")
@@ -176,7 +176,7 @@ def _check_templates(path: Path, changes: Mapping[str, Any]) -> None:
             fields = [("", "", "", None)]
         if any(name not in VARIABLES or spec or conversion for _, name, spec, conversion in fields):
             known = ", ".join(f"{{{v}}}" for v in VARIABLES)
-            raise UsageError(f"{path}: {template!r} is no template; known are {known}")
+            raise UsageError(f"{path}: {template!r} is not a template; known are {known}")
 
 
 assert {f.name for f in fields(Layout)} >= set(_TUPLES)

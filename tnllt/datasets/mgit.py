@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tnllt.errors import DataError, MissingExtraError
 
-#: No table of sentences has more.
+#: No table of descriptions has more.
 _MOST_BYTES, _MOST_ROWS = 64 << 20, 100_000
 
 
 @dataclass(frozen=True)
 class Span:
-    """One row: a sentence that is true from frame `start` to frame `end`, both counted from 0 and inside."""
+    """One row: a description that is true from frame `start` to frame `end`, both counted from 0 and inside."""
 
     level: str
     start: int
@@ -24,7 +24,7 @@ class Span:
 
 
 def read_spans(path: Path) -> list[Span]:
-    """The rows of a table. Raises DataError where it is no such table, MissingExtraError without openpyxl."""
+    """The rows of a table. Raises DataError where it is not such a table, MissingExtraError without openpyxl."""
     try:
         import openpyxl
     except ImportError as error:
@@ -37,21 +37,21 @@ def read_spans(path: Path) -> list[Span]:
     except DataError:
         raise
     except Exception as error:  # openpyxl raises whatever zip and XML raise
-        raise DataError(f"is no xlsx table ({str(error)[:200]})", path) from error
+        raise DataError(f"is not an xlsx table ({str(error)[:200]})", path) from error
     if len(rows) > _MOST_ROWS:
         raise DataError(f"has more than {_MOST_ROWS:,} rows", path)
     columns = [str(cell).strip() for cell in rows[0]] if rows else []
     try:
-        level, start, end, sentence = (columns.index(c) for c in ("level", "start_frame", "end_frame", "description"))
+        level, start, end, words = (columns.index(c) for c in ("level", "start_frame", "end_frame", "description"))
     except ValueError:
         raise DataError("needs the columns level, start_frame, end_frame, description", path, 1) from None
     spans = []
     for number, row in enumerate(rows[1:], start=2):
         row = (*row, *[None] * (len(columns) - len(row)))
-        if row[sentence] is None:
+        if row[words] is None:
             continue
         try:
-            spans.append(Span(str(row[level]), int(row[start]), int(row[end]), " ".join(str(row[sentence]).split())))
+            spans.append(Span(str(row[level]), int(row[start]), int(row[end]), " ".join(str(row[words]).split())))
         except (TypeError, ValueError, OverflowError):
             raise DataError("start_frame and end_frame must be whole numbers", path, number) from None
     return spans
@@ -64,8 +64,8 @@ def _refuse_bombs(path: Path) -> None:
             raise DataError(f"unpacks to more than {_MOST_BYTES >> 20} MB; no such table does", path)
 
 
-def read_sentence(path: Path) -> str | None:
-    """The sentence of the whole video: the story, which MGIT's toolkit gives its trackers."""
+def read_story(path: Path) -> str | None:
+    """The description of the whole video: the story, which MGIT's toolkit gives its trackers."""
     spans = read_spans(path)
     return next((span.description for span in reversed(spans) if span.level == "story"), None) or (
         spans[-1].description if spans else None
@@ -73,10 +73,10 @@ def read_sentence(path: Path) -> str | None:
 
 
 def read_descriptions(path: Path, length: int) -> tuple[str, ...]:
-    """Per frame, the sentence of the action that goes on; empty where the table has none."""
-    sentences = [""] * length
+    """Per frame, the description of the action that goes on; empty where the table has none."""
+    descriptions = [""] * length
     for span in read_spans(path):
         if span.level == "action":
             for frame in range(max(span.start, 0), min(span.end + 1, length)):
-                sentences[frame] = span.description
-    return tuple(sentences)
+                descriptions[frame] = span.description
+    return tuple(descriptions)

@@ -29,7 +29,7 @@ def make_sequence(place: Place, presence_required: bool = False) -> Sequence:
 
 
 def make_frames(place: Place) -> Frames | None:
-    """The pictures of a place, cut to its annotated frames; None where there are none."""
+    """The images of a place, cut to its annotated frames; None where there are none."""
     count = FrameCount(place) if place.box_file is not None and not place.first_box_only else None
     if place.is_video and place.folder is not None:
         return VideoFrames(place.folder, count)
@@ -62,7 +62,7 @@ class FrameCount:
 
 
 def read_annotation(place: Place, presence_required: bool = False) -> Annotation:
-    """What the files say of one sequence. Raises DataError where there is no box file, or files contradict it."""
+    """The annotation of one sequence. Raises DataError where there is no box file, or files contradict it."""
     boxes = read_groundtruth(place)
     return Annotation(
         groundtruth=boxes,
@@ -96,18 +96,18 @@ def read_groundtruth(place: Place) -> Boxes:
 
 
 def read_presence(place: Place, boxes: Boxes) -> Flags | None:
-    """True where the target is in view (T,), or None where no file says so."""
+    """True where the target is in view (T,), or None where there is no presence file."""
     present: Flags | None = None
     for path, flag in place.flag_files:
         values = text.read_flags(path)
         meaning = flag.present if flag.present is not None else present_value([(boxes, values)])
         if meaning is None:
             raise DataError(
-                "nobody says whether 1 means present or absent, and no box of zero area tells; "
+                "it is not stated whether 1 means present or absent, and boxes of zero area do not show it; "
                 "state `present = 0` or `present = 1` in dataset.toml",
                 path,
             )
-        # Levels (GOT-10k's visible eighths) say as 1 does: only 0 is "no".
+        # Levels (GOT-10k's visible eighths) count as 1: only 0 means absent.
         here = (_fit(values, len(boxes), path) != 0) == bool(meaning)
         present = here if present is None else present & here
     return present
@@ -124,7 +124,7 @@ def _fit(values: NDArray[np.int64], length: int, path: Path) -> NDArray[np.int64
 
 
 def present_value(pairs: Iterable[tuple[Boxes, NDArray[np.int64]]]) -> int | None:
-    """Which flag means "in view", told by the boxes of zero area (or NaN): they belong to absent targets.
+    """Which flag means "in view", inferred from the boxes of zero area (or NaN): they belong to absent targets.
 
     Returns 0 or 1, or None where there is no such box, or less than 9 in 10 of them agree.
     """
@@ -143,7 +143,7 @@ def read_language(place: Place) -> str | None:
     path = place.language_file
     if path is None:
         return None
-    return mgit.read_sentence(path) if path.suffix == ".xlsx" else text.read_sentence(path)
+    return mgit.read_story(path) if path.suffix == ".xlsx" else text.read_first_line(path)
 
 
 def read_attributes(place: Place) -> dict[str, bool] | None:
@@ -156,7 +156,7 @@ def read_attributes(place: Place) -> dict[str, bool] | None:
     if words and all(word.isalpha() for word in words):
         strange = [word for word in words if names and word not in names]
         if strange:
-            raise DataError(f"{strange[0]!r} is no attribute; known are {' '.join(names)}", path)
+            raise DataError(f"{strange[0]!r} is not an attribute; known are {' '.join(names)}", path)
         return {name: name in words for name in names or words}
     flags = text.read_flags(path)
     names = names or tuple(f"attribute{i}" for i in range(1, len(flags) + 1))
@@ -167,7 +167,7 @@ def read_attributes(place: Place) -> dict[str, bool] | None:
 
 
 def read_descriptions(place: Place, length: int) -> tuple[str, ...] | None:
-    """The sentence that is true at each frame, or None. Raises DataError where their number is wrong."""
+    """The description that is true at each frame, or None. Raises DataError where their number is wrong."""
     path = place.first(place.layout.descriptions)
     if path is None:
         return None
@@ -175,7 +175,7 @@ def read_descriptions(place: Place, length: int) -> tuple[str, ...] | None:
         return mgit.read_descriptions(path, length)
     lines = text.read_text(path).rstrip("\n").split("\n")
     if len(lines) != length:
-        raise DataError(f"has {len(lines)} sentences for {length} frames; it needs one per frame", path)
+        raise DataError(f"has {len(lines)} descriptions for {length} frames; it needs one per frame", path)
     return tuple(line.strip() for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""Annotation files as arrays: tolerant of how the releases spell them, strict about what they say."""
+"""Annotation files as arrays: all spellings of the releases are read, and contradictions are errors."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ def read_flags(path: Path) -> NDArray[np.int64]:
     bad = np.argwhere((values != np.floor(values)) | (np.abs(values) > 2**31))
     if len(bad):
         row, column = (int(i) for i in bad[0])
-        raise DataError(f"{values[row, column]:g} is no flag; an integer is expected", path, row + 1)
+        raise DataError(f"{values[row, column]:g} is not a flag; an integer is expected", path, row + 1)
     return values.astype(np.int64).ravel()
 
 
-def read_sentence(path: Path) -> str | None:
-    """The first line of a language file without the white space around it; None where the file says nothing."""
+def read_first_line(path: Path) -> str | None:
+    """The first line of a language file without the white space around it; None where the file is empty."""
     return next((line.strip() for line in read_text(path).splitlines() if line.strip()), None)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tnllt.datasets.layout import VideoPart
 
-#: Where the annotation of an OTB video starts later than its pictures. Tiger1's first five boxes are never used.
+#: Where the annotation of an OTB video starts later than its images. Tiger1's first five boxes are never used.
 OTB_PARTS: Mapping[str, VideoPart] = {
     "BlurCar1": VideoPart("BlurCar1", 247, 988),
     "BlurCar3": VideoPart("BlurCar3", 3, 359),

@@ -22,7 +22,7 @@ from tnllt.errors import DataError
 _CHUNK = 1 << 20
 #: Limits that no release comes near and a disk-filling archive must break.
 MOST_MEMBERS = 20_000_000
-MOST_RATIO = 200  # times the archive's own size; pictures hardly shrink at all
+MOST_RATIO = 200  # times the archive's own size; images hardly shrink at all
 _FREE_OF_RATIO = 64 << 20  # bytes that any archive may unpack to
 _MOST_HEADER = 1 << 20  # bytes of a name, or of other facts of a member: tarfile would read any number
 _HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, b"X")
@@ -121,7 +121,7 @@ def safe_path(name: str, archive: Archive) -> PurePosixPath:
 
 
 class _BoundedInfo(tarfile.TarInfo):
-    """A member's header, refused where it says that a name or comment of more than a megabyte follows."""
+    """A member's header, refused where it claims that a name or comment of more than a megabyte follows."""
 
     def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:
         if self.type in _HEADERS and self.size > _MOST_HEADER:

@@ -127,7 +127,7 @@ def _unnested(path: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _wrapping(paths: list[tuple[str, ...]]) -> str | None:
-    """The one folder that all files lie in, if it is no sequence itself; else None."""
+    """The one folder that all files lie in, if it is not a sequence itself; else None."""
     tops = {path[0] for path in paths}
     if len(tops) != 1 or any(len(path) < 3 for path in paths if not path[-1].endswith((".txt", ".md", ".pdf"))):
         return None

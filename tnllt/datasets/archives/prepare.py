@@ -139,7 +139,7 @@ class _Preparation:
     def _delete(self, plans: list[UnpackPlan]) -> None:
         """Deletes archives whose files were all read back in this run.
 
-        A mark in the record says that a deletion is under way. It is never a reason to delete: a run that finds it
+        A mark in the record notes that a deletion is under way. It is never a reason to delete: a run that finds it
         reads the tree back again.
         """
         os.sync()  # what was read back may still be in memory alone

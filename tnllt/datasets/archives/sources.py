@@ -38,7 +38,7 @@ class Archive:
         return sum(part.stat().st_size for part in self.parts)
 
     def fingerprint(self) -> list[list[Any]]:
-        """Name, size and time of every file: what tells a changed download from the same one."""
+        """Name, size and time of every file: they differ where a download has changed."""
         return [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in self.parts]
 
     def part_at(self, offset: int) -> Path:
@@ -69,7 +69,7 @@ def find_archives(folder: Path, without: Container[str] = ()) -> list[Archive]:
         elif path.name.lower().endswith(_ENDINGS):
             whole.append(path)
     archives = [Archive(stem, _in_order(stem, parts), _kind(stem)) for stem, parts in groups.items()]
-    # `cat TNLLT_part_* > TNLLT_restored.tar.gz` may have been done, or begun: the parts say the same.
+    # `cat TNLLT_part_* > TNLLT_restored.tar.gz` may have been done, or begun: the parts hold the same.
     joined = {f"{stem}_restored" for stem in groups}
     apart = [path for path in whole if path.name.split(".")[0] not in joined]
     archives += [Archive(path.name, (path,), _kind(path.name)) for path in apart]

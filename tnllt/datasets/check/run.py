@@ -94,7 +94,7 @@ def _decode(checked: list[Checked], workers: int, progress: Callable[[int, int],
 
 
 def _decode_video(one: Checked) -> Iterator[Finding]:
-    """Decodes a video to its end: what its header says of its length may be wrong."""
+    """Decodes a video to its end: the length in its header may be wrong."""
     import cv2
 
     assert one.place.folder is not None  # a video is its own folder

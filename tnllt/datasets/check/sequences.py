@@ -1,4 +1,4 @@
-"""Checks of one sequence: frames against boxes against flags, the sentence, the attributes."""
+"""Checks of one sequence: frames against boxes against flags, the description, the attributes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tnllt.errors import DataError, DataWarning, TnlltError
 from tnllt.findings import Finding
 from tnllt.sequence import Boxes, Flags
 
-# A sentence that stops at one of these was cut off.
+# A description that stops at one of these was cut off.
 _OPEN_ENDS = re.compile(",|an?|the|of|on|in|at|with|and|or|to|by|for|from|near|behind|whose|which|that|is|are")
 
 
@@ -93,7 +93,7 @@ def _images(place: Place) -> list[Path]:
 
 
 def _size(place: Place, images: list[Path]) -> tuple[int, int] | None:
-    """(height, width) of the first frame, None where it cannot be told."""
+    """(height, width) of the first frame, None where it is unknown."""
     try:
         if images:
             return image_size(images[0])
@@ -107,7 +107,7 @@ def _counts(place: Place, boxes: Boxes | None, images: list[Path]) -> Iterator[F
     frames = reader.make_frames(place)
     if frames is None:
         if place.folder is not None:
-            yield about(place, "frames-missing", "its folder holds no pictures", place.folder)
+            yield about(place, "frames-missing", "its folder holds no images", place.folder)
         return
     if boxes is None or place.first_box_only:
         return
@@ -128,7 +128,7 @@ def _previews(place: Place) -> Iterator[Finding]:
     names = {path.name for folder in {place.folder, place.image_folder or place.folder} for path in folder.iterdir()}
     previews = sorted(name for name in names if is_preview(name))
     if place.image_folder is None:
-        previews += sorted(name for name in names if is_frame(name))  # a lone picture beside the boxes
+        previews += sorted(name for name in names if is_frame(name))  # a lone image beside the boxes
     if previews:
         shown = ", ".join(previews[:3]) + (", ..." if len(previews) > 3 else "")
         yield about(place, "image-preview", shown, place.folder)
@@ -195,7 +195,7 @@ def _boxes(place: Place, boxes: Boxes, present: Flags | None, size: tuple[int, i
 
 
 def _differing_annos(place: Place, boxes: Boxes) -> Iterator[Finding]:
-    """Whether annos/ and the sequence's own folder say the same, where both are there."""
+    """Whether annos/ and the sequence's own folder agree, where both are there."""
     others = [path for path in place.files(place.layout.boxes) if path.is_file() and path != place.box_file]
     for path in others:
         try:
@@ -216,37 +216,37 @@ def _language(place: Place) -> Iterator[Finding]:
     if path is None:
         return
     try:
-        sentence = reader.read_language(place)
+        description = reader.read_language(place)
     except TnlltError as error:
         yield about(place, "language-odd", str(error), path)
         return
-    if sentence is None:
+    if description is None:
         yield about(place, "language-empty", f"{path.name} is empty", path)
         return
-    faults = odd_sentence(sentence)
+    faults = odd_description(description)
     if path.suffix == ".txt" and sum(bool(line.strip()) for line in text.read_text(path).splitlines()) > 1:
         faults.append("more than one line (the first is used)")
     if faults:
-        yield about(place, "language-odd", f"{sentence[:80]!r}: {'; '.join(faults)}", path)
+        yield about(place, "language-odd", f"{description[:80]!r}: {'; '.join(faults)}", path)
 
 
-def odd_sentence(sentence: str) -> list[str]:
-    """What looks wrong about a sentence that names a target."""
+def odd_description(description: str) -> list[str]:
+    """What looks wrong about a description that names a target."""
     faults = []
-    if "  " in sentence:
+    if "  " in description:
         faults.append("two spaces")
-    if any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cn") or c == "\ufffd" for c in sentence):
+    if any(unicodedata.category(c) in ("Cc", "Cf", "Co", "Cn") or c == "\ufffd" for c in description):
         faults.append("control or undecodable characters")
-    if not any(c.isalpha() for c in sentence):
+    if not any(c.isalpha() for c in description):
         faults.append("no letter in it")
-    words = re.findall(r"[\w']+|,", sentence.lower())
-    if words and _OPEN_ENDS.fullmatch(words[-1]) and not sentence.rstrip().endswith("."):
+    words = re.findall(r"[\w']+|,", description.lower())
+    if words and _OPEN_ENDS.fullmatch(words[-1]) and not description.rstrip().endswith("."):
         faults.append(f"cut off? it ends with {words[-1]!r}")
-    if len(words) == 1 and len(sentence) <= 2:
+    if len(words) == 1 and len(description) <= 2:
         faults.append("too short to name anything")
-    if len(sentence) > 500:
-        faults.append(f"{len(sentence)} characters")
-    if re.search(r"\b(\w+) \1\b", sentence.lower()):
+    if len(description) > 500:
+        faults.append(f"{len(description)} characters")
+    if re.search(r"\b(\w+) \1\b", description.lower()):
         faults.append("a word twice in a row")
     return faults
 

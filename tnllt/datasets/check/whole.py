@@ -53,7 +53,7 @@ def _sense(layout: Layout, checked: list[Checked]) -> Iterator[Finding]:
     fits = present_value(pairs)
     if fits is None:
         why = "no box has zero area" if not empty else f"the {empty:,} boxes of zero area do not agree"
-        yield _general(layout, "flags-sense", f"not to be told: {why}; read as {_words(meant)}")
+        yield _general(layout, "flags-sense", f"cannot be inferred: {why}; read as {_words(meant)}")
         return
     agree = sum(int((~((b[:n, 2] > 0) & (b[:n, 3] > 0)) & (f[:n] != fits)).sum()) for b, f, n in _cut(pairs))
     told = f"{fits} = present fits {agree:,} of the {empty:,} boxes of zero area"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tnllt.datasets.synth.config import SynthConfig
     from tnllt.datasets.synth.library import Library
 
-#: Pattern -> how it is said of a shape, with the second colour.
+#: Pattern -> noun phrase of a shape with it and a second colour.
 PATTERNS: dict[str, str] = {
     "plain": "{main} {kind}",
     "striped": "{main} {kind} with {second} stripes",
@@ -46,13 +46,13 @@ class Look:
     """One appearance. Hashable, so that its raster can be cached.
 
     Attributes:
-        family: "shape", "object", "patch" (cut out of a picture), "emoji" or "file".
+        family: "shape", "object", "patch" (cut out of an image), "emoji" or "file".
         kind: the shape's or object's name, the emoji's character, the file's name; for a patch its outline.
         main, second: colour names; second is "" where nothing wears it.
         pattern: a key of `PATTERNS`; shapes alone have one.
-        material: index of the picture whose grain covers the sprite, -1 for flat paint; for a patch, the picture.
+        material: index of the image whose grain covers the sprite, -1 for flat paint; for a patch, the image.
         outlined: a dark line around.
-        seed: picks the place in the picture, the tint's strength and the like.
+        seed: picks the place in the image, the tint's strength and the like.
     """
 
     family: str
@@ -107,18 +107,18 @@ def _choice(rng: np.random.Generator, items: tuple[str, ...] | list[str]) -> str
     return items[int(rng.integers(len(items)))]
 
 
-def random_look(rng: np.random.Generator, family: str, pictures: int, files: list[str], textured: float) -> Look:
+def random_look(rng: np.random.Generator, family: str, images: int, files: list[str], textured: float) -> Look:
     """A look of the family, drawn at random.
 
     Args:
-        pictures: how many pictures there are to take grain and patches from.
+        images: how many images there are to take grain and patches from.
         files: characters (family "emoji") or file names (family "file") to choose from.
-        textured: probability that a painted sprite has the grain of a picture.
+        textured: probability that a painted sprite has the grain of an image.
     """
     seed = int(rng.integers(1 << 30))
     main = _choice(rng, tuple(COLOURS))
     second = _choice(rng, distinct(main))
-    material = int(rng.integers(pictures)) if pictures and (family == "patch" or rng.random() < textured) else -1
+    material = int(rng.integers(images)) if images and (family == "patch" or rng.random() < textured) else -1
     outlined = bool(rng.random() < 0.25)
     if family == "shape":
         pattern = _choice(rng, ["plain", "plain", *PATTERNS])
@@ -133,12 +133,12 @@ def random_look(rng: np.random.Generator, family: str, pictures: int, files: lis
 
 
 def relative(rng: np.random.Generator, look: Look, how: str, files: list[str], colour: bool = True) -> Look:
-    """A look of the same kind that a sentence can tell from `look`.
+    """A look of the same kind whose noun phrase differs from that of `look`.
 
     Args:
         how: "colour" (same shape, other colour), "shape" (same colour, other shape), "part" (same shape and main
             colour, other second colour or pattern). Where the family has no such thing, the nearest that it has.
-        colour: False where the picture is grey and colours tell nothing: then shape or pattern differs.
+        colour: False where the image is grey and colours do not count: then shape or pattern differs.
     """
     seed = int(rng.integers(1 << 30))
     if look.family in ("emoji", "file"):
@@ -177,7 +177,7 @@ _TEMPLATES = ("the {p}", "the {p}", "the {p}", "{a}", "{p}", "we want to track t
 
 
 def fill_template(template: str, phrase: str) -> str:
-    """A sentence around a noun phrase."""
+    """A description around a noun phrase."""
     return template.format(p=phrase, a=article(phrase))
 
 
@@ -202,7 +202,7 @@ class SceneAppearance:
 
 
 def choose_appearance(rng: np.random.Generator, config: SynthConfig, library: Library, grey: bool) -> SceneAppearance:
-    """Draws the appearance; every sentence in it is true by construction."""
+    """Draws the appearance; every description in it is true by construction."""
     colour = not grey
     changes = bool(rng.random() < config.change)
     family = _family(rng, config, library, changes, grey)
@@ -232,17 +232,17 @@ def choose_appearance(rng: np.random.Generator, config: SynthConfig, library: Li
 
 def _family(rng: np.random.Generator, config: SynthConfig, library: Library, changes: bool, grey: bool) -> str:
     """A family that has a source and can do what is asked of it."""
-    shares = {f: s for f, s in config.families.items() if s > 0}
+    fractions = {f: s for f, s in config.families.items() if s > 0}
     if not library.emoji or changes:
-        shares.pop("emoji", None)
+        fractions.pop("emoji", None)
     if not library.files or changes:
-        shares.pop("file", None)
+        fractions.pop("file", None)
     if changes and grey:  # without colours only patterns can change
         return "shape"
-    if not shares:
+    if not fractions:
         return "shape"
-    names = list(shares)
-    weights = np.array([shares[n] for n in names])
+    names = list(fractions)
+    weights = np.array([fractions[n] for n in names])
     return str(rng.choice(names, p=weights / weights.sum()))
 
 

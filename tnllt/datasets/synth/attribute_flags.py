@@ -19,11 +19,11 @@ CAMERA_STEP = 0.015  #: of the frame's diagonal, in one frame
 ROTATION = 45.0  #: degrees against the first frame
 DEFORMATION = 0.04  #: of the sprite's side
 LIGHT = 1.6  #: brightest against darkest
-HIDDEN, PARTLY = 0.97, 0.15  #: covered share of what is in the frame
+HIDDEN, PARTLY = 0.97, 0.15  #: covered fraction of what is in the frame
 VIEW = 40.0  #: degrees about the vertical against the first frame
 STREAK = 0.12, 4.0  #: of the target's size, and pixels
 SMALL = 1000.0  #: square pixels
-IN_VIEW = 0.05  #: least share of the target that shows where it is called present
+IN_VIEW = 0.05  #: least fraction of the target that shows where it is called present
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +32,10 @@ class FrameMeasures:
 
     Attributes:
         boxes: (T, 4) the target's whole extent, whether in the frame or not.
-        inside: (T,) share of the target within the frame.
-        visible: (T,) share of the target that shows.
+        inside: (T,) fraction of the target within the frame.
+        visible: (T,) fraction of the target that shows.
         camera_step: (T,) pixels that the camera moved since the frame before.
-        angle, turn: (T,) degrees of rotation in the picture and about the vertical.
+        angle, turn: (T,) degrees of rotation in the image and about the vertical.
         bend: (T,) amplitude of deformation, as part of the sprite's side.
         light: (T,) gain of the illumination.
         streak: (T,) length of motion blur in pixels.
@@ -58,7 +58,7 @@ class FrameMeasures:
     diagonal: float
 
     def occluded(self) -> Curve:
-        """(T,) covered share of what lies within the frame; 0 where nothing does."""
+        """(T,) covered fraction of what lies within the frame; 0 where nothing does."""
         return np.where(self.inside > 0.02, 1 - self.visible / np.maximum(self.inside, 1e-9), 0.0)
 
     def per_frame(self) -> dict[str, NDArray[np.bool_]]:

@@ -1,4 +1,4 @@
-"""Colours that have a name everybody agrees on, and which of them nobody confuses."""
+"""Colours with unambiguous names, and which of them are far apart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Name -> sRGB. Chosen to be far apart, so that a sentence with the name is true at a glance.
+#: Name -> sRGB. Chosen to be far apart, so that a description with the name is true at a glance.
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (206, 34, 36),
     "orange": (244, 132, 20),

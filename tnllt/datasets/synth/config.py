@@ -79,7 +79,7 @@ class SynthConfig:
     Attributes:
         width, height: of each frame.
         rates: attribute -> probability that a sequence is given it; what is not named has its default. 0 leaves it
-            out as far as the motion allows, 1 gives it to every sequence; the flag says what came of it.
+            out as far as the motion allows, 1 gives it to every sequence; the flag is measured on the plan.
         families: sprite family -> fraction.
     """
 

@@ -1,4 +1,4 @@
-"""One picture that shows every attribute: the first frame, and frames in which it is to be seen."""
+"""One image that shows every attribute: the first frame, and frames in which it is to be seen."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_gallery(path: Path, config: SynthConfig, seed: int = 0) -> None:
 
 
 def attribute_row(name: str, config: SynthConfig, seed: int) -> Picture:
-    """The first frame and three in which the attribute is to be seen, with boxes and sentences."""
+    """The first frame and three in which the attribute is to be seen, with boxes and descriptions."""
     scene = plan(seed, replace(config, rates=only(name), change=0.0))
     frames = shown_frames(scene, name, _COLUMNS - 1)
     height = round(_WIDTH * scene.height / scene.width)

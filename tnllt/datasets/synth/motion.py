@@ -112,7 +112,7 @@ def camera(rng: np.random.Generator, frames: int, target: Path, diagonal: float,
         shift -= np.cumsum(velocity, axis=0) * rng.uniform(0.5, 1.5)
     shift = tame(shift - shift[0], np.full(frames, limit * 0.9), np.full(2, -1e9), np.full(2, 1e9))
     zoom = np.exp(0.05 * noise(rng, frames, 25)) if kind > 0.4 else np.ones(frames)
-    # A change of zoom moves the picture's corners: slow enough not to count.
+    # A change of zoom moves the image's corners: slow enough not to count.
     return shift, zoom
 
 

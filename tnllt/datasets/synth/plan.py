@@ -130,7 +130,7 @@ class _Planner:
         return scene
 
     def _target_matrix(self, pose: Pose, sprite: Sprite, camera: _Camera) -> NDArray[np.float64]:
-        """The target's matrices, so that the middle of its box is where the pose says."""
+        """The target's matrices, so that the middle of its box is where the pose puts it."""
         matrix = affine(pose.center, pose.scale, pose.angle, sprite)
         box = bounds(*placed(sprite.edge(pose.wave is not None), pose.wave, matrix))
         matrix[:, :, 2] += pose.center - (box[:, :2] + box[:, 2:] / 2) + camera.jerk

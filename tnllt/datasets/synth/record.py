@@ -26,7 +26,7 @@ def sequence_record(scene: ScenePlan) -> dict[str, Any]:
     """The record of one sequence, as plain data.
 
     `shown` gives, per attribute, the frames (numbered from 0, both ends included) in which it is to be seen;
-    `phrases` the frames from which on each description is true; `wrong` a sentence that is true of a distractor.
+    `phrases` the frames from which on each description is true; `wrong` a description that is true of a distractor.
     """
     frames = scene.measures.per_frame()
     return {

@@ -77,10 +77,10 @@ class Layer:
         if len(self.looks) == 1:
             return library.sprite(self.looks[0][1]).levels
         for (_, before), (first, after) in zip(self.looks, self.looks[1:], strict=False):
-            share = (index - first) / FADE + 0.5
-            if 0 < share < 1:
+            fraction = (index - first) / FADE + 0.5
+            if 0 < fraction < 1:
                 pairs = zip(library.sprite(before).levels, library.sprite(after).levels, strict=True)
-                return tuple(np.asarray(cv2.addWeighted(a, 1 - share, b, share, 0), np.uint8) for a, b in pairs)
+                return tuple(np.asarray(cv2.addWeighted(a, 1 - fraction, b, fraction, 0), np.uint8) for a, b in pairs)
         return library.sprite(self.look(index)).levels
 
     def draw(self, canvas: Canvas, library: Library, index: int) -> None:
@@ -108,8 +108,8 @@ class ScenePlan:
         phrases: (first frame, noun phrase that is true from there on).
         place: per frame "left", "right", "upper" or "lower", as seen from a distractor that looks exactly alike; None
             where there is none.
-        template: sentence around the phrase (`appearance.fill_template`).
-        wrong: a sentence that is true of a distractor (or of nothing) and never of the target.
+        template: description around the phrase (`appearance.fill_template`).
+        wrong: a description that is true of a distractor (or of nothing) and never of the target.
     """
 
     seed: int
@@ -151,12 +151,12 @@ class ScenePlan:
 
     @property
     def visible(self) -> NDArray[np.float64]:
-        """(T,) share of the target that shows."""
+        """(T,) fraction of the target that shows."""
         return self.measures.visible
 
     @property
     def language(self) -> str:
-        """The sequence's sentence: true in the first frame, and as long as `language_true` says."""
+        """The sequence's description: true in the first frame, and as long as `language_true` says."""
         return self.description(0)
 
     def alike(self, index: int) -> NDArray[np.float64]:
@@ -166,7 +166,7 @@ class ScenePlan:
         return np.array(middles, float).reshape(-1, 2)
 
     def description(self, index: int) -> str:
-        """The sentence that is true of the target in frame `index`, in the words of `language`."""
+        """The description that is true of the target in frame `index`, in the words of `language`."""
         phrase = [p for first, p in self.phrases if index >= first][-1]
         place = self.place[index] if self.place is not None else ""
         return fill_template(self.template, f"{place} {phrase}".strip())
@@ -178,7 +178,7 @@ class ScenePlan:
 
     @cached_property
     def language_true(self) -> NDArray[np.bool_]:
-        """(T,) whether the first sentence is still true."""
+        """(T,) whether the first description is still true."""
         return np.array([d == self.language for d in self.descriptions], bool)
 
     def tone(self, index: int) -> NDArray[np.uint8]:

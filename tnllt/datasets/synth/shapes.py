@@ -371,7 +371,7 @@ def _dog() -> Drawing:
     ]
 
 
-#: Objects with parts: drawing, and how the second colour is said.
+#: Objects with parts: drawing, and the noun phrase with both colours.
 OBJECTS: dict[str, tuple[Callable[[], Drawing], str]] = {
     "car": (_car, "{main} car with {second} wheels"),
     "bus": (_bus, "{main} bus with a {second} stripe"),
@@ -397,7 +397,7 @@ OBJECTS: dict[str, tuple[Callable[[], Drawing], str]] = {
     "dog": (_dog, "{main} dog with a {second} collar"),
 }
 
-#: The same objects when no colour can be told (grey pictures).
+#: The same objects where there are no colours (grey images).
 PLAIN_NAMES = {
     "balloon": "hot-air balloon",
     "helmet": "head in a helmet",

@@ -1,4 +1,4 @@
-"""A look as a picture: colour with opacity, its outline, and points spread over it."""
+"""A look as an image: colour with opacity, its outline, and points spread over it."""
 
 from __future__ import annotations
 
@@ -183,10 +183,10 @@ def _shade(kind: str) -> NDArray[np.uint8]:
 
 
 def _patch(look: Look, pool: ImagePool, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A piece of a picture cut out along a smooth random line, tinted if the look names a colour."""
+    """A piece of an image cut out along a smooth random line, tinted if the look names a colour."""
     piece = pool.piece(look.material, SIDE, rng).astype(np.float32)
     if look.main:
-        # The picture's light and shade, in the named colour.
+        # The image's light and shade, in the named colour.
         grey = piece.mean(axis=2, keepdims=True)
         grey = 1 + 0.55 * np.clip((grey - grey.mean()) / (grey.std() + 8), -1.6, 1.6)
         tint = np.array(COLOURS[look.main], np.float32)

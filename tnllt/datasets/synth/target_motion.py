@@ -167,7 +167,7 @@ def _aspect_curve(rng: np.random.Generator, aspect: Curve, wanted: frozenset[str
 
 
 def _turns(rng: np.random.Generator, frames: int, wanted: frozenset[str]) -> tuple[Curve, Curve]:
-    """Degrees of rotation in the picture and about the vertical, (T,) each."""
+    """Degrees of rotation in the image and about the vertical, (T,) each."""
     lean = rng.normal(0, 4)
     angle = lean + np.clip(2.5 * motion.noise(rng, frames, 12), -7, 7)
     if "ARC" in wanted and "ROT" not in wanted:  # leaning boxes are squarer
@@ -190,11 +190,11 @@ def make_wave(rng: np.random.Generator, frames: int) -> NDArray[np.float64]:
     strength[frames // 3 : frames // 3 + max(2, frames // 8)] = np.maximum(
         strength[frames // 3 : frames // 3 + max(2, frames // 8)], 0.07 * SIDE
     )
-    share, pace = rng.uniform(0.35, 1.0, 2), rng.uniform(0.05, 0.35, 2) * rng.choice([-1.0, 1.0], 2)
+    fraction, pace = rng.uniform(0.35, 1.0, 2), rng.uniform(0.05, 0.35, 2) * rng.choice([-1.0, 1.0], 2)
     time = np.arange(frames)
     phases = rng.uniform(0, 2 * np.pi, 2) + time[:, None] * pace
-    share[int(rng.integers(2))] = 1.0
-    return np.concatenate([strength[:, None] * share, phases], axis=1)
+    fraction[int(rng.integers(2))] = 1.0
+    return np.concatenate([strength[:, None] * fraction, phases], axis=1)
 
 
 def _departure(

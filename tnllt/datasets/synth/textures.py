@@ -58,11 +58,11 @@ def stones(rng: np.random.Generator, h: int, w: int) -> Field:
     seeds[ys, xs] = 1
     distance, labels = cv2.distanceTransformWithLabels(1 - seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     tones = _palette(rng, 4)[rng.integers(0, 4, count + 1)] * rng.uniform(0.7, 1.2, (count + 1, 1)).astype(np.float32)
-    picture = tones[labels]
+    image = tones[labels]
     edges = cv2.morphologyEx(labels.astype(np.float32), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     joint = cv2.GaussianBlur(edges.astype(np.float32), (0, 0), rng.uniform(0.8, 2.5))
     rise = 1.15 - 0.35 * distance / (float(distance.max()) + 1)
-    return np.asarray(picture * (rise * (1 - rng.uniform(0.3, 0.9) * np.minimum(joint, 1)))[..., None], np.float32)
+    return np.asarray(image * (rise * (1 - rng.uniform(0.3, 0.9) * np.minimum(joint, 1)))[..., None], np.float32)
 
 
 def bricks(rng: np.random.Generator, h: int, w: int) -> Field:
@@ -76,13 +76,13 @@ def bricks(rng: np.random.Generator, h: int, w: int) -> Field:
     tone = rng.uniform(0.72, 1.15, (row.max() + 1, column.max() + 1)).astype(np.float32)[row, column]
     gap = ((ys % bh) < max(2, bh // 12)) | ((shifted % bw) < max(2, bh // 12))
     colours = _palette(rng, 2)
-    picture = np.where(gap[..., None], colours[1] * 0.7, colours[0] * tone[..., None])
-    return np.asarray(picture, np.float32)
+    image = np.where(gap[..., None], colours[1] * 0.7, colours[0] * tone[..., None])
+    return np.asarray(image, np.float32)
 
 
 def leaves(rng: np.random.Generator, h: int, w: int) -> Field:
-    """Dead leaves: shapes of all sizes over one another, with the edges and spectrum of natural pictures."""
-    picture = clouds(rng, h, w)
+    """Dead leaves: shapes of all sizes over one another, with the edges and spectrum of natural images."""
+    image = clouds(rng, h, w)
     colours = _palette(rng, 10, 1.1)
     for _ in range(int(rng.integers(150, 420))):
         radius = min(6.0 / rng.random() ** 0.5, h / 3)
@@ -90,11 +90,11 @@ def leaves(rng: np.random.Generator, h: int, w: int) -> Field:
         colour = np.clip(colours[rng.integers(10)] * rng.uniform(0.6, 1.3), 0, 255).tolist()
         axes = (int(radius) + 1, int(radius * rng.uniform(0.3, 1)) + 1)
         if rng.random() < 0.5:
-            cv2.ellipse(picture, centre, axes, rng.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
+            cv2.ellipse(image, centre, axes, rng.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
         else:
             corners = cv2.boxPoints((centre, (2.0 * axes[0], 2.0 * axes[1]), float(rng.uniform(0, 180))))
-            cv2.fillPoly(picture, [corners.astype(np.int32)], colour, cv2.LINE_AA)
-    return picture
+            cv2.fillPoly(image, [corners.astype(np.int32)], colour, cv2.LINE_AA)
+    return image
 
 
 def landscape(rng: np.random.Generator, h: int, w: int) -> Field:
@@ -104,7 +104,7 @@ def landscape(rng: np.random.Generator, h: int, w: int) -> Field:
     ramp: Field = (np.linspace(0, 1, h)[:, None] + 0.35 * octaves(rng, h, w, 2, 5)).astype(np.float32) / np.float32(
         1.35
     )
-    picture = _ramp(ramp, np.clip(sky * 0.6 + 95, 0, 255))
+    image = _ramp(ramp, np.clip(sky * 0.6 + 95, 0, 255))
     ys = np.arange(h)[:, None]
     for depth in range(int(rng.integers(1, 4))):
         ridge = (
@@ -114,7 +114,7 @@ def landscape(rng: np.random.Generator, h: int, w: int) -> Field:
         )
         inside = ys > ridge
         tone = _palette(rng, 1)[0] * (0.45 + 0.2 * depth)
-        picture = np.where(inside[..., None], tone * (0.7 + 0.6 * octaves(rng, h, w, 12, 5)[..., None]), picture)
+        image = np.where(inside[..., None], tone * (0.7 + 0.6 * octaves(rng, h, w, 12, 5)[..., None]), image)
     depth_rows = 1.0 / np.maximum((ys - horizon) / h, 0.01)
     lanes = (np.arange(w)[None] - w * rng.uniform(0.2, 0.8)) * depth_rows / w
     stripes = (np.sin(lanes * rng.uniform(2, 9)) > rng.uniform(0.2, 0.9)) | (
@@ -123,18 +123,18 @@ def landscape(rng: np.random.Generator, h: int, w: int) -> Field:
     ground = _palette(rng, 2, 0.8)
     grain = 0.7 + 0.6 * octaves(rng, h, w, 16, 6, 0.75)[..., None]
     floor = np.where(stripes[..., None], ground[0], ground[1]) * grain
-    return np.asarray(np.where((ys > horizon)[..., None], floor, picture), np.float32)
+    return np.asarray(np.where((ys > horizon)[..., None], floor, image), np.float32)
 
 
 def street(rng: np.random.Generator, h: int, w: int) -> Field:
     """House fronts with windows, a pavement and a road with marks."""
-    picture = _ramp(np.broadcast_to(np.linspace(0, 1, h, dtype=np.float32)[:, None], (h, w)), _palette(rng, 2, 0.5))
+    image = _ramp(np.broadcast_to(np.linspace(0, 1, h, dtype=np.float32)[:, None], (h, w)), _palette(rng, 2, 0.5))
     foot = int(h * rng.uniform(0.5, 0.7))
     x = 0
     while x < w:
         width, top = int(rng.integers(60, 220)), int(foot * rng.uniform(0.05, 0.6))
         wall = _palette(rng, 2, 0.7)
-        picture[top:foot, x : x + width] = wall[0] * (
+        image[top:foot, x : x + width] = wall[0] * (
             0.8 + 0.4 * octaves(rng, foot - top, width, 6, 4)[:, : min(width, w - x), None]
         )
         step, size = int(rng.integers(18, 40)), rng.uniform(0.4, 0.7)
@@ -142,24 +142,24 @@ def street(rng: np.random.Generator, h: int, w: int) -> Field:
         for wy in range(top + 8, foot - step // 2, step):
             for wx in range(x + 6, min(x + width, w) - step // 2, step):
                 if rng.random() < 0.85:
-                    cv2.rectangle(picture, (wx, wy), (wx + int(step * size), wy + int(step * size)), lit, -1)
+                    cv2.rectangle(image, (wx, wy), (wx + int(step * size), wy + int(step * size)), lit, -1)
         x += width
     kerb = foot + int(h * 0.06)
-    picture[foot:kerb] = 150 + 40 * octaves(rng, kerb - foot, w, 4, 3)[..., None]
-    picture[kerb:] = (60 + rng.uniform(0, 60)) * (0.8 + 0.4 * octaves(rng, h, w, 24, 5, 0.8)[kerb:, :, None])
+    image[foot:kerb] = 150 + 40 * octaves(rng, kerb - foot, w, 4, 3)[..., None]
+    image[kerb:] = (60 + rng.uniform(0, 60)) * (0.8 + 0.4 * octaves(rng, h, w, 24, 5, 0.8)[kerb:, :, None])
     for stripe in range(0, w, 90):
         y = int((kerb + h) / 2)
         cv2.fillPoly(
-            picture,
+            image,
             [np.array([(stripe, y), (stripe + 50, y), (stripe + 42, y + 10), (stripe - 10, y + 10)])],
             (215, 210, 200),
         )
-    return picture
+    return image
 
 
 def grass(rng: np.random.Generator, h: int, w: int) -> Field:
     """Meadow, fur, straw: many short strokes."""
-    picture = clouds(rng, h, w) * 0.7
+    image = clouds(rng, h, w) * 0.7
     colours = _palette(rng, 6)
     count = int(rng.integers(1500, 4000))
     start = np.stack([rng.integers(0, w, count), rng.integers(0, h, count)], 1)
@@ -168,8 +168,8 @@ def grass(rng: np.random.Generator, h: int, w: int) -> Field:
     end = start + (np.stack([np.cos(angle), np.sin(angle)], 1) * length[:, None]).astype(int)
     tones, light = rng.integers(0, 6, count), rng.uniform(0.6, 1.3, count)
     for a, b, tone, bright in zip(start.tolist(), end.tolist(), tones, light, strict=True):
-        cv2.line(picture, a, b, np.clip(colours[tone] * bright, 0, 255).tolist(), 1 + int(bright > 1.1), cv2.LINE_AA)
-    return picture
+        cv2.line(image, a, b, np.clip(colours[tone] * bright, 0, 255).tolist(), 1 + int(bright > 1.1), cv2.LINE_AA)
+    return image
 
 
 def wood(rng: np.random.Generator, h: int, w: int) -> Field:
@@ -200,6 +200,6 @@ KINDS: tuple[Callable[[np.random.Generator, int, int], Field], ...] = (
 def make_texture(seed: int, height: int, width: int) -> Picture:
     """The background with this number, RGB uint8 (height, width, 3)."""
     rng = np.random.default_rng([seed, 7])
-    picture = KINDS[seed % len(KINDS)](rng, height, width)
+    image = KINDS[seed % len(KINDS)](rng, height, width)
     fine = 1 + rng.uniform(0.05, 0.25) * (octaves(rng, height, width, 48, 4, 0.9) - 0.5)
-    return np.asarray(np.clip(picture * fine[..., None], 0, 255), np.uint8)
+    return np.asarray(np.clip(image * fine[..., None], 0, 255), np.uint8)

@@ -6,7 +6,7 @@
     OUT/<name>/groundtruth.txt           x,y,w,h
     OUT/<name>/absent_label.txt          1 = present
     OUT/<name>/language.txt, attributes.txt
-    OUT/<name>/descriptions.txt          per frame, the sentence that is true then
+    OUT/<name>/descriptions.txt          per frame, the description that is true then
     OUT/<name>/synth.json                how it was made, what is to be seen when
     OUT/<name>/masks/00001.png           the target's visible pixels, where asked for
 
@@ -65,7 +65,7 @@ def write_dataset(
 
     Raises:
         UsageError: the folder holds something else, or a set made with other options.
-        DataError: a picture among the sources cannot be decoded.
+        DataError: an image among the sources cannot be decoded.
     """
     form = form or FrameFormat()
     sources = library(config.sources)  # unreadable sources are found before anything is written
@@ -180,8 +180,8 @@ def draw_frames(folder: Path, scene: ScenePlan, part: range, form: FrameFormat) 
     options = [cv2.IMWRITE_PNG_COMPRESSION, 3] if form.png else [cv2.IMWRITE_JPEG_QUALITY, form.quality]
     for index in part:
         drawn = scene.render(index, mask=form.masks)
-        picture = cv2.cvtColor(drawn.image, cv2.COLOR_RGB2BGR)
-        _save(images / f"{index + 1:05d}{suffix}", cv2.imencode(suffix, picture, options)[1])
+        image = cv2.cvtColor(drawn.image, cv2.COLOR_RGB2BGR)
+        _save(images / f"{index + 1:05d}{suffix}", cv2.imencode(suffix, image, options)[1])
         if drawn.mask is not None:
             masks.mkdir(exist_ok=True)
             _save(masks / f"{index + 1:05d}.png", cv2.imencode(".png", drawn.mask.astype(np.uint8) * 255)[1])
