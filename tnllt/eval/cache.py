@@ -111,7 +111,7 @@ class ScoreCache:
 
 
 def can_cache() -> bool:
-    """Whether every measure is tnllt's own: `VERSION` says nothing of the code of others."""
+    """Whether every measure is tnllt's own: `VERSION` does not cover the code of others."""
     return all(metric.measure.compute.__module__.startswith("tnllt.") for metric in METRICS.values())
 
 

@@ -47,8 +47,8 @@ def evaluate(
         sequences: annotated sequences, each name once.
         trajectories: {tracker: {sequence name: Trajectory or boxes (T, 4)}}.
         protocol: a `Protocol` or a name (`tnllt-eval protocols` lists them).
-        allow_missing: score a tracker on the sequences it has, and say so.
-        allow_short: pad short results with their last box, and say so.
+        allow_missing: score a tracker on the sequences that it has results for, with a footnote.
+        allow_short: pad short results with their last box, with a footnote.
         rounding: "nearest" or "trunc" scores the boxes as if they had been saved as integers.
 
     Raises:
@@ -110,7 +110,7 @@ def score_trackers(
             found = {name: apply(boxes) for name, boxes in found.items()}
         score_sequence(trackers, index, sequence, found, protocol, allow_short)
 
-    with ThreadPoolExecutor(2) as pool:  # NumPy lets go of the interpreter's lock; more threads gain little
+    with ThreadPoolExecutor(2) as pool:  # NumPy releases the interpreter's lock; more threads gain little
         list(pool.map(work, range(len(sequences))))
     order = {s.name: i for i, s in enumerate(sequences)}
     for own in trackers:
@@ -201,9 +201,9 @@ def raise_if_incomplete(
             short = [n for n in own.notes if n.kind == "refused" and " rows for " in n.text]
             faults += [f"{own.tracker}/{n.sequence}: {n.text}" for n in short]
     if faults:
-        hints = ["--allow-missing scores what is there"] if any("no result" in f for f in faults) else []
+        hints = ["--allow-missing scores the results that there are"] if any("no result" in f for f in faults) else []
         hints += ["--allow-short pads with the last box"] if any(" rows for " in f for f in faults) else []
-        raise IncompleteError(f"{listed(faults, 8, '; ')}\n{'; '.join(hints)}, and says so")
+        raise IncompleteError(f"{listed(faults, 8, '; ')}\n{'; '.join(hints)} (with a footnote)")
 
 
 def listed(names: Seq[str], most: int = 5, glue: str = ", ") -> str:

@@ -176,7 +176,7 @@ def _radar_figure(scores: Scores, stem: Path, metric: Metric, formats: tuple[str
 
 
 def _footnote(figure: Figure, scores: Scores, members: Flags | None = None) -> None:
-    """Protocol, ceiling and floor, and whatever every output of these scores must say."""
+    """Protocol, ceiling and floor, and the footnotes where results are incomplete."""
     bounds = scores.reference("success", members)
     count = len(scores.sequences) if members is None else int(members.sum())
     text = f"protocol {scores.protocol.name}, {plural(count, 'sequence')}"

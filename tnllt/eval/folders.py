@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 from tnllt.eval.cache import ScoreCache, annotation_digest, cache_key, can_cache, content_digest
@@ -19,7 +18,9 @@ from tnllt.results.reading import Results, read_many
 from tnllt.sequence import Sequence, Trajectory
 
 Files = Mapping[str, Mapping[str, ResultFile]]
-#: Text read before it is parsed and let go: bounds memory whatever the number of trackers.
+#: A result's bytes, and a digest of them and of what lies beside (empty where nothing is cached).
+_Read = tuple[bytes, bytes]
+#: Text read before it is parsed: bounds memory for any number of trackers.
 _BLOCK_BYTES = 48 << 20
 
 
@@ -52,7 +53,7 @@ def evaluate_files(
         keys: dict[str, str] = {}
         if cache is not None:
             for tracker, raws in block.items():
-                contents = [(name, parts.digest) for name, parts in raws.items()]
+                contents = [(name, digest) for name, (_, digest) in raws.items()]
                 keys[tracker] = cache_key(annotations, contents, rules, allow_short, rounding)
                 found = cache.get(keys[tracker], tracker, len(listed), rules)
                 if found is not None:
@@ -70,26 +71,16 @@ def evaluate_files(
     return assemble(listed, ordered, references, rules, lazy, allow_missing, allow_short, rounding)
 
 
-@dataclass(frozen=True)
-class _Read:
-    """A result's bytes, and a digest of them and of what lies beside (empty where nothing is cached)."""
-
-    raw: bytes
-    digest: bytes
-    size: int
-
-
 def _blocks(files: Files, names: Seq[str], digests: bool) -> Iterator[dict[str, dict[str, _Read]]]:
-    """Trackers with what was read of their results {tracker: {sequence: ...}}, as many at a time as memory may hold."""
+    """What was read of the trackers' results {tracker: {sequence: ...}}, as many trackers at a time as fit."""
     block: dict[str, dict[str, _Read]] = {}
     size = 0
     with ThreadPoolExecutor(4) as pool:
         for tracker, own in files.items():
-            there = [own[name] for name in names if name in own]
-            block[tracker] = dict(
-                zip((f.sequence for f in there), pool.map(partial(_read, digests), there), strict=True)
-            )
-            size += sum(found.size for found in block[tracker].values())
+            found = [own[name] for name in names if name in own]
+            read = pool.map(partial(_read, digests), found)
+            block[tracker] = dict(zip((file.sequence for file in found), read, strict=True))
+            size += sum(len(raw) for raw, _ in block[tracker].values())
             if size > _BLOCK_BYTES:
                 yield block
                 block, size = {}, 0
@@ -99,14 +90,11 @@ def _blocks(files: Files, names: Seq[str], digests: bool) -> Iterator[dict[str, 
 
 def _read(digests: bool, file: ResultFile) -> _Read:
     raw = file.read()
-    if not digests:
-        return _Read(raw, b"", len(raw))
-    parts = [raw, *(file.beside[what]() for what in sorted(file.beside))]
-    return _Read(raw, content_digest(parts), sum(map(len, parts)))
+    return raw, content_digest([raw, *(file.beside[what]() for what in sorted(file.beside))]) if digests else b""
 
 
 def _parse(files: Files, read: dict[str, dict[str, _Read]]) -> dict[str, dict[str, Trajectory]]:
-    flat = [(files[tracker][name], found.raw) for tracker, own in read.items() for name, found in own.items()]
+    flat = [(files[tracker][name], raw) for tracker, own in read.items() for name, (raw, _) in own.items()]
     parsed = iter(read_many([file for file, _ in flat], [raw for _, raw in flat]))
     return {tracker: {name: next(parsed) for name in own} for tracker, own in read.items()}
 

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 class RefusedError(ValueError):
-    """A protocol's own toolkit stops at this sequence. The text says why."""
+    """A protocol's own toolkit stops at this sequence. The message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def broken_boxes(boxes: Boxes) -> Flags:
 
 
 def repair(boxes: Boxes, groundtruth: Boxes, protocol: Protocol, rows: int | None = None) -> Boxes:
-    """Results (K, T, 4) with invalid boxes and the first box put right as the protocol says; a copy if changed."""
+    """Results (K, T, 4) with invalid boxes and the initial box replaced as the protocol demands; a copy if changed."""
     broken = None
     if protocol.invalid_result == "previous":
         broken = broken_boxes(boxes)

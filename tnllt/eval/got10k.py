@@ -1,4 +1,4 @@
-"""GOT-10k's own measures: average overlap and success rates over frames, whatever the protocol says of curves.
+"""GOT-10k's own measures: average overlap and success rates over frames, the same under every protocol.
 
 Source: Huang et al., GOT-10k (2019), and what the authors' `got10k` package (0.1.3) computes on the validation split.
 """
@@ -18,7 +18,7 @@ def frame_sums(sequence: Sequence, boxes: Boxes) -> NDArray[np.float64]:
 
     The first frame does not count, nor do frames whose target is out of view or not annotated. Where the benchmark
     states the image size, boxes are first brought into the image, the result's and the ground truth's: GOT-10k
-    moves a negative corner to 0 and keeps the width. A result that is no number is a miss.
+    moves a negative corner to 0 and keeps the width. A result that is not a number is a miss.
 
     Args:
         boxes: (K, T', 4) x, y, w, h in pixels, T' up to the sequence's length: frames behind are not counted.

@@ -20,7 +20,6 @@ from tnllt.eval.statistics import (
     WeightedScores,
     bootstrap_counts,
     bootstrap_intervals,
-    runs_summary,
 )
 from tnllt.sequence import Flags
 
@@ -138,6 +137,6 @@ def runs(scores: Scores, metric: str | Metric = "success", members: Flags | None
     for name, index in group_runs(scores.trackers).items():
         own = values[list(index)]
         if not np.isnan(own).any():
-            mean, deviation = runs_summary(own.tolist())
-            found.append(Runs(name, index, mean, deviation, float(own.min()), float(own.max())))
+            low, high = float(own.min()), float(own.max())
+            found.append(Runs(name, index, float(own.mean()), float(own.std(ddof=1)), low, high))
     return sorted(found, key=lambda r: (-r.mean, r.name))

@@ -26,7 +26,7 @@ class ReportedFrames:
         overlap: (T,) in [0, 1]; 0 where there is nothing to overlap.
         present: (T,) the target is in view and has a box.
         confidence: (T,) NaN where the tracker reports the target absent, or has no row. Infinities are confidences.
-        presence_known: whether the annotation says where the target is absent.
+        presence_known: whether the annotation marks frames without the target.
     """
 
     overlap: Array

@@ -1,4 +1,4 @@
-"""Metrics as data: one record says what a metric means, which numbers per sequence it needs and how they make a score.
+"""Metrics as data: a record holds what a metric means, which numbers per sequence it needs and how they make a score.
 
 A metric has a *measure*, which gives an array (sequence, M) per tracker, a rule that combines the array over sequences
 (a mean or a sum), and a function that reads the score off the combined array. Scores, scores per attribute and

@@ -64,11 +64,11 @@ class Protocol:
         absent: what becomes of frames whose target is out of view.
         absent_error: both errors of an absent frame, where it is not what an invalid frame gets.
         count_invalid: whether invalid frames stay in the denominator.
-        first_frame: whether the first box is replaced by the given one, left as it is, or not scored.
+        first_frame: whether the first row is replaced by the initial box, left as it is, or not scored.
         invalid_result: what becomes of a result box with NaN or without a size.
         short_result: what becomes of a result with fewer rows than the ground truth.
         refuse_nan_annotation: whether a sequence with NaN in its annotation is refused.
-        refuse_nan_overlap: whether a sequence with an overlap that is no number is refused.
+        refuse_nan_overlap: whether a sequence with an overlap that is not a number is refused.
         overlap_strict: overlap > threshold, else overlap >= threshold.
         zero_overlap_misses: an overlap of exactly 0 passes no threshold, not even 0.
         stores_corners: boxes are kept as corners: right = x + w is formed first, the centre is (x + right) / 2 and the
@@ -152,7 +152,7 @@ class Protocol:
         return {f: (getattr(self, f), getattr(other, f)) for f in RULES if getattr(self, f) != getattr(other, f)}
 
     def with_rules(self, **rules: Any) -> Protocol:
-        """The protocol with some rules changed, under a name that says so."""
+        """The protocol with some rules changed, under a name that lists them."""
         return replace(self, name=f"{self.name}+{'+'.join(rules)}", summary="", aliases=(), **rules)
 
     def to_table(self) -> dict[str, Any]:

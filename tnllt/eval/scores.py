@@ -94,7 +94,7 @@ class Scores:
 
     @property
     def notes(self) -> list[Note]:
-        """Everything that an output must say: missing, refused, cut and padded results."""
+        """What every output must state: missing, refused, cut and padded results."""
         return [note for own in self.tracker_curves for note in own.notes]
 
     def frames(self, sequence: str) -> Mapping[str, FrameErrors]:

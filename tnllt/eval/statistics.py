@@ -10,7 +10,6 @@ trackers under all resamples one matrix product.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +93,7 @@ def bootstrap_intervals(
     """Bootstrap intervals over sequences for the scores of N trackers.
 
     The bootstrap is the studentised one (bootstrap-t; Efron & Tibshirani 1993, 12.5): with 50 sequences, percentile
-    and BCa intervals are too short (docs/explain), this one covers as often as it says.
+    and BCa intervals are too short (docs/explain), while this one covers at its nominal rate.
 
     Args:
         values: (N, S) scores per sequence; NaN is left out.
@@ -106,10 +105,7 @@ def bootstrap_intervals(
     estimate, kept = table.means, table.weights.sum(axis=1)
     error = _means_and_errors(table, np.ones((1, counts.shape[1])))[1][0]
     draws, errors = _means_and_errors(table, counts)
-    low, high = _studentized(estimate, error, draws - estimate, errors, confidence)
-    low, high = _with_few(low, high, estimate, error, kept, confidence)
-    few = kept < MIN_SEQUENCES
-    low, high = np.where(few, np.nan, low), np.where(few, np.nan, high)
+    low, high = _studentized(estimate, error, draws - estimate, errors, kept, confidence)
     if bounds is not None:
         low, high = np.clip(low, *bounds), np.clip(high, *bounds)
     return Intervals(estimate, low, high, confidence, "studentized", resamples)
@@ -132,14 +128,10 @@ def difference_intervals(
     whole = np.ones((1, counts.shape[1]))
     estimate = a.means - b.means
     draws = _ratio(counts @ a.values.T, counts @ a.weights.T) - _ratio(counts @ b.values.T, counts @ b.weights.T)
-    error = _difference_error(a, b, whole)[0]
-    low, high = _studentized(estimate, error, draws - estimate, _difference_error(a, b, counts), confidence)
+    error, errors = _difference_error(a, b, whole)[0], _difference_error(a, b, counts)
     kept = np.minimum(a.weights.sum(axis=1), b.weights.sum(axis=1))
-    low, high = _with_few(low, high, estimate, error, kept, confidence)
-    few = kept < MIN_SEQUENCES
-    return Intervals(
-        estimate, np.where(few, np.nan, low), np.where(few, np.nan, high), confidence, "studentized", resamples
-    )
+    low, high = _studentized(estimate, error, draws - estimate, errors, kept, confidence)
+    return Intervals(estimate, low, high, confidence, "studentized", resamples)
 
 
 def permutation_test(a: WeightedScores, b: WeightedScores, *, resamples: int = RESAMPLES, seed: int = SEED) -> Array:
@@ -264,12 +256,6 @@ def critical_difference(values: ArrayLike, *, alpha: float = 0.05, higher_is_bet
     return CriticalDifference(ranks.mean(axis=1), statistic, p_value, width, sequences, alpha)
 
 
-def runs_summary(scores: Ordered[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation of the scores of several runs; the deviation of one run is NaN."""
-    values = np.asarray(scores, np.float64)
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-
-
 def _ratio(total: Array, weight: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(weight > 0, total / weight, np.nan), np.float64)
@@ -302,28 +288,26 @@ def _difference_error(a: WeightedScores, b: WeightedScores, counts: Array) -> Ar
     return np.asarray(np.sqrt(np.maximum(variance, 0) * drawn / np.maximum(drawn - 1, 1)), np.float64)
 
 
-def _studentized(estimate: Array, error: Array, draws: Array, errors: Array, confidence: float) -> tuple[Array, Array]:
+def _studentized(
+    estimate: Array, error: Array, draws: Array, errors: Array, kept: Array, confidence: float
+) -> tuple[Array, Array]:
+    """Bounds by the studentised bootstrap; by Student's t with few sequences, NaN with fewer than `MIN_SEQUENCES`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         pivots = draws / errors
-    # A resample of one sequence over and over has no spread: its pivot is 0/0 or infinite and says nothing.
+    # A resample of one sequence over and over has no spread: its pivot, 0/0 or infinite, is not an observation.
     pivots[(errors < 1e-12) | ~np.isfinite(pivots)] = np.nan
     pivots[:, error < 1e-12] = 0.0
     tail = (1 - confidence) / 2
-    low, high = _nanquantile(pivots, [tail, 1 - tail])
-    return estimate - high * error, estimate - low * error
-
-
-def _with_few(
-    low: Array, high: Array, estimate: Array, error: Array, kept: Array, confidence: float
-) -> tuple[Array, Array]:
-    """The bounds, by Student's t where too few sequences are kept for a studentised bootstrap."""
+    below, above = _nanquantile(pivots, [tail, 1 - tail])
+    low, high = estimate - above * error, estimate - below * error
     few = kept < FEW_SEQUENCES
-    if not few.any():
-        return low, high
-    from scipy.special import stdtrit
+    if few.any():
+        from scipy.special import stdtrit
 
-    reach = stdtrit(np.maximum(kept - 1, 1), (1 + confidence) / 2) * error
-    return np.where(few, estimate - reach, low), np.where(few, estimate + reach, high)
+        reach = stdtrit(np.maximum(kept - 1, 1), (1 + confidence) / 2) * error
+        low, high = np.where(few, estimate - reach, low), np.where(few, estimate + reach, high)
+    none = kept < MIN_SEQUENCES
+    return np.where(none, np.nan, low), np.where(none, np.nan, high)
 
 
 def _nanquantile(draws: Array, levels: list[float]) -> Array:

@@ -43,7 +43,7 @@ class ScoreTable:
         headings, digits: (C) heading and decimals of each column of numbers.
         values: (R, C).
         bounds: (R, C, 2) interval of each score, NaN where there is none; None where intervals are not shown.
-        footnotes: what must be said below.
+        footnotes: sentences below the table.
     """
 
     title: str
@@ -142,7 +142,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def footnotes(scores: Scores) -> list[str]:
-    """What every output must say of these scores, in sentences."""
+    """What every output must state about these scores, in sentences."""
     found = []
     groups: dict[tuple[str, str], list[Note]] = {}
     for note in scores.notes:

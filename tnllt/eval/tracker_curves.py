@@ -24,7 +24,7 @@ NoteKind = Literal["missing", "refused", "short", "long", "dropped"]
 
 @dataclass(frozen=True)
 class Note:
-    """Something that every output must say about a score."""
+    """Something that every output must state about a score."""
 
     kind: NoteKind
     tracker: str
@@ -82,7 +82,7 @@ class TrackerCurves:
 def match_length(
     boxes: Boxes, length: int, protocol: Protocol, allow_short: bool = False
 ) -> tuple[Boxes, int, NoteKind | None]:
-    """A result (T', 4) cut or padded to the ground truth's length as the protocol says.
+    """A result (T', 4) cut or padded to the ground truth's length by the protocol's rule.
 
     Returns the boxes, how many frames can be scored (fewer than `length` only where a protocol cuts both), and what
     was done. A short result under "refused" is padded with its last box if `allow_short`, else returned as it is.
