@@ -51,6 +51,12 @@ def test_all_baselines_are_in_the_wheel(installed: Path, tmp_path: Path) -> None
     assert shown == list(names()) and len(shown) == 20
 
 
+def test_the_wheel_has_the_bundled_weights_and_no_image(installed: Path) -> None:
+    (package,) = (installed.parent / "lib").glob("python*/site-packages/tnllt")
+    assert (package / "reasoningtrack" / "weights" / "tiny.safetensors").is_file()
+    assert not [path for path in package.rglob("*") if path.suffix in (".png", ".jpg")]
+
+
 def test_doctor_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     doctor = run(installed, "tnllt-run", "doctor", "ostrack", "--device", "cpu", folder=tmp_path)
     assert doctor.returncode == 1, doctor.stderr

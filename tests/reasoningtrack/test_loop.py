@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,38 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.reasoningtrack.golden import golden_state
+from tests.reasoningtrack.golden import DATA, Case, Scripted, drive, golden_state, made_case
 from tnllt.reasoningtrack import ReasoningTrack
 from tnllt.reasoningtrack.config import Config
-from tnllt.reasoningtrack.reasoners import Reasoning
 
 #: Whole clips are slow; the first frames (and a refresh) run always.
 CLIPS = ["calm_couple_256", "calm_man_384", "track_couple_256", "track_motorrolling_384"]
-
-
-@dataclass
-class Scripted:
-    """Answers as the golden case was recorded with; counts what it is asked."""
-
-    own: str
-    answers: list[tuple[bool, str]]
-    asked: int = 0
-
-    def describe(self, first: Any, second: Any, description: str) -> Reasoning:
-        assert description == self.own
-        update, text = self.answers[self.asked]
-        self.asked += 1
-        return Reasoning(None, update, text, "scripted", 0.0)
-
-
-@dataclass(frozen=True)
-class Case:
-    golden: Any
-    config: Config
-    weights: dict[str, Any]
-    frames: list[np.ndarray[Any, Any]]
-    own: str
-    answers: list[tuple[bool, str]]
 
 
 def load(shared: Path, name: str) -> Case:
@@ -56,18 +28,7 @@ def load(shared: Path, name: str) -> Case:
         answers = [(d == "yes", str(a)) for d, a in zip(golden["decisions"], golden["answers"], strict=True)]
     else:
         answers = [(True, str(text)) for text in golden["descriptions"]]
-    return Case(golden, config, golden_state(folder, config, calm), frames, str(golden["description"]), answers)
-
-
-def drive(case: Case, tracker: ReasoningTrack, frames: int) -> Iterator[np.ndarray[Any, Any]]:
-    """The tracker's own answers; after each frame its box is put to the forced one, else the golden one."""
-    golden = case.golden
-    forced = golden["forced"] if "forced" in golden else golden["boxes"]
-    tracker.initialize(case.frames[0], golden["boxes"][0], case.own)
-    for n in range(1, frames):
-        yield np.asarray(tracker.track(case.frames[n]).box)
-        tracker.box = forced[n]
-    tracker.finish()
+    return Case(golden, config, golden_state(config, calm), frames, str(golden["description"]), answers)
 
 
 def check(case: Case, boxes: list[Any], events: list[Any]) -> None:
@@ -79,22 +40,28 @@ def check(case: Case, boxes: list[Any], events: list[Any]) -> None:
     assert [e["after"] for e in events if e["event"] == "refresh"] == golden["descriptions"][: len(updates)].tolist()
 
 
-def follow(shared: Path, name: str, frames: int | None) -> None:
-    case, events = load(shared, name), []
+def track(case: Case, frames: int | None = None) -> None:
+    events: list[Any] = []
     tracker = ReasoningTrack(case.config, case.weights, Scripted(case.own, case.answers), device="cpu")
     tracker.emit = events.append
     check(case, list(drive(case, tracker, frames or len(case.frames))), events)
 
 
+def test_a_clip_made_by_formula_is_tracked_as_recorded() -> None:
+    case = made_case(np.load(DATA / "loop_256.npz"))
+    assert case.golden["updates"].tolist() == [11, 21, 31] and len(set(case.golden["descriptions"])) == 3
+    track(case)
+
+
 @pytest.mark.parametrize("name", CLIPS)
 def test_clips_begin_as_the_golden_ones(shared: Path, name: str) -> None:
-    follow(shared, name, 13)
+    track(load(shared, name), 13)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*CLIPS, "calm_crossing_256_full"])
 def test_whole_clips_are_the_golden_ones(shared: Path, name: str) -> None:
-    follow(shared, name, None)
+    track(load(shared, name))
 
 
 def batch_of(shared: Path, frames: int) -> None:

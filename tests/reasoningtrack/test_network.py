@@ -8,35 +8,49 @@ import numpy as np
 import pytest
 import torch
 
-from tests.reasoningtrack.golden import golden_state, recipe, state_table
+from tests.reasoningtrack.golden import DATA, golden_state, inputs, state_table
 from tnllt.errors import UsageError
 from tnllt.reasoningtrack.config import PRESETS, Config
 from tnllt.reasoningtrack.network import Network
 from tnllt.reasoningtrack.text import WordPiece
 
-CASES = ["net_256_depth112", "net_384_depth112", pytest.param("net_256", marks=pytest.mark.slow)]
 
-
-@pytest.mark.parametrize("size", [256, 384])
-def test_tensors_are_those_of_the_published_checkpoints(shared: Path, size: int) -> None:
+def names_and_shapes(size: int) -> list[tuple[str, str, str]]:
     with torch.device("meta"):
         state = Network(Config.make(size)).state_dict()
-    ours = [(k, "x".join(map(str, v.shape)), str(v.dtype).removeprefix("torch.")) for k, v in state.items()]
-    assert ours == state_table(shared / "golden/dutrack" / f"state_{size}.csv")
+    return [(k, "x".join(map(str, v.shape)), str(v.dtype).removeprefix("torch.")) for k, v in state.items()]
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_golden_maps(shared: Path, case: str) -> None:
-    folder = shared / "golden/dutrack"
-    golden = np.load(folder / f"{case}.npz")
+def test_tensors_are_those_of_the_published_checkpoint() -> None:
+    assert names_and_shapes(256) == state_table(DATA / "state_256.csv")
+
+
+def test_tensors_at_384_differ_in_two_position_tables() -> None:
+    found = [pair for pair in zip(names_and_shapes(256), names_and_shapes(384), strict=True) if pair[0] != pair[1]]
+    assert [(new[0], new[1]) for _, new in found] == [
+        ("backbone.pos_embed_z", "1x144x512"),
+        ("backbone.pos_embed_x", "1x576x512"),
+    ]
+
+
+@pytest.mark.slow
+def test_whole_network_has_the_golden_maps(shared: Path) -> None:
+    check_maps(shared / "golden/dutrack/net_256.npz")
+
+
+@pytest.mark.parametrize("case", ["net_256_depth112", "net_384_depth112"])
+def test_golden_maps(case: str) -> None:
+    check_maps(DATA / f"{case}.npz")
+
+
+def check_maps(path: Path) -> None:
+    golden = np.load(path)
     template_size, search_size = (int(v) for v in golden["size"])
     config = Config.make({"size": search_size, "depths": tuple(int(d) for d in golden["depths"])})
     assert config.template_size == template_size
     network = Network(config).eval()
-    network.load_state_dict(golden_state(folder, config))
-    templates, searches = recipe(folder).inputs(
-        int(golden["seed"]), template_size, search_size, int(golden["templates"]), 3
-    )
+    network.load_state_dict(golden_state(config))
+    templates, searches = inputs(int(golden["seed"]), template_size, search_size, int(golden["templates"]), 3)
     crops = torch.from_numpy(np.stack([t[0] for t in templates])[None])
     tokenizer, temporal = WordPiece(), None
     for i, search in enumerate(searches):
