@@ -78,7 +78,7 @@ def cards_page() -> str:
     lines += [
         "## Anything else",
         "",
-        "VOT's sequences, and any folder of pictures or videos with boxes (rectangles, corners, centres, polygons of",
+        "VOT's sequences, and any folder of images or videos with boxes (rectangles, corners, centres, polygons of",
         "four corners), are read [by looking, or by a few lines of TOML](datasets.md#your-own-data); results in VOT's",
         "layout are read as they are.",
     ]
@@ -98,10 +98,10 @@ def layout_rows(layout: Layout) -> list[tuple[str, str]]:
     first = f"; the first alone in {_code(layout.first_box_only)}" if layout.first_box_only else ""
     return [
         ("sequences", _code(_path(p) for p in layout.sequences)),
-        ("pictures", "the sequence's folder" if layout.images == (".",) else _code(layout.images)),
+        ("frames", "the sequence's folder" if layout.images == (".",) else _code(layout.images)),
         ("boxes", f"{_code(_path(p) for p in layout.boxes)}, as {forms[layout.box_format]}{first}"),
         ("presence", ", ".join(flags)),
-        ("sentence", _code(_path(p) for p in layout.language)),
+        ("language", _code(_path(p) for p in layout.language)),
         ("attributes", f"{_code(_path(p) for p in layout.attributes)}: {', '.join(names)}" if names else ""),
         ("splits", "; ".join([*splits, *[f"`{s}`: else the packaged list" for s in shipped]])),
     ]
