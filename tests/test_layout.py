@@ -12,63 +12,15 @@ import pytest
 import tnllt
 
 PACKAGE = Path(tnllt.__file__).parent
-#: The rooms, from the ground up: one may look into those of the rows before its own, not into its own row's others.
-ROWS = (
-    {"errors", "_version", "text"},
-    {"files"},
-    {"findings", "locks", "option_fields", "options", "records"},
-    {"sequence", "config"},
-    {"boxes", "numbers"},
-    {"datasets", "results"},
-    {"eval", "tracking"},
-    {"reasoningtrack"},
-    {"training"},
-    {"cli"},
-    {"demo"},
-)
-LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
 HEAVY = ("torch", "matplotlib", "pandas", "transformers", "cv2", "scipy")
 
 
-def room_of(module: str) -> str:
-    return module.split(".")[1] if "." in module else ""
-
-
-def imports_of(path: Path) -> set[str]:
-    """tnllt modules that a file imports anywhere, also inside functions; imports for types alone do not count."""
-    found: set[str] = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    types_only = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
-    ignored = {inner for block in types_only for inner in ast.walk(block)}
-    for node in (n for n in ast.walk(tree) if n not in ignored):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"tnllt.{a.name}" for a in node.names} if node.module == "tnllt" else {node.module}
-    return {name for name in found if name.startswith("tnllt.") and room_of(name) in LEVEL}
-
-
-def test_every_module_has_a_room() -> None:
-    rooms = {
-        p.stem if p.suffix == ".py" else p.name
-        for p in PACKAGE.iterdir()
-        if p.suffix == ".py" or (p / "__init__.py").is_file()
-    }
-    assert rooms - {"__init__"} <= set(LEVEL), rooms - set(LEVEL)
-
-
 def test_imports_run_one_way() -> None:
-    wrong = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        room = parts[0]
-        if room == "__init__":
-            continue
-        for name in imports_of(path):
-            other = room_of(name)
-            if other != room and LEVEL[other] >= LEVEL[room]:
-                wrong.append(f"{'/'.join(parts)} imports {name}")
-    assert not wrong, "\n".join(wrong)
+    """The contract of import-linter in pyproject.toml."""
+    pytest.importorskip("importlinter")
+    program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("module", ["tnllt", "tnllt.cli.eval", "tnllt.cli.run", "tnllt.cli.data", "tnllt.cli.train"])

@@ -126,8 +126,9 @@ def open_scene(where: Locations, name: str, trackers: str | Iterable[str] = "all
     """
     dataset = open_dataset(where.dataset, where.root, where.annos, split=None)
     matches = dataset.select(name)
-    if len(matches) > 1:
-        raise UsageError(f"{name!r} matches {len(matches)} sequences ({', '.join(matches.names[:3])}, ...); name one")
+    if len(matches) != 1:
+        some = f" ({', '.join(matches.names[:3])}, ...)" if len(matches) else ""
+        raise UsageError(f"{name!r} matches {len(matches)} sequences{some}; name one")
     sequence = matches[0]
     if where.results is None:
         if trackers != "all":
