@@ -356,6 +356,53 @@ def settings(folder: Path, data: bytes) -> None:
     json_value(text)
 
 
+def manifest(folder: Path, data: bytes) -> None:
+    from tnllt.results.pack import read_manifest
+
+    with expected("T.zip"):
+        for name in read_manifest(data, folder / "T.zip").files:
+            assert len(Path(name).parts) == 2 and name.endswith((".txt", ".json", ".jsonl")) and name.isprintable()
+
+
+def manifest_seeds() -> list[bytes]:
+    return [zipfile.ZipFile(io.BytesIO(pack_seeds()[0])).read("manifest.json")]
+
+
+def pairs_of_text(folder: Path, data: bytes) -> None:
+    """KEY=VALUE options, and gates."""
+    from tnllt.eval.gates import parse_floors
+    from tnllt.options import json_value, key_values, split_pairs
+
+    text = data.decode("utf-8", "replace")
+    with expected(""):
+        for value in key_values(split_pairs(text), "--set").values():
+            json_value(value)
+    with expected(""):
+        parse_floors([text])
+
+
+def leaving(folder: Path, data: bytes) -> None:
+    """Text on its way out: nothing steers a terminal, no cell is a formula, no secret remains, JSON stays JSON."""
+    from tnllt import text as leaves
+    from tnllt.files import plain, to_json, user_path
+
+    text = data.decode("utf-8", "surrogateescape")
+    secret = text[:12]
+    leaves._secrets.clear()
+    leaves.register_secret(secret)
+    for leave in (leaves.one_line, leaves.csv_cell, leaves.markdown, leaves.latex):
+        left = leave(text)
+        assert left.isprintable(), repr(left)
+        assert len(secret.strip()) < 4 or secret not in left or secret in leaves.REDACTED, repr(left)
+    assert not leaves.csv_cell(text).lstrip().startswith(tuple("=+-@"))
+    assert leaves.printable(text).replace("\n", "").replace("\t", "").isprintable()
+    leaves._secrets.clear()
+    whole = to_json({text: [text, float("nan"), float("-inf")]})
+    assert whole.replace("\n", "").isprintable() and json.loads(whole) == plain({text: [text, None, "-Infinity"]})
+    with expected(""):
+        user_path(text)
+
+
 # --- archives --------------------------------------------------------------------------------------------------------
 
 
@@ -676,6 +723,13 @@ TARGETS: dict[str, Target] = {
     "vocabulary": Target(vocabulary, lambda: [b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\nred\n##d\n"]),
     "settings": Target(
         settings, lambda: [b"tiny", b'{"size": "tiny", "depths": [1, 1, 2]}', b"top_k=3,seed=x"], json=True
+    ),
+    "manifest": Target(manifest, manifest_seeds, json=True),
+    "pairs_of_text": Target(
+        pairs_of_text, lambda: [b'a=1,B.C=[1,{"x":2}], d = x', b"success=0.5,precision=0.1", b'a="x,y"']
+    ),
+    "leaving": Target(
+        leaving, lambda: [b"sk-secret-12 =1+1\x1b[2J", "\u202e\x9b\ufeff=x é".encode(), b"~root/x,\xff\x00", b"-1"]
     ),
     "results_zip": Target(
         results_zip, lambda: [_zip({"T/s.txt": b"1,2,3,4\n", "U_tracking_result/t.txt": b"1,2,3,4"})]
