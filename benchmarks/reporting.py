@@ -18,18 +18,20 @@ from common import Table, present, race, version
 from scoring import make
 
 from tnllt.config import ScoreConfig
-from tnllt.eval.curves import CURVES
 from tnllt.eval.figures import plot
+from tnllt.eval.metrics import CURVE_METRICS
 from tnllt.eval.report import report_content, write_report
 from tnllt.eval.scores import Scores
 from tnllt.eval.selection import select
+
+CURVE_NAMES = tuple(metric.name for metric in CURVE_METRICS)
 
 
 def plotly_page(scores: Scores, path: Path) -> None:
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(rows=2, cols=2, subplot_titles=[*CURVES, "success per sequence"])
-    for place, name in enumerate(CURVES):
+    figure = make_subplots(rows=2, cols=2, subplot_titles=[*CURVE_NAMES, "success per sequence"])
+    for place, name in enumerate(CURVE_NAMES):
         x, curves = np.asarray(scores.protocol.thresholds(name)), scores.mean_curve(name)
         for tracker, y in zip(scores.trackers, curves, strict=True):
             line = {"x": x, "y": y, "name": tracker, "mode": "lines"}

@@ -10,11 +10,12 @@ import pytest
 
 from tests.eval.eval_trees import SMALL, small_results, small_sequences, toolkit_sequence
 from tnllt.eval import PROTOCOLS, evaluate
-from tnllt.eval.curves import CURVES
 from tnllt.eval.folders import evaluate_files
+from tnllt.eval.metrics import CURVE_METRICS
 from tnllt.results.layouts import find_results
 
 OTHERS = ("pytracking", "pytracking-lasot", "stark", "stark-lasot", "pysot-toolkit", "pysot", "got10k", "lorat")
+CURVE_NAMES = tuple(metric.name for metric in CURVE_METRICS)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def test_official_curves_are_equal_bit_for_bit(expected, name):
     trackers = expected["trackers"].tolist()
     scores = evaluate(small_sequences(), small_results(trackers), name)
     assert list(scores.sequences) == expected["sequences"].tolist()
-    for curve in CURVES:
+    for curve in CURVE_NAMES:
         assert np.array_equal(scores.curve(curve), expected[curve]), curve
 
 
@@ -35,7 +36,7 @@ def test_result_files_give_the_same_bits(expected):
     found = find_results(SMALL / "tracking_results", expected["sequences"].tolist())
     files = {t: found.trackers[t] for t in expected["trackers"].tolist()}
     scores = evaluate_files(small_sequences(), files, "tnllt")
-    for curve in CURVES:
+    for curve in CURVE_NAMES:
         assert np.array_equal(scores.curve(curve), expected[curve]), curve
 
 
@@ -49,7 +50,7 @@ def test_other_toolkits_curves(expected, name):
     # The other toolkits were given results cut to the ground truth.
     cut = {t: {n: boxes[: lengths[n]] for n, boxes in own.items()} for t, own in results.items()}
     scores = evaluate(sequences, cut, name)
-    for curve in CURVES:
+    for curve in CURVE_NAMES:
         reference = other[f"{name}/{curve}"]
         known = ~np.isnan(reference)
         assert known.any()

@@ -20,7 +20,7 @@ import numpy as np
 from tnllt.config import cache_folder
 from tnllt.errors import DataError
 from tnllt.eval import arrays
-from tnllt.eval.metrics import METRICS, frame_measures
+from tnllt.eval.metrics import METRICS, FrameMeasure, measures
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.tracker_curves import Note, TrackerCurves
 from tnllt.files import read_bytes, write_atomic
@@ -77,7 +77,7 @@ class ScoreCache:
             own.check(count, protocol)
         except Exception:  # a damaged entry can raise whatever zip, NumPy and JSON raise
             return None
-        return own if all(own.array(measure) is not None for measure in frame_measures()) else None
+        return own if all(own.array(measure) is not None for measure in measures(FrameMeasure)) else None
 
     def put(self, key: str, own: TrackerCurves) -> None:
         with suppress(DataError):

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Seq
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tnllt.eval.figures import paper_style
 from tnllt.eval.metrics import Metric
 from tnllt.eval.statistics import CriticalDifference
+from tnllt.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-#: Fonts as TrueType outlines: submission systems refuse Type 3 fonts.
-PAPER_STYLE: dict[Any, Any] = {
-    "pdf.fonttype": 42,
-    "ps.fonttype": 42,
-    "svg.fonttype": "path",
-    "font.size": 9,
-    "axes.unicode_minus": False,
-}
 
 
 def save_diagram(
@@ -32,11 +25,9 @@ def save_diagram(
     formats: Seq[str] = ("pdf", "png", "svg"),
 ) -> list[Path]:
     """Draws `critical_difference_<metric>` in each format; returns the paths."""
-    import matplotlib
-
-    with matplotlib.rc_context(PAPER_STYLE):
+    paths = [folder / f"critical_difference_{metric.name}.{ending}" for ending in formats]
+    with paper_style(font_size=9):
         figure = draw(found, trackers)
-        paths = [folder / f"critical_difference_{metric.name}.{ending}" for ending in formats]
         for path in paths:
             figure.savefig(path, dpi=200, bbox_inches="tight")
     return paths
@@ -75,12 +66,11 @@ def draw(found: CriticalDifference, trackers: Seq[str]) -> Figure:
         level = line + bars + 0.42 * (place if left else count - 1 - place)
         edge = 1 - 0.06 * (count - 1) if left else count + 0.06 * (count - 1)
         axes.plot([rank, rank, edge], [line, level, level], color="#444444", lw=0.8)
-        name = f"{_plain(trackers[tracker])}  {rank:.2f}" if left else f"{rank:.2f}  {_plain(trackers[tracker])}"
+        name = f"{_cut(trackers[tracker])}  {rank:.2f}" if left else f"{rank:.2f}  {_cut(trackers[tracker])}"
         axes.text(edge + (-0.02 if left else 0.02) * count, level, name, ha="right" if left else "left", va="center")
     return figure
 
 
-def _plain(name: str) -> str:
-    """A name as matplotlib must draw it: no mathematics, no control characters, no endless lines."""
-    text = "".join(c if c.isprintable() else "?" for c in name).replace("$", r"\$")
-    return text if len(text) <= 32 else text[:29] + "..."
+def _cut(name: str, most: int = 32) -> str:
+    text = one_line(name)
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -9,8 +9,6 @@ from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.protocol import Protocol
 
 Array = NDArray[np.float64]
-#: The three curves of the official toolkit, in the order in which they are listed.
-CURVES = ("success", "precision", "normalized_precision")
 
 
 def count_above(values: Array, thresholds: Array, strict: bool = True) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tnllt.errors import DataError
 from tnllt.eval import arrays
-from tnllt.eval.metrics import CURVE_METRICS, confidence_measures, frame_measures
+from tnllt.eval.metrics import CURVE_METRICS, ConfidenceMeasure, FrameMeasure, measures
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.tables import SCORES, render, summary
 from tnllt.eval.tracker_curves import Note, TrackerCurves
@@ -52,7 +52,7 @@ def save(scores: Scores, folder: Path, metrics: str | Iterable[str] = "all") -> 
     found = {"trackers": np.array(scores.trackers), "sequences": np.array(scores.sequences)}
     found |= _stacked(scores.tracker_curves)
     found |= {f"references/{name}": array for name, array in _stacked(scores.references).items()}
-    for measure in frame_measures():
+    for measure in measures(FrameMeasure):
         if measure.thresholds is not None:
             found[f"{measure.name}_thresholds"] = measure.thresholds(scores.protocol)
     files[_ARRAYS] = arrays.pack(found)
@@ -66,10 +66,10 @@ def _stacked(trackers: tuple[TrackerCurves, ...]) -> arrays.Arrays:
     if not trackers:
         return {}
     found: arrays.Arrays = {name: np.stack([getattr(own, name) for own in trackers]) for name in ("missing", "refused")}
-    for measure in frame_measures():
+    for measure in measures(FrameMeasure):
         if all(own.array(measure) is not None for own in trackers):
             found[measure.name] = np.stack([own.arrays[measure.name] for own in trackers])
-    for other in confidence_measures():
+    for other in measures(ConfidenceMeasure):
         for k, own in enumerate(trackers):
             if (array := own.array(other)) is not None:
                 found[f"{other.name}/{k}"] = array
@@ -134,11 +134,13 @@ def _trackers(
 ) -> list[TrackerCurves]:
     """The inverse of `_stacked`. Raises KeyError or ValueError where an array is missing or has another shape."""
     # The array of a metric that was not there when the scores were saved may be missing.
-    stacked = {m.name for m in frame_measures() if prefix + m.name in found} | {m.measure.name for m in CURVE_METRICS}
+    stacked = {m.name for m in measures(FrameMeasure) if prefix + m.name in found} | {
+        m.measure.name for m in CURVE_METRICS
+    }
     trackers = []
     for k, name in enumerate(names):
         measured = {measure: _row(found[prefix + measure], k) for measure in stacked}
-        keys = {m.name: f"{prefix}{m.name}/{k}" for m in confidence_measures()}
+        keys = {m.name: f"{prefix}{m.name}/{k}" for m in measures(ConfidenceMeasure)}
         measured |= {measure: found[key] for measure, key in keys.items() if key in found}
         own = TrackerCurves(name, measured, _row(found[f"{prefix}missing"], k), _row(found[f"{prefix}refused"], k))
         own.check(count, protocol)

@@ -36,7 +36,7 @@ LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8,
 #: A legend longer than this goes beside the curves, in columns.
 _LEGEND_INSIDE = 12
 _STYLE: dict[Any, Any] = {
-    "font.size": 11, "axes.grid": True, "grid.alpha": 0.35, "grid.linestyle": ":", "axes.axisbelow": True,
+    "axes.grid": True, "grid.alpha": 0.35, "grid.linestyle": ":", "axes.axisbelow": True,
     "legend.framealpha": 0.85, "legend.fontsize": 9, "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "path",
     "svg.hashsalt": "tnllt", "text.parse_math": False, "axes.unicode_minus": False, "savefig.dpi": 150,
 }  # fmt: skip
@@ -67,7 +67,7 @@ def plot(
     chosen = [m for m in scores.metrics(metrics) if m.has_curve] or list(CURVE_METRICS[:1])
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _matplotlib():
+        with paper_style():
             return list(_draw(scores, folder, chosen, attributes, tuple(formats)))
     except OSError as error:
         raise DataError(f"cannot be written ({error.strerror})", folder) from error
@@ -220,12 +220,12 @@ def _save(figure: Figure, stem: Path, formats: tuple[str, ...]) -> Iterator[Path
 
 
 @contextmanager
-def _matplotlib() -> Iterator[None]:
-    """Our style around the user's own, without warnings about letters that the font lacks."""
+def paper_style(font_size: int = 11) -> Iterator[None]:
+    """Our style in place of the user's own, without warnings about letters that the font lacks."""
     import warnings
 
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+    with matplotlib.rc_context({**_STYLE, "font.size": font_size}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,7 @@ class ConfidenceMeasure:
 
 
 Measure = FrameMeasure | ConfidenceMeasure
+M = TypeVar("M", FrameMeasure, ConfidenceMeasure)
 
 
 def mean_over(array: Array) -> Array:
@@ -284,16 +286,9 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 CURVE_METRICS: tuple[Metric, ...] = tuple(m for m in _ALL if m.has_curve)
 
 
-def frame_measures() -> list[FrameMeasure]:
-    """The measures that every result has, each once."""
-    found = {m.measure.name: m.measure for m in METRICS.values() if isinstance(m.measure, FrameMeasure)}
-    return list(found.values())
-
-
-def confidence_measures() -> list[ConfidenceMeasure]:
-    """The measures of results with confidence or reported absence, each once."""
-    found = {m.measure.name: m.measure for m in METRICS.values() if isinstance(m.measure, ConfidenceMeasure)}
-    return list(found.values())
+def measures(kind: type[M]) -> list[M]:
+    """The measures of all metrics, each once: those of every result, or those that need confidence."""
+    return list({m.measure.name: m.measure for m in METRICS.values() if isinstance(m.measure, kind)}.values())
 
 
 def get_metrics(names: str | Iterable[str], measured: Collection[str] | None = None) -> list[Metric]:
@@ -308,7 +303,7 @@ def get_metrics(names: str | Iterable[str], measured: Collection[str] | None = N
         UsageError: no metric has that name.
     """
     given = names.split(",") if isinstance(names, str) else list(names)
-    known = [m.name for m in frame_measures()] if measured is None else measured
+    known = [m.name for m in measures(FrameMeasure)] if measured is None else measured
     wanted: set[str] = set()
     for name in given:
         if name.strip().lower() == "all":

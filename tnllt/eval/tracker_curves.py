@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tnllt.eval.frame_errors import FrameErrors, RefusedError, frame_errors, refusal
 from tnllt.eval.longterm import reported_frames
-from tnllt.eval.metrics import Measure, SequenceResults, confidence_measures, frame_measures
+from tnllt.eval.metrics import ConfidenceMeasure, FrameMeasure, Measure, SequenceResults, measures
 from tnllt.eval.protocol import Protocol
 from tnllt.sequence import Boxes, Flags, Sequence, Trajectory
 
@@ -51,7 +51,7 @@ class TrackerCurves:
 
     @classmethod
     def empty(cls, tracker: str, count: int, protocol: Protocol) -> TrackerCurves:
-        arrays = {measure.name: np.full((count, measure.size(protocol)), np.nan) for measure in frame_measures()}
+        arrays = {measure.name: np.full((count, measure.size(protocol)), np.nan) for measure in measures(FrameMeasure)}
         return cls(tracker, arrays, np.zeros(count, bool), np.zeros(count, bool))
 
     def array(self, measure: Measure) -> Array | None:
@@ -60,7 +60,7 @@ class TrackerCurves:
 
     def check(self, count: int, protocol: Protocol) -> None:
         """Raises ValueError where an array does not have the shape that scoring `count` sequences gives it."""
-        sizes = {measure.name: measure.size(protocol) for measure in frame_measures()}
+        sizes = {measure.name: measure.size(protocol) for measure in measures(FrameMeasure)}
         for name, array in self.arrays.items():
             if array.dtype != np.float64 or array.ndim != 2 or array.shape != (count, sizes.get(name, array.shape[1])):
                 raise ValueError(f"the array {name!r} has another shape or type")
@@ -160,7 +160,7 @@ def _refuse(own: TrackerCurves, index: int, sequence: str, reason: str) -> None:
 
 
 def _store(trackers: list[TrackerCurves], index: int, results: SequenceResults) -> None:
-    found = {measure.name: measure.compute(results) for measure in frame_measures()}
+    found = {measure.name: measure.compute(results) for measure in measures(FrameMeasure)}
     errors = results.errors
     for k, own in enumerate(trackers):
         if results.protocol.refuse_nan_overlap and np.isnan(errors.overlap[k, errors.counted]).any():
@@ -176,4 +176,4 @@ def add_confidence_measures(
     """Adds the measures that need confidence, if any of the tracker's results carries confidence or absence."""
     if any(t.confidence is not None or t.absent is not None for t in trajectories.values()):
         frames = [reported_frames(s, trajectories[s.name]) if s.name in trajectories else None for s in sequences]
-        own.arrays |= {measure.name: measure.compute(frames) for measure in confidence_measures()}
+        own.arrays |= {measure.name: measure.compute(frames) for measure in measures(ConfidenceMeasure)}
