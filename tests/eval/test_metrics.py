@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from tnllt.eval.curves import count_within
 from tnllt.eval.intervals import all_intervals
 from tnllt.eval.longterm import ReportedFrames
 from tnllt.eval.metrics import ConfidenceMeasure, CurveFigure, FrameMeasure, SequenceResults, get_metric, sum_over
-from tnllt.eval.report.build import ReportContent, frame_overlaps, page_data
+from tnllt.eval.report import write_report
+from tnllt.eval.report.build import ReportContent
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
 AREAS = np.linspace(0, 3, 7)
@@ -106,15 +108,18 @@ def test_a_new_metric_is_everywhere(scores: Scores, metric: Metric, tmp_path: Pa
     )
 
 
-def test_the_report_gets_new_metrics(scores: Scores) -> None:
+def test_the_report_gets_new_metrics(scores: Scores, tmp_path: Path) -> None:
     sequences, results = made()
-    overlaps = [frame_overlaps(scores, s.name) for s in sequences]
-    data = page_data(scores, ReportContent(sequences, results), overlaps)
-    text = json.dumps(data, allow_nan=False)
+    content = ReportContent(sequences, lambda name: {tracker: own[name] for tracker, own in results.items()})
+    page = write_report(scores, tmp_path, content).read_text("utf-8")
+    embedded = re.findall(r'<script type="application/json" id="(\w+)">(.*?)</script>', page, flags=re.S)
+    parts = {key: json.loads(text) for key, text in embedded}
+    data, numbers = parts["data"], parts["scores"]
     for metric in NEW:
         assert metric.name in {m["key"] for m in data["metrics"]} and metric.name in data["table"]
-        assert metric.name in data["per_sequence"] and metric.description in text
+        assert metric.name in numbers["per_sequence"]["one"] and numbers["scores"]["one"][metric.name] >= 0
     assert data["curves"]["areas"]["mark"] == 1.5 and data["curves"]["areas"]["label"] == "Area"
+    assert data["runs"]["lt_f"] == [] and data["runs"]["success"][0]["name"] == "runs"
 
 
 def test_runs_without_a_score_are_left_out(scores: Scores) -> None:
