@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of the readers in `targets.py`, by Atheris (libFuzzer).
 
-    python fuzz/run.py --minutes 60                 all targets, an equal share each
+    python fuzz/run.py --minutes 60                 all targets, the same time for each
     python fuzz/run.py --minutes 5 record trace     some
     python fuzz/run.py --replay fuzz/work/findings/record-1a2b3c4d.bin
 
@@ -38,14 +38,14 @@ class Escape(BaseException):
 
 
 class Guard:
-    """Watches what Python does while a target runs: an audit hook, which cannot be removed, only told to rest."""
+    """Watches what Python does while a target runs: an audit hook, which cannot be removed, only switched off."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
         self.awake = False
-        sys.addaudithook(self._hear)
+        sys.addaudithook(self._audit)
 
-    def _hear(self, event: str, given: tuple[object, ...]) -> None:
+    def _audit(self, event: str, given: tuple[object, ...]) -> None:
         if not self.awake:
             return
         if event in _STARTED:
@@ -157,10 +157,10 @@ def drive(names: list[str], minutes: float) -> int:
 
 
 def _drive(names: list[str], minutes: float) -> int:
-    share = max(5, round(minutes * 60 / len(names)))
+    each = max(5, round(minutes * 60 / len(names)))
     table = {}
     for name in names:
-        end, runs, lost, found = time.monotonic() + share, 0, 0, set()
+        end, runs, lost, found = time.monotonic() + each, 0, 0, set()
         while (left := round(end - time.monotonic())) > 2 and lost < 5:
             command = [sys.executable, __file__, "--one", name, "--seconds", str(left)]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
@@ -172,7 +172,7 @@ def _drive(names: list[str], minutes: float) -> int:
                 what = re.findall(r"(?:ERROR: libFuzzer: .*|\w*Error: .*)", done.stderr)
                 found.add(f"{name} process ended: {what[-1] if what else done.stderr[-300:]}")
         corpus = len(list((WORK / name).iterdir())) if (WORK / name).is_dir() else 0
-        table[name] = {"executions": runs, "seconds": share, "corpus": corpus, "findings": sorted(found)}
+        table[name] = {"executions": runs, "seconds": each, "corpus": corpus, "findings": sorted(found)}
         print(f"{name:<16} {runs:>10,} executions  {corpus:>5} inputs kept  {len(found)} findings", flush=True)
         for finding in sorted(found):
             print(f"    {finding}", flush=True)

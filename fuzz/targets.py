@@ -494,7 +494,7 @@ def pack_seeds() -> list[bytes]:
         return [(folder / "T.zip").read_bytes()]
 
 
-# --- weights, servers, workers, pictures -----------------------------------------------------------------------------
+# --- weights, servers, workers, images -------------------------------------------------------------------------------
 
 
 def checkpoint(folder: Path, data: bytes) -> None:
@@ -618,8 +618,8 @@ def image(folder: Path, data: bytes) -> None:
 def image_seeds() -> list[bytes]:
     import cv2
 
-    picture = np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3)
-    return [cv2.imencode(ending, picture)[1].tobytes() for ending in (".png", ".jpg", ".bmp", ".webp", ".ppm", ".tiff")]
+    frame = np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3)
+    return [cv2.imencode(ending, frame)[1].tobytes() for ending in (".png", ".jpg", ".bmp", ".webp", ".ppm", ".tiff")]
 
 
 def video(folder: Path, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """`make demo`: a small benchmark made, tracked, scored and drawn by the commands themselves; no download.
 
 Eight synthetic sequences (the `demo` dataset), three trackers: the reference tracker with its small bundled weights,
-OpenCV's MIL, and the first box forever. Every command is printed, so that what it does can be done again by hand.
+OpenCV's MIL, and the initial box, never moved. Every command is printed, so that it can be run again by hand.
 """
 
 from __future__ import annotations

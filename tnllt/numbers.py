@@ -2,8 +2,8 @@
 
 A decimal of up to 15 digits is an integer below 2^53 divided by a power of ten not above 10^22; both are exact in
 float64, so one correctly rounded division gives the correctly rounded value (Clinger, 1990). Digits become integers
-eight at a time in 64-bit words. Whatever is spelled otherwise (exponents, NaN, longer numbers, padded columns) goes
-through `float()` itself.
+eight at a time in 64-bit words. Numbers in another form (exponents, NaN, longer numbers, padded columns) are read by
+`float()` itself.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def parse_table(text: bytes | str, columns: int | None = None, path: str | Path 
     """A table of numbers, (rows, columns) float64.
 
     Columns are separated by comma, semicolon, tab, spaces, or a mixture; lines end with LF, CRLF or CR. A byte-order
-    mark, blank lines at the end and a separator at a line's end are of no matter.
+    mark, blank lines at the end and a separator at a line's end do not change the table.
 
     Args:
         text: the file's content.

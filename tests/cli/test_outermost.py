@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -110,3 +111,21 @@ except Exception as error: print(type(error).__name__)
     command = [sys.executable, "-c", program]
     out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=tmp_path).stdout
     assert out.split() == ["None", str(tmp_path / f"tnllt-{os.getuid()}"), "0o700", "UsageError"]
+
+
+@pytest.mark.parametrize("form", ["text", "csv", "json", "markdown", "latex"])
+def test_names_of_trackers_in_tables(tmp_path: Path, form: str) -> None:
+    """A tracker named ESC[m=HYPERLINK(...) became a live formula when the output was redirected."""
+    (tmp_path / "data" / "s" / "imgs").mkdir(parents=True)
+    (tmp_path / "data" / "s" / "groundtruth.txt").write_text("1,2,3,4\n" * 3)
+    (tmp_path / "data" / "s" / "absent_label.txt").write_text("1\n" * 3)
+    for name in ("\x1b[m=HYPERLINK(1)", "T\x9b2J\u202e"):
+        (tmp_path / "results" / name).mkdir(parents=True)
+        (tmp_path / "results" / name / "s.txt").write_text("1,2,3,4\n" * 3)
+    command = [sys.executable, "-m", "tnllt.cli.eval", "--root", "data", "--results", "results", "--format", form]
+    ended = subprocess.run(command, capture_output=True, check=True, cwd=tmp_path)
+    out = ended.stdout.decode()
+    assert "HYPERLINK" in out and out.replace("\n", "").isprintable()
+    assert not any(cell.lstrip().startswith("=") for line in out.split("\n") for cell in line.split(","))
+    if form == "json":
+        assert {"\x1b[m=HYPERLINK(1)", "T\x9b2J\u202e"} <= set(json.loads(out)["trackers"])

@@ -1,4 +1,4 @@
-"""Trajectories come in and go out: tolerant reading of every layout, checks, the result store, run records."""
+"""Results: reads every layout, checks and packs results, stores them with their run records."""
 
 from tnllt.results.layouts import FoundResults, ResultFile, find_results
 from tnllt.results.reading import Results, read_boxes

@@ -1,6 +1,6 @@
 """What can be wrong with results that are still rows of four numbers: findings with stable codes.
 
-A score never repairs these; a person should look at them before believing it.
+Scoring repairs none of these: look at them before you trust a score.
 """
 
 from __future__ import annotations
