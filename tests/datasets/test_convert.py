@@ -115,3 +115,10 @@ def test_boxes_are_written_exactly():
     assert text.splitlines()[1] == "1,-2,3.5,NaN"
     read = np.array([[float(v) for v in row.split(",")] for row in text.splitlines()])
     np.testing.assert_array_equal(read, boxes)
+
+
+def test_the_longest_names_are_converted(tmp_path: Path):
+    name = "x" * 251
+    tnllt_sequence(tmp_path / "in" / name, 2)
+    convert(open_dataset(tmp_path / "in"), tmp_path / "out")
+    assert (tmp_path / "out" / name / "imgs" / "00002.png").is_file() and not list((tmp_path / "out").glob(".*"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -121,7 +122,8 @@ def _write_sequence(
     pool: ThreadPoolExecutor,
     result: Conversion,
 ) -> None:
-    draft = out / f".{sequence.name}{_DRAFT}"  # hidden: a reader must not take it for a sequence
+    # Hidden, so that it is not taken for a sequence, and never longer than the sequence's own name.
+    draft = out / f".{zlib.crc32(sequence.name.encode('utf-8', 'surrogateescape')):08x}{_DRAFT}"
     if draft.exists():
         shutil.rmtree(draft)
     draft.mkdir()
@@ -132,11 +134,7 @@ def _write_sequence(
     if sequence.has_frames:
         _write_frames(sequence, draft / "imgs", images, quality, pool, result)
     # The toolkit's copy first: under its new name the folder is complete.
-    for name, place in (
-        ("groundtruth.txt", "annos"),
-        ("absent_label.txt", "annos/absent"),
-        ("attributes.txt", "annos/att"),
-    ):
+    for name, place in _TOOLKIT.items():
         if name in files:
             (out / place).mkdir(parents=True, exist_ok=True)
             (out / place / f"{sequence.name}.txt").write_text(files[name], encoding="utf-8")

@@ -19,7 +19,7 @@ def sequence_name(number: int, scene: ScenePlan) -> str:
     look = scene.layers[scene.target].look(0)
     kind = look.kind if look.family not in ("emoji", "file", "patch") else look.words(False)
     words = "".join(c if c.isascii() and c.isalnum() else " " for c in f"{look.main} {kind}").split()
-    return "_".join(["synth", f"{number:04d}", *words[:5]]).lower()
+    return "_".join(["synth", f"{number:04d}", *words[:5]]).lower()[:100]
 
 
 def sequence_record(scene: ScenePlan) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Outline = NDArray[np.float64]
 Drawing = list[tuple[str, Outline]]
+_QUARTER = np.array([[0, 1], [-1, 0]])  #: a quarter turn
 
 
 def _turn(count: int, start: float = -90.0, sweep: float = 360.0) -> Outline:
@@ -32,7 +33,7 @@ def box(x0: float, y0: float, x1: float, y1: float, corner: float = 0.0) -> Outl
     if corner <= 0:
         return poly((x0, y0), (x1, y0), (x1, y1), (x0, y1))
     arc = _turn(9, 180, 101.25)
-    turns = [arc @ np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), k) for k in range(4)]
+    turns = [arc @ np.linalg.matrix_power(_QUARTER, k) for k in range(4)]
     mids = [
         (x0 + corner, y0 + corner),
         (x1 - corner, y0 + corner),
@@ -56,6 +57,11 @@ def _radial(formula: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Ou
     angle = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     radius = formula(angle)
     return np.stack([radius * np.sin(angle), -radius * np.cos(angle)], axis=1)
+
+
+def _around(part: Outline) -> Outline:
+    """A quarter of an outline, four times about the origin."""
+    return np.concatenate([part @ np.linalg.matrix_power(_QUARTER, k) for k in range(4)])
 
 
 def _heart() -> Outline:
@@ -86,25 +92,7 @@ SHAPES: dict[str, Outline] = {
     "hexagon": _turn(6),
     "diamond": poly((0, -1), (0.72, 0), (0, 1), (-0.72, 0)),
     "heart": _heart(),
-    "cross": poly(
-        *[
-            (a, b)
-            for a, b in [
-                (-0.33, -1),
-                (0.33, -1),
-                (0.33, -0.33),
-                (1, -0.33),
-                (1, 0.33),
-                (0.33, 0.33),
-                (0.33, 1),
-                (-0.33, 1),
-                (-0.33, 0.33),
-                (-1, 0.33),
-                (-1, -0.33),
-                (-0.33, -0.33),
-            ]
-        ]
-    ),
+    "cross": _around(poly((-0.33, -1), (0.33, -1), (0.33, -0.33))),
     "crescent": _crescent(),
     "drop": _drop(),
     "oval": ellipse(0, 0, 1.0, 0.6),
