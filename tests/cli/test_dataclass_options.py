@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, MISSING, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +88,18 @@ def test_a_function_has_the_signature_of_the_dataclass() -> None:
     assert work("x", workers=2) == Work("x", workers=2)
     with pytest.raises(TypeError):
         work(wrkers=2)  # type: ignore[call-arg]
+
+
+def test_an_option_without_a_default_is_required() -> None:
+    @dataclass(frozen=True)
+    class Target:
+        out: Path = option(MISSING, "Folder.", "-o")
+
+    @click.command()
+    @config_options(Target)
+    def write(config: Target) -> None:
+        click.echo(config.out)
+
+    assert CliRunner().invoke(write, ["-o", "x"]).output == "x\n"
+    without = CliRunner().invoke(write, [])
+    assert without.exit_code == 2 and "Missing option '--out'" in without.output

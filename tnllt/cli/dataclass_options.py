@@ -63,10 +63,12 @@ def _option(field: Field[Any], flag: Flag, kind: Any) -> Callable[[F], F]:
     if flag.environment:
         text += f"  [env: {flag.environment}]"
     shown = not isinstance(field.default, tuple) and field.default not in (None, "", MISSING)
-    default = None if flag.multiple or field.default is MISSING else field.default
+    given: dict[str, Any] = {"default": None if flag.multiple else field.default}
+    if field.default is MISSING:
+        given = {"required": True}  # without `default=None`, which click counts as given
     return click.option(
-        *names, field.name, type=_click_type(flag, kind), default=default, show_default=shown,
-        required=field.default is MISSING, metavar=flag.metavar, multiple=flag.multiple, help=text,
+        *names, field.name, type=_click_type(flag, kind), show_default=shown, metavar=flag.metavar,
+        multiple=flag.multiple, help=text, **given,
     )  # fmt: skip
 
 
