@@ -150,7 +150,7 @@ class Clip:
 
 
 def run_plain(plain: Plain, clip: Clip) -> Callable[[int], list[np.ndarray]]:
-    """One frame of one sequence; the plain implementation follows one at a time."""
+    """One frame of one sequence; the plain implementation tracks one at a time."""
     state: dict[str, Tensor | None] = {"temporal": None}
     ids = torch.from_numpy(clip.text.ids)[None].to(plain.device)
 

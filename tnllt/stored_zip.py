@@ -74,7 +74,7 @@ def _find_directory(take: Take, size: int) -> tuple[int, int, int]:
         if locator[1:] != [0, at] or total != 1 or not own or not all(fits):
             raise Refused("a zip archive whose two ends of the directory contradict each other")
     if start + length != at:
-        raise Refused("a zip archive whose directory is not where its end says")
+        raise Refused("a zip archive whose directory is not at the place in its end record")
     if length > MOST_DIRECTORY:
         raise Refused(f"a zip archive with a directory of {length:,} bytes; at most {MOST_DIRECTORY:,} are read")
     return start, length, count
@@ -129,7 +129,7 @@ def _member(take: Take, entry: _Entry, end: int) -> int:
         or take(entry.offset + 30, names) != entry.name
         or (checksum, packed, size) not in facts
     ):
-        raise Refused("a zip archive whose members are not what its directory says")
+        raise Refused("a zip archive whose members contradict its directory")
     if not _fills(take, entry, begin + entry.size, end):
         raise Refused("a zip archive with bytes that belong to no member, or to two")
     return begin

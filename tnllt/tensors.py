@@ -66,7 +66,7 @@ def read(path: str | Path, known: Mapping[str, Any] | None = None) -> TensorFile
     """
     path = user_path(path)
     if not path.is_file():
-        raise DataError("no such file", path)
+        raise DataError("no such file; check the path", path)
     try:
         with path.open("rb") as file:
             return _read(_Source(file, path.stat().st_size), known or {})

@@ -1,9 +1,9 @@
-"""The trained network folded for running: the same function, in fewer and larger steps.
+"""The trained network with fused layers, for inference: the same function in fewer and larger steps.
 
-* BatchNorms become part of the convolutions before them, layer scales part of the products before them.
-* Products that share their input become one: k and v; the first convolution of the head's three branches.
-* On x86 processors weights are packed once for oneDNN, and activations and residuals join the product that they
-  follow (what `torch.compile` does with frozen weights, without its compiler). Elsewhere the same steps are plain
+* BatchNorms become part of the convolutions before them, layer scales part of the linear layers before them.
+* Layers that share their input become one: k and v; the first convolution of the head's three branches.
+* On x86 processors weights are packed once for oneDNN, and activations and residuals become part of the layer
+  before them (what `torch.compile` does with frozen weights, without its compiler). Elsewhere the same steps are plain
   torch.
 
 Only for inference: tensors no longer have the checkpoint's names.
@@ -36,10 +36,10 @@ _BRANCHES = ("ctr", "offset", "size")
 
 
 def fuse_for_inference(network: Network) -> Network:
-    """Folds a trained network in place, in the precision and on the device that it has.
+    """Fuses the layers of a trained network in place, in the precision and on the device that it has.
 
     Raises:
-        ValueError: the network is in training mode (its BatchNorms still move).
+        ValueError: the network is in training mode (its BatchNorms still change).
     """
     if network.training:
         raise ValueError("only a network in eval mode can be fused")
@@ -84,7 +84,7 @@ class FusedLinear(nn.Module):
 
 
 class FusedConvolution(nn.Module):
-    """relu(3 x 3 convolution), channels last; the BatchNorm is folded in."""
+    """relu(3 x 3 convolution), channels last; the BatchNorm is part of it."""
 
     def __init__(self, conv: nn.Conv2d, side: int) -> None:
         super().__init__()

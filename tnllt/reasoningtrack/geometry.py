@@ -1,4 +1,4 @@
-"""Crops out of images and boxes back into them, to the pixel as the published tracker cuts them."""
+"""Crops around boxes, and boxes back in the image, to the pixel as the published tracker computes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tnllt.errors import DataError
 from tnllt.reasoningtrack.config import Config
 from tnllt.sequence import Image
 
-#: RGB; rare in pictures, so that a linear layer can tell it.
+#: RGB; rare in images, so that a linear layer can detect it.
 TINT = (160, 0, 255)
 
 #: Pixels of a box that always stay inside the image, and its least width and height.
@@ -56,7 +56,7 @@ def crop_square(image: Image, box: Sequence[float], factor: float, size: int) ->
 
 
 def first_template(image: Image, box: Sequence[float], config: Config) -> Image:
-    """The template of the given box: its square of `template_factor`, tinted around it where the config says so."""
+    """The template of the initial box: its square of `template_factor`, tinted around the box as the config has it."""
     crop, side = crop_square(image, box, config.template_factor, config.template_size)
     x, y, w, h = (float(v) for v in box)
     left, top = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
@@ -76,8 +76,8 @@ def tint_around(crop: Image, box: Sequence[float], amount: float) -> Image:
         np.clip(np.minimum(pixels + 1, (start + length) * len(crop)) - np.maximum(pixels, start * len(crop)), 0, 1)
         for start, length in ((box[0], box[2]), (box[1], box[3]))
     )
-    share = (amount * (1 - np.outer(down, across))).astype(np.float32)[..., None]
-    return np.asarray(np.rint(crop + share * (np.array(TINT, np.float32) - crop)), np.uint8)
+    fraction = (amount * (1 - np.outer(down, across))).astype(np.float32)[..., None]
+    return np.asarray(np.rint(crop + fraction * (np.array(TINT, np.float32) - crop)), np.uint8)
 
 
 def box_in_image(
@@ -107,7 +107,7 @@ def hann_window(side: int) -> NDArray[np.float32]:
 def has_changed(
     box: Sequence[float], reference: Sequence[float], shape: tuple[int, ...], area: float, move: float
 ) -> bool:
-    """Whether the target looks or stands differently enough to ask for its description again.
+    """Whether the target's size or place changed enough to ask for its description again.
 
     True where the smaller area / the larger < `area`, or the top-left corner moved further than min(H, W) / `move`.
     """

@@ -1,4 +1,4 @@
-"""Replaying a forward pass on CUDA without launching its kernels one by one."""
+"""Replays a forward pass on CUDA without launching its kernels one by one."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ class _Recorded:
 
 
 class CudaGraphs:
-    """Calls a function of tensors; a shape that comes again and again is recorded and replayed.
+    """Calls a function of tensors; inputs of a repeated shape are recorded and replayed.
 
-    At batch 1 launching the network's kernels takes longer than running them. Shapes that pass quickly (a sequence's
-    first frames, a batch that shrinks) are not worth recording. A function that cannot be recorded is called plainly.
+    At batch 1 launching the network's kernels takes longer than running them. Shapes of a few
+    calls (a sequence's first frames, a batch that shrinks) are not recorded. Where recording fails, the function is
+    called as it is.
 
     Args:
         function: pure, on CUDA, with no wait for the device inside.
-        after: calls with a shape before it is recorded. most: recordings kept; the one unused for longest goes.
+        after: calls with a shape before it is recorded. most: recordings kept; the least recently used one is dropped.
     """
 
     def __init__(self, function: Callable[..., _Outputs], after: int = 3, most: int = 8) -> None:

@@ -1,4 +1,4 @@
-"""The trained network made ready to run: in the wanted precision, on the wanted device, several sequences at once."""
+"""Runs the trained network: in a given precision, on a given device, for several sequences at once."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Engine:
         self.device, self.dtype = device, dtype
         self._mean = 255 * torch.tensor(_MEAN, device=device)
         self._std = 255 * torch.tensor(_STD, device=device)
-        hann, share = hann_window(self.config.side), self.config.window
-        self._window = torch.from_numpy(1 - share + share * hann).to(device)
+        hann, weight = hann_window(self.config.side), self.config.window
+        self._window = torch.from_numpy(1 - weight + weight * hann).to(device)
         self._first = self.network.first_temporal()[0]
         self._graphs = CudaGraphs(self._forward) if cuda_graphs and device.type == "cuda" else None
 
@@ -81,7 +81,7 @@ class Engine:
 
     @torch.inference_mode()
     def predict(self, queries: Sequence[Query]) -> list[Answer]:
-        """One forward pass for all the queries; a shorter one is padded, and its padding is not looked at.
+        """One forward pass for all the queries; shorter ones are padded, and attention ignores the padding.
 
         Raises:
             TnlltError: the network's answer is not finite.
@@ -98,7 +98,7 @@ class Engine:
                 answers, tokens = self._forward(*inputs, torch.cat(parts, dim=1).to(self.device))
             else:
                 answers, tokens = self._forward(*inputs) if self._graphs is None else self._graphs(*inputs)
-        found = answers.cpu().double().numpy()  # the only wait for the device
+        found = answers.cpu().double().numpy()  # the only synchronisation with the device
         if not np.isfinite(found).all():
             raise TnlltError(f"the network's answer is not finite in {self.dtype}; use precision=bfloat16 or float32")
         return [Answer(found[i, :4], float(found[i, 4]), tokens[i]) for i in range(len(queries))]
@@ -106,7 +106,7 @@ class Engine:
     def _forward(
         self, prefix: Tensor, templates: Tensor, pixels: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(B, 6): box, score, largest token (a fused relu may hide what is no number); and the tokens (B, 3, C)."""
+        """(B, 6): box, score, largest token (a fused relu may hide a NaN); and the tokens (B, 3, C)."""
         out = self.network.match(prefix, templates, self._normalised(pixels), mask)
         boxes, scores = out.boxes(self._window)
         largest = out.tokens.float().abs().amax(dim=(1, 2))

@@ -1,4 +1,4 @@
-"""The template history: one crop per frame, of which any may be asked for again, kept on disk."""
+"""The template history: one crop per frame, kept on disk, because any of them may become a template again."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def template_indices(frame: int, count: int = 3) -> tuple[int, ...]:
 class TemplateHistory:
     """Crops by frame number, in an unnamed temporary file.
 
-    The file has no name from the start (POSIX) or is deleted when closed (Windows), so it cannot outlive the process,
-    however that ends. It is read and written, not mapped: its pages never count as the process's memory.
+    The file has no name from the start (POSIX) or is deleted when closed (Windows), so it never outlives the process.
+    It is read and written, not mapped, so that its pages do not count as the process's memory.
 
     Args:
         size: side of a crop, pixels.
@@ -67,7 +67,7 @@ class TemplateHistory:
         return np.frombuffer(self._file.read(self._bytes), np.uint8).reshape(self._shape)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # what could not be written is not wanted any more
+        with contextlib.suppress(OSError):  # the sequence is over
             self._file.close()
 
     def _error(self, error: OSError) -> DataError:

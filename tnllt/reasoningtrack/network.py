@@ -1,4 +1,4 @@
-"""The tracking network: a Fast-iTPN backbone that reads text, templates and search region together, a centre head.
+"""The tracking network: a Fast-iTPN backbone over text, templates and search region together, and a centre head.
 
 Tensor names are those of the published DUTrack checkpoints. Shapes in the comments: B samples, T templates, N tokens,
 C channels, H x W pixels of a feature map. Feature maps are channels-last, (B, H, W, C), up to the head: so
@@ -21,7 +21,7 @@ from tnllt.reasoningtrack.config import Config
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 
-#: Output tokens that are handed to the next frame.
+#: Output tokens that the next frame gets.
 TEMPORAL_TOKENS = 3
 
 
@@ -132,7 +132,7 @@ class Block(nn.Module):
         self.mlp = SwiGlu(dim, hidden)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, last: int | None = None) -> Tensor:
-        """(B, N, C). `last`: only the first three tokens and the last `last` are wanted, so only they ask."""
+        """(B, N, C). `last`: only the first three tokens and the last `last` are needed, so only these are queries."""
         normed = self.norm1(x)
         queries = normed
         if last is not None:
@@ -256,7 +256,7 @@ class CenterHead(nn.Module):
 
 
 class NetworkOutput(NamedTuple):
-    """What the network says of one search region per sample; maps of side S.
+    """The network's output for one search region per sample; maps of side S.
 
     Attributes:
         score: (B, 1, S, S) in (0, 1), the target's centre.
@@ -333,7 +333,7 @@ class Network(nn.Module):
 
         Args:
             prefix: (B, P, C) temporal tokens, then text. templates: (B, T n, C). search: (B, 3, x, x) crops.
-            mask: (B, P + T n + x x / 256) bool, False at padding; None where there is none. Attention knows no
+            mask: (B, P + T n + x x / 256) bool, False at padding; None without padding. Attention has no
                 order, so padding may stand anywhere after the first three tokens and before the search region.
         """
         tokens = torch.cat([prefix, templates, self.backbone.encode(search) + self.backbone.pos_embed_x], dim=1)

@@ -47,7 +47,7 @@ class WordPiece:
             unless the vocabulary has pieces with capitals.
 
     Raises:
-        DataError: the vocabulary is not one, or has more rows than the word table.
+        DataError: not a BERT vocabulary, or has more rows than the word table.
     """
 
     def __init__(self, length: int = 16, vocabulary: str | Path | None = None) -> None:

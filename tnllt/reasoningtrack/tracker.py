@@ -38,8 +38,8 @@ class State:
         frame: number of frames seen.
         history, features: every frame's template crop, on disk; the encoded ones that are in use, by frame.
         reference: the box at the last refresh. due: the next frame starts with a refresh.
-        seen: the picture that the reasoner looked at last, and its frame number.
-        earlier: the last frame's picture, kept only where a refresh of the released kind is due.
+        seen: the last image that the reasoner was shown, and its frame number.
+        earlier: the last frame's image, kept only where a refresh of the released kind is due.
     """
 
     own: str
@@ -74,7 +74,7 @@ class ReasoningTrack(Tracker):
         prompt: file of the reasoner's system prompt; the one that ships here by default.
         compat: "released" shows the reasoner the frame before the current one and reads its answers as the
             released code does.
-        refresh_interval: frames between two looks at whether a refresh is due.
+        refresh_interval: frames between two tests of whether a refresh is due.
         refresh_area: due where the smaller box area / the larger is below this.
         refresh_move: due where the corner moved further than min(H, W) / this.
         device: "cpu", "cuda", "cuda:1", or "auto": CUDA where there is one.
@@ -156,7 +156,7 @@ class ReasoningTrack(Tracker):
         return self._current().description
 
     def info(self) -> Mapping[str, Any]:
-        """Facts of the weights, machine and options, and of the last sequence tracked by `initialize`, `track`."""
+        """Facts of weights, machine and options, and of the last sequence that `initialize` and `track` tracked."""
         reasoner = getattr(self._reasoner, "info", None)
         facts = {**self._facts, "reasoner": dict(reasoner()) if reasoner else type(self._reasoner).__name__}
         return {**facts, **(_sequence_facts(self._state) if self._state is not None else self._last)}
@@ -172,11 +172,11 @@ class ReasoningTrack(Tracker):
         """A sequence's first frame.
 
         Raises:
-            UsageError: no box. DataError: the picture or the box cannot be used.
+            UsageError: no box. DataError: the image or the box is invalid.
         """
         if box is None:
             raise UsageError(
-                "ReasoningTrack needs the first box: starting from the sentence alone (NL) would take a grounding "
+                "ReasoningTrack needs the initial box: starting from the description alone (NL) takes a grounding "
                 "model, which it does not have; use --mode NL+BB or BB"
             )
         _check_image(image)
@@ -208,7 +208,7 @@ class ReasoningTrack(Tracker):
         return [self._accept(s, i, a, d) for s, i, a, d in zip(states, images, answers, sides, strict=True)]
 
     def end(self, state: State) -> Mapping[str, Any]:
-        """Lets go of what was kept for the sequence; facts about it."""
+        """Frees what was kept for the sequence; facts about it."""
         state.history.close()
         state.features.clear()
         state.seen = state.earlier = None
@@ -242,7 +242,7 @@ class ReasoningTrack(Tracker):
                 self._read_description(state)
 
     def _read_description(self, state: State) -> None:
-        """Embeds the description, and says so where the network cannot read all of it."""
+        """Embeds the description, and records it where the network cannot read all of it."""
         encoded = self._words.encode(state.description)
         state.text = self._engine.embed_text(encoded)
         if encoded.cut:
@@ -284,7 +284,7 @@ class ReasoningTrack(Tracker):
 def _check_image(image: Image) -> None:
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         what = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise DataError(f"a picture must be RGB uint8 (H, W, 3), not {what}")
+        raise DataError(f"an image must be RGB uint8 (H, W, 3), not {what}")
 
 
 def _checked_box(box: ArrayLike) -> NDArray[np.float64]:

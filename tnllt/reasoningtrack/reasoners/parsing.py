@@ -39,7 +39,8 @@ def parse_answer(raw: str, compat: Compat = "ours") -> Parsed:
     """Split an answer into thought, decision and new description.
 
     `released` takes the first match of each tag anywhere. `ours` reads decision and answer behind the thought only,
-    because models quote the tags while they think; a thought whose opening tag the server swallowed is still one.
+    because models quote the tags in their thoughts. The opening tag of a thought may be missing, as some servers remove
+    it.
     """
     if compat == "released":
         return _collect(_first("think", raw), raw)

@@ -132,7 +132,7 @@ class ServerReasoner:
         )
 
     def _ask(self, messages: list[dict[str, Any]], detail: dict[str, Any]) -> str:
-        """The answer's text; the breaker is told how the question ended."""
+        """The answer's text; the circuit breaker counts whether there was one."""
         self._breaker.check()
         deadline = time.monotonic() + self.total_timeout
         answered = False
