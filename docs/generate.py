@@ -21,7 +21,7 @@ from baselines_page import baselines_page  # noqa: E402
 
 
 def protocols_page() -> str:
-    """Every protocol: its sentence, and the rules in which it differs from the official one."""
+    """Every protocol: its summary, and the rules in which it differs from the official one."""
     official = {rule: value for rule, _, value, _ in protocol_card(TNLLT)}
     lines = [
         "# Protocols",
@@ -29,7 +29,7 @@ def protocols_page() -> str:
         "<!-- Made by docs/generate.py from tnllt/eval/protocols.py; edit those. -->",
         "",
         "A protocol is the scoring rule of one toolkit, as data. `--protocol NAME` scores with it;",
-        "`tnllt-eval explain A B` takes the gap between two apart.",
+        "`tnllt-eval explain A B` explains the difference between two, rule by rule.",
         "",
     ]
     for protocol in PROTOCOLS.values():

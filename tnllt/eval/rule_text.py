@@ -14,7 +14,7 @@ Words = dict[Any, str] | Callable[[Any], str]
 
 @dataclass(frozen=True)
 class RuleText:
-    """A rule's name for people, its values in words, and why it matters."""
+    """A rule's label, its values in words, and why it matters."""
 
     label: str
     values: Words
@@ -76,7 +76,7 @@ _TEXTS: dict[str, RuleText] = {
             "excluded": "out of the count altogether",
         },
         "No tracker can overlap a target that is not there; what such frames count for moves every score by up to "
-        "their share of the video.",
+        "their fraction of the video.",
     ),
     "absent_error": RuleText(
         "Errors of an absent frame", {None: "like any invalid frame", float("inf"): "infinite: a miss", -1.0: "a hit"},
@@ -89,8 +89,8 @@ _TEXTS: dict[str, RuleText] = {
     ),
     "first_frame": RuleText(
         "First frame",
-        {"groundtruth": "replaced by the given box", "as_is": "as the tracker wrote it", "excluded": "not scored"},
-        "The first box is given to the tracker; scoring it adds one certain hit per sequence.",
+        {"groundtruth": "replaced by the initial box", "as_is": "as the tracker wrote it", "excluded": "not scored"},
+        "The tracker starts from the initial box; scoring it adds one certain hit per sequence.",
     ),
     "invalid_result": RuleText(
         "Result box with NaN or without a size",
@@ -112,7 +112,7 @@ _TEXTS: dict[str, RuleText] = {
         "A refused sequence leaves the mean of every tracker.",
     ),
     "refuse_nan_overlap": RuleText(
-        "Sequence with an overlap that is no number", _switch("refused", "accepted"),
+        "Sequence with an overlap that is not a number", _switch("refused", "accepted"),
         "A refused sequence leaves the mean of every tracker.",
     ),
     "overlap_strict": RuleText(
@@ -122,7 +122,7 @@ _TEXTS: dict[str, RuleText] = {
     ),
     "zero_overlap_misses": RuleText(
         "An overlap of exactly 0", _switch("passes no threshold", "is compared like any other"),
-        "With >=, frames without any overlap pass threshold 0 unless they are told apart.",
+        "With >=, frames without any overlap pass threshold 0 unless they are handled separately.",
     ),
     "inclusive_corners": RuleText(
         "Corners", _switch("right = x + w - 1, widths plus 1", "right = x + w"),
@@ -194,7 +194,7 @@ _TEXTS: dict[str, RuleText] = {
 
 
 def rule_text(rule: str) -> RuleText:
-    """The words of one rule. Raises UsageError for a name that is none."""
+    """The words of one rule. Raises UsageError where no rule has that name."""
     if rule not in RULES:
         raise UsageError(f"no rule {rule!r}; known: {', '.join(RULES)}")
     return _TEXTS.get(rule, RuleText(rule.replace("_", " "), str, ""))
