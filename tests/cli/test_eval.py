@@ -369,3 +369,54 @@ def test_options_before_a_subcommand_are_refused() -> None:
     )
     assert done.returncode == 2
     assert "--trackers must follow `explain`" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--out", "taken"], "--out taken: the folder cannot be made"),
+        (["--out", "taken/below"], "--out taken/below: the folder cannot be made"),
+        (["--save-baseline", "results"], "results: cannot be written"),
+        (["report", "--out", "taken"], "--out taken: the folder cannot be made"),
+        (["compare", "--out", "taken"], "--out taken: the folder cannot be made"),
+        (["explain", "tnllt", "nosuch"], "no protocol 'nosuch'"),
+        (["explain", "x" * 300, "stark"], "no protocol"),
+        (["explain", "--reported", "high"], "expected a score such as 0.559"),
+        (["explain", "results", "annos"], "no tracker is in both"),
+        (["compare", "t0"], "Give a second tracker"),
+        (["compare", "t0", "t9"], "no tracker 't9' among the results"),
+        (["compare", "-m", "success,precision"], "compare takes one --metric"),
+        (["lint", "--sequences", ""], "--sequences '' names nothing"),
+        (["report", "--out", "page", "--sequences", ""], "--sequences '' names nothing"),
+        (["pack", "t9"], "no tracker 't9' among the results"),
+        (["pack", "t0", "--out", "results"], "results: cannot be written"),
+        (["report", "--out", "page", "--max-size", "0.1"], "--max-size"),
+    ],
+)
+def test_subcommands_refuse_in_one_line(tree, run, words, says):
+    (tree / "taken").write_text("a file")
+    places = ["--annos", tree / "annos", "--results", tree / "results"]
+    code, out, err = run(*words, *places, tree=None)
+    assert code == 2 and says in err and "Traceback" not in err and "unexpected" not in err
+    assert (tree / "taken").read_text() == "a file" and not (tree / "page" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["view", "s*"], "matches 3 sequences"),
+        (["view", "s9"], "no sequence 's9' here"),
+        (["view", "s1", "--trackers", ""], "--trackers '' names nothing"),
+        (["view", "s1", "--no-browser", "--frames", "1:5"], "--frames is for --rerun"),
+        (["render", "s1", "--out", "clip.mp4"], "has annotations but no frames"),
+        (["score-file", "annos", "results"], "is a folder, not a file"),
+        (["unpack", "taken"], "unpack needs --out DIR, or --verify"),
+        (["unpack", "taken", "--verify"], "is a damaged zip file"),
+        (["protocols", "nosuch"], "no protocol 'nosuch'"),
+    ],
+)
+def test_other_subcommands_refuse_in_one_line(tree, run, words, says):
+    (tree / "taken").write_text("a file")
+    places = ["--annos", tree / "annos", "--results", tree / "results"] if words[0] in ("view", "render") else []
+    code, _, err = run(*words, *places, tree=None)
+    assert code == 2 and says in err and "Traceback" not in err and "unexpected" not in err
