@@ -1,11 +1,11 @@
-"""Does language help? One tracker, the same sequences, four sentences.
+"""Does language help? One tracker, the same sequences, four descriptions.
 
     python benchmarks/language.py [--weights FILE] [--sequences 60] [--scene change|lookalike]
 
-`change`: the target changes its look, so that its first sentence stops being true, while look-alikes are near; one of
-them may take the look that the target gives up. `lookalike`: the target stays as it is, distractors of the same shape
-are near. The sentences: *static*, the sequence's own; *moment*, the one that is true at the moment, refreshed every ten
-frames; *wrong*, one that is true of a distractor or of nothing; *none*.
+`change`: the target changes its appearance, so that its first description stops being true, while look-alikes are near;
+one of them may take the target's former appearance. `lookalike`: the target does not change, distractors of the same
+shape are near. The descriptions: *static*, the sequence's own; *moment*, the one that is true at the moment, refreshed
+every ten frames; *wrong*, one that is true of a distractor or of nothing; *none*.
 
 Prints the mean overlap score of each, and the paired differences to *none* and to *wrong* with 95 % intervals over
 sequences. Everything is made here, from seeds; nothing is read but the weights.
@@ -30,7 +30,7 @@ from tnllt.reasoningtrack.reasoners import Reasoning
 from tnllt.sequence import Boxes, Sequence
 from tnllt.training.tracker.validate import scene_sequence
 
-SENTENCES = ("static", "moment", "wrong", "none")
+DESCRIPTIONS = ("static", "moment", "wrong", "none")
 PAIRS = (("moment", "static"), ("moment", "wrong"), ("static", "wrong"), ("moment", "none"), ("static", "none"))
 FIRST_SEED = 2_000_000_000  #: neither training nor validation draws these
 SCENES = {
@@ -40,34 +40,34 @@ SCENES = {
 
 
 class Oracle:
-    """A reasoner that knows: it answers with the sentence that is true at the frame in hand."""
+    """A reasoner that always answers with the description that is true at the current frame."""
 
     def __init__(self) -> None:
-        self.sentence = ""
+        self.current = ""
 
     def describe(self, first: object, second: object, description: str) -> Reasoning:
-        return Reasoning(think=None, update=True, description=self.sentence, raw="", seconds=0.0)
+        return Reasoning(think=None, update=True, description=self.current, raw="", seconds=0.0)
 
 
-def follow(tracker: ReasoningTrack, oracle: Oracle, sequence: Sequence, sentence: str) -> Boxes:
+def track_sequence(tracker: ReasoningTrack, oracle: Oracle, sequence: Sequence, description: str) -> Boxes:
     """Boxes (T, 4) of one run; `moment` is the one in which the oracle is asked."""
     boxes = np.array(sequence.groundtruth)
-    tracker.initialize(sequence.frames[0], [float(v) for v in boxes[0]], sentence)
+    tracker.initialize(sequence.frames[0], [float(v) for v in boxes[0]], description)
     try:
         for i in range(1, len(sequence)):
-            oracle.sentence = sequence.descriptions[i] if sequence.descriptions is not None else ""
+            oracle.current = sequence.descriptions[i] if sequence.descriptions is not None else ""
             boxes[i] = np.asarray(tracker.track(sequence.frames[i]).box)
     finally:
         tracker.finish()
     return boxes
 
 
-def sentence_of(kind: str, scene: ScenePlan) -> str:
+def description_of(kind: str, scene: ScenePlan) -> str:
     return {"static": scene.language, "moment": scene.description(0), "wrong": scene.wrong, "none": ""}[kind]
 
 
 def near_target(scene: ScenePlan) -> bool:
-    """A scene whose wrong sentence is one: it has a distractor to be mistaken for."""
+    """Whether the scene has a distractor, so that its wrong description is wrong."""
     return bool(scene.present[0]) and scene.wrong != scene.language
 
 
@@ -76,14 +76,14 @@ def measure(weights: Path | None, scenes: Ordered[ScenePlan]) -> dict[str, dict[
     # Area ratios never exceed 1, so a refresh is due at every look: each tenth frame.
     asking = ReasoningTrack(weights=weights, reasoner=oracle, refresh_interval=10, refresh_area=1.01)
     silent = ReasoningTrack(weights=weights)
-    found: dict[str, dict[str, Boxes]] = {kind: {} for kind in SENTENCES}
+    found: dict[str, dict[str, Boxes]] = {kind: {} for kind in DESCRIPTIONS}
     for number, scene in enumerate(scenes):
         painted = scene_sequence(scene, f"scene-{number:03d}")
-        frames = ArrayFrames([painted.frames[i] for i in range(len(painted))])  # painted once, followed four times
+        frames = ArrayFrames([painted.frames[i] for i in range(len(painted))])  # painted once, tracked four times
         sequence = Sequence(painted.name, painted.source, frames, painted.dataset)
-        for kind in SENTENCES:
+        for kind in DESCRIPTIONS:
             tracker = asking if kind == "moment" else silent
-            found[kind][sequence.name] = follow(tracker, oracle, sequence, sentence_of(kind, scene))
+            found[kind][sequence.name] = track_sequence(tracker, oracle, sequence, description_of(kind, scene))
     return found
 
 
@@ -93,9 +93,9 @@ def measure(weights: Path | None, scenes: Ordered[ScenePlan]) -> dict[str, dict[
 @click.option("--frames", default=120, show_default=True)
 @click.option("--scene", type=click.Choice(sorted(SCENES)), default="change", show_default=True)
 @click.option("--photographs", type=click.Choice(["none", "auto"]), default="none", help="auto: installed ones, too.")
-@click.option("--json", "out", type=click.Path(path_type=Path), help="Also write the figures here.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Also write the figures here.")
 def main(weights: Path | None, sequences: int, frames: int, scene: str, photographs: str, out: Path | None) -> None:
-    """Mean success AUC with four sentences, and paired differences."""
+    """Mean success AUC with four descriptions, and paired differences."""
     started = time.monotonic()
     sources = SynthSources(photographs=photographs)
     config = SynthConfig(frames=frames, width=320, height=240, sources=sources, **SCENES[scene])  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tnllt.errors import DataError
+from tnllt.errors import DataError, UsageError
 from tnllt.files import parse_json, temporary_beside, to_json
 
 if TYPE_CHECKING:
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 _MODEL, _OPTIMIZER = "model/", "optimizer/"
+
+
+def need_utf8(folder: Path) -> None:
+    """Raises UsageError for a folder whose name safetensors and TensorBoard cannot write to."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{folder} is not UTF-8; give --out another name") from error
 
 
 def write_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

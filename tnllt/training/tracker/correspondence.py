@@ -1,7 +1,7 @@
-"""Attention told where to look: a cell of the target in the search region belongs to one place in each template.
+"""Supervised attention: a cell of the target in the search region corresponds to one place in each template.
 
-Boxes on both sides say which. One attention head of each transformer block but the first is trained to look there,
-which teaches a small network to match within some thousand samples, instead of waiting for the box loss to find it out.
+The boxes of both determine which. One attention head of each transformer block but the first is trained to attend to
+it. A small network then learns to match within some thousand samples; the box loss alone takes far longer.
 Not part of the published recipe.
 """
 

@@ -20,11 +20,11 @@ _SHARED = ("patch_embed.", "blocks.", "norm.")
 
 
 def initialise_from(network: Network, path: Path) -> str:
-    """Puts the weights of a file into the network, as far as they belong there; returns a line that says what did.
+    """Puts the weights of a file into the network, as far as they belong there; returns a line about what was taken.
 
-    A tracker's checkpoint must fit completely, but for its crops: weights of other crop sizes or factors are brought to
+    A tracker's checkpoint must fit completely, but for its crops: weights of other crop sizes or factors are adapted to
     the network's (`at_crops`). A Fast-iTPN checkpoint (names without `backbone.`, or below `model`)
-    gives patch embedding, blocks and final norm; text, positions and head keep their first values.
+    gives patch embedding, blocks and final norm; text, positions and head keep their initial values.
 
     Raises:
         DataError: the file fits neither way; the tensors that do not are named.
@@ -33,7 +33,7 @@ def initialise_from(network: Network, path: Path) -> str:
     own = network.state_dict()
     if any(name.startswith("box_head.") for name in tensors):
         before = _crops(tensors, config)
-        changed = "" if before is None or before == _cut(network.config) else f", brought from {_told(before)}"
+        changed = "" if before is None or before == _cut(network.config) else f", adapted from {_described(before)}"
         if before is not None and changed:
             tensors = at_crops(tensors, before, network.config)
         load_strictly(network, tensors, path)
@@ -50,9 +50,8 @@ def initialise_from(network: Network, path: Path) -> str:
         )
     taken: dict[str, Tensor] = {name: renamed[name] for name in wanted}
     network.load_state_dict({**own, **taken})
-    return (
-        f"starting from the Fast-iTPN in {path}: {len(taken)} tensors; {len(own) - len(taken)} keep their first values"
-    )
+    rest = len(own) - len(taken)
+    return f"starting from the Fast-iTPN in {path}: {len(taken)} tensors; {rest} keep their initial values"
 
 
 #: Template size, template factor, search size, search factor (see `Config`).
@@ -63,7 +62,7 @@ def at_crops(tensors: dict[str, Tensor], before: Crops, config: Config) -> dict[
     """A tracker's tensors for crops of another size or factor.
 
     A position's embedding goes to where the same place relative to the target now is (linear between cells; beyond the
-    old crop, its edge's). Sizes are told as parts of the search crop, so the head's last bias moves by as much as a
+    old crop, its edge's). Sizes are fractions of the search crop, so the head's last bias moves by as much as a
     typical target, 1 / factor of the crop, became smaller or larger.
 
     Args:
@@ -102,12 +101,12 @@ def _cut(config: Config) -> Crops:
 
 
 def _crops(tensors: dict[str, Tensor], config: dict[str, object]) -> Crops | None:
-    """What the weights were trained with: what they say, or the published config with as many positions."""
+    """The crops of the training: those of the stated config, or the published config with as many positions."""
     known = config or published_preset(tensors)
     return _cut(Config.make(known)) if known else None
 
 
-def _told(crops: Crops) -> str:
+def _described(crops: Crops) -> str:
     return f"templates of {crops[0]} at factor {crops[1]:g}, search of {crops[2]} at factor {crops[3]:g}"
 
 

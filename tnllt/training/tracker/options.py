@@ -6,6 +6,7 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 from tnllt.option_fields import option
+from tnllt.training.state import need_utf8
 
 
 @dataclass(frozen=True)
@@ -23,3 +24,6 @@ class TrainOptions:
     validate_every: int = option(1, "Epochs between validations; 0: never.", minimum=0)
     minutes: float | None = option(None, "Save and stop after so many minutes; the same command resumes.", above=0)
     cpu: bool = option(False, "Do not use accelerators.")
+
+    def __post_init__(self) -> None:
+        need_utf8(self.out)

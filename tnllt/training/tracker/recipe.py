@@ -7,7 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from tnllt.errors import UsageError
+from tnllt.errors import DataError, UsageError
+from tnllt.records import from_table
 from tnllt.training.tracker.losses import LossWeights
 
 
@@ -33,13 +34,13 @@ class Recipe:
         schedule: "step" (x 0.1 at epoch `drop_epoch`) or "cosine" to 1 % of the rate; after `warmup` steps.
         regress_at: see `losses.tracking_loss`.
         ema: decay of the averaged weights, 0 for none.
-        gray, color_shift: chance that a whole sample is grey; that only its templates lose or change colour, so that
-            colour must come from the sentence (which is then not dropped).
+        gray, color_shift: probability that a whole sample is grey; that its templates alone lose or change colour, so
+            that the colour must come from the description (which is then not dropped).
         light: half of the samples have their templates, and each of their search frames, exp(N(0,1) x light) times
-            brighter: a light goes on, the sun comes out.
+            brighter, as where the light changes.
         stretch: all of a sample is made exp(N(0,1) x stretch) times wider and as much lower, so that thin and long
             targets are as frequent as square ones.
-        drop_text: chance that a sample has no sentence, so that the network also works without one.
+        drop_text: probability that a sample has no description, so that the network also works without one.
     """
 
     config: str = "256"
@@ -80,9 +81,10 @@ class Recipe:
             raise UsageError(f"schedule is `step` or `cosine`, not {self.schedule!r}")
         if self.regress_at not in ("peak", "target", "inside"):
             raise UsageError(f"regress_at is `peak`, `target` or `inside`, not {self.regress_at!r}")
-        for name in ("epochs", "samples_per_epoch", "batch", "templates", "searches"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+        positive = ("epochs", "samples_per_epoch", "batch", "templates", "searches")
+        for name, value in vars(self).items():
+            if isinstance(value, int | float) and not (name in positive) <= value < 1 << 40:  # NaN is not, either
+                raise UsageError(f"{name} must be {'at least 1' if name in positive else 'at least 0'}, not {value}")
 
 
 #: DUTrack's published configurations, and ours for the bundled weights.
@@ -135,8 +137,8 @@ def recipe(name: str, **changes: Any) -> Recipe:
         kind = type(getattr(base, key))
         if isinstance(value, str) and kind is not str:
             try:
-                changes[key] = kind(value) if kind in (int, float) else kind(**json.loads(value))
-            except (ValueError, TypeError) as error:
+                changes[key] = kind(value) if kind in (int, float) else from_table(json.loads(value), kind)
+            except (ValueError, DataError) as error:
                 raise UsageError(
                     f"{key}={value} is not valid ({error}); an example is {key}={_example(base, key)}"
                 ) from error

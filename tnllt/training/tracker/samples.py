@@ -1,10 +1,10 @@
-"""One training sample: templates, search frames in temporal order, their boxes and sentences.
+"""One training sample: templates, search frames in temporal order, their boxes and descriptions.
 
-Sample number `i` of a run is a pure function of (seed, i). So a run that was killed goes on with exactly the samples
-it would have seen, whatever the number of loader processes.
+Sample number `i` of a run is a pure function of (seed, i). So a resumed run gets exactly the samples that it
+would have had, whatever the number of loader processes.
 
-ClipSource: DUTrack's published recipe (three templates, two search frames, jittered crops), with two additions that the
-bundled weights need: a sample may be grey, and its templates may lose their colour, so that only the sentence tells it.
+Source: DUTrack's published recipe (three templates, two search frames, jittered crops), with two additions for the
+bundled weights: a sample may be grey, and its templates may lose their colour, which then only the description has.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tnllt.training.tracker.sources import ClipSource, TrainingClip, limit_openc
 ATTEMPTS = 50
 #: Most that target and look-alike may be apart, along either axis, to be in one search crop: of the crop's side.
 APART = 0.8
-#: Draws of a place beside the target before one is taken that lies mostly outside the picture.
+#: Draws of a place beside the target before one is taken that lies mostly outside the image.
 PLACES = 4
 
 
@@ -38,7 +38,7 @@ class Sample(NamedTuple):
         templates: uint8 (T, z, z, 3). searches: uint8 (S, x, x, 3).
         marks: float32 (T, 4): x, y, w, h of the target as fractions of the template crop.
         boxes: float32 (S, 4): x, y, w, h of the target as fractions of the search crop.
-        text: int64 (S, 16) word pieces of the sentence that is true at each search frame.
+        text: int64 (S, 16) word pieces of the description that is true at each search frame.
     """
 
     templates: NDArray[np.uint8]
@@ -81,7 +81,7 @@ class Sampler:
             return None
         first, later = chosen[: self.recipe.templates], chosen[self.recipe.templates :]
         config = self.config
-        # Squares are cut from a picture that is wider by `wide` and lower by as much.
+        # Squares are cut from an image that is wider by `wide` and lower by as much.
         wide = float(np.exp(rng.standard_normal() * self.recipe.stretch))
         stretched = clip.boxes[chosen] * (wide, 1 / wide, wide, 1 / wide)
 
@@ -116,9 +116,9 @@ class Sampler:
             x, y, w, h = box
             boxes.append([(x - at[0]) / side, (y - at[1]) / side, w / side, h / side])
             searches.append(search)
-        sentences = [clip.text(int(i)) or "" for i in later]
+        descriptions = [clip.text(int(i)) or "" for i in later]
         marked = np.array(marks, np.float32), np.stack(templates)
-        return self._augmented(*marked, np.stack(searches), np.array(boxes, np.float32), sentences, rng)
+        return self._augmented(*marked, np.stack(searches), np.array(boxes, np.float32), descriptions, rng)
 
     def _augmented(
         self,
@@ -126,12 +126,12 @@ class Sampler:
         templates: NDArray[np.uint8],
         searches: NDArray[np.uint8],
         boxes: NDArray[np.float32],
-        sentences: list[str],
+        descriptions: list[str],
         rng: np.random.Generator,
     ) -> Sample:
         recipe = self.recipe
-        # A mirrored picture would make a lie of "on the left".
-        sided = any(word in sentence for sentence in sentences for word in ("left", "right"))
+        # A mirrored image would make "on the left" wrong.
+        sided = any(word in description for description in descriptions for word in ("left", "right"))
         if rng.random() < recipe.flip and not sided:
             templates, searches = templates[:, :, ::-1], searches[:, :, ::-1]
             for parts in (boxes, marks):
@@ -148,17 +148,17 @@ class Sampler:
             templates = brighten(templates, gains[0])
             searches = np.stack([brighten(search, gain) for search, gain in zip(searches, gains[1:], strict=True)])
         templates[0] = tint_around(templates[0], marks[0].tolist(), self.config.template_tint)
-        # Without a sentence, templates of another colour would leave nothing to tell the target by.
+        # Without a description, templates of another colour would leave nothing to identify the target by.
         silent = rng.random() < recipe.drop_text and not untrue
-        text = np.stack([self._encode("" if silent else sentence) for sentence in sentences])
+        text = np.stack([self._encode("" if silent else description) for description in descriptions])
         return Sample(np.ascontiguousarray(templates), marks, np.ascontiguousarray(searches), boxes, text)
 
-    def _encode(self, sentence: str) -> NDArray[np.int64]:
+    def _encode(self, description: str) -> NDArray[np.int64]:
         if self._words is None:
             from tnllt.reasoningtrack.text import WordPiece
 
             self._words = WordPiece(self.config.text_length)
-        return np.asarray(self._words.encode(sentence).ids, np.int64)
+        return np.asarray(self._words.encode(description).ids, np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_words": None}

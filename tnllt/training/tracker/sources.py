@@ -35,7 +35,7 @@ class TrainingClip:
     Attributes:
         frames: (N,) numbers of the frames on which the target is in view, ascending.
         boxes: (T, 4) x, y, w, h px of every frame.
-        text: frame -> the sentence that is true then, or None.
+        text: frame -> the description that is true then, or None.
         crop: see `Crop`.
         look_alikes: frame -> (N, 2) x, y px of known objects that look like the target and are not it.
     """
@@ -171,6 +171,8 @@ def make_source(spec: str, root: Path | None = None) -> ClipSource:
         UsageError: an option that the generator does not have.
         DataError: the dataset cannot be opened, or has no frames.
     """
+    if not spec:
+        raise UsageError("an empty name of a source; write synth, a benchmark's name or a folder")
     kind, _, argument = spec.partition(":")
     if kind in KINDS:
         return KINDS[kind](argument, spec)
@@ -214,7 +216,7 @@ def synth_config(options: str = "") -> Any:
                 changes[key] = (low, high)
             else:
                 raise UsageError(f"synth has no option {key!r}")
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             what = "a range, LEAST-MOST" if isinstance(numbers.get(key), tuple) else "a number"
             raise UsageError(f"synth: {key}={value!r} is not {what}") from error
     return SynthConfig(**changes, families=families, sources=replace(config.sources, **sources))

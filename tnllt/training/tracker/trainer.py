@@ -66,13 +66,13 @@ class _Run:
         self.recipe, self.options, self.validate, self.report = recipe, options, validate, report
         self.accelerator = _accelerator(options)
         self.main = self.accelerator.is_main_process
-        if self.main:
-            _begin(options.out, recipe, [(source.name, fraction) for source, fraction in sources])
-        self.accelerator.wait_for_everyone()
         self.world = self.accelerator.num_processes
         self.steps_per_epoch = max(1, recipe.samples_per_epoch // (recipe.batch * self.world))
         self.last = recipe.epochs * self.steps_per_epoch
         self._build(sources)
+        if self.main:
+            _begin(options.out, recipe, [(source.name, fraction) for source, fraction in sources])
+        self.accelerator.wait_for_everyone()
 
     def _build(self, sources: Sequence[tuple[ClipSource, float]]) -> None:
         import torch

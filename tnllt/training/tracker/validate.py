@@ -1,4 +1,4 @@
-"""Validation by tracking: the network in hand follows held-out sequences, and its success AUC is what counts."""
+"""Validation by tracking: the mean overlap of the current network on held-out sequences."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from tnllt.datasets.synth import ScenePlan, SynthConfig
     from tnllt.reasoningtrack.network import Network
 
-#: Generator seeds of held-out scenes start here; training never gets so far.
+#: First generator seed of held-out scenes; training uses smaller ones.
 HELD_OUT = 1_000_000_000
 
 
 class SceneFrames:
-    """A planned scene's frames, painted when asked for."""
+    """A planned scene's frames, each painted when it is read."""
 
     def __init__(self, scene: ScenePlan) -> None:
         self._scene = scene
@@ -33,20 +33,20 @@ class SceneFrames:
 
 
 def scene_sequence(scene: ScenePlan, name: str) -> Video:
-    """A planned scene as a `Sequence`, with the sentence that is true on each frame."""
+    """A planned scene as a `Sequence`, with the description that is true on each frame."""
     texts = tuple(scene.description(i) for i in range(len(scene.boxes)))
     boxes = np.where(scene.present[:, None], scene.boxes, np.nan)
     return Video(name, Annotation(boxes, scene.present, scene.language, None, texts), SceneFrames(scene), "synth")
 
 
 def held_out(config: SynthConfig, count: int) -> list[Video]:
-    """`count` sequences that training never sees."""
+    """`count` sequences that training does not use."""
     from tnllt.datasets.synth import plan
 
     return [scene_sequence(plan(HELD_OUT + k, config), f"held-out-{k}") for k in range(count)]
 
 
-def follow(network: Network, sequence: Video) -> Boxes:
+def track_sequence(network: Network, sequence: Video) -> Boxes:
     """The boxes (T, 4) of the network on one sequence, as the tracker runs, without a reasoner."""
     from tnllt.reasoningtrack import ReasoningTrack
 
@@ -72,6 +72,6 @@ def validator(sequences: Sequence[Video]) -> Callable[[Network], Mapping[str, fl
     """A function (network) -> {"AO": mean overlap} over the sequences, for `trainer.train`."""
 
     def validate(network: Network) -> Mapping[str, float]:
-        return {"AO": float(np.nanmean([success(follow(network, s), s) for s in sequences]))}
+        return {"AO": float(np.nanmean([success(track_sequence(network, s), s) for s in sequences]))}
 
     return validate

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tnllt.option_fields import option
+from tnllt.training.state import need_utf8
 
 if TYPE_CHECKING:
     from tnllt.training.rewards import RewardWeights
@@ -94,7 +95,10 @@ class FineTuneOptions:
     log_every: int = option(10, "Steps between log lines.", minimum=1)
     save_every: int = option(200, "Steps between checkpoints.", minimum=1)
     resume: bool = option(False, "Resume from the last checkpoint in --out.")
-    seed: int = option(0, "Random seed.")
+    seed: int = option(0, "Random seed.", minimum=0)
+
+    def __post_init__(self) -> None:
+        need_utf8(self.out)
 
 
 @dataclass(frozen=True)
@@ -148,4 +152,4 @@ class ExportOptions(RewardOptions):
     )
     out: Path = option(MISSING, "Folder to write to.", "-o")
     model: str = option("Qwen/Qwen2.5-VL-3B-Instruct", "Model that the settings name.")
-    seed: int = option(0, "Seed of the pairs made from --dataset.")
+    seed: int = option(0, "Seed of the pairs made from --dataset.", minimum=0)
