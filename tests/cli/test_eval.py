@@ -396,7 +396,7 @@ def test_options_before_a_subcommand_are_refused() -> None:
 def test_subcommands_refuse_in_one_line(tree, run, words, says):
     (tree / "taken").write_text("a file")
     places = ["--annos", tree / "annos", "--results", tree / "results"]
-    code, out, err = run(*words, *places, tree=None)
+    code, _, err = run(*words, *places, tree=None)
     assert code == 2 and says in err and "Traceback" not in err and "unexpected" not in err
     assert (tree / "taken").read_text() == "a file" and not (tree / "page" / "report.html").exists()
 
