@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -198,6 +197,8 @@ def cache_folder() -> Path:
     folder = _user_folder("XDG_CACHE_HOME", ".cache")
     if folder is not None:
         return folder / "tnllt"
+    import tempfile
+
     folder = Path(tempfile.gettempdir()) / f"tnllt-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     about = folder.lstat()

@@ -10,7 +10,6 @@ import errno
 import json
 import math
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,11 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from tnllt.errors import DataError, UsageError
 from tnllt.text import json_text, redact
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,6 +115,10 @@ def _integer(digits: str) -> int | float:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dictionary. Raises DataError that names file, line and fault."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
         table: dict[str, Any] = tomllib.loads(read_bytes(path, MOST_TOML).decode("utf-8"))
         return table
@@ -211,7 +209,7 @@ def temporary_beside(path: Path, durable: bool = True) -> Iterator[Path]:
     Raises:
         DataError: the disk is full or the place cannot be written.
     """
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}{path.suffix[-16:]}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}{path.suffix[-16:]}")
     done = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -144,7 +144,8 @@ class Findings:
         found = []
         for finding in self.found:
             table = dict(vars(finding))
-            found.append({self.checker.subject: table.pop("subject"), **table, **table.pop("details")})
+            details = table.pop("details")
+            found.append({self.checker.subject: table.pop("subject"), **table, **details})
         return {"schema": f"tnllt.{self.checker.name}/1", **self.facts, "counts": counts, "findings": found}
 
     def _groups(self, verbose: bool, most: int) -> Iterator[str]:

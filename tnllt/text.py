@@ -6,10 +6,8 @@ marks that change the direction of writing, in a spreadsheet a formula, and an e
 
 from __future__ import annotations
 
-import base64
 import re
 from functools import cache
-from urllib.parse import quote, quote_plus
 
 #: What stands in place of a secret.
 REDACTED = "[redacted]"
@@ -51,6 +49,9 @@ def redact(text: str) -> str:
 
 
 def _forms(value: str) -> set[str]:
+    import base64
+    from urllib.parse import quote, quote_plus
+
     raw = value.encode("utf-8", "surrogatepass")
     found = {value, value.encode("unicode_escape").decode(), quote(raw), quote(raw, safe=""), quote_plus(raw)}
     for offset in range(3):

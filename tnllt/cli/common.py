@@ -7,13 +7,12 @@ import functools
 import io
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 
 import click
 
@@ -22,8 +21,10 @@ from tnllt.cli.dataclass_options import config_options
 from tnllt.config import LocationConfig
 from tnllt.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, TnlltError
 from tnllt.files import write_atomic
-from tnllt.findings import FORMATS, Findings
 from tnllt.text import printable
+
+if TYPE_CHECKING:
+    from tnllt.findings import Findings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,6 +46,7 @@ def prints_findings(checker: str) -> Callable[[Callable[..., Findings]], Callabl
     Args:
         checker: where the `Checker` is, "package.module:attribute"; --codes lists its kinds.
     """
+    from tnllt.findings import FORMATS
 
     def list_codes(context: click.Context, _: click.Parameter, wanted: bool) -> None:
         if wanted:
@@ -138,7 +140,7 @@ def run_command(command: click.Command, prog: str) -> None:
         _fail(f"Error: {error}", error.exit_code)
     except (Exception, SystemExit) as error:
         if os.environ.get("TNLLT_DEBUG") or not {"--verbose", "-v"}.isdisjoint(sys.argv):
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
         _fail(f"Error: {_unexpected(error)}", EXIT_USAGE)
     sys.exit(code if isinstance(code, int) else EXIT_OK)
 
