@@ -152,6 +152,15 @@ def test_own_backgrounds_and_sprites(tmp_path: Path) -> None:
     assert drawn.box[3] / drawn.box[2] == pytest.approx(60 / 40, rel=0.2)
 
 
+def test_sprites_whose_names_read_alike(tmp_path: Path) -> None:
+    """Their words do not differ, so no distractor can be told from the target: planning ends all the same."""
+    for name in ("red_car", "red-car"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((20, 30, 4), 255, np.uint8))
+    config = SynthConfig(frames=5, families={"file": 1.0}, distractors=(2, 2), change=0)
+    library = Library(SynthSources(2, sprites=str(tmp_path)))
+    assert plan(1, config, library).language.endswith("red car")
+
+
 def test_bad_sources_are_named(tmp_path: Path) -> None:
     (tmp_path / "back").mkdir()
     with pytest.raises(UsageError, match="no images here"):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -208,12 +206,8 @@ def choose_appearance(rng: np.random.Generator, config: SynthConfig, library: Li
     family = _family(rng, config, library, changes, grey)
     files = list(library.emoji) if family == "emoji" else list(library.files)
     look = random_look(rng, family, library.backgrounds, files, config.textured)
-    others: list[Look] = []
-    for _ in range(int(rng.integers(config.distractors[0], config.distractors[1] + 1))):
-        how = str(rng.choice(["colour", "shape", "part"], p=[0.5, 0.25, 0.25]))
-        others.append(
-            _another(rng, [look], partial(relative, rng, look, how, files, colour), colour, look, library, files)
-        )
+    count = int(rng.integers(config.distractors[0], config.distractors[1] + 1))
+    others = [_distractor(rng, look, library, files, colour) for _ in range(count)]
     target: list[tuple[int, Look]] = [(0, look)]
     distractors: list[list[tuple[int, Look]]] = [[(0, other)] for other in others]
     if changes:
@@ -224,7 +218,7 @@ def choose_appearance(rng: np.random.Generator, config: SynthConfig, library: Li
         distractors.append([(0, look)])
     phrases = tuple((first, each.words(colour)) for first, each in target)
     template = _TEMPLATES[int(rng.integers(len(_TEMPLATES)))]
-    wrong = _wrong(rng, target, others, colour, library, files)
+    wrong = _wrong(rng, target, others, colour, files)
     return SceneAppearance(
         tuple(target), tuple(tuple(d) for d in distractors), twin, phrases, template, fill_template(template, wrong)
     )
@@ -246,26 +240,19 @@ def _family(rng: np.random.Generator, config: SynthConfig, library: Library, cha
     return str(rng.choice(names, p=weights / weights.sum()))
 
 
-def _another(
-    rng: np.random.Generator,
-    taken: list[Look],
-    make: Callable[[], Look],
-    colour: bool,
-    look: Look,
-    library: Library,
-    files: list[str],
-) -> Look:
-    """A look whose words differ from all of `taken`."""
-    words = {t.words(colour) for t in taken}
-    for _ in range(12):
-        found = make()
-        if found.words(colour) not in words:
-            return found
+def _distractor(rng: np.random.Generator, look: Look, library: Library, files: list[str], colour: bool) -> Look:
+    """A look of the same kind or family whose words differ from those of `look`, if there is one."""
+    how = str(rng.choice(["colour", "shape", "part"], p=[0.5, 0.25, 0.25]))
     family = look.family if look.family != "patch" else "shape"
-    while True:
-        found = random_look(rng, family, library.backgrounds, files, 0.5)
-        if found.words(colour) not in words or len(files) == 1:
-            return found
+    found = look
+    for attempt in range(200):  # a user's sprites may all have names of the same words
+        if attempt < 12:
+            found = relative(rng, look, how, files, colour)
+        else:
+            found = random_look(rng, family, library.backgrounds, files, 0.5)
+        if found.words(colour) != look.words(colour):
+            break
+    return found
 
 
 def _change(
@@ -281,16 +268,14 @@ def _change(
     for first in sorted({max(2, int(t * config.frames)) for t in times}):
         before = target[-1][1]
         taken = {before.words(colour)} | {d[-1][1].words(colour) for d in distractors}
-        after = before
         for _ in range(30):
             how = "part" if not colour or rng.random() < 0.3 else "colour"
             new = relative(rng, before, how, [], colour)
             # Only paint may change: the outline, and with it the box, stays.
-            new = replace(new, seed=before.seed, material=before.material, kind=before.kind)
-            if new.words(colour) not in taken:
-                after = new
+            after = replace(new, seed=before.seed, material=before.material, kind=before.kind)
+            if after.words(colour) not in taken:
                 break
-        if after is before:
+        else:
             continue
         target.append((first, after))
         alike = [d for d in distractors if d[-1][1].kind == before.kind]
@@ -299,12 +284,7 @@ def _change(
 
 
 def _wrong(
-    rng: np.random.Generator,
-    target: list[tuple[int, Look]],
-    others: list[Look],
-    colour: bool,
-    library: Library,
-    files: list[str],
+    rng: np.random.Generator, target: list[tuple[int, Look]], others: list[Look], colour: bool, files: list[str]
 ) -> str:
     """Words that are true of a distractor (of nothing, where there is none) and never of the target."""
     true = {look.words(colour) for _, look in target}
