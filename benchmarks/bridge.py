@@ -2,7 +2,7 @@
 
 python benchmarks/bridge.py
 
-The tracker at the other end, a miniature one of the tests, takes the mean of the picture; that is measured here, too,
+The tracker at the other end, a miniature one of the tests, takes the mean of the image; that is measured here, too,
 and subtracted. Each figure is the best and the median of 200 frames, in milliseconds.
 """
 

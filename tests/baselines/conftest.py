@@ -1,4 +1,4 @@
-"""A miniature repository in the baselines' shape, records for it, and pictures."""
+"""A miniature repository in the baselines' shape, records for it, and images."""
 
 from __future__ import annotations
 
@@ -79,6 +79,6 @@ def make(mini: Path, weights: Path) -> Iterator[Make]:
 
 
 @pytest.fixture
-def picture() -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A picture whose mean is exactly 2."""
+def image() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A image whose mean is exactly 2."""
     return np.full((40, 60, 3), 2, np.uint8)

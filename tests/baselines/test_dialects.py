@@ -54,88 +54,88 @@ DIALECTS: list[tuple[str, dict[str, Any], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("tracker", "tables", "told"), DIALECTS)
-def test_dialect(make: Make, picture: Any, tracker: str, tables: dict[str, Any], told: int) -> None:
-    follower = make(tracker, tables)
-    for text, shift in ((TEXT, 1.0 + told), (None, 1.0)):
-        assert follower.initialize(picture, BOX, text) is None
+@pytest.mark.parametrize(("tracker", "tables", "heeded"), DIALECTS)
+def test_dialect(make: Make, image: Any, tracker: str, tables: dict[str, Any], heeded: int) -> None:
+    built = make(tracker, tables)
+    for text, shift in ((TEXT, 1.0 + heeded), (None, 1.0)):
+        assert built.initialize(image, BOX, text) is None
         for frame in (1, 2, 3):
-            assert follower.track(picture).box == [BOX[0] + frame * shift, BOX[1] + frame * 2.0, *BOX[2:]]
-        follower.finish()
+            assert built.track(image).box == [BOX[0] + frame * shift, BOX[1] + frame * 2.0, *BOX[2:]]
+        built.finish()
 
 
-def test_score_becomes_confidence(make: Make, picture: Any) -> None:
+def test_score_becomes_confidence(make: Make, image: Any) -> None:
     tables = {"tracker": {"constructor": ["params", "dataset"], "score": "best_score"}, "text": {"key": "init_nlp"}}
-    follower = make("with_dataset", tables)
-    follower.initialize(picture, BOX, TEXT)
-    assert [follower.track(picture).confidence for _ in range(3)] == [1.0, 0.5, 1.0 / 3.0]
+    built = make("with_dataset", tables)
+    built.initialize(image, BOX, TEXT)
+    assert [built.track(image).confidence for _ in range(3)] == [1.0, 0.5, 1.0 / 3.0]
 
 
-def test_started_from_text_alone_the_first_box_is_upstreams(make: Make, picture: Any) -> None:
+def test_started_from_text_alone_the_first_box_is_upstreams(make: Make, image: Any) -> None:
     call = {"constructor": ["params", "dataset"], "placeholder_box": [0, 0, 1, 1]}
-    follower = make("from_text", {"tracker": call, "text": {"key": "init_nlp"}, "modes": ["NL"]})
-    first = follower.initialize(picture, None, TEXT)
+    built = make("from_text", {"tracker": call, "text": {"key": "init_nlp"}, "modes": ["NL"]})
+    first = built.initialize(image, None, TEXT)
     assert first is not None and first.box == [10.0, 20.0, 30.0, 40.0]
-    assert follower.track(picture).box == [11.0 + len(TEXT), 22.0, 30.0, 40.0]
+    assert built.track(image).box == [11.0 + len(TEXT), 22.0, 30.0, 40.0]
 
 
-def test_without_a_box_a_tracker_that_needs_one_is_refused(make: Make, picture: Any) -> None:
+def test_without_a_box_a_tracker_that_needs_one_is_refused(make: Make, image: Any) -> None:
     with pytest.raises(UsageError, match=r"mini needs the initial box \(it takes BB, NL\+BB\)"):
-        make().initialize(picture, None, TEXT)
+        make().initialize(image, None, TEXT)
 
 
-def test_too_long_a_text_is_cut_and_said_so(make: Make, picture: Any) -> None:
+def test_too_long_a_text_is_cut_and_said_so(make: Make, image: Any) -> None:
     text = {"positional": True, "max_tokens": 6, "tokenizer": "words"}
-    follower = make("positional", {"tracker": {"constructor": ["params", "dataset"]}, "text": text})
+    built = make("positional", {"tracker": {"constructor": ["params", "dataset"]}, "text": text})
     events: list[Any] = []
-    follower.emit = events.append
-    follower.initialize(picture, BOX, "one two three four five six")
-    assert follower.track(picture).box == [BOX[0] + 1 + len("one two three four"), BOX[1] + 2, *BOX[2:]]
+    built.emit = events.append
+    built.initialize(image, BOX, "one two three four five six")
+    assert built.track(image).box == [BOX[0] + 1 + len("one two three four"), BOX[1] + 2, *BOX[2:]]
     assert events == [{"event": "text_cut", "dropped": "five six"}]
-    assert follower.info()["text_cut"] == "five six"
-    follower.initialize(picture, BOX, "one two three four")
-    assert len(events) == 1 and "text_cut" not in follower.info()
+    assert built.info()["text_cut"] == "five six"
+    built.initialize(image, BOX, "one two three four")
+    assert len(events) == 1 and "text_cut" not in built.info()
 
 
 def test_pixels_arrive_as_they_are(make: Make) -> None:
-    follower = make()
+    built = make()
     rng = np.random.default_rng(0)
     big = rng.integers(0, 256, (1080, 1920, 3), np.uint8)
-    follower.initialize(big, BOX, "")
-    assert follower.track(big).box[1] == BOX[1] + float(big.mean())
+    built.initialize(big, BOX, "")
+    assert built.track(big).box[1] == BOX[1] + float(big.mean())
     part = big[::2, 100:900, ::-1]
-    assert follower.track(part).box[1] == BOX[1] + float(big.mean()) + float(np.ascontiguousarray(part).mean())
+    assert built.track(part).box[1] == BOX[1] + float(big.mean()) + float(np.ascontiguousarray(part).mean())
     with pytest.raises(ValueError, match="must be uint8"):
-        follower.track(big.astype(np.float32))
+        built.track(big.astype(np.float32))
 
 
-def test_settings_of_the_users(make: Make, picture: Any, tmp_path: Path, mini: Path) -> None:
-    follower = make(cfg="TEST.STEP=2.5,TEST.NOTE=a b")
-    follower.initialize(picture, BOX, "")
-    assert follower.track(picture).box[0] == BOX[0] + 2.5
+def test_settings_of_the_users(make: Make, image: Any, tmp_path: Path, mini: Path) -> None:
+    built = make(cfg="TEST.STEP=2.5,TEST.NOTE=a b")
+    built.initialize(image, BOX, "")
+    assert built.track(image).box[0] == BOX[0] + 2.5
     table = json.loads((mini / "experiments/mini/base.yaml").read_text())
     table["TEST"]["STEP"] = 7.0
     own = tmp_path / "mine.yaml"
     own.write_text(json.dumps(table))
-    follower = make(yaml=str(own))
-    follower.initialize(picture, BOX, "")
-    assert follower.track(picture).box[0] == BOX[0] + 7.0
+    built = make(yaml=str(own))
+    built.initialize(image, BOX, "")
+    assert built.track(image).box[0] == BOX[0] + 7.0
 
 
 def test_a_new_object_for_each_sequence_unless_the_record_says_otherwise(
-    make: Make, picture: Any, tmp_path: Path
+    make: Make, image: Any, tmp_path: Path
 ) -> None:
     torch = pytest.importorskip("torch")
     file = tmp_path / "net.pth.tar"
     linear = {"move.weight": torch.eye(4), "move.bias": torch.zeros(4)}
     torch.save({"net": linear, "settings": None}, file)
     for reuse, second in ((False, 1.0), (True, 3.0)):
-        follower = make("network", {"tracker": {"constructor": ["params", "dataset"], "reuse": reuse}}, weights=file)
+        built = make("network", {"tracker": {"constructor": ["params", "dataset"], "reuse": reuse}}, weights=file)
         answers = []
         for _ in range(2):
-            follower.initialize(picture, BOX, None)
-            answers.append(follower.track(picture).box[0] - BOX[0])
-            follower.track(picture)
+            built.initialize(image, BOX, None)
+            answers.append(built.track(image).box[0] - BOX[0])
+            built.track(image)
         assert answers == [1.0, second]
 
 
@@ -143,16 +143,16 @@ def test_what_fitted_of_the_weights_is_said(make: Make, tmp_path: Path, capsys: 
     torch = pytest.importorskip("torch")
     file = tmp_path / "net.pth.tar"
     torch.save({"net": {"move.weight": torch.eye(4), "old.bias": torch.zeros(4)}}, file)
-    follower = make("network", {"tracker": {"constructor": ["params", "dataset"]}}, weights=file)
+    built = make("network", {"tracker": {"constructor": ["params", "dataset"]}}, weights=file)
     said = "mini: net.pth.tar into Mini: 1 tensors fitted, 1 missing (move.bias), 1 unexpected (old.bias)"
     assert said in capsys.readouterr().err
-    facts = follower.info()
+    facts = built.info()
     assert facts["notice"] == said
     assert facts["weights"]["loads"][0]["missing"] == ["move.bias"]
     assert facts["versions"]["torch"] == torch.__version__ and facts["device"] == "cpu"
 
 
-def test_the_clone_is_left_as_it_was(make: Make, picture: Any, mini: Path, tmp_path: Path) -> None:
+def test_the_clone_is_left_as_it_was(make: Make, image: Any, mini: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     file = tmp_path / "net.pth.tar"
     torch.save({"net": {"move.weight": torch.eye(4), "move.bias": torch.zeros(4)}}, file)
@@ -161,10 +161,10 @@ def test_the_clone_is_left_as_it_was(make: Make, picture: Any, mini: Path, tmp_p
         return {str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(mini.rglob("*"))}
 
     before = state()
-    follower = make("network", {"tracker": {"constructor": ["params", "dataset"]}}, weights=file)
-    follower.initialize(picture, BOX, None)
-    follower.track(picture)
-    follower.close()
+    built = make("network", {"tracker": {"constructor": ["params", "dataset"]}}, weights=file)
+    built.initialize(image, BOX, None)
+    built.track(image)
+    built.close()
     assert state() == before
 
 

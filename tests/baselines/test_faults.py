@@ -1,4 +1,4 @@
-"""Everything that can go wrong on the other side, and what a user is told."""
+"""Everything that can go wrong on the other side, and what a user reads then."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Make = Callable[..., BaselineTracker]
 BOX = [100.0, 50.0, 30.25, 20.125]
 
 
-def follow(tracker: BaselineTracker, picture: Any, frames: int = 4) -> list[Any]:
-    tracker.initialize(picture, BOX, "")
-    return [list(tracker.track(picture).box) for _ in range(frames)]
+def track(tracker: BaselineTracker, image: Any, frames: int = 4) -> list[Any]:
+    tracker.initialize(image, BOX, "")
+    return [list(tracker.track(image).box) for _ in range(frames)]
 
 
 def fault(make: Make, name: str, **options: Any) -> BaselineTracker:
@@ -119,73 +119,73 @@ def test_configuration_absent(make: Make) -> None:
         make(yaml="/nowhere/nix.yaml")
 
 
-def test_initialize_fails_and_the_worker_lives_on(make: Make, picture: Any) -> None:
+def test_initialize_fails_and_the_worker_lives_on(make: Make, image: Any) -> None:
     tracker = fault(make, "initialize")
     for _ in range(2):
         with pytest.raises(BaselineError, match="mini: initialize failed: KeyError: 'init_mask'"):
-            tracker.initialize(picture, BOX, "")
+            tracker.initialize(image, BOX, "")
 
 
-def test_track_fails_with_upstreams_traceback(make: Make, picture: Any) -> None:
+def test_track_fails_with_upstreams_traceback(make: Make, image: Any) -> None:
     tracker = fault(make, "track")
     with pytest.raises(BaselineError, match="mini: track, call 3 failed: ValueError: lost at frame 3") as caught:
-        follow(tracker, picture)
+        track(tracker, image)
     assert "in break_down" in caught.value.details
-    assert follow(tracker, picture, 2) == [[101.0, 52.0, *BOX[2:]], [102.0, 54.0, *BOX[2:]]]
+    assert track(tracker, image, 2) == [[101.0, 52.0, *BOX[2:]], [102.0, 54.0, *BOX[2:]]]
 
 
-def test_frames_grow_while_the_next_object_cannot_be_built(make: Make, picture: Any) -> None:
+def test_frames_grow_while_the_next_object_cannot_be_built(make: Make, image: Any) -> None:
     tracker, big = fault(make, "rebuild"), np.full((80, 120, 3), 2, np.uint8)
     moved = [[101.0, 52.0, *BOX[2:]]]
-    assert follow(tracker, picture, 1) == moved
+    assert track(tracker, image, 1) == moved
     with pytest.raises(BaselineError, match="initialize failed: RuntimeError: the second one broke"):
-        follow(tracker, big)
-    assert follow(tracker, big, 1) == moved
+        track(tracker, big)
+    assert track(tracker, big, 1) == moved
 
 
-def test_an_endless_error_text_is_cut(make: Make, picture: Any) -> None:
+def test_an_endless_error_text_is_cut(make: Make, image: Any) -> None:
     with pytest.raises(BaselineError, match="track, call 3 failed: ValueError: xxx") as caught:
-        follow(fault(make, "long"), picture)
+        track(fault(make, "long"), image)
     assert len(str(caught.value)) < 50_000 and "in break_down" not in caught.value.message
 
 
-def test_memory_folder_is_full(make: Make, picture: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_folder_is_full(make: Make, image: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(process, "_reserve", full)
-    assert follow(make(), picture, 1) == [[101.0, 52.0, *BOX[2:]]]
+    assert track(make(), image, 1) == [[101.0, 52.0, *BOX[2:]]]
 
 
 @pytest.mark.parametrize(
     ("name", "how"), [("crash", "SIGABRT"), ("segfault", "SIGSEGV"), ("close", "closed its pipe|exit code")]
 )
-def test_crash_in_the_middle(make: Make, picture: Any, name: str, how: str) -> None:
+def test_crash_in_the_middle(make: Make, image: Any, name: str, how: str) -> None:
     tracker = fault(make, name)
     with pytest.raises(BaselineError, match=f"mini: track, call 3: the worker .*({how})") as caught:
-        follow(tracker, picture)
+        track(tracker, image)
     assert name != "crash" or "about to crash" in caught.value.details
-    assert len(follow(tracker, picture, 2)) == 2, "the next sequence starts a new worker"
+    assert len(track(tracker, image, 2)) == 2, "the next sequence starts a new worker"
 
 
 @pytest.mark.parametrize("name", ["hang", "endless"])
-def test_no_answer_in_time(make: Make, picture: Any, name: str) -> None:
+def test_no_answer_in_time(make: Make, image: Any, name: str) -> None:
     tracker = fault(make, name, frame_timeout=3.0)
     begin = time.monotonic()
     with pytest.raises(BaselineError, match="track, call 3: no answer within 3 s, so the worker was ended") as caught:
-        follow(tracker, picture)
+        track(tracker, image)
     assert time.monotonic() - begin < 60
     assert ("going to sleep" if name == "hang" else "lalala") in caught.value.details
     assert len(caught.value.details) < 20_000
 
 
-def test_whatever_upstream_prints_disturbs_nothing(make: Make, picture: Any) -> None:
-    assert follow(fault(make, "chatter"), picture) == [[100.0 + i, 50.0 + 2 * i, *BOX[2:]] for i in (1, 2, 3, 4)]
+def test_whatever_upstream_prints_disturbs_nothing(make: Make, image: Any) -> None:
+    assert track(fault(make, "chatter"), image) == [[100.0 + i, 50.0 + 2 * i, *BOX[2:]] for i in (1, 2, 3, 4)]
 
 
-def test_wrong_number_of_boxes(make: Make, picture: Any) -> None:
+def test_wrong_number_of_boxes(make: Make, image: Any) -> None:
     with pytest.raises(BaselineError, match="mini: call 4: upstream answered 5 numbers, not x, y, w, h"):
-        follow(fault(make, "numbers"), picture)
+        track(fault(make, "numbers"), image)
 
 
 def test_device_that_is_none(make: Make) -> None:
@@ -227,10 +227,10 @@ for _ in range(3):
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_a_worker_that_is_hung_up_on_takes_its_folder_along(make: Make, picture: Any) -> None:
+def test_a_worker_that_is_hung_up_on_takes_its_folder_along(make: Make, image: Any) -> None:
     """A dying runner's pipes close before it counts as dead: hanging up must be enough."""
     tracker = make()
-    tracker.initialize(picture, BOX, "")
+    tracker.initialize(image, BOX, "")
     assert tracker._worker is not None and tracker._scratch is not None
     scratch, process_ = Path(tracker._scratch.name), tracker._worker.process
     assert scratch.is_dir() and process_.stdin is not None

@@ -134,7 +134,7 @@ def test_a_record_from_a_clone(mini: Path) -> None:
         from_repository(mini, "with_yaml", "nix")
 
 
-def test_how_doctor_is_told_of_a_record(mini: Path, tmp_path: Path) -> None:
+def test_how_a_record_is_named_to_doctor(mini: Path, tmp_path: Path) -> None:
     assert doctor_arguments(get_baseline("ostrack")) == "ostrack"
     file = tmp_path / "my record.toml"
     file.write_text('extends = "ostrack"\nname = "wide"\n')

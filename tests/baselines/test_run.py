@@ -19,19 +19,19 @@ from tnllt.tracking.baselines import BaselineError, get_baseline
 from tnllt.tracking.baselines.installation import worker_environment
 from tnllt.tracking.registry import find_tracker
 
-SENTENCE = "a red kite"
+DESCRIPTION = "a red kite"
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sequences of four grey pictures, with boxes and sentences."""
+    """Two sequences of four grey images, with boxes and descriptions."""
     root = tmp_path_factory.mktemp("clips")
     for name in ("one", "two"):
         (root / name / "img").mkdir(parents=True)
         for frame in range(4):
             cv2.imwrite(str(root / name / "img" / f"{frame:04}.png"), np.full((40, 60, 3), 2, np.uint8))
         (root / name / "groundtruth.txt").write_text("5,6,7,8\n" * 4)
-        (root / name / "language.txt").write_text(SENTENCE + "\n")
+        (root / name / "language.txt").write_text(DESCRIPTION + "\n")
     return root
 
 
@@ -86,7 +86,7 @@ def test_own_record(clips: Path, record: Path, mini: Path, weights: Path, tmp_pa
     options = ["--set", f"repo={mini}", "--set", f"weights={weights}", "--set", f"python={sys.executable}"]
     results = tmp_path / "results"
     assert run(clips, results, "--baseline", record, *options, "--workers", 2)[0] == 0
-    shift = 1.0 + len(SENTENCE)
+    shift = 1.0 + len(DESCRIPTION)
     for name in ("one", "two"):
         boxes = rows(results / "mine_tracking_result" / f"{name}.txt")
         assert boxes == [[5 + i * shift, 6 + i * 2.0, 7, 8] for i in range(4)]

@@ -26,28 +26,28 @@ def boxes(tracker: BaselineTracker, image: Any, frames: int = 3) -> list[list[fl
     return [[float(v) for v in np.asarray(tracker.track(image).box)] for _ in range(frames)]
 
 
-def test_settings_that_upstream_copies_change_boxes(make: Make, picture: Any) -> None:
+def test_settings_that_upstream_copies_change_boxes(make: Make, image: Any) -> None:
     """`parameters()` copies TEST.SEARCH_FACTOR into its object: a setting applied after that does nothing."""
-    as_it_is = boxes(make(), picture)
-    wider = boxes(make(cfg="TEST.SEARCH_FACTOR=4.5"), picture)
+    as_it_is = boxes(make(), image)
+    wider = boxes(make(cfg="TEST.SEARCH_FACTOR=4.5"), image)
     assert [b[0] - a[0] for a, b in zip(as_it_is, wider, strict=True)] == [0.5, 1.0, 1.5]
     record = {"tracker": {"config": {"TEST.SEARCH_FACTOR": 4.5}}}
-    assert boxes(make(tables=record), picture) == wider
-    assert boxes(make(tables=record, cfg="TEST.SEARCH_FACTOR=4.0"), picture) == as_it_is
+    assert boxes(make(tables=record), image) == wider
+    assert boxes(make(tables=record, cfg="TEST.SEARCH_FACTOR=4.0"), image) == as_it_is
 
 
-def test_settings_hold_for_every_sequence(make: Make, picture: Any) -> None:
+def test_settings_hold_for_every_sequence(make: Make, image: Any) -> None:
     tracker = make(cfg="TEST.SEARCH_FACTOR=4.5,TEST.STEP=2")
-    assert boxes(tracker, picture) == boxes(tracker, picture)
+    assert boxes(tracker, image) == boxes(tracker, image)
 
 
-def test_settings_come_after_the_users_yaml(make: Make, picture: Any, mini: Path, tmp_path: Path) -> None:
+def test_settings_come_after_the_users_yaml(make: Make, image: Any, mini: Path, tmp_path: Path) -> None:
     table = json.loads((mini / "experiments/mini/base.yaml").read_text())
     table["TEST"].update(STEP=7.0, SEARCH_FACTOR=5.0)
     own = tmp_path / "mine.yaml"
     own.write_text(json.dumps(table))
-    assert boxes(make(yaml=str(own)), picture, 1)[0][0] == BOX[0] + 8.0
-    assert boxes(make(yaml=str(own), cfg="TEST.STEP=2"), picture, 1)[0][0] == BOX[0] + 3.0
+    assert boxes(make(yaml=str(own)), image, 1)[0][0] == BOX[0] + 8.0
+    assert boxes(make(yaml=str(own), cfg="TEST.STEP=2"), image, 1)[0][0] == BOX[0] + 3.0
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_a_misspelled_setting_of_a_record_is_refused(make: Make) -> None:
         make(tables={"tracker": {"config": {"TEST.SEARCH_FACTR": 4.5}}})
 
 
-def test_a_size_that_is_set_whole_is_applied_whole(make: Make, picture: Any) -> None:
-    assert boxes(make(cfg="TEST.SEARCH_SIZE=384,DATA.SEARCH.SIZE=384"), picture) == boxes(make(), picture)
+def test_a_size_that_is_set_whole_is_applied_whole(make: Make, image: Any) -> None:
+    assert boxes(make(cfg="TEST.SEARCH_SIZE=384,DATA.SEARCH.SIZE=384"), image) == boxes(make(), image)
 
 
 def test_a_clone_without_that_configuration_takes_no_settings(make: Make, mini: Path, tmp_path: Path) -> None:
@@ -87,32 +87,32 @@ def test_a_clone_without_that_configuration_takes_no_settings(make: Make, mini: 
         make(tables={"tracker": {"parameter": "bare"}}, repo=repo, cfg="TEST.STEP=2")
 
 
-def test_the_seed_reaches_the_worker(make: Make, picture: Any) -> None:
+def test_the_seed_reaches_the_worker(make: Make, image: Any) -> None:
     tracker = make(cfg="TEST.FAULT=random")
     tracker.run_seed = 3
-    first = boxes(tracker, picture)
-    other = boxes(tracker, picture)
+    first = boxes(tracker, image)
+    other = boxes(tracker, image)
     tracker.run_seed = 4
-    third = boxes(tracker, picture)
+    third = boxes(tracker, image)
     assert first == other, "a sequence does not depend on the one before"
     assert first[0][0] != third[0][0], "another seed, another box"
 
 
-def test_a_runs_seed_reaches_the_worker(make: Make, picture: Any) -> None:
+def test_a_runs_seed_reaches_the_worker(make: Make, image: Any) -> None:
     from tnllt.datasets.frames import ArrayFrames
     from tnllt.sequence import Annotation, Sequence
     from tnllt.tracking.loop import run_sequence
 
-    sequence = Sequence("s", Annotation(np.tile(BOX, (3, 1))), ArrayFrames([picture] * 3))
+    sequence = Sequence("s", Annotation(np.tile(BOX, (3, 1))), ArrayFrames([image] * 3))
     tracker = make(cfg="TEST.FAULT=random")
     tracks = [run_sequence(tracker, sequence, seed=seed).boxes.tolist() for seed in (1, 1, 2)]
     assert tracks[0] == tracks[1] != tracks[2]
 
 
 @pytest.mark.parametrize("threads", ["1", "3"])
-def test_threads_reach_opencv(make: Make, picture: Any, monkeypatch: pytest.MonkeyPatch, threads: str) -> None:
+def test_threads_reach_opencv(make: Make, image: Any, monkeypatch: pytest.MonkeyPatch, threads: str) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
-    assert boxes(make(cfg="TEST.FAULT=threads"), picture, 1)[0][2] == float(threads)
+    assert boxes(make(cfg="TEST.FAULT=threads"), image, 1)[0][2] == float(threads)
 
 
 @pytest.mark.parametrize("strict", [True, False])
@@ -159,13 +159,13 @@ def test_identity_is_by_content(
     assert cls.identity({**options, "repo": moved})["changed"] == ["lib/test/parameter/mini.py"]
 
 
-def test_the_examples_of_the_page_change_boxes(make: Make, picture: Any) -> None:
+def test_the_examples_of_the_page_change_boxes(make: Make, image: Any) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs/baselines.md").read_text().partition("<!-- generated")[0]
     for_running = re.findall(r"`cfg=([^`]*)`", page)[0]
     in_a_record = tomllib.loads(re.findall(r"^config = .*$", page, re.M)[0])
-    as_it_is = boxes(make(), picture)
-    assert boxes(make(cfg=for_running), picture) != as_it_is
-    assert boxes(make(tables={"tracker": in_a_record}), picture) != as_it_is
+    as_it_is = boxes(make(), image)
+    assert boxes(make(cfg=for_running), image) != as_it_is
+    assert boxes(make(tables={"tracker": in_a_record}), image) != as_it_is
 
 
 @pytest.mark.parametrize(("exported", "threads"), [("3", 3), ("2,1", 2), ("", 0), ("many", 0), ("0", 0)])

@@ -27,13 +27,13 @@ from tnllt.tracking.baselines.record import BaselineRecord
 
 pytest.importorskip("torch")
 pytest.importorskip("yaml")
-SENTENCE = "a red kite"
+DESCRIPTION = "a red kite"
 Network = Callable[..., BaselineRecord]
 
 
 @pytest.fixture(scope="module")
 def sequences(tmp_path_factory: pytest.TempPathFactory) -> list[Sequence]:
-    """Three sequences of 30 small pictures with sentences; the target of the third is hidden in most of them."""
+    """Three sequences of 30 small images with descriptions; the target of the third is hidden in most of them."""
     root = tmp_path_factory.mktemp("sequences")
     made = []
     for number, name in enumerate(("one", "two", "hidden")):
@@ -45,7 +45,7 @@ def sequences(tmp_path_factory: pytest.TempPathFactory) -> list[Sequence]:
         present = np.ones(30, bool)
         if name == "hidden":
             present[10:] = False
-        made.append(Sequence(name, Annotation(boxes, present, SENTENCE), ImageFrames(root / name)))
+        made.append(Sequence(name, Annotation(boxes, present, DESCRIPTION), ImageFrames(root / name)))
     return made
 
 
@@ -84,7 +84,7 @@ def test_text_reaches_upstreams_sampler(
     steps = metrics(tmp_path)
     assert [step["loader"] for step in steps] == ["train", "train", "val", "val"]
     assert all(np.isfinite(step["Loss/total"]) for step in steps)
-    assert {step["Text"] for step in steps} == {0.0 if text == "none" else float(len(SENTENCE))}
+    assert {step["Text"] for step in steps} == {0.0 if text == "none" else float(len(DESCRIPTION))}
 
 
 @pytest.mark.slow
@@ -94,7 +94,7 @@ def test_trained_weights_run_and_training_goes_on(
     sequences: list[Sequence],
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
-    picture: Any,
+    image: Any,
     make: Callable[..., BaselineTracker],
 ) -> None:
     record, output = network(), tmp_path / "out put, é"
@@ -114,8 +114,8 @@ def test_trained_weights_run_and_training_goes_on(
 
     assert weights.name == "Mini_ep0003.pth.tar"
     tracker = make("network", {"tracker": {"constructor": ["params", "dataset"]}}, weights=weights)
-    tracker.initialize(picture, [1.0, 2.0, 3.0, 4.0], None)
-    assert np.isfinite(tracker.track(picture).box).all()
+    tracker.initialize(image, [1.0, 2.0, 3.0, 4.0], None)
+    assert np.isfinite(tracker.track(image).box).all()
 
 
 @pytest.mark.slow
@@ -200,8 +200,8 @@ def test_an_unreadable_picture_stops_it(
     frames = sequences[0].frames
     assert isinstance(frames, ImageFrames)
     bad = shutil.copytree(frames.folder, tmp_path / "bad")
-    for picture in bad.iterdir():
-        picture.write_bytes(b"no picture")
+    for image in bad.iterdir():
+        image.write_bytes(b"no image")
     sequence = Sequence("bad", sequences[0].annotation, ImageFrames(bad))
     with pytest.raises(IncompleteError, match="training ended with exit code 4"):
         start(network(), mini, tmp_path / "out", [sequence])

@@ -71,7 +71,7 @@ def test_one_frame_is_a_sequence() -> None:
         ("a thing", (np.nan,) * 4, None, Mode.NL),
         ("a thing", (1, 2, 0, 0), None, Mode.NL),
         ("a thing", (1, 2, 3, 4), "NL", Mode.NL),
-        (None, (1, 2, 3, 4), "NL+BB", "has no sentence"),
+        (None, (1, 2, 3, 4), "NL+BB", "has no language description"),
         ("a thing", (np.nan,) * 4, "BB", "has no box"),
     ],
 )

@@ -151,9 +151,9 @@ def upstream(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Upstream
         source, clip = shared / "data" / "otb" / name, clips / name
         (clip / "img").mkdir(parents=True)
         rows = (source / "groundtruth_rect.txt").read_text().splitlines()[:FRAMES]
-        # Football1 has more pictures than annotated frames.
-        for picture in sorted((source / "img").glob("*.jpg"))[: len(rows)]:
-            (clip / "img" / picture.name).symlink_to(picture)
+        # Football1 has more images than annotated frames.
+        for image in sorted((source / "img").glob("*.jpg"))[: len(rows)]:
+            (clip / "img" / image.name).symlink_to(image)
         (clip / "groundtruth.txt").write_text("\n".join(rows) + "\n")
         (clip / "language.txt").write_text(DESCRIPTION + "\n")
     files = tmp_path_factory.mktemp("files")
@@ -215,10 +215,10 @@ def test_boxes_are_upstreams_own(
         **{"repo": repo, "python": upstream.python, "weights": Path(case["checkpoint"]), "cfg": cfg, "device": "cpu"}
     )
     clip = case["clips"][-1]
-    pictures = [cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB) for path in clip["frames"]]
+    images = [cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB) for path in clip["frames"]]
     from_text = name == "uvltrackNL"
-    first = tracker.initialize(pictures[0], None if from_text else clip["box"], clip["text"])
-    rows = [first.box if first is not None else clip["box"], *(tracker.track(picture).box for picture in pictures[1:])]
+    first = tracker.initialize(images[0], None if from_text else clip["box"], clip["text"])
+    rows = [first.box if first is not None else clip["box"], *(tracker.track(image).box for image in images[1:])]
     tracker.close()
     assert rows == expected[clip["name"]]
 

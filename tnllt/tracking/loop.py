@@ -296,7 +296,7 @@ def choose_mode(tracker: Any, sequence: Sequence, wanted: Mode | str | None = No
     """The inputs to start with: `wanted`, else the most informative that tracker and sequence both have.
 
     Raises:
-        UsageError: the tracker cannot be started so. DataError: the sequence lacks the box or the sentence.
+        UsageError: the tracker cannot be started so. DataError: the sequence lacks the box or the description.
     """
     name = getattr(tracker, "name", None) or type(tracker).__name__
     modes = tuple(tracker.modes)
@@ -307,13 +307,14 @@ def choose_mode(tracker: Any, sequence: Sequence, wanted: Mode | str | None = No
     lacking = ""
     for mode in reversed(modes) if wanted is None else (wanted,):
         if mode is not Mode.BB and not (sequence.language or "").strip():
-            lacking = "has no sentence"
+            lacking = "has no language description"
         elif mode is not Mode.NL and not _is_box(sequence):
             lacking = "has no box in its first frame"
         else:
             return mode
+    hint = "; a dataset.toml names files that the detected layout does not read" if "language" in lacking else ""
     raise DataError(
-        f"sequence {sequence.name!r} {lacking}, and {name} starts from {' or '.join(m.value for m in modes)}"
+        f"sequence {sequence.name!r} {lacking}, and {name} starts from {' or '.join(m.value for m in modes)}{hint}"
     )
 
 

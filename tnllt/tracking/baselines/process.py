@@ -139,9 +139,9 @@ class UpstreamWorker(ChildProcess):
             ready = select.select(readable, writable, [], max(0.0, min(_TICK, deadline - time.monotonic())))
             if any(ready):
                 return
-            self.trim_output()
             if time.monotonic() >= deadline:
                 raise TimeoutError
+            self.trim_output()
 
     def output(self, most: int = _KEPT) -> str:
         return super().output(most)

@@ -7,7 +7,7 @@ class Words:
 
 
 class Positional(BaseTracker):
-    """The text stands between picture and info; more than 6 tokens with the two marks break it."""
+    """The text stands between image and info; more than 6 tokens with the two marks break it."""
 
     def __init__(self, params, dataset_name):
         super().__init__(params)

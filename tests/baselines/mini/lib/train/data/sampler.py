@@ -21,12 +21,12 @@ class Sampler:
             try:
                 frames, anno, meta = dataset.get_frames(number, random.sample(seen, 2), info)
                 assert dataset.get_name() == "tnllt"
-                text = self.sentence(anno, meta)
+                text = self.description(anno, meta)
                 return frames[0].mean() / 255.0, [float(v) for v in anno["bbox"][1]], len(text)
             except OSError:
                 continue
 
-    def sentence(self, anno, meta):
+    def description(self, anno, meta):
         if self.text == "nlp":
             return anno["nlp"][0]
         if self.text == "language_description":
