@@ -309,7 +309,7 @@ def answer_cache(folder: Path, data: bytes) -> None:
     assert kept is None or isinstance(kept, str)
 
 
-def row_cache(folder: Path, data: bytes) -> None:
+def score_cache(folder: Path, data: bytes) -> None:
     from tnllt.eval.cache import ScoreCache
     from tnllt.eval.protocols import TNLLT
 
@@ -317,10 +317,29 @@ def row_cache(folder: Path, data: bytes) -> None:
     ScoreCache(folder).get("abc", "T", 1, TNLLT)
 
 
-def row_cache_seeds() -> list[bytes]:
+def score_cache_seeds() -> list[bytes]:
     from tnllt.eval.cache import _pack
 
     return [_pack(_scores().tracker_curves[0])]
+
+
+def saved_scores(folder: Path, data: bytes) -> None:
+    """scores.json, two bytes \xff, curves.npz."""
+    from tnllt.eval.scores import Scores
+
+    names, _, arrays = data.partition(b"\xff\xff")
+    put(folder, "scores.json", names)
+    put(folder, "curves.npz", arrays)
+    with expected(str(folder)):
+        Scores.load(folder).table()
+
+
+def saved_scores_seeds() -> list[bytes]:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        _scores().save(folder)
+        return [b"\xff\xff".join(Path(folder, name).read_bytes() for name in ("scores.json", "curves.npz"))]
 
 
 def pairs(folder: Path, data: bytes) -> None:
@@ -718,7 +737,8 @@ TARGETS: dict[str, Target] = {
         score_baseline, lambda: [_old_scores(), _scores().table("all", "json").encode()], json=True
     ),
     "answer_cache": Target(answer_cache, lambda: [b'{"raw": "x"}'], json=True),
-    "row_cache": Target(row_cache, row_cache_seeds),
+    "score_cache": Target(score_cache, score_cache_seeds),
+    "saved_scores": Target(saved_scores, saved_scores_seeds),
     "pairs": Target(pairs, pair_seeds, json=True),
     "vocabulary": Target(vocabulary, lambda: [b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\nred\n##d\n"]),
     "settings": Target(

@@ -109,7 +109,7 @@ FOUND = [
     ("score_baseline", NESTED),
     ("score_baseline", b'{"schema": "tnllt.baseline/1", "scores": {"T": 3}}'),
     ("answer_cache", NESTED),
-    ("row_cache", b"PK\x03\x04 and no more"),
+    ("score_cache", b"PK\x03\x04 and no more"),
     ("pairs", NESTED),
     ("settings", b'{"a":' + NESTED),
     ("config", b"a = " + NESTED),

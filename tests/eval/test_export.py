@@ -81,6 +81,7 @@ def test_what_is_not_saved_scores_is_refused(tmp_path: Path) -> None:
     refused("unknown field `colour`", protocol={"name": "x", "rules": {"colour": 1}})
     refused("`absent` cannot be 'never'", protocol={"name": "x", "rules": {"absent": "never"}})
     refused("no rules", protocol={"name": "x"})
+    refused("overlap_thresholds must be ascending", protocol={"name": "x", "rules": {"overlap_thresholds": []}})
     refused("another shape", protocol={"name": "x", "rules": {"overlap_thresholds": [0.0, 0.5]}})
 
     arrays = arrays_module.unpack(raw)

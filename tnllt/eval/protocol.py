@@ -129,6 +129,12 @@ class Protocol:
     drop_zero_curves: bool = True
     min_sequences: int = 2
 
+    def __post_init__(self) -> None:
+        for rule in ("overlap_thresholds", "error_thresholds", "normalized_thresholds"):
+            values = np.array(getattr(self, rule), dtype=np.float64)
+            if not (len(values) and np.isfinite(values).all() and (np.diff(values) > 0).all()):
+                raise ValueError(f"{rule} must be ascending numbers, at least one")
+
     def thresholds(self, curve: str) -> NDArray[np.float64]:
         """Thresholds (N,) of "success", "precision" or "normalized_precision"."""
         values = {
