@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tnllt.eval import evaluate
 from tnllt.eval.compare import compare
 from tnllt.eval.report import write_report
 from tnllt.eval.report.build import PAIRED, ReportContent, page_data
-from tnllt.eval.report.overlaps import FEWEST_POINTS, LEVELS, first_strides, pack, stride_for, unpack
+from tnllt.eval.report.overlaps import FEWEST_POINTS, LEVELS, NOTHING, Packed, first_strides, pack, stride_for
 from tnllt.eval.report.thumbnails import worst_frames
 from tnllt.eval.report.write import embed
 from tnllt.sequence import Annotation, Sequence, Trajectory
@@ -105,6 +107,18 @@ def test_a_benchmark_fits_into_eight_megabytes(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="max-size"):
         write_report(scores, tmp_path / "tiny", ReportContent(sequences, reader(results)), max_bytes=500_000)
     assert not (tmp_path / "tiny").exists()
+
+
+def unpack(packed: Packed, trackers: int) -> list[np.ndarray]:
+    """The arrays (K, points) again, as the page reads them."""
+    raw = np.frombuffer(zlib.decompress(base64.b64decode(packed.data)), np.uint8)
+    found = []
+    for entry in packed.index:
+        size = trackers * entry["points"]
+        differences = raw[entry["start"] : entry["start"] + size].reshape(trackers, entry["points"])
+        codes = np.cumsum(differences, axis=1, dtype=np.uint8)
+        found.append(np.where(codes == NOTHING, np.nan, codes / LEVELS))
+    return found
 
 
 def test_packed_overlaps_come_back() -> None:

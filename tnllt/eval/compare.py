@@ -74,13 +74,13 @@ def compare(
     over the runs.
 
     Raises:
-        UsageError: no such tracker, the same tracker twice, or a metric that is no mean over sequences.
+        UsageError: no such tracker, the same tracker twice, or a metric that is not a mean over sequences.
     """
     chosen = _linear(metric)
     sets = [("all", None), *scores.attribute_members().items()]
     one, two = members_of(scores, a), members_of(scores, b)
     if set(one) & set(two):
-        raise UsageError(f"{a!r} and {b!r} share results: nothing to compare")
+        raise UsageError(f"{a!r} and {b!r} have runs in common: nothing to compare")
     found = []
     for name, members in sets:
         table = weighted_scores(scores, chosen, members)

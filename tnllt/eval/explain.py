@@ -1,4 +1,4 @@
-"""Why two protocols give one result folder two scores: their rules toggled one at a time, the gap taken apart exactly.
+"""Why two protocols give one result folder two scores: the difference is explained rule by rule, exactly.
 
 The rules in which A and B differ are changed from A's value to B's in the order of `Protocol`'s fields. Each step's
 change of the score is that rule's contribution; their sum telescopes to the gap. How much a rule adds depends on the
@@ -89,7 +89,7 @@ class Step:
         return bool((spread > 1e-9).any())
 
     def acts(self, tracker: int | None = None) -> bool:
-        """Whether the rule moves any score of the tracker (of any tracker) by more than rounding, in any order."""
+        """Whether the rule changes any score of the tracker (of any tracker) by more than rounding, in any order."""
         rows = slice(None) if tracker is None else tracker
         found = (self.contribution[rows], self.alone[rows], self.last[rows])
         # A score that ceases to be a number has moved, too.
@@ -118,7 +118,7 @@ class Explanation:
 
     @property
     def residual(self) -> float:
-        """Largest difference between the gap and the sum of the contributions, where there is a gap to speak of."""
+        """Largest difference between the gap and the sum of the contributions, over the scores that are numbers."""
         total = np.sum([step.contribution for step in self.steps], axis=0) if self.steps else np.zeros(self.gap.shape)
         left = np.abs(self.gap - total)
         return float(left[~np.isnan(left)].max(initial=0.0))
@@ -229,7 +229,7 @@ def _changed_sequences(
     """Per tracker, the sequences whose own score or place in the mean a step changes, largest contribution first."""
     values = [np.stack([s.per_sequence(m) for m in metrics], axis=-1) for s in (before, after)]
     kept = [np.stack([s.kept(m) for m in metrics], axis=-1) for s in (before, after)]
-    share = [
+    fraction = [
         np.where(k, np.nan_to_num(v), 0) / np.maximum(k.sum(axis=1, keepdims=True), 1)
         for v, k in zip(values, kept, strict=True)
     ]
@@ -245,7 +245,7 @@ def _changed_sequences(
         listed = [
             ChangedSequence(
                 before.sequences[s], int(frames[s]), values[0][k, s], values[1][k, s],
-                np.stack([kept[0][k, s], kept[1][k, s]]), share[1][k, s] - share[0][k, s],
+                np.stack([kept[0][k, s], kept[1][k, s]]), fraction[1][k, s] - fraction[0][k, s],
             )
             for s in np.flatnonzero(moved[k].any(axis=-1) | (frames > 0))
         ]  # fmt: skip

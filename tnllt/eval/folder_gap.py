@@ -73,14 +73,14 @@ def folder_gap(
     raise_if_incomplete(scores.tracker_curves, rules, allow_missing, allow_short)
     values = np.stack([scores.per_sequence(m) for m in metrics], axis=-1)
     kept = np.stack([scores.kept(m) for m in metrics], axis=-1)
-    share = np.where(kept, np.nan_to_num(values), 0) / np.maximum(kept.sum(axis=1, keepdims=True), 1)
+    fraction = np.where(kept, np.nan_to_num(values), 0) / np.maximum(kept.sum(axis=1, keepdims=True), 1)
     found = []
     for s, sequence in enumerate(sequences):
         if sequence.name in first and sequence.name in second:
             relation, rows = related(first[sequence.name].boxes, second[sequence.name].boxes)
         else:
             relation, rows = "missing in one", len(sequence)
-        found.append(Difference(sequence.name, relation, rows, share[1, s] - share[0, s]))
+        found.append(Difference(sequence.name, relation, rows, fraction[1, s] - fraction[0, s]))
     totals = np.stack([scores.score(m) for m in metrics], axis=1)
     same = {}
     for i, metric in enumerate(metrics):

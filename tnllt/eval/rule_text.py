@@ -1,4 +1,4 @@
-"""The rules of a protocol in words: what a field and its value mean, and why changing it moves a score."""
+"""The rules of a protocol in words: what a field and its value mean, and why changing it changes a score."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ _TEXTS: dict[str, RuleText] = {
             "ignored": "flags ignored: scored as if the target were there",
             "excluded": "out of the count altogether",
         },
-        "No tracker can overlap a target that is not there; what such frames count for moves every score by up to "
+        "No tracker can overlap a target that is not there; what such frames count for changes every score by up to "
         "their fraction of the video.",
     ),
     "absent_error": RuleText(
@@ -126,7 +126,7 @@ _TEXTS: dict[str, RuleText] = {
     ),
     "inclusive_corners": RuleText(
         "Corners", _switch("right = x + w - 1, widths plus 1", "right = x + w"),
-        "The two agree in exact arithmetic; they differ in the last bits, which moves overlaps across thresholds.",
+        "The two agree in exact arithmetic; they differ in the last bits; overlaps at a threshold can change.",
     ),
     "stores_corners": RuleText(
         "Boxes are kept as", _switch("corners: right = x + w is formed first", "corner and size"),
@@ -137,14 +137,14 @@ _TEXTS: dict[str, RuleText] = {
         "It decides whether a box with NaN can still overlap.",
     ),
     "overlap_epsilon": RuleText(
-        "Added to the union", lambda v: f"{v:g}", "It keeps the quotient defined; it moves overlaps by the last bits."
+        "Added to the union", lambda v: f"{v:g}", "It keeps the quotient defined; it changes the last bits of overlaps."
     ),
     "clip_overlap": RuleText(
         "Overlap clipped to [0, 1]", _switch("yes", "no"), "Boxes of negative size give overlaps outside [0, 1]."
     ),
     "round_boxes": RuleText(
         "Boxes rounded to integers", _switch("yes", "no"),
-        "Rounding moves the overlap of small targets most.",
+        "Rounding changes the overlap of small targets most.",
     ),
     "divide_centers": RuleText(
         "Normalised error",
@@ -159,7 +159,7 @@ _TEXTS: dict[str, RuleText] = {
         "A floor keeps the error of targets below a pixel, and of frames without a box, from growing without bound.",
     ),
     "count_epsilon": RuleText(
-        "Added to the number of frames", lambda v: f"{v:.3g}", "It moves the last bits only."
+        "Added to the number of frames", lambda v: f"{v:.3g}", "It changes the last bits only."
     ),
     "overlap_thresholds": RuleText(
         "Overlap thresholds", _thresholds, "A frame whose overlap lies between the old and the new threshold changes."

@@ -326,5 +326,5 @@ def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cut(text: str) -> str:
-    """A sentence of ten thousand characters is no help to a reader, and twenty thousand of them no file to open."""
+    """The text, bounded: a description may have ten thousand characters, and a report may hold many."""
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + f" … ({len(text):,} characters)"

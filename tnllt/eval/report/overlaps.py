@@ -83,18 +83,6 @@ def stride_for(length: int, most: int) -> int:
     return 1 << max(0, -(-length // most) - 1).bit_length()
 
 
-def unpack(packed: Packed, trackers: int) -> list[Array]:
-    """The arrays (K, points) again, to within half a level."""
-    raw = np.frombuffer(zlib.decompress(base64.b64decode(packed.data)), np.uint8)
-    found = []
-    for entry in packed.index:
-        size = trackers * entry["points"]
-        differences = raw[entry["start"] : entry["start"] + size].reshape(trackers, entry["points"])
-        codes = np.cumsum(differences, axis=1, dtype=np.uint8)
-        found.append(np.where(codes == NOTHING, np.nan, codes / LEVELS))
-    return found
-
-
 def thinned(values: NDArray[np.floating[Any]], stride: int) -> Array:
     """Means of `stride` neighbours along time (K, points); NaN where none of them is known."""
     if stride == 1:

@@ -44,7 +44,7 @@ def worst_frames(overlaps: NDArray[np.float64], wanted: int = 4) -> list[int]:
 def thumbnails(
     sequence: Sequence, trajectories: Mapping[str, tuple[int, Trajectory]], overlaps: NDArray[np.float64]
 ) -> list[dict[str, Any]]:
-    """Pictures {"frame" from 1, "overlap", "src"} of the worst frames; empty where there are no frames to read.
+    """Images {"frame" from 1, "overlap", "src"} of the worst frames; empty where there are no frames to read.
 
     Args:
         trajectories: {tracker: (its place in the palette, its trajectory)}, the ones to draw.
@@ -57,7 +57,7 @@ def thumbnails(
         try:
             image = np.asarray(sequence.frames[index])
         except (DataError, IndexError):
-            continue  # a frame that cannot be read is the dataset check's business, not a reason for no report
+            continue  # `tnllt-data check` names frames that cannot be read; the report goes on
         boxes = [(sequence.groundtruth[index], (255, 255, 255))]
         for place, trajectory in trajectories.values():
             if index < len(trajectory):

@@ -84,7 +84,7 @@ def fill_template(title: str, numbers: str, data: str) -> str:
     script = (
         "'use strict';\n(() => {\n" + "\n".join((page / name).read_text("utf-8") for name in _SCRIPTS) + "\n})();\n"
     )
-    # The digest lets these scripts run and no others, whatever a name or a sentence might smuggle in.
+    # The digest lets these scripts run and no others, whatever a name or a description may hold.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     parts = {
         "csp": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "

@@ -40,7 +40,7 @@ def write_recording(scene: Scene, path: Path, *, start: int = 0, stop: int | Non
 
 def _log_fixed(rr: Any, recording: Any, scene: Scene) -> None:
     if scene.sequence.language:
-        recording.log("sentence", rr.TextDocument(scene.sequence.language), static=True)
+        recording.log("language", rr.TextDocument(scene.sequence.language), static=True)
     for k, name in enumerate(scene.trajectories):
         line = rr.SeriesLines(colors=_rgb(COLOURS[k % len(COLOURS)]), names=name)
         recording.log(["overlap", name], line, static=True)

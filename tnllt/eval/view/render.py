@@ -1,4 +1,4 @@
-"""A scene as a video or GIF for slides: boxes of truth and trackers, a legend, the sentence in force."""
+"""A scene as a video or GIF for slides: boxes of truth and trackers, a legend, the description in force."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def render(
         DataError: a frame or the file cannot be read or written.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path.name}: the suffix says what to write: {', '.join(SUFFIXES)}")
+        raise UsageError(f"{path.name}: the suffix must be one of {', '.join(SUFFIXES)}")
     last = min(len(scene), len(scene.sequence.frames)) if stop is None else min(stop, len(scene.sequence.frames))
     indices = range(max(0, start), last, max(1, step))
     if not indices:
@@ -106,7 +106,7 @@ class Painter:
         canvas.rectangle(corners, outline=colour, width=line)
 
     def _font(self, size: int) -> Any:
-        """DejaVu, which comes with matplotlib and knows most alphabets."""
+        """DejaVu, which comes with matplotlib and has most alphabets."""
         if size not in self._fonts:
             from matplotlib import get_data_path
             from PIL import ImageFont
@@ -152,7 +152,7 @@ class Painter:
             canvas.text((points, top + points * 0.3 + tall * number), text, font=font, fill="white")
 
     def description(self, index: int) -> str:
-        """The description in force: the first tracker's latest change, else the sequence's own sentence."""
+        """The description in force: the first tracker's latest change, else the sequence's language description."""
         for name in self.names:
             past = [c for c in self.scene.changes[name] if c.frame - 1 <= index]
             if past:
@@ -228,7 +228,7 @@ def _write_ffmpeg(path: Path, images: Iterator[Image], fps: float) -> None:
             for image in images:
                 process.stdin.write(image.tobytes())
         except BrokenPipeError:
-            pass  # ffmpeg says below why it stopped
-        _, said = process.communicate()
+            pass  # its error output, read below, has the reason
+        _, errors = process.communicate()
     if process.returncode != 0:
-        raise DataError(f"ffmpeg failed: {said.decode(errors='replace').strip()[:300]}", path)
+        raise DataError(f"ffmpeg failed: {errors.decode(errors='replace').strip()[:300]}", path)

@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the page scrubbed on before this frame arrived
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing: a line per frame would bury what the user wants to read."""
+        """Prints nothing: a line per frame would hide the address."""
 
 
 class ViewServer(ThreadingHTTPServer):
@@ -199,4 +199,4 @@ class ViewServer(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that hangs up is no error of ours."""
+        """A browser that closes its connection is not an error."""
