@@ -14,6 +14,8 @@ from typing import IO, Any
 
 #: What a child prints is cut off when it reaches this many bytes, so that no disk fills.
 MOST_OUTPUT = 16 * 2**20
+#: This many bytes, the last ones, are left then.
+KEPT_OUTPUT = 64 * 1024
 
 
 class ChildProcess:
@@ -52,8 +54,11 @@ class ChildProcess:
         os.ftruncate(self._printed.fileno(), 0)
 
     def trim_output(self) -> None:
-        if self._output_size() > MOST_OUTPUT:
+        """Keep only the end of an output that has grown too large."""
+        if (size := self._output_size()) > MOST_OUTPUT:
+            end = os.pread(self._printed.fileno(), KEPT_OUTPUT, size - KEPT_OUTPUT)
             self.forget_output()
+            os.write(self._printed.fileno(), end)
 
     def _output_size(self) -> int:
         return os.fstat(self._printed.fileno()).st_size

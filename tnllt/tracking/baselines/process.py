@@ -20,13 +20,11 @@ import numpy as np
 
 from tnllt.errors import TnlltError
 from tnllt.sequence import Image
-from tnllt.tracking.child import ChildProcess, ending
+from tnllt.tracking.child import KEPT_OUTPUT, ChildProcess, ending
 
 PROTOCOL = 1
 _HEAD = struct.Struct(">4sI")
 _MAGIC = b"TNLT"
-#: How much of what upstream printed is passed on, in bytes: the end of it.
-_KEPT = 64 * 1024
 #: Longest answer, in bytes: more is garbage on the pipe, not worth the memory.
 _LONGEST = 64 * 1024 * 1024
 #: Seconds between two looks at how much a worker that does not answer has printed.
@@ -143,7 +141,7 @@ class UpstreamWorker(ChildProcess):
                 raise TimeoutError
             self.trim_output()
 
-    def output(self, most: int = _KEPT) -> str:
+    def output(self, most: int = KEPT_OUTPUT) -> str:
         return super().output(most)
 
     def _last_lines(self) -> str:
