@@ -121,7 +121,7 @@ def _member(take: Take, entry: _Entry, end: int) -> int:
     magic, _, flags, method, _, _, checksum, packed, size, names, extras = struct.unpack(
         "<IHHHHHIIIHH", take(entry.offset, 30)
     )
-    begin = entry.offset + 30 + names + extras
+    begin: int = entry.offset + 30 + names + extras
     narrow = min(entry.size, _WIDE)
     facts = [(entry.checksum, narrow, narrow)] + [(0, 0, 0)] * (flags & _DESCRIPTOR > 0)
     if (

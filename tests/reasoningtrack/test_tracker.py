@@ -258,3 +258,11 @@ def test_the_bundled_weights_fit_no_other_network() -> None:
     for config in ("256", {"size": "tiny", "depths": [1, 1, 3]}):
         with pytest.raises(UsageError, match="no weights"):
             ReasoningTrack(config=config, device="cpu")
+
+
+def test_identity_is_the_content_of_files(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(b"other" if name == "c" else b"same")
+    a, b, c = (ReasoningTrack.identity({"weights": str(tmp_path / n), "vocabulary": tmp_path / "a"}) for n in "abc")
+    assert a == b != c and a.keys() == {"weights_sha256", "vocabulary_sha256"}
+    assert ReasoningTrack.identity({}).keys() == {"weights_sha256"}, "the bundled ones"

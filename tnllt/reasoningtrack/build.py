@@ -61,6 +61,14 @@ def load_engine(
     return engine, facts | {"torch": torch.__version__, "threads": torch.get_num_threads()}
 
 
+def content_hashes(options: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of the files that a tracker's options name, and of the bundled weights where no weights are named."""
+    named = {name: options.get(name) for name in ("weights", "prompt", "vocabulary")}
+    named["weights"] = named["weights"] or DEMONSTRATION
+    places = {name: user_path(value) for name, value in named.items() if isinstance(value, str | Path) and value}
+    return {f"{name}_sha256": _sha256(place) for name, place in places.items() if place.is_file()}
+
+
 def resolve_reasoner(
     spec: str | Reasoner, options: str | Mapping[str, Any] | None, prompt: str | Path | None, compat: str
 ) -> Reasoner:

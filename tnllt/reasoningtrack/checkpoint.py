@@ -62,41 +62,30 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], source: str
     counters = {name: torch.zeros_like(t) for name, t in own.items() if name.endswith("num_batches_tracked")}
     if not counters.keys() & tensors.keys():  # torch before 0.4.1 had none, and only training reads them
         tensors = {**tensors, **counters}
-    faults = [
-        _listed("missing", [n for n in own if n not in tensors]),
-        _listed("unexpected", [n for n in tensors if n not in own]),
-        _listed("of the wrong shape", [_shapes(n, tensors[n], own[n]) for n in own if _differs(n, tensors, own)]),
-        _listed("of the wrong kind", [n for n in own if n in tensors and _kind(tensors[n]) != _kind(own[n])]),
-        _listed("not finite", [n for n in own if n in tensors and not _finite(tensors[n], own[n])]),
-    ]
-    if any(faults):
-        found = "; ".join(f for f in faults if f)
+    faults: dict[str, list[str]] = {}
+    for name in {**own, **tensors}:
+        fault, shown = _fault(name, tensors.get(name), own.get(name))
+        if fault:
+            faults.setdefault(fault, []).append(shown)
+    if faults:
+        found = "; ".join(_listed(fault, names) for fault, names in faults.items())
         message = f"the weights do not fit the network (is config the one they were trained with?): {found}"
         raise DataError(message, source)
     network.load_state_dict(tensors)
 
 
-def _differs(name: str, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
-    return name in tensors and tensors[name].shape != own[name].shape
-
-
-def _finite(tensor: Tensor, own: Tensor) -> bool:
-    # Of another shape is a fault of its own; and a view of one number can claim to be terabytes.
-    return tensor.shape != own.shape or bool(torch.isfinite(tensor).all())
-
-
-def _kind(tensor: Tensor) -> bool:
-    return tensor.is_floating_point()
-
-
-def _shapes(name: str, found: Tensor, wanted: Tensor) -> str:
-    return f"{name} ({_shape(found)} instead of {_shape(wanted)})"
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "scalar"
+def _fault(name: str, given: Tensor | None, own: Tensor | None) -> tuple[str, str]:
+    """What is wrong with a tensor ("" for nothing), and how it is named."""
+    if given is None or own is None:
+        return "missing" if given is None else "unexpected", name
+    if given.shape != own.shape:  # before its values are read: a view of one number can claim to be terabytes
+        given_shape, own_shape = ("x".join(map(str, t.shape)) or "scalar" for t in (given, own))
+        return "of the wrong shape", f"{name} ({given_shape} instead of {own_shape})"
+    if given.is_floating_point() != own.is_floating_point():
+        return "of the wrong kind", name
+    return "" if bool(torch.isfinite(given).all()) else "not finite", name
 
 
 def _listed(fault: str, names: list[str], most: int = 3) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{len(names)} {fault}: {', '.join(names[:most])}{more}" if names else ""
+    return f"{len(names)} {fault}: {', '.join(names[:most])}{more}"

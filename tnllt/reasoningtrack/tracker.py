@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tnllt.errors import DataError, UsageError
-from tnllt.reasoningtrack.build import Precision, load_engine, resolve_reasoner
+from tnllt.reasoningtrack.build import Precision, content_hashes, load_engine, resolve_reasoner
 from tnllt.reasoningtrack.config import Config, ConfigLike
 from tnllt.reasoningtrack.geometry import box_in_image, crop_square, first_template, has_changed
 from tnllt.reasoningtrack.inference import Answer, Query
@@ -88,6 +88,10 @@ class ReasoningTrack(Tracker):
     """
 
     modes: ClassVar[tuple[Mode, ...]] = (Mode.BB, Mode.NL_BB)
+
+    @classmethod
+    def identity(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        return content_hashes(options)
 
     def __init__(
         self,
