@@ -7,7 +7,7 @@ import os
 import shutil
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +17,11 @@ import numpy as np
 from tnllt.datasets.benchmarks import TNLLT_ATTRIBUTES
 from tnllt.datasets.dataset import Dataset
 from tnllt.datasets.frames import ImageFrames, prefetch
+from tnllt.datasets.progress import OnProgress
 from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Annotation, Boxes, Image, Sequence
 
 _DRAFT = ".tnllt-draft"
-Progress = Callable[[int, int], None]
 #: File beside the frames -> folder of the evaluation toolkit that holds the same.
 _TOOLKIT = {"groundtruth.txt": "annos", "absent_label.txt": "annos/absent", "attributes.txt": "annos/att"}
 #: Bytes before, bytes after, PSNR in dB (None: copied, or a lossless format).
@@ -64,7 +64,7 @@ def convert(
     images: str = "keep",
     quality: int = 95,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Conversion:
     """Writes a dataset as TNLLT's release and toolkit have it: sequence folders, `annos/`, `splits/`.
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tnllt.datasets.archives.members import Unsafe, members, safe_path
 from tnllt.datasets.archives.sources import Archive, Joined, expected_md5
+from tnllt.datasets.progress import OnProgress
 from tnllt.errors import DataError
 from tnllt.files import write_atomic
 
-Progress = Callable[[int, int], None]
 PLAN_SUFFIX = ".plan.jsonl"
 #: Folders that releases put into a folder of their own name.
 NESTED = ("annos", "tracking_results")
@@ -43,7 +43,7 @@ class UnpackPlan:
         return sum(file.size for file in self.files.values())
 
 
-def make_plan(archive: Archive, folder: Path, progress: Progress | None = None) -> UnpackPlan:
+def make_plan(archive: Archive, folder: Path, progress: OnProgress | None = None) -> UnpackPlan:
     """Reads an archive through: checks its md5 sum, every checksum in it and every path, and settles where files go.
 
     Raises:

@@ -12,12 +12,13 @@ from typing import Any
 from tnllt.datasets.archives.plan import PLAN_SUFFIX, UnpackPlan, load_plan, make_plan, save_plan
 from tnllt.datasets.archives.sources import Archive, find_archives
 from tnllt.datasets.archives.unpack import differing, flatten, remove_drafts, unpack, verify
+from tnllt.datasets.progress import OnProgress
 from tnllt.errors import DataError
 from tnllt.files import read_bytes, write_atomic
 from tnllt.locks import sole_writer
 
 #: Called with what begins; returns what is called with bytes done and in all.
-Reporter = Callable[[str], Callable[[int, int], None] | None]
+Reporter = Callable[[str], OnProgress | None]
 
 
 @dataclass

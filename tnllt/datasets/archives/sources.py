@@ -6,11 +6,12 @@ import hashlib
 import io
 import itertools
 import re
-from collections.abc import Callable, Container
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tnllt.datasets.progress import OnProgress
 from tnllt.errors import DataError
 from tnllt.files import read_bytes
 
@@ -117,9 +118,7 @@ class Joined(io.RawIOBase):
         offset: bytes read.
     """
 
-    def __init__(
-        self, archive: Archive, hashed: bool = False, progress: Callable[[int, int], None] | None = None
-    ) -> None:
+    def __init__(self, archive: Archive, hashed: bool = False, progress: OnProgress | None = None) -> None:
         self._archive, self._progress = archive, progress
         self._total = archive.size
         self._left = list(archive.parts)

@@ -8,8 +8,9 @@ from collections.abc import Container, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from tnllt.datasets.archives.members import Unsafe, members
-from tnllt.datasets.archives.plan import NESTED, PlannedFile, Progress, UnpackPlan
+from tnllt.datasets.archives.plan import NESTED, PlannedFile, UnpackPlan
 from tnllt.datasets.archives.sources import Joined
+from tnllt.datasets.progress import OnProgress
 from tnllt.errors import DataError
 
 #: What a file is called while it is being written.
@@ -22,7 +23,7 @@ def unpack(
     root: Path,
     protected: Container[tuple[int, int]] = (),
     replaced: Container[PurePosixPath] = (),
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> int:
     """Writes every file of the plan that is not there yet, each under a draft's name first.
 
@@ -133,7 +134,7 @@ def _write(path: Path, chunks: Iterator[bytes], planned: PlannedFile) -> None:
     draft.replace(path)
 
 
-def verify(plan: UnpackPlan, root: Path, progress: Progress | None = None) -> None:
+def verify(plan: UnpackPlan, root: Path, progress: OnProgress | None = None) -> None:
     """Reads every file of the plan back and compares it with the archive's content.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from tnllt.datasets.check.sequences import Checked, check_sequence
 from tnllt.datasets.check.whole import check_whole
 from tnllt.datasets.dataset import find_dataset, match_names
 from tnllt.datasets.images import examine
+from tnllt.datasets.progress import OnProgress
 from tnllt.findings import Finding, Findings
 
 _CHUNK = 16
@@ -26,7 +27,7 @@ def check_dataset(
     names: Iterable[str] | None = None,
     decode: bool = False,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> Findings:
     """Checks a dataset that `open_dataset` would open, with the sequences that it would leave out.
 
@@ -66,7 +67,7 @@ def check_dataset(
     return Findings(CHECKER, CHECKER.sorted(found), looked_at, facts)
 
 
-def _decode(checked: list[Checked], workers: int, progress: Callable[[int, int], None] | None) -> Iterator[Finding]:
+def _decode(checked: list[Checked], workers: int, progress: OnProgress | None) -> Iterator[Finding]:
     """Decodes every image once, in chunks that bound how many wait."""
     total, done = sum(len(one.images) for one in checked), 0
     with ThreadPoolExecutor(workers) as pool:

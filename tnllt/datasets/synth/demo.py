@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from tnllt.config import cache_folder
+from tnllt.datasets.progress import OnProgress
 from tnllt.datasets.synth.config import SynthConfig, SynthSources
 from tnllt.datasets.synth.record import GENERATOR
 from tnllt.datasets.synth.write import write_dataset
@@ -21,7 +21,7 @@ def demo_config() -> SynthConfig:
     return SynthConfig(frames=FRAMES, width=480, height=270, sources=SynthSources(12), grey=0.0)
 
 
-def demo_folder(report: Callable[[int, int], None] | None = None) -> Path:
+def demo_folder(report: OnProgress | None = None) -> Path:
     """The folder of the demo dataset, in the user's cache. Made whole or not at all; safe to call at once.
 
     Raises:
@@ -39,7 +39,7 @@ def demo_folder(report: Callable[[int, int], None] | None = None) -> Path:
         raise DataError(what, folder.parent) from error
 
 
-def _make(folder: Path, report: Callable[[int, int], None] | None) -> Path:
+def _make(folder: Path, report: OnProgress | None) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     making = Path(tempfile.mkdtemp(prefix=".making-demo-", dir=folder.parent))
     try:

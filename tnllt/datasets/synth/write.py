@@ -28,6 +28,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from tnllt.datasets.progress import OnProgress
 from tnllt.datasets.synth.config import FrameFormat, SynthConfig
 from tnllt.datasets.synth.library import library
 from tnllt.datasets.synth.plan import plan
@@ -37,7 +38,6 @@ from tnllt.errors import DataError, UsageError
 
 _CHUNK = 48  #: frames of one job
 _PARTIAL = ".partial-"
-Report = Callable[[int, int], None]
 
 
 def sequence_seed(seed: int, number: int) -> int:
@@ -52,7 +52,7 @@ def write_dataset(
     seed: int = 0,
     workers: int | None = 1,
     form: FrameFormat | None = None,
-    report: Report | None = None,
+    report: OnProgress | None = None,
 ) -> list[str]:
     """Makes a dataset in folder `out`.
 
