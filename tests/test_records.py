@@ -66,6 +66,8 @@ def test_a_table_becomes_the_dataclass() -> None:
         ({"name": "x", "kinds": [{}]}, "lacks the field `kinds[0].sha256`"),
         ({"name": "x", "place": 3}, "`place`: Expected|`place` must be text"),
         ({"name": "x", "factor": 10**400}, "`factor`|cannot be read"),
+        ({"name": "x", "mode": "\ud800"}, "cannot be read"),
+        ({"name": "x", "\ud800": 1}, "unknown field"),
     ],
 )
 def test_errors_name_file_field_and_remedy(table: Any, words: str) -> None:

@@ -51,7 +51,7 @@ def from_table(
         return msgspec.convert(table, kind, dec_hook=_from_text)
     except msgspec.ValidationError as error:
         raise DataError(_fault(str(error), kind), path, row) from None
-    except (OverflowError, RecursionError) as error:
+    except (OverflowError, RecursionError, UnicodeError) as error:
         raise DataError(f"holds a value that cannot be read ({error})", path, row) from None
 
 
