@@ -58,6 +58,7 @@ def test_the_traceback_on_request() -> None:
 
 def test_interrupted_and_the_exit_codes_of_commands() -> None:
     assert run("raise KeyboardInterrupt").returncode == 130
+    assert run("raise RuntimeError('in an import') from KeyboardInterrupt()").returncode == 130
     assert [run(f"return {code}").returncode for code in (0, 1, 3)] == [0, 1, 3]
     gate = run("from tnllt.errors import GateError; raise GateError('low')")
     assert gate.returncode == 1 and gate.stderr == "Error: low\n"

@@ -139,6 +139,8 @@ def run_command(command: click.Command, prog: str) -> None:
     except TnlltError as error:
         _fail(f"Error: {error}", error.exit_code)
     except (Exception, SystemExit) as error:
+        if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):  # Python wraps it in some imports
+            _fail("Interrupted.", EXIT_INTERRUPTED)
         if os.environ.get("TNLLT_DEBUG") or not {"--verbose", "-v"}.isdisjoint(sys.argv):
             sys.excepthook(*sys.exc_info())
         _fail(f"Error: {_unexpected(error)}", EXIT_USAGE)
