@@ -41,7 +41,7 @@ def test_retry_tracks_failures_and_nothing_else(data: Path, tmp_path: Path) -> N
     once = tmp_path / "once"
     done = habit(data, tmp_path / "r", "raise", "--set", f"once={once}", "-s", "a", "-s", "b")
     assert done.returncode == 3
-    again = tnllt_run("retry", "-d", data, "--results", tmp_path / "r")
+    again = tnllt_run("retry", "-d", data, "--results", tmp_path / "r", "--yes")
     assert again.returncode == 0 and "1 of 5 sequences to track" in again.stderr
     assert set(results(tmp_path / "r", "Habit")) == {"a", "b"}, "what was never tracked is left alone"
     assert "nothing failed" in tnllt_run("retry", "-d", data, "--results", tmp_path / "r").stdout

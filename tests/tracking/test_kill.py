@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,14 @@ def assert_whole(folder: Path, expected: dict[str, bytes]) -> None:
         assert ResultStore(folder).entry("Drift", name).status == "done"
 
 
-def interrupt(data: Path, folder: Path, victim: str, delay: float) -> None:
+def interrupt(data: Path, folder: Path, victim: str, delay: float) -> bool:
+    """Kills a run, `delay` seconds after it began to track; whether a sequence was being tracked at that moment."""
     run = subprocess.Popen(command(*words(data, folder)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    locks = folder / "Drift_tracking_result" / ".locks"
+    while run.poll() is None and not tracked(locks):
+        time.sleep(0.005)
     time.sleep(delay)
+    landed = run.poll() is None and bool(tracked(locks))
     workers = children(run.pid)
     if victim == "runner":
         run.kill()
@@ -60,19 +66,32 @@ def interrupt(data: Path, folder: Path, victim: str, delay: float) -> None:
     while any(map(alive, workers)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(map(alive, workers)), "workers end with their runner"
+    return landed
+
+
+def tracked(locks: Path) -> list[Path]:
+    """The lock files of the sequences being tracked; those of killed runs name processes that are gone."""
+    found = []
+    for path in locks.glob("[!.]*"):
+        with suppress(OSError, IndexError, ValueError):
+            if alive(int(path.read_text().split()[-1])):
+                found.append(path)
+    return found
 
 
 def kill_rounds(data: Path, folder: Path, expected: dict[str, bytes], rounds: int) -> None:
     random.seed(rounds)
+    landed = []
     for number in range(rounds):
         place = folder / str(number)
         for victim in random.choices(("worker", "runner"), k=2):
-            interrupt(data, place, victim, random.uniform(0.3, 2.5))
+            landed.append(interrupt(data, place, victim, random.uniform(0, 0.12)))
             assert_whole(place, expected)
         assert tnllt_run(*words(data, place)).returncode == 0
         assert results(place, "Drift") == expected
         rests = [p.name for p in (place / "Drift_tracking_result").glob("*") if p.suffix not in (".txt", ".json")]
         assert all(name.startswith(".") for name in rests), rests
+    assert sum(landed) >= len(landed) / 2, "at least half of the kills land while a sequence is being tracked"
 
 
 def test_kills_of_worker_and_runner(data: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:

@@ -172,7 +172,7 @@ def test_status_tells_done_failed_missing_and_speed(data: Path, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     table = tnllt_run("status", "-d", data, "--results", tmp_path)
     assert table.returncode == 3 and "missing  Drift  b, d, e" in table.stdout
-    told = json.loads(tnllt_run("status", "-d", data, "--results", tmp_path, "--json").stdout)[0]
+    told = json.loads(tnllt_run("status", "-d", data, "--results", tmp_path, "--format", "json").stdout)[0]
     assert told["done"] == 2 and told["missing"] == ["b", "d", "e"] and told["fps"] > 100
     assert told["measured"] == ["1 worker on cpu"]
     # A result that was cut short afterwards is not taken for whole.

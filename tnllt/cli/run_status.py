@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tnllt.cli.common import location_options
-from tnllt.config import Locations
+from tnllt.config import Locations, listed_names
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 from tnllt.text import printable
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 @location_options
 @click.option("--split", default="test", show_default=True, help="Which sequences: test, train, all.")
 @click.option("--sequences", "-s", multiple=True, help="Names, globs, or a file of names; may be repeated.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def status(names: tuple[str, ...], where: Locations, split: str, sequences: tuple[str, ...], as_json: bool) -> int:
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Format."
+)
+def status(names: tuple[str, ...], where: Locations, split: str, sequences: tuple[str, ...], form: str) -> int:
     """Done, failed, missing, and speed of each TRACKER (by default of all). Exit code 3 where one is incomplete."""
     from tnllt.results.store import ResultStore
     from tnllt.tracking.config import results_folder
@@ -36,7 +38,7 @@ def status(names: tuple[str, ...], where: Locations, split: str, sequences: tupl
         raise UsageError(f"{store.folder} has no results of {', '.join(unknown) or 'any tracker'}; there are: {known}")
     wanted = _wanted(where, split, sequences)
     rows = [_look(store, name, wanted) for name in names or there]
-    if as_json:
+    if form == "json":
         click.echo(json.dumps(rows, indent=1))
     else:
         _print(rows, wanted is not None)
@@ -44,24 +46,27 @@ def status(names: tuple[str, ...], where: Locations, split: str, sequences: tupl
     return EXIT_INCOMPLETE if incomplete else EXIT_OK
 
 
-def _wanted(where: Locations, split: str, sequences: tuple[str, ...]) -> list[str] | None:
-    """Names of the sequences that should be there; None where nobody said which dataset."""
+def _wanted(where: Locations, split: str, sequences: tuple[str, ...]) -> dict[str, int | None] | None:
+    """Names and lengths of the sequences that should be there; None where no dataset is named."""
     from tnllt.datasets import open_dataset
+    from tnllt.tracking.plan import frames_of
 
     named = where.dataset != "tnllt" or where.root is not None or where.annos is not None
     if not named:
         return None
-    names = [name.strip() for given in sequences for name in given.split(",") if name.strip()]
-    split_or_all = None if split == "all" else split
-    return open_dataset(where.dataset, where.root, where.annos, split_or_all, names or None).names
+    names = listed_names(sequences, "--sequences") if sequences else None
+    dataset = open_dataset(where.dataset, where.root, where.annos, None if split == "all" else split, names)
+    # A hidden test set has one box per sequence: without frames its length is not known.
+    return {s.name: frames_of(s) if len(s) > 1 or s.has_frames else None for s in dataset}
 
 
-def _look(store: ResultStore, tracker: str, wanted: list[str] | None) -> dict[str, Any]:
-    names = wanted if wanted is not None else store.sequences(tracker)
-    entries = {name: store.entry(tracker, name) for name in names}
+def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None) -> dict[str, Any]:
+    lengths = dict.fromkeys(store.sequences(tracker)) if wanted is None else wanted
+    run = store.identity(tracker)
+    entries = {name: store.entry(tracker, name, rows, run) for name, rows in lengths.items()}
     by_status: dict[str, list[str]] = {"done": [], "failed": [], "missing": []}
     for name, entry in entries.items():
-        by_status[entry.status].append(name)
+        by_status["missing" if entry.status == "unusable" else entry.status].append(name)
     records = [e.record for e in entries.values() if e.status == "done" and e.record is not None]
     # Frames over seconds, so that a long sequence counts by its length.
     seconds = sum(sum(_times(r, "track")) for r in records)
@@ -77,7 +82,7 @@ def _look(store: ResultStore, tracker: str, wanted: list[str] | None) -> dict[st
         "done": len(by_status["done"]),
         "failed": reasons,
         "missing": by_status["missing"],
-        "damaged": {n: e.reason for n, e in entries.items() if e.status == "missing" and e.reason},
+        "damaged": {n: e.reason for n, e in entries.items() if e.reason and e.status != "done"},
         "fps": frames / seconds if seconds > 0 else None,
         "read_ms": 1000 * reading / frames if frames else None,
         "measured": sorted({_circumstances(r.concurrency, r.device) for r in records}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,11 +59,14 @@ def track(
 
 @click.command(short_help="Track failed sequences again.", **_HELP)
 @click.argument("names", nargs=-1, metavar="[TRACKER]...")
+@click.option("--yes", is_flag=True, help="Run the code that records name without asking.")
 @config_options(RunConfig)
-def retry(names: tuple[str, ...], config: RunConfig) -> int:
+def retry(names: tuple[str, ...], yes: bool, config: RunConfig) -> int:
     """Track the failed sequences of each TRACKER again (by default of all), and nothing else.
 
-    Tracker, options and seed are those of the failed runs' records; --set changes single options.
+    Tracker, options, mode and seed are those of the failed runs' records; --set changes single options. Where a record
+    names code outside of tnllt and of installed trackers, it is run only after you agree: a results folder may come
+    from anybody.
     """
     from tnllt.results.store import ResultStore
     from tnllt.tracking.runner import failed_runs
@@ -71,11 +75,22 @@ def retry(names: tuple[str, ...], config: RunConfig) -> int:
     code, found = EXIT_OK, failed_runs(store, names)
     for spec, settings in found:
         click.echo(printable(f"{spec.name}: failed sequences again, with {spec.target} as their records say"), err=True)
+        _agree(spec.target, yes)
         own = dataclasses.replace(config, **{"failures_only": True, **settings, **_given(config, settings)})
         code = max(code, _run(spec, own))
     if not found:
         click.echo(f"nothing failed in {store.folder}")
     return code
+
+
+def _agree(target: str, yes: bool) -> None:
+    """Asks before code runs that a record alone names. Raises UsageError where nobody agrees."""
+    from tnllt.tracking.registry import is_known
+
+    if yes or is_known(target):
+        return
+    if not sys.stdin.isatty() or not click.confirm("Run this code?", err=True):
+        raise UsageError(f"{target} is named by a record alone; --yes runs it, where you trust the results folder")
 
 
 def _given(config: RunConfig, settings: dict[str, Any]) -> dict[str, Any]:

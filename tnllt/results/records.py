@@ -18,7 +18,7 @@ Schema `tnllt.run/1`. Lists are per frame and as long as the result has rows; `n
     concurrency       {"workers", "threads", "batch", "read_ahead", "exclusive"}
     started           UTC, ISO 8601
     seconds           {"load", "total", "read": [per frame], "track": [per frame]}
-    confidence        [per frame] or null
+    confidence        [per frame] or null; an infinite one is "Infinity" or "-Infinity"
     absent            [per frame] or null
     description_changes  [{"frame": i, "description": text}], frames counted from 0
     sha256            {"result": of the text file, "read": of what was read, see `tnllt.tracking.readahead`}
@@ -27,38 +27,43 @@ Schema `tnllt.run/1`. Lists are per frame and as long as the result has rows; `n
     output            the end of what the tracker printed, or ""
     attempts          1, or more where a worker was lost
     failure           null, or {"kind", "frame", "message", "traceback"}
+    identity          the run's identity (`tnllt.results.identity`): its facts, and "data" for this sequence
 """
 
 from __future__ import annotations
 
 import json
-import math
-import types
-import typing
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
 from tnllt.errors import DataError
-from tnllt.files import check_schema, parse_json, read_bytes
+from tnllt.files import check_schema, float_array, parse_json, plain, read_bytes
+from tnllt.records import from_table
 from tnllt.sequence import Boxes, Trajectory
 
 SCHEMA = "tnllt.run/1"
 
 
-#: What the fields that hold tables hold, as far as anything reads it.
-_INSIDE: tuple[tuple[str, Any], ...] = (
-    ("seconds.track", list[float | None] | None),
-    ("seconds.read", list[float | None] | None),
-    ("failure.message", str | None),
-    ("failure.kind", str | None),
-    ("description_changes.frame", list[int | None] | None),
-    ("description_changes.description", list[str] | None),
-)
+class _Seconds(TypedDict, total=False):
+    load: float | None
+    total: float | None
+    read: list[float | None] | None
+    track: list[float | None] | None
+
+
+class _Change(TypedDict, total=False):
+    frame: int | None
+    description: str
+
+
+class _Failure(TypedDict, total=False):
+    kind: str | None
+    frame: int | None
+    message: str | None
+    traceback: str | None
 
 
 @dataclass
@@ -67,7 +72,7 @@ class RunRecord:
 
     tracker: str
     sequence: str
-    status: str = "done"
+    status: Literal["done", "failed"] = "done"
     implementation: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     mode: str = "BB"
@@ -81,16 +86,17 @@ class RunRecord:
     machine: dict[str, Any] = field(default_factory=dict)
     concurrency: dict[str, Any] = field(default_factory=dict)
     started: str = ""
-    seconds: dict[str, Any] = field(default_factory=dict)
-    confidence: list[float | None] | None = None
+    seconds: _Seconds = field(default_factory=_Seconds)
+    confidence: list[float | Literal["Infinity", "-Infinity"] | None] | None = None
     absent: list[bool] | None = None
-    description_changes: list[dict[str, Any]] = field(default_factory=list)
+    description_changes: list[_Change] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
     memory_mb: dict[str, float] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
     output: str = ""
     attempts: int = 1
-    failure: dict[str, Any] | None = None
+    failure: _Failure | None = None
+    identity: dict[str, Any] = field(default_factory=dict)
     schema: str = SCHEMA
 
     @property
@@ -102,7 +108,7 @@ class RunRecord:
         track = self.seconds.get("track") or []
         if None in track:
             return None
-        total = sum(track[1:])
+        total = sum(seconds for seconds in track[1:] if seconds is not None)
         return (len(track) - 1) / total if total > 0 else None
 
     def trajectory(self, boxes: Boxes, place: str | Path) -> Trajectory:
@@ -110,16 +116,19 @@ class RunRecord:
 
         Raises DataError where there are not as many of them as boxes.
         """
-        columns = {"confidence": self.confidence, "absent": self.absent, "seconds": self.seconds.get("track")}
+        track = self.seconds.get("track")
+        columns: dict[str, Any] = {"confidence": self.confidence, "absent": self.absent, "seconds": track}
         for name, column in columns.items():
             if column is not None and len(column) != len(boxes):
                 raise DataError(f"{len(column)} values of {name} for {len(boxes)} rows", place)
-        kinds = {"confidence": np.float64, "absent": np.bool_, "seconds": np.float64}
-        arrays: dict[str, Any] = {n: None if c is None else np.array(c, kinds[n]) for n, c in columns.items()}
+        arrays: dict[str, Any] = {
+            n: None if c is None else np.array(c, np.bool_) if n == "absent" else float_array(c)
+            for n, c in columns.items()
+        }
         return Trajectory(boxes, record=dict(vars(self)), **arrays)
 
     def to_json(self) -> bytes:
-        """UTF-8 JSON, one field a line; NaN becomes null."""
+        """UTF-8 JSON, one field a line; NaN becomes null, infinity a string."""
         table = {"schema": self.schema, **asdict(self)}
         lines = [f"{json.dumps(k)}: {json.dumps(plain(v), allow_nan=False)}" for k, v in table.items()]
         return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
@@ -132,58 +141,4 @@ def read_record(path: Path) -> RunRecord:
 
 def parse_record(raw: bytes, path: Path | str) -> RunRecord:
     """A run record from its bytes (they may come from a zip file); `path` names it in errors, as in `read_record`."""
-    table = check_schema(parse_json(raw, path), SCHEMA, path)
-    hints = _hints()
-    if not {"tracker", "sequence"} <= table.keys():
-        raise DataError("not a run record: `tracker` or `sequence` is missing", path)
-    known = {name: value for name, value in table.items() if name in hints}
-    wrong = [name for name, value in known.items() if not _fits(value, hints[name])]
-    wrong = wrong or [name for name, hint in _INSIDE if not _fits(_inside(known, name), hint)]
-    if known.get("status", "done") not in ("done", "failed"):
-        wrong.append("status")
-    if wrong:
-        raise DataError(f"not a run record: `{wrong[0]}` holds something else; delete it to run again", path)
-    return RunRecord(**known)
-
-
-def _inside(table: Mapping[str, Any], name: str) -> Any:
-    """A value in a field, by its dotted name; of a field that lists them, the values of all."""
-    field_, _, key = name.partition(".")
-    value = table.get(field_)
-    return [one.get(key) for one in value] if isinstance(value, list) else (value or {}).get(key)
-
-
-@cache
-def _hints() -> dict[str, Any]:
-    return typing.get_type_hints(RunRecord)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value from JSON is of a field's type. Of a list, one value of each type is looked at."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return any(_fits(value, one) for one in inner)
-    if origin is list:
-        return isinstance(value, list) and all(_fits(v, inner[0]) for v in {type(v): v for v in value}.values())
-    if origin is dict:
-        return isinstance(value, dict) and all(_fits(v, inner[1]) for v in value.values())
-    if hint in (int, float):
-        return isinstance(value, int | hint) and not isinstance(value, bool)
-    return hint is Any or isinstance(value, hint)
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON can say it: NumPy numbers and arrays, paths and tuples made plain; NaN and infinity None."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(v) for v in value]
-    return str(value)
+    return from_table(check_schema(parse_json(raw, path), SCHEMA, path), RunRecord, path, unknown="ignore")

@@ -5,6 +5,7 @@ For tracker NAME and sequence SEQ, below the results folder::
     NAME_tracking_result/SEQ.txt           x,y,w,h per frame, comma, four decimals (the official toolkit reads it)
     NAME_tracking_result/SEQ.run.json      the run record (`tnllt.results.records`)
     NAME_tracking_result/SEQ.trace.jsonl   events, one JSON object a line; only where there were any
+    NAME_tracking_result/run.json          the run's identity (`tnllt.results.identity`)
 
 The text file is written last: where it is, the rest is there too. A failed sequence has a record and no text file.
 """
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +24,18 @@ from typing import Any
 import numpy as np
 
 from tnllt.errors import DataError
-from tnllt.files import file_name, parse_json, read_bytes, sweep, write_atomic
+from tnllt.files import file_name, parse_json, plain, read_bytes, sweep, write_atomic
 from tnllt.locks import FileLock
 from tnllt.numbers import parse_table
-from tnllt.results.records import RunRecord, plain, read_record
+from tnllt.results import identity as identities
+from tnllt.results.identity import RunIdentity
+from tnllt.results.records import RunRecord, read_record
 from tnllt.sequence import Boxes, Trajectory
 
 SUFFIX = "_tracking_result"
 LOCKS = ".locks"
+#: Seconds to wait for another run that writes the identity, which takes milliseconds.
+LOCK_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class StoredResult:
     """What the store holds of one tracker on one sequence.
 
     Attributes:
-        status: "done", "failed" or "missing".
+        status: "done"; "failed"; "missing"; or "unusable", a file without a run record that holds no whole result.
         record: the run record, or None (missing, or a result that another tool wrote).
         reason: why a result that is there does not count, else "".
     """
@@ -107,8 +113,68 @@ class ResultStore:
             with suppress(FileNotFoundError):
                 self.path(tracker, sequence, suffix).unlink()
 
-    def entry(self, tracker: str, sequence: str) -> StoredResult:
-        """What is here of one sequence. Never raises for a broken file: it counts as missing, with the reason."""
+    # --- identity ------------------------------------------------------------------------------------------------
+
+    def identity(self, tracker: str) -> RunIdentity | None:
+        """The identity of the run that the tracker's folder belongs to. Raises DataError where it cannot be read."""
+        return identities.read_identity(self.tracker_folder(tracker) / identities.FILE)
+
+    def check_identity(self, tracker: str, run: RunIdentity) -> None:
+        """Raises UsageError, which names the difference, where the folder belongs to another run."""
+        there = self.identity(tracker)
+        if there is not None:
+            identities.refuse(tracker, there.differences(run))
+
+    def identity_digest(self, tracker: str) -> str:
+        """SHA-256 of the identity file, or "" where there is none."""
+        try:
+            return hashlib.sha256((self.tracker_folder(tracker) / identities.FILE).read_bytes()).hexdigest()
+        except OSError:
+            return ""
+
+    def join(self, tracker: str, run: RunIdentity, replaces: str = "") -> None:
+        """Fixes the folder's identity, or adds sequences to it.
+
+        Args:
+            tracker, run: whose, and the identity.
+            replaces: digest of an identity file that may be replaced, so that of two runs only one replaces it.
+
+        Raises:
+            UsageError: the folder belongs to another run. DataError: it cannot be written.
+        """
+        path = self.tracker_folder(tracker) / identities.FILE
+        with self._identity_lock(tracker):
+            if not replaces or self.identity_digest(tracker) != replaces:
+                self.check_identity(tracker, run)
+            there = self.identity(tracker)
+            data = {**there.data, **run.data} if there is not None and there.facts == run.facts else run.data
+            joined = RunIdentity(run.facts, data)
+            if joined != there:
+                write_atomic(path, joined.to_json())
+
+    @contextmanager
+    def _identity_lock(self, tracker: str) -> Iterator[None]:
+        lock = FileLock(self.tracker_folder(tracker) / LOCKS / ".identity")
+        end = time.monotonic() + LOCK_TIMEOUT
+        while not lock.take():
+            if time.monotonic() > end:
+                raise DataError(f"is locked by another run ({lock.holder()}); wait for it or end it", lock.path)
+            time.sleep(0.02)
+        with lock:
+            yield
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def entry(
+        self, tracker: str, sequence: str, rows: int | None = None, run: RunIdentity | None = None
+    ) -> StoredResult:
+        """What is here of one sequence. Never raises for a broken file: it counts as missing, with the reason.
+
+        Args:
+            tracker, sequence: whose.
+            rows: how many a whole result has, where that is known.
+            run: the folder's identity: a result of another run counts as missing.
+        """
         try:
             record = self.record(tracker, sequence)
         except DataError as error:
@@ -120,11 +186,17 @@ class ResultStore:
                 return StoredResult("failed", record)
             return StoredResult("missing", None)
         if record is None:
-            return StoredResult("done", None, "no run record: another tool wrote it")
+            fault = _fault(data, rows)
+            return StoredResult("unusable" if fault else "done", None, fault or "no run record: another tool wrote it")
         if record.failed or record.sha256.get("result") != hashlib.sha256(data).hexdigest():
             return StoredResult(
                 "missing", None, f"{self.path(tracker, sequence)} is not the result its run record tells of"
             )
+        if rows is not None and record.frames != rows:
+            return StoredResult("missing", record, f"{record.frames} rows, but the sequence has {rows} frames")
+        found = identities.of_record(record.identity, sequence).differences(run) if run and record.identity else []
+        if found:
+            return StoredResult("missing", record, f"made by another run ({'; '.join(found)})")
         return StoredResult("done", record)
 
     def record(self, tracker: str, sequence: str) -> RunRecord | None:
@@ -171,6 +243,17 @@ class ResultStore:
             # A lone surrogate, which JSON may spell and UTF-8 may not, stays as JSON spells it: \ud800.
             data = "".join(lines).encode("utf-8", "backslashreplace")
             write_atomic(self.path(tracker, sequence, ".trace.jsonl"), data)
+
+
+def _fault(data: bytes, rows: int | None) -> str:
+    """Why the text of a result without a run record is not a whole result, or ""."""
+    try:
+        count = len(parse_table(data, 4, ""))
+    except DataError as error:
+        return f"is not a result ({str(error).lstrip(', :')})"
+    if not count:
+        return "is empty"
+    return "" if rows in (None, count) else f"has {count} rows, but the sequence has {rows} frames"
 
 
 def format_boxes(boxes: Boxes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,12 +140,18 @@ class RunSpec(TrackingConfig):
         tracker, dataset: which.
         results: the results folder.
         device: passed to trackers that have an option of this name; "" for their own choice.
+        identity, data: the facts of the run's identity and the digests of its sequences (`tnllt.results.identity`),
+            which every worker compares with what it finds; without facts nothing is compared.
+        replaces: digest of the identity file that this run replaces, with `again`.
     """
 
     tracker: TrackerSpec
     dataset: DatasetSpec
     results: str
     device: str = ""
+    identity: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
+    replaces: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -114,6 +115,7 @@ class TrackingLoop:
             raise UsageError(f"{type(tracker).__name__} tracks one sequence at a time: leave --batch out")
         self.tracker, self.batch, self._on_frame, self._heartbeat = tracker, batch, on_frame, heartbeat
         self.active: list[SequenceRun] = []
+        self._process = os.getpid()
 
     def start(self, run: SequenceRun) -> TrackerFailure | None:
         """Starts a tracker on the sequence's first frame; a failure is returned, and the sequence is then over."""
@@ -128,8 +130,9 @@ class TrackingLoop:
             first, seconds = self._begin(run, image)
             run.take(first, seconds)
         except FAULTS as error:
+            failure = self._failure(error, run.index)
             self._end(run)
-            return failure_of(error, run.index)
+            return failure
         self._tracked([run])
         self.active.append(run)
         return None
@@ -147,7 +150,7 @@ class TrackingLoop:
                 images.append(run.next_image())
                 ready.append(run)
             except FAULTS as error:
-                over.append((run, self._abandon(run, failure_of(error, run.index))))
+                over.append((run, self._abandon(run, self._failure(error, run.index))))
         if ready:
             over.extend(self._advance(ready, images))
         return over
@@ -162,7 +165,7 @@ class TrackingLoop:
             system.synchronize()
             seconds = (time.perf_counter() - begin) / len(ready)
         except FAULTS as error:
-            failure = failure_of(error, max(f.index for f in ready))
+            failure = self._failure(error, max(f.index for f in ready))
             if len(ready) > 1:
                 failure.kind = "batch"
             return [(run, self._abandon(run, failure)) for run in ready]
@@ -171,7 +174,7 @@ class TrackingLoop:
             try:
                 run.take(answer, seconds)
             except FAULTS as error:
-                over.append((run, self._abandon(run, failure_of(error, run.index))))
+                over.append((run, self._abandon(run, self._failure(error, run.index))))
         self._tracked(ready)
         return over
 
@@ -181,7 +184,18 @@ class TrackingLoop:
             for run in runs:
                 self._on_frame(run)
 
+    def _failure(self, error: BaseException, frame: int) -> TrackerFailure:
+        self._leave_fork(error)
+        return failure_of(error, frame)
+
+    def _leave_fork(self, error: BaseException | None = None) -> None:
+        """Ends a process that the tracker has forked and let return here: it must not track, nor write results."""
+        if os.getpid() != self._process:
+            code = error.code if isinstance(error, SystemExit) else int(error is not None)
+            os._exit(code if isinstance(code, int) else int(code is not None))
+
     def _phase(self, phase: int, frames: int = 0) -> None:
+        self._leave_fork()
         if self._heartbeat is not None:
             self._heartbeat.phase(phase, frames)
 
@@ -217,7 +231,7 @@ class TrackingLoop:
         try:
             self._end(run, quietly=False)
         except FAULTS as error:
-            return failure_of(error, run.index)
+            return self._failure(error, run.index)
         return run.trajectory()
 
     def _abandon(self, run: SequenceRun, failure: TrackerFailure) -> TrackerFailure:
@@ -240,7 +254,8 @@ class TrackingLoop:
             else:
                 assert isinstance(self.tracker, SupportsBatch)
                 run.info = {**self.tracker.info(), **(self.tracker.end(run.state) or {})}
-        except FAULTS:
+        except FAULTS as error:
+            self._leave_fork(error)
             if not quietly:
                 raise
         finally:

@@ -5,7 +5,6 @@ They are started from a box and take BGR, as OpenCV reads pictures; OpenCV 4 and
 
 from __future__ import annotations
 
-import hashlib
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ import cv2
 from tnllt.errors import DataError, UsageError
 from tnllt.files import user_path
 from tnllt.sequence import Image
+from tnllt.tracking.identity import content_hash
 from tnllt.tracking.tracker import Prediction, Tracker
 
 NANOTRACK_SOURCE = "https://github.com/HonglinChu/SiamTrackers/tree/master/NanoTrack/models/nanotrackv2"
@@ -88,13 +88,18 @@ class NanoTrack(_OpenCVTracker):
         """What keeps the tracker from running here, or ""."""
         return _missing(weights, "TNLLT_NANOTRACK", "*.onnx")
 
+    @classmethod
+    def identity(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        folder = _place(options.get("weights"), "TNLLT_NANOTRACK", "NanoTrack", NANOTRACK_SOURCE)
+        return {"weights": [content_hash(_one_file(folder, f"*{part}*.onnx")) for part in ("backbone", "head")]}
+
     def _make(self) -> Any:
         parameters = _factory("TrackerNano", "_Params")()
         parameters.backbone, parameters.neckhead = str(self._backbone), str(self._head)
         return _load(_factory("TrackerNano"), parameters, self._backbone.parent)
 
     def info(self) -> Mapping[str, Any]:
-        return {"weights": {p.name: _sha256(p) for p in (self._backbone, self._head)}}
+        return {"weights": {p.name: content_hash(p) for p in (self._backbone, self._head)}}
 
 
 class ViT(_OpenCVTracker):
@@ -110,8 +115,7 @@ class ViT(_OpenCVTracker):
 
     def __init__(self, weights: Path | None = None, threshold: float = 0.2) -> None:
         super().__init__()
-        place = _place(weights, "TNLLT_VITTRACK", "ViT", VIT_SOURCE)
-        self._file = place if place.is_file() else _one_file(place, "*vit*.onnx")
+        self._file = _vit_file(weights)
         self._threshold = threshold
         self._make()
 
@@ -120,13 +124,17 @@ class ViT(_OpenCVTracker):
         """What keeps the tracker from running here, or ""."""
         return _missing(weights, "TNLLT_VITTRACK", "*vit*.onnx")
 
+    @classmethod
+    def identity(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"weights": content_hash(_vit_file(options.get("weights")))}
+
     def _make(self) -> Any:
         parameters = _factory("TrackerVit", "_Params")()
         parameters.net, parameters.tracking_score_threshold = str(self._file), self._threshold
         return _load(_factory("TrackerVit"), parameters, self._file)
 
     def info(self) -> Mapping[str, Any]:
-        return {"weights": {self._file.name: _sha256(self._file)}}
+        return {"weights": {self._file.name: content_hash(self._file)}}
 
 
 def _factory(name: str, suffix: str = "_create") -> Any:
@@ -156,14 +164,19 @@ def _log_level(level: int) -> int:
     return before
 
 
-def _place(weights: Path | None, variable: str, name: str, source: str) -> Path:
-    given = weights or (Path(os.environ[variable]) if os.environ.get(variable) else None)
-    if given is None:
+def _vit_file(weights: str | Path | None) -> Path:
+    place = _place(weights, "TNLLT_VITTRACK", "ViT", VIT_SOURCE)
+    return place if place.is_file() else _one_file(place, "*vit*.onnx")
+
+
+def _place(weights: str | Path | None, variable: str, name: str, source: str) -> Path:
+    given = weights or os.environ.get(variable)
+    if not given:
         raise UsageError(f"{name} needs weights: --set weights=PATH or {variable}=PATH; they are at {source}")
-    given = user_path(given)
-    if not given.exists():
-        raise UsageError(f"{given}: no weights of {name} there; they are at {source}")
-    return given
+    place = user_path(given)
+    if not place.exists():
+        raise UsageError(f"{place}: no weights of {name} there; they are at {source}")
+    return place
 
 
 def _one_file(folder: Path, pattern: str) -> Path:
@@ -182,10 +195,6 @@ def _missing(weights: Path | None, variable: str, pattern: str) -> str:
     if place.is_file() or (place.is_dir() and any(place.glob(pattern))):
         return ""
     return f"{place} holds no {pattern}"
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _first_line(error: Exception) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tnllt.errors import UsageError
-from tnllt.results.records import RunRecord
+from tnllt.results.identity import RunIdentity, differences, of_record, refuse
 from tnllt.results.store import ResultStore, StoredResult
 from tnllt.sequence import Sequence
 from tnllt.tracking.config import RunSpec
+from tnllt.tracking.identity import data_digest
 from tnllt.tracking.process import Job
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class RunPlan:
     place: what tracks them, in words.
     jobs: to track, the longest first.
     done: names of sequences that have a result.
+    identity: of this run.
+    replaces: digest of the identity file that this run replaces, or "".
     """
 
     dataset: str
@@ -33,10 +36,12 @@ class RunPlan:
     place: str
     jobs: list[Job]
     done: list[str]
+    identity: RunIdentity
+    replaces: str
 
 
 def make_plan(spec: RunSpec, dataset: Dataset, shard: tuple[int, int] = (0, 1), failures_only: bool = False) -> RunPlan:
-    """Looks at what is there and says what is left.
+    """Looks at what is there, and plans what is left.
 
     Args:
         spec: what the workers will get.
@@ -45,24 +50,29 @@ def make_plan(spec: RunSpec, dataset: Dataset, shard: tuple[int, int] = (0, 1), 
         failures_only: leave out what was never tracked.
 
     Raises:
-        UsageError: results of the same name were made with other options, mode or seed.
+        UsageError: results of the same name are of another run.
     """
-    store = ResultStore(spec.results)
+    store, tracker = ResultStore(spec.results), spec.tracker.name
+    replaces = store.identity_digest(tracker) if spec.again else ""
     lengths = {s.name: frames_of(s) for s in dataset}
     mine = in_shard(lengths, *shard)
-    entries = {name: store.entry(spec.tracker.name, name) for name in mine}
+    identity = RunIdentity(spec.identity, {name: data_digest(dataset[name]) for name in mine})
+    entries = {name: store.entry(tracker, name, lengths[name]) for name in mine}
     if not spec.again:
-        _refuse_mixture(spec, entries)
+        store.check_identity(tracker, identity)
+        for name, entry in entries.items():
+            refuse(tracker, _differences(spec, identity, entry, name), f"{name}: ")
     wanted = ("failed",) if failures_only else ("failed", "missing")
-    left = [name for name in mine if spec.again or entries[name].status in wanted or _unfit(spec, entries[name])]
+    left = {name for name in mine if spec.again or entries[name].status in wanted or _unfit(spec, entries[name])}
     done = [name for name in mine if entries[name].status == "done" and name not in left]
-    chosen = set(left)
+    if left and not spec.again:
+        _refuse_foreign(store, tracker, {name: entries[name] for name in mine if name not in left})
     jobs = [
         Job(name, lengths[name], again=entries[name].status == "done")
         for name in longest_first(lengths)
-        if name in chosen
+        if name in left
     ]
-    return RunPlan(dataset.name, len(dataset), f"{spec.workers} worker(s)", jobs, done)
+    return RunPlan(dataset.name, len(dataset), f"{spec.workers} worker(s)", jobs, done, identity, replaces)
 
 
 def longest_first(lengths: Mapping[str, int]) -> list[str]:
@@ -107,25 +117,28 @@ def _unfit(spec: RunSpec, entry: StoredResult) -> bool:
     return entry.record is None or not entry.record.concurrency.get("exclusive", False)
 
 
-def _refuse_mixture(spec: RunSpec, entries: Mapping[str, StoredResult]) -> None:
-    for name, entry in entries.items():
-        record = entry.record
-        if record is None or entry.status != "done":
-            continue
-        found = _differences(spec, record)
-        if found:
-            said = "; ".join(f"{key} {was!r}, now {now!r}" for key, was, now in found)
-            raise UsageError(
-                f"results of {spec.tracker.name} are here that were made otherwise ({name}: {said}); "
-                "give the new ones a name of their own with --name NAME, or replace the old ones with --again"
-            )
-
-
-def _differences(spec: RunSpec, record: RunRecord) -> list[tuple[str, Any, Any]]:
+def _differences(spec: RunSpec, now: RunIdentity, entry: StoredResult, name: str) -> list[str]:
+    """What a result's record has otherwise than this run."""
+    record = entry.record
+    if record is None or record.failed:
+        return []
+    if record.identity:
+        return of_record(record.identity, name).differences(now)
+    # A record from before identities were kept: its own fields are what is known.
     tracker = spec.tracker
-    pairs = [("tracker", record.implementation, tracker.target), ("seed", record.seed, spec.seed)]
+    was = {"tracker": record.implementation or tracker.target, "seed": record.seed, "options": record.options}
+    new = {"tracker": tracker.target, "seed": spec.seed, "options": dict(tracker.options)}
     if spec.mode is not None:
-        pairs.append(("mode", record.mode, spec.mode))
-    options = sorted({*record.options, *tracker.options})
-    pairs.extend((key, record.options.get(key), tracker.options.get(key)) for key in options)
-    return [(key, was, now) for key, was, now in pairs if was != now and not (key == "tracker" and not was)]
+        was, new = {**was, "mode": record.mode}, {**new, "mode": spec.mode}
+    return differences(was, new) + ([entry.reason] if entry.reason else [])
+
+
+def _refuse_foreign(store: ResultStore, tracker: str, entries: Mapping[str, StoredResult]) -> None:
+    """Raises UsageError where files are there that no run of ours wrote: they are neither kept beside nor replaced."""
+    for name, entry in entries.items():
+        if entry.record is None and entry.status in ("done", "unusable"):
+            reason = entry.reason if entry.status == "unusable" else "has no run record: another tool wrote it"
+            raise UsageError(
+                f"{store.path(tracker, name)} {reason}; remove it, replace it with --again, or give the new results a "
+                "name of their own with --name NAME"
+            )

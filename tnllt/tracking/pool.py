@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tnllt.errors import EXIT_USAGE, DataError, TnlltError, UsageError
+from tnllt.errors import EXIT_USAGE, TnlltError, UsageError
 from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
 from tnllt.tracking.config import Limits, RunSpec
@@ -182,7 +182,7 @@ class Pool:
     def _ended(self, worker: TrackingWorker, job: Job, message: dict[str, Any]) -> None:
         how = message["as"]
         if how == "error":
-            raise DataError(message["message"])
+            raise UsageError(message["message"])
         if how == "locked":
             if job.name not in self._noted:
                 self._noted.add(job.name)
@@ -293,6 +293,7 @@ class Pool:
             concurrency=spec.concurrency(),
             attempts=min(job.attempt, ATTEMPTS),
             failure=failure.as_json(),
+            identity=dict(spec.identity),
         )
         lock = self.store.lock(spec.tracker.name, job.name)
         if not lock.take():

@@ -19,6 +19,14 @@ from tnllt.tracking.child import ChildProcess
 from tnllt.tracking.config import RunSpec
 from tnllt.tracking.heartbeat import Heartbeat, Reading
 
+#: Runs the worker without the working folder on Python's path, which may hold anybody's files.
+_START = """
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]
+import runpy
+runpy.run_module("tnllt.tracking.worker", run_name="__main__", alter_sys=True)
+"""
+
 
 @dataclass
 class Job:
@@ -58,9 +66,8 @@ class TrackingWorker(ChildProcess):
         ours, theirs = socket.socketpair()
         with Heartbeat.file() as heartbeat, theirs:
             self.heartbeat = Heartbeat(heartbeat.fileno())
-            safe = ["-P"] if sys.version_info >= (3, 11) else []
             fds = (theirs.fileno(), heartbeat.fileno())
-            command = [sys.executable, *safe, "-m", "tnllt.tracking.worker", *map(str, fds)]
+            command = [sys.executable, "-c", _START, *map(str, fds)]
             super().__init__(command, _environment(spec, hide_devices), verbose, pass_fds=fds)
         self.wire = Connection(ours.detach())
         self._send(spec.as_json())

@@ -92,6 +92,12 @@ def find_tracker(name: str, options: Mapping[str, Any] | None = None, label: str
     return _checked(TrackerSpec(label or "", target), options or {}, name)
 
 
+def is_known(target: str) -> bool:
+    """Whether a target is built in, an installed package's entry point, or a packaged baseline."""
+    kind, _, name = target.partition(":")
+    return target in registered().values() or (kind == "baseline" and name in baseline_names())
+
+
 def find_class(name: str) -> tuple[str, type[Tracker]]:
     """Target and class of a tracker by its name. Raises UsageError and MissingExtraError as `find_tracker`."""
     name, target = _target(name)
@@ -163,7 +169,7 @@ def missing(name: str) -> str:
 
 
 def load_class(target: str) -> type[Tracker]:
-    """The class that `module:Class` or `file.py:Class` names; the working folder is searched, too.
+    """The class that `module:Class` or `file.py:Class` names.
 
     Raises:
         UsageError: no such module or class, or it is no tracker. MissingExtraError: the package lacks an extra.
@@ -214,9 +220,11 @@ def _plugins() -> list[EntryPoint]:
 
 
 def _load_module(name: str, target: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:  # a console script does not search the working folder
-        sys.path.append(here)
+    here, top = Path.cwd(), name.partition(".")[0]
+    # The working folder may be anybody's results: it is searched only for a module that the user names and it has.
+    named = target not in registered().values() and not name.startswith("tnllt.")
+    if named and str(here) not in sys.path and ((here / f"{top}.py").is_file() or (here / top).is_dir()):
+        sys.path.append(str(here))
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -24,6 +24,7 @@ from tnllt.tracking.config import (
     part,
     results_folder,
 )
+from tnllt.tracking.identity import run_facts
 from tnllt.tracking.options import parse_settings
 from tnllt.tracking.plan import RunPlan, make_plan, parse_shard
 from tnllt.tracking.pool import Pool, SequenceOutcome, Unwatched, Watcher
@@ -121,6 +122,7 @@ def execute(tracker: TrackerLike, config: RunConfig) -> RunResult:
     watcher.planned(run_spec, plan)
     result = RunResult(spec.name, Path(run_spec.results), list(plan.done))
     ResultStore(run_spec.results).sweep(spec.name)
+    run_spec = dataclasses.replace(run_spec, data=plan.identity.data, replaces=plan.replaces)
     if plan.jobs:
         with _alone_on_this_machine(watcher) if config.timing else nullcontext():
             for outcome in _outcomes(run_spec, plan, config, watcher):
@@ -139,9 +141,12 @@ def failed_runs(store: ResultStore, trackers: tuple[str, ...] = ()) -> list[tupl
     for name in trackers or store.trackers():
         failed = store.failures(name)
         if failed:
-            record = failed[0]
+            record, run = failed[0], store.identity(name)
             spec = TrackerSpec(name, record.implementation, record.options)
-            found.append((spec, {"seed": record.seed}))
+            settings: dict[str, Any] = {"seed": record.seed}
+            if run is not None and run.facts.get("mode"):
+                settings["mode"] = run.facts["mode"]
+            found.append((spec, settings))
     return found
 
 
@@ -172,7 +177,8 @@ def _run_spec(spec: TrackerSpec, data: Any, results: str, config: RunConfig) -> 
         "threads": config.threads or default_threads(config.workers),
         "read_ahead": 0 if config.timing else config.read_ahead,
     }
-    return RunSpec(tracker=spec, dataset=data, results=results, **settled)
+    run_spec = RunSpec(tracker=spec, dataset=data, results=results, **settled)
+    return dataclasses.replace(run_spec, identity=run_facts(run_spec))
 
 
 def default_threads(workers: int) -> int:

@@ -22,11 +22,11 @@ import time
 import traceback
 import warnings
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
-from tnllt.errors import DataError, DataWarning, TnlltError
+from tnllt.errors import DataError, DataWarning, TnlltError, UsageError
 from tnllt.locks import FileLock
+from tnllt.results.identity import RunIdentity, differences
 from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Sequence, Trajectory
@@ -34,6 +34,7 @@ from tnllt.tracking import system
 from tnllt.tracking.config import WARM_UP, RunSpec
 from tnllt.tracking.failures import FAULTS, TrackerFailure
 from tnllt.tracking.heartbeat import IDLE, LOADING, WRITING, Heartbeat
+from tnllt.tracking.identity import data_digest, run_facts
 from tnllt.tracking.loop import SequenceRun, TrackingLoop, choose_mode
 from tnllt.tracking.tracker import Mode
 
@@ -48,7 +49,7 @@ class Worker:
         self.wire, self.heartbeat = wire, heartbeat
         self.spec = RunSpec.from_json(self.receive())
         self.store = ResultStore(self.spec.results)
-        self.jobs: dict[str, tuple[FileLock, int]] = {}
+        self.jobs: dict[str, tuple[FileLock, int, dict[str, Any]]] = {}
         self.common: dict[str, Any] = {}
         self.more = True
 
@@ -66,6 +67,10 @@ class Worker:
         system.seed_everything(self.spec.seed)
         self.tracker = self.spec.tracker.create(self.spec.device)
         system.limit_threads(self.spec.threads)
+        if self.spec.identity:
+            changed = differences(self.spec.identity, run_facts(self.spec))
+            if changed:
+                raise UsageError(f"{self.spec.tracker.name} changed since the run began: {'; '.join(changed)}")
         self.dataset = self.spec.dataset.open()
         if self.spec.timing:
             self._warm_up()
@@ -100,14 +105,18 @@ class Worker:
             if not lock.take():
                 self.send(end=name, **{"as": "locked"}, holder=lock.holder())
                 return False
-        except DataError as error:
+            identity = self._join(name)
+        except TnlltError as error:
+            lock.release()
             self.send(end=name, **{"as": "error"}, message=str(error))
             return False
-        if not again and self.store.entry(self.spec.tracker.name, name).status == "done":
+        entry = self.store.entry(self.spec.tracker.name, name, run=identity)
+        if not again and entry.status == "done":
             lock.release()
             self.send(end=name, **{"as": "there"})
             return False
-        self.jobs[name] = lock, attempt
+        fields = {} if identity is None else {**identity.facts, "data": identity.data[name]}
+        self.jobs[name] = lock, attempt, fields
         self.send(begin=name)
         discard_output()
         sequence = self.dataset[name]
@@ -123,6 +132,15 @@ class Worker:
             return False
         return True
 
+    def _join(self, name: str) -> RunIdentity | None:
+        """This run's identity, compared with the folder's. Raises UsageError where the folder is another run's."""
+        spec = self.spec
+        if not spec.identity:
+            return None
+        identity = RunIdentity(spec.identity, {**spec.data, name: data_digest(self.dataset[name])})
+        self.store.join(spec.tracker.name, identity, spec.replaces)
+        return identity
+
     def _end(self, run: SequenceRun, end: Trajectory | TrackerFailure) -> None:
         name = run.sequence.name
         if isinstance(end, TrackerFailure):
@@ -133,8 +151,8 @@ class Worker:
                 self._fail(name, end, run.record_fields(), run)
             return
         self.heartbeat.phase(WRITING)
-        lock, attempt = self.jobs.pop(name)
-        extra = {**self.common, **end.record, "output": kept_output(), "attempts": attempt}
+        lock, attempt, identity = self.jobs.pop(name)
+        extra = {**self.common, **end.record, "output": kept_output(), "attempts": attempt, "identity": identity}
         extra["seconds"] = {**self.common["seconds"], **end.record["seconds"]}
         whole = Trajectory(end.boxes, end.confidence, end.absent, end.seconds, extra)
         try:
@@ -150,11 +168,12 @@ class Worker:
         self.send(end=name, **message)
 
     def _fail(self, name: str, failure: TrackerFailure, fields: dict[str, Any], run: SequenceRun | None = None) -> None:
-        lock, attempt = self.jobs.pop(name)
+        lock, attempt, identity = self.jobs.pop(name)
         record = RunRecord(
             **{**self.common, **fields, "tracker": self.spec.tracker.name, "sequence": name, "status": "failed"},
             output=kept_output(),
             attempts=attempt,
+            identity=identity,
             failure=failure.as_json(),
         )
         try:
@@ -266,8 +285,6 @@ def main() -> None:
     import cv2  # noqa: F401  (its threads and random numbers are set before anything is loaded)
 
     worker = Worker(Connection(os.dup(wire)), Heartbeat(heartbeat))
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
     try:
         worker.load()
     except TnlltError as error:
