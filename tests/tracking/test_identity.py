@@ -47,7 +47,7 @@ def test_the_identity_is_written_once_and_recorded(data: Path, tmp_path: Path) -
     assert first.facts["tracker"] == "trackers.py:Drift" and first.facts["code"] == content_hash(Path(TRACKERS))
     record = store.entry("Drift", "a").record
     assert record is not None and record.identity == {**first.facts, "data": first.data["a"]}
-    run(data, tmp_path / "r", workers=2, devices="cpu", batch=1)  # what depends on the machine may change
+    run(data, tmp_path / "r", workers=2, device="cpu", batch=1)  # what depends on the machine may change
     whole = store.identity("Drift")
     assert whole is not None and set(whole.data) == set(LENGTHS) and whole.facts == first.facts
     assert [f.name for f in (tmp_path / "r" / "Drift_tracking_result").glob("*.run.json")] != []

@@ -7,12 +7,13 @@ import random
 import signal
 import subprocess
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.tracking.conftest import LENGTHS, TRACKERS, command, results, tnllt_run
+from tests.tracking.kill_rounds import alive, tracked
+from tests.tracking.kill_rounds import rounds as kill_rounds_of_variants
 from tnllt.results.store import ResultStore
 
 
@@ -21,13 +22,6 @@ def children(pid: int) -> list[int]:
         return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def words(data: Path, folder: Path, *more: object) -> tuple[object, ...]:
@@ -51,11 +45,10 @@ def assert_whole(folder: Path, expected: dict[str, bytes]) -> None:
 def interrupt(data: Path, folder: Path, victim: str, delay: float) -> bool:
     """Kills a run, `delay` seconds after it began to track; whether a sequence was being tracked at that moment."""
     run = subprocess.Popen(command(*words(data, folder)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    locks = folder / "Drift_tracking_result" / ".locks"
-    while run.poll() is None and not tracked(locks):
+    while run.poll() is None and not tracked(folder):
         time.sleep(0.005)
     time.sleep(delay)
-    landed = run.poll() is None and bool(tracked(locks))
+    landed = run.poll() is None and bool(tracked(folder))
     workers = children(run.pid)
     if victim == "runner":
         run.kill()
@@ -67,16 +60,6 @@ def interrupt(data: Path, folder: Path, victim: str, delay: float) -> bool:
         time.sleep(0.05)
     assert not any(map(alive, workers)), "workers end with their runner"
     return landed
-
-
-def tracked(locks: Path) -> list[Path]:
-    """The lock files of the sequences being tracked; those of killed runs name processes that are gone."""
-    found = []
-    for path in locks.glob("[!.]*"):
-        with suppress(OSError, IndexError, ValueError):
-            if alive(int(path.read_text().split()[-1])):
-                found.append(path)
-    return found
 
 
 def kill_rounds(data: Path, folder: Path, expected: dict[str, bytes], rounds: int) -> None:
@@ -178,3 +161,15 @@ def test_full_disk(data: Path, small_disk: Path, undisturbed: dict[str, bytes]) 
     ballast.unlink()
     assert tnllt_run(*words(data, small_disk)).returncode == 0
     assert results(small_disk, "Drift") == undisturbed
+
+
+def test_concurrent_runs_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
+    random.seed(1)
+    assert kill_rounds_of_variants(1, tmp_path).faults == []
+
+
+@pytest.mark.slow
+def test_ten_rounds_of_concurrent_runs(tmp_path: Path) -> None:
+    random.seed(10)
+    tally = kill_rounds_of_variants(10, tmp_path)
+    assert tally.faults == [] and tally.in_a_sequence >= tally.kills / 2

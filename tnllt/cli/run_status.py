@@ -91,7 +91,8 @@ def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None
 
 def _times(record: RunRecord, what: str) -> list[float]:
     """Seconds of every frame but the first, those that are not known left out."""
-    return [t for t in (record.seconds.get(what) or [])[1:] if t is not None]
+    seconds: dict[str, Any] = {**record.seconds}
+    return [t for t in (seconds.get(what) or [])[1:] if t is not None]
 
 
 def _circumstances(concurrency: dict[str, Any], device: str) -> str:

@@ -59,7 +59,7 @@ class _Change(TypedDict, total=False):
     description: str
 
 
-class _Failure(TypedDict, total=False):
+class FailureFields(TypedDict, total=False):
     kind: str | None
     frame: int | None
     message: str | None
@@ -95,7 +95,7 @@ class RunRecord:
     info: dict[str, Any] = field(default_factory=dict)
     output: str = ""
     attempts: int = 1
-    failure: _Failure | None = None
+    failure: FailureFields | None = None
     identity: dict[str, Any] = field(default_factory=dict)
     schema: str = SCHEMA
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tnllt.errors import EXIT_INCOMPLETE, DataError, TnlltError
+from tnllt.results.records import FailureFields
 from tnllt.tracking.tracker import Prediction
 
 #: What a tracker may raise: code that ends its process by `sys.exit` must not end a run.
@@ -30,7 +31,7 @@ class TrackerFailure(TnlltError):
         super().__init__(message)
         self.kind, self.message, self.frame, self.trace = kind, message, frame, trace
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> FailureFields:
         return {"kind": self.kind, "frame": self.frame, "message": self.message, "traceback": self.trace}
 
 

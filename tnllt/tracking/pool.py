@@ -51,11 +51,20 @@ class SequenceOutcome:
 class Watcher(Protocol):
     """Called as a run goes on."""
 
-    def planned(self, spec: RunSpec, plan: RunPlan) -> None: ...
-    def began(self, name: str) -> None: ...
-    def ended(self, outcome: SequenceOutcome) -> None: ...
-    def frames(self, tracked: int) -> None: ...
-    def note(self, text: str) -> None: ...
+    def planned(self, spec: RunSpec, plan: RunPlan) -> None:
+        return None
+
+    def began(self, name: str) -> None:
+        return None
+
+    def ended(self, outcome: SequenceOutcome) -> None:
+        return None
+
+    def frames(self, tracked: int) -> None:
+        return None
+
+    def note(self, text: str) -> None:
+        return None
 
 
 class Unwatched(Watcher):

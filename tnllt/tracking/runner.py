@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,7 +80,7 @@ class RunResult:
 
 def _takes(config: Callable[P, Any]) -> Callable[[Any], Callable[Concatenate[TrackerLike, P], RunResult]]:
     """Gives `run` the fields of the configuration as arguments, for readers and mypy."""
-    return lambda function: function  # type: ignore[no-any-return]
+    return lambda function: function
 
 
 @_takes(RunConfig)
@@ -152,7 +152,7 @@ def failed_runs(store: ResultStore, trackers: tuple[str, ...] = ()) -> list[tupl
 
 def _tracker_spec(tracker: TrackerLike, config: RunConfig) -> TrackerSpec:
     options = config.options
-    given = dict(options) if hasattr(options, "keys") else parse_settings(options)
+    given = dict(options) if isinstance(options, Mapping) else parse_settings(options)
     if isinstance(tracker, TrackerSpec):
         named = dataclasses.replace(tracker, name=config.name or tracker.name)
         return respec(named, {**tracker.options, **given})
