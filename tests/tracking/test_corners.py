@@ -189,7 +189,7 @@ def test_names_that_lead_to_baselines() -> None:
     ("text", "cls", "words"),
     [
         ("import nowhere_at_all\n", "X", "cannot be imported: No module named 'nowhere_at_all'"),
-        ("class X:\n    pass\n", "X", "is no tracker: it must be a class with initialize and track"),
+        ("class X:\n    pass\n", "X", "is not a tracker: it must be a class with initialize and track"),
         (
             "class X:\n    def initialize(self): ...\n    def track(self): ...\n",
             "X",
@@ -312,7 +312,7 @@ def test_a_trace_with_a_row_that_is_no_event(tmp_path: Path) -> None:
     store = ResultStore(tmp_path)
     store.tracker_folder("T").mkdir()
     store.path("T", "s", ".trace.jsonl").write_text('{"event": "x"}\n[1]\n')
-    with pytest.raises(DataError, match="holds a row that is no event"):
+    with pytest.raises(DataError, match="holds a row that is not an event"):
         store.trace("T", "s")
     old = store.tracker_folder("T") / ".tnllt-1-abc.txt"
     old.write_text("half")

@@ -72,7 +72,7 @@ def test_one_frame_is_a_sequence() -> None:
         ("a thing", (1, 2, 0, 0), None, Mode.NL),
         ("a thing", (1, 2, 3, 4), "NL", Mode.NL),
         (None, (1, 2, 3, 4), "NL+BB", "has no language description"),
-        ("a thing", (np.nan,) * 4, "BB", "has no box"),
+        ("a thing", (np.nan,) * 4, "BB", "has no initial box"),
     ],
 )
 def test_the_most_that_tracker_and_sequence_have(language, box, wanted, chosen) -> None:

@@ -166,7 +166,7 @@ def test_names_of_trackers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "class Looks:\n    def initialize(self): ...\n    def track(self): ...\n"
     )
     assert find_tracker("mine_here:Mine").name == "Mine", "the working folder is searched"
-    for cls, said in (("Not", "is no tracker"), ("Looks", "must inherit")):
+    for cls, said in (("Not", "is not a tracker"), ("Looks", "must inherit")):
         with pytest.raises(UsageError, match=said):
             find_tracker(f"mine_here:{cls}")
     (tmp_path / "lacks.py").write_text("import no_such_package_at_all\n")

@@ -14,7 +14,7 @@ SUBCOMMANDS = {
         "Track a dataset with the tracker NAME.  `tnllt-run NAME --help`: options.",
     ),
     "list": ("tnllt.cli.run_list:list_trackers", "Trackers that run here, and what the others lack."),
-    "check": ("tnllt.cli.run_check:check", "Try a tracker on five synthetic sequences, and say what it gets wrong."),
+    "check": ("tnllt.cli.run_check:check", "Try a tracker on five synthetic sequences, and report what it gets wrong."),
     "doctor": ("tnllt.cli.run_baselines:doctor", "What a baseline lacks here, and the command that brings it."),
     "status": ("tnllt.cli.run_status:status", "Done, failed, missing, and speed, per tracker."),
     "retry": ("tnllt.cli.run_track:retry", "Track failed sequences again, and nothing else."),
@@ -22,7 +22,7 @@ SUBCOMMANDS = {
 
 
 class RunGroup(LazyGroup):
-    """A first word that is no subcommand names a tracker, or is an option of the run itself."""
+    """A first word that is not a subcommand names a tracker, or is an option of the run itself."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.subcommands and args[0] not in ("--help", "-h", "--version"):

@@ -1,4 +1,4 @@
-"""The run record: what a run knows beside its boxes. One JSON file per sequence, `<sequence>.run.json`.
+"""The run record: what a run keeps beside its boxes. One JSON file per sequence, `<sequence>.run.json`.
 
 Schema `tnllt.run/1`. Lists are per frame and as long as the result has rows; `null` in them is "not given"::
 

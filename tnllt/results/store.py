@@ -190,7 +190,7 @@ class ResultStore:
             return StoredResult("unusable" if fault else "done", None, fault or "no run record: another tool wrote it")
         if record.failed or record.sha256.get("result") != hashlib.sha256(data).hexdigest():
             return StoredResult(
-                "missing", None, f"{self.path(tracker, sequence)} is not the result its run record tells of"
+                "missing", None, f"{self.path(tracker, sequence)} is not the result that its run record describes"
             )
         if rows is not None and record.frames != rows:
             return StoredResult("missing", record, f"{record.frames} rows, but the sequence has {rows} frames")
@@ -230,7 +230,7 @@ class ResultStore:
             return []
         events = [parse_json(line, path, row) for row, line in enumerate(read_bytes(path).splitlines(), 1)]
         if not all(isinstance(event, dict) for event in events):
-            raise DataError("holds a row that is no event (a JSON object)", path)
+            raise DataError("holds a row that is not an event (a JSON object)", path)
         return events
 
     def sweep(self, tracker: str) -> None:

@@ -80,8 +80,8 @@ def _outcome(ray: Any, reference: Any, job: Job) -> SequenceOutcome:
             raise cause from error
         raise TnlltError(f"{job.name}: {type(cause).__name__}: {cause}") from error
     except ray.exceptions.RayError as error:
-        said = " ".join(str(error).split())[:300]
-        return SequenceOutcome(job.name, "failed", f"given up by the cluster: {said}", {"kind": "lost"})
+        reason = " ".join(str(error).split())[:300]
+        return SequenceOutcome(job.name, "failed", f"given up by the cluster: {reason}", {"kind": "lost"})
     answer.pop("node")
     return SequenceOutcome(**answer)
 
@@ -95,8 +95,8 @@ def _connect(address: str, verbose: bool) -> Any:
     try:
         ray.init(address=address, log_to_driver=verbose, logging_level=logging.ERROR, namespace="tnllt")
     except (ConnectionError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise UsageError(f"no Ray cluster at {address!r}: {said}; `ray start --head` begins one") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"no Ray cluster at {address!r}: {reason}; `ray start --head` begins one") from error
     return ray
 
 
@@ -108,8 +108,8 @@ def _answers(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
-        said = error.strerror or str(error)
-        raise UsageError(f"no Ray cluster at {address!r}: {said}; `ray start --head` begins one") from error
+        reason = error.strerror or str(error)
+        raise UsageError(f"no Ray cluster at {address!r}: {reason}; `ray start --head` begins one") from error
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if host in ("127.0.0.1", "localhost"):
         # Ray would look for the machine's outward address, where a cluster of the loopback device does not listen.

@@ -1,4 +1,4 @@
-"""What a tracker may do wrong, and how it is told: answers that are no box, and whatever it raises."""
+"""Failures of a tracker: answers that are not a box, and whatever it raises."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TrackerFailure(TnlltError):
 
 
 def checked(prediction: Any, frame: int) -> tuple[list[float], float | None, bool]:
-    """Box, confidence and absence of an answer. Raises TrackerFailure that says what is wrong with it."""
+    """Box, confidence and absence of an answer. Raises TrackerFailure that names the fault."""
     box, confidence, absent = prediction, None, False
     if isinstance(prediction, Prediction):
         box, confidence, absent = prediction.box, prediction.confidence, bool(prediction.absent)
@@ -64,8 +64,8 @@ def failure_of(error: BaseException, frame: int) -> TrackerFailure:
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, DataError):
         return TrackerFailure("data", str(error), frame, trace)
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    return TrackerFailure("exception", f"frame {frame + 1}: {said[:500]}", frame, trace)
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return TrackerFailure("exception", f"frame {frame + 1}: {text[:500]}", frame, trace)
 
 
 def _wrong(frame: int, got: str, wanted: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tnllt.sequence import Frames, Sequence
     from tnllt.tracking.config import RunSpec
 
-#: Options that say where and how fast something runs, not what comes out.
+#: Options that decide where and how fast a tracker runs, not its boxes.
 _MACHINE = frozenset({"device", "python", "start_timeout", "frame_timeout", "history", "cuda_graphs"})
 #: Options whose files count by content, not by place, unless the tracker's own `identity` has them.
 _CONTENT = frozenset({"weights", "checkpoint", "model", "prompt", "vocabulary"})

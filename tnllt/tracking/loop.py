@@ -51,12 +51,12 @@ class SequenceRun:
         return image
 
     def inputs(self) -> tuple[list[float] | None, str | None]:
-        """Box and sentence that the tracker is started with."""
+        """Initial box and language description that the tracker is started with."""
         box = None if self.mode is Mode.NL else self.sequence.groundtruth[0].tolist()
         return box, None if self.mode is Mode.BB else self.sequence.language
 
     def take(self, prediction: Any, seconds: float) -> None:
-        """Writes the answer for the frame in hand. Raises TrackerFailure where it is no box."""
+        """Writes the answer for the frame in hand. Raises TrackerFailure where it is not a box."""
         box, confidence, absent = checked(prediction, self.index)
         if absent and self.index > 0:
             box = self.boxes[self.index - 1]
@@ -101,7 +101,7 @@ class TrackingLoop:
         tracker: the tracker, loaded once.
         batch: how many sequences at once; above 1 the tracker must be a `SupportsBatch`.
         on_frame: called with a `SequenceRun` after each of its frames.
-        heartbeat: told what is going on.
+        heartbeat: updated with each phase.
     """
 
     def __init__(
@@ -311,7 +311,7 @@ def choose_mode(tracker: Any, sequence: Sequence, wanted: Mode | str | None = No
     """The inputs to start with: `wanted`, else the most informative that tracker and sequence both have.
 
     Raises:
-        UsageError: the tracker cannot be started so. DataError: the sequence lacks the box or the description.
+        UsageError: the tracker cannot be started so. DataError: the sequence lacks the initial box or the description.
     """
     name = getattr(tracker, "name", None) or type(tracker).__name__
     modes = tuple(tracker.modes)
@@ -324,7 +324,7 @@ def choose_mode(tracker: Any, sequence: Sequence, wanted: Mode | str | None = No
         if mode is not Mode.BB and not (sequence.language or "").strip():
             lacking = "has no language description"
         elif mode is not Mode.NL and not _is_box(sequence):
-            lacking = "has no box in its first frame"
+            lacking = "has no initial box"
         else:
             return mode
     hint = "; a dataset.toml names files that the detected layout does not read" if "language" in lacking else ""

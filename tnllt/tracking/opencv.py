@@ -1,6 +1,6 @@
 """OpenCV's own trackers, which run from `pip install tnllt` alone: MIL without weights, NanoTrack and ViT with.
 
-They are started from a box and take BGR, as OpenCV reads pictures; OpenCV 4 and 5 both have them.
+They are started from a box and take BGR, as OpenCV reads images; OpenCV 4 and 5 both have them.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class ReadAhead:
     """The frames 0..count-1 in order, the next few decoded on a thread of their own.
 
     Args:
-        frames: the pictures.
+        frames: the images.
         count: how many of them.
         depth: how many to decode ahead; 0 decodes each when it is asked for.
         where: names the sequence in errors.
@@ -76,7 +76,7 @@ class ReadAhead:
             self._thread.join()
 
     def _ask(self, ahead: int) -> None:
-        """Wants `ahead` frames beyond those taken."""
+        """Requests `ahead` frames beyond those taken."""
         while self._asked < min(self._count, self._taken + ahead):
             self._wanted.put(self._asked)
             self._asked += 1

@@ -11,7 +11,7 @@ from tnllt.tracking.tracker import Mode, Prediction, Tracker
 
 
 class StaticBox(Tracker):
-    """Answers the first box forever: the floor that any tracker has to beat."""
+    """Static-box reference: the initial box, never moved. The floor that a tracker has to beat."""
 
     name: ClassVar[str] = "still"
 
@@ -23,7 +23,7 @@ class StaticBox(Tracker):
 
 
 class GroundTruth(Tracker):
-    """Answers the annotation: the ceiling under a protocol, which is seldom 1.
+    """Ground-truth reference: the annotation as an answer. The ceiling under a protocol, which is seldom 1.
 
     A frame without annotated box keeps the last one; a frame that the benchmark calls absent is reported absent.
     """

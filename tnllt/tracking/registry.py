@@ -138,7 +138,7 @@ def _checked(spec: TrackerSpec, options: Mapping[str, Any], asked: str) -> Track
     cls = spec.tracker_class
     checked = check_options(cls, options)
     values = {k: str(v.resolve()) if isinstance(v, Path) else plain(v) for k, v in checked.items()}
-    anchored = getattr(cls, "anchored", None)  # a class that knows of further paths among its options
+    anchored = getattr(cls, "anchored", None)  # for further paths among a class's options
     values = anchored(values) if callable(anchored) else values
     name = spec.name or _own_name(cls, asked)
     if name in RESERVED:
@@ -172,7 +172,7 @@ def load_class(target: str) -> type[Tracker]:
     """The class that `module:Class` or `file.py:Class` names.
 
     Raises:
-        UsageError: no such module or class, or it is no tracker. MissingExtraError: the package lacks an extra.
+        UsageError: no such module or class, or it is not a tracker. MissingExtraError: the package lacks an extra.
     """
     module_name, _, class_name = target.rpartition(":")
     module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name, target)
@@ -183,7 +183,7 @@ def load_class(target: str) -> type[Tracker]:
     lacking = [m for m in ("initialize", "track") if not callable(getattr(found, m, None))]
     if not inspect.isclass(found) or lacking:
         raise UsageError(
-            f"{target} is no tracker: it must be a class with initialize and track (tnllt.tracking.Tracker)"
+            f"{target} is not a tracker: it must be a class with initialize and track (tnllt.tracking.Tracker)"
         )
     if not issubclass(found, Tracker):
         raise UsageError(f"{target} must inherit from tnllt.tracking.Tracker")

@@ -133,7 +133,7 @@ def execute(tracker: TrackerLike, config: RunConfig) -> RunResult:
 
 
 def failed_runs(store: ResultStore, trackers: tuple[str, ...] = ()) -> list[tuple[TrackerSpec, dict[str, Any]]]:
-    """Of each tracker with failed sequences: how its records say that it ran, and the settings that they name.
+    """Of each tracker with failed sequences: the tracker and the settings that its records name.
 
     Nothing is imported here: a record from elsewhere may name any code.
     """
@@ -165,7 +165,9 @@ def _run_spec(spec: TrackerSpec, data: Any, results: str, config: RunConfig) -> 
     """What each worker gets. Raises UsageError where settings contradict each other or the tracker."""
     cls = spec.tracker_class
     if config.batch > 1 and not all(hasattr(cls, m) for m in ("start", "step", "end")):
-        raise UsageError(f"{spec.name} tracks one sequence at a time (it is no SupportsBatch); leave --batch out")
+        raise UsageError(
+            f"{spec.name} tracks one sequence at a time; leave --batch out"
+        )
     modes = [mode.value for mode in cls.modes]
     if config.mode is not None and config.mode not in modes:
         raise UsageError(f"{spec.name} cannot start from {config.mode}; it takes {', '.join(modes)}")

@@ -92,7 +92,7 @@ def versions(package: str = "") -> dict[str, str]:
 
 
 def decoder(frames: object) -> str:
-    """What decodes these frames: what they say of themselves, else their class and OpenCV's version."""
+    """What decodes these frames: their own attribute `decoder`, else their class and OpenCV's version."""
     own = getattr(frames, "decoder", None)
     cv2 = sys.modules.get("cv2")
     return str(own) if own else type(frames).__name__ + (f", OpenCV {cv2.__version__}" if cv2 is not None else "")

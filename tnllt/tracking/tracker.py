@@ -31,7 +31,7 @@ Emit = Callable[[Mapping[str, Any]], None]
 
 
 class Mode(str, enum.Enum):
-    """Which inputs a tracker is started with: the first box, the sentence, or both."""
+    """Which inputs a tracker is started with: the initial box, the language description, or both."""
 
     BB = "BB"
     NL = "NL"
@@ -45,7 +45,7 @@ class Prediction:
     Attributes:
         box: x, y, w, h in pixels of the image it was given.
         confidence: higher is surer; None where the tracker has no score.
-        absent: True where the tracker says that the target is not in view.
+        absent: True where the tracker reports the target absent.
     """
 
     box: ArrayLike
@@ -61,7 +61,7 @@ class Tracker(abc.ABC):
         emit: set by the runner before `initialize`; takes events for the trace. None outside a run.
         run_seed: set by the runner before `initialize`; for a tracker that computes in another process, which the
             runner cannot seed.
-        oracle: True where the tracker looks at the annotation; its run records say so.
+        oracle: True where the tracker looks at the annotation; its run records note it.
     """
 
     modes: ClassVar[tuple[Mode, ...]] = (Mode.BB,)
@@ -90,7 +90,7 @@ class Tracker(abc.ABC):
         Args:
             image: RGB uint8 (H, W, 3).
             box: x, y, w, h in pixels; None in mode NL.
-            language: the sequence's sentence; None in mode BB.
+            language: the sequence's language description; None in mode BB.
 
         Returns:
             In mode NL, where the target is in this frame. None there makes the runner ask `track` with the same image.

@@ -291,8 +291,8 @@ def main() -> None:
         worker.send(fatal=str(error), code=error.exit_code)
         return
     except FAULTS as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        worker.send(fatal=f"{worker.spec.tracker.name} cannot be loaded: {said}", trace=traceback.format_exc())
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        worker.send(fatal=f"{worker.spec.tracker.name} cannot be loaded: {text}", trace=traceback.format_exc())
         return
     worker.serve()
 
