@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from tnllt.errors import DataError
-from tnllt.files import TEMPORARY, sweep, write_atomic
+from tnllt.files import TEMPORARY, plain, sweep, write_atomic
 from tnllt.locks import FileLock
-from tnllt.results.records import RunRecord, plain, read_record
+from tnllt.results.records import RunRecord, read_record
 from tnllt.results.store import ResultStore, format_boxes
 from tnllt.sequence import Trajectory
 
@@ -118,7 +118,7 @@ def test_unknown_fields_of_a_record_are_passed_over(tmp_path: Path) -> None:
 
 def test_plain_values() -> None:
     odd = {"a": (np.float32(1), Path("x")), 2: {float("inf")}, "b": np.array([[True]])}
-    assert plain(odd) == {"a": [1.0, "x"], "2": [None], "b": [[True]]}
+    assert plain(odd) == {"a": [1.0, "x"], "2": ["Infinity"], "b": [[True]]}
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

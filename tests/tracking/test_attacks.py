@@ -49,15 +49,6 @@ def test_a_sequence_that_is_not_finished_in_time_fails(data: Path, tmp_path: Pat
     assert record.failure["kind"] == "timeout" and "in finish" in str(record.failure["traceback"])
 
 
-def test_a_frame_that_is_not_read_in_time_fails(data: Path, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo")
-    own = write_dataset(tmp_path / "data", {"a": 5})
-    (own / "a" / "imgs" / "00003.png").unlink()
-    (own / "a" / "imgs" / "00003.png").symlink_to(tmp_path / "fifo")
-    ended = run(f"{TRACKERS}:Drift", own, tmp_path / "r", frame_timeout=1)
-    assert "the frame was not read within 1 s (--frame-timeout)" in ended.failed["a"]
-
-
 def test_a_tracker_that_does_not_close_is_ended(data: Path, tmp_path: Path) -> None:
     name = tracker(tmp_path, "    def close(self):\n        time.sleep(1000)\n")
     begin = time.monotonic()

@@ -35,8 +35,11 @@ def test_the_other_examples(data: Path, tmp_path: Path) -> None:
     assert len(results(tmp_path, "still")) == 5
 
 
+COMMANDS = (("still", "--help"), ("list", "--help"), ("check", "--help"), ("retry", "--help"), ("--help",))
+
+
 def test_every_flag_in_the_text_exists() -> None:
-    shown = "".join(tnllt_run(*words).stdout for words in (("still", "--help"), ("list", "--help"), ("--help",)))
+    shown = "".join(tnllt_run(*words).stdout for words in COMMANDS)
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", DOCS.read_text(encoding="utf-8")))
     others = {"--trackers", "--metric", "--array", "--head", "--address"}  # of tnllt-eval, Slurm and Ray
     assert flags - others <= set(re.findall(r"--[a-z-]+", shown))

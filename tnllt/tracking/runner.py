@@ -165,9 +165,7 @@ def _run_spec(spec: TrackerSpec, data: Any, results: str, config: RunConfig) -> 
     """What each worker gets. Raises UsageError where settings contradict each other or the tracker."""
     cls = spec.tracker_class
     if config.batch > 1 and not all(hasattr(cls, m) for m in ("start", "step", "end")):
-        raise UsageError(
-            f"{spec.name} tracks one sequence at a time; leave --batch out"
-        )
+        raise UsageError(f"{spec.name} tracks one sequence at a time; leave --batch out")
     modes = [mode.value for mode in cls.modes]
     if config.mode is not None and config.mode not in modes:
         raise UsageError(f"{spec.name} cannot start from {config.mode}; it takes {', '.join(modes)}")
