@@ -80,7 +80,7 @@ def test_runs_are_an_axis(scores: Scores) -> None:
     alone = scores.select(trackers=["good", "fair_000", "fair_001"])
     row = compare(alone, "good", "fair")[0]
     assert row.score_b == pytest.approx(values[3:].mean(), abs=1e-12)
-    with pytest.raises(UsageError, match="share"):
+    with pytest.raises(UsageError, match="in common"):
         compare(alone, "fair", "fair_000")
 
 
