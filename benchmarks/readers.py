@@ -33,25 +33,25 @@ def seconds(work: Callable[[], object], repeat: int = 3) -> float:
 
 
 def make_release(root: Path, frames: int) -> None:
-    """200 sequences under TNLLT's names; one picture, linked, so that decoding and not the disk is measured."""
+    """200 sequences under TNLLT's names; one image, linked, so that decoding and not the disk is measured."""
     rng = np.random.default_rng(0)
     image = cv2.GaussianBlur(rng.integers(0, 255, (360, 640, 3), np.uint8), (0, 0), 2)
-    pictures = {}
+    images = {}
     for suffix in (".jpg", ".png"):
-        pictures[suffix] = root / f"frame{suffix}"
-        pictures[suffix].write_bytes(cv2.imencode(suffix, image)[1].tobytes())
+        images[suffix] = root / f"frame{suffix}"
+        images[suffix].write_bytes(cv2.imencode(suffix, image)[1].tobytes())
     for number, name in enumerate(packaged("tnllt", "all") or ()):
         folder = root / name
         (folder / "imgs").mkdir(parents=True)
         suffix = ".png" if number % 2 else ".jpg"
         for i in range(1, frames + 1):
-            os.link(pictures[suffix], folder / "imgs" / f"{i:05}{suffix}")
+            os.link(images[suffix], folder / "imgs" / f"{i:05}{suffix}")
         boxes = rng.integers(1, 500, (frames, 4))
         (folder / "groundtruth.txt").write_text("".join(",".join(map(str, row)) + "\n" for row in boxes))
         (folder / "absent_label.txt").write_text("1\n" * frames)
         (folder / "language.txt").write_text("the target\n")
         (folder / "attributes.txt").write_text(",".join("0" * 15) + "\n")
-    for path in pictures.values():
+    for path in images.values():
         path.unlink()
 
 
@@ -87,7 +87,7 @@ def loadtxt_everything(root: Path) -> None:
 
 
 def decoders() -> tuple[dict[str, Callable[[str], object]], str]:
-    """Readers of one picture file to RGB, by name."""
+    """Readers of one image file to RGB, by name."""
     ways: dict[str, Callable[[str], object]] = {
         f"OpenCV {cv2.__version__}, `imread` and `cvtColor`": lambda p: cv2.cvtColor(cv2.imread(p), cv2.COLOR_BGR2RGB)
     }
@@ -100,7 +100,7 @@ def decoders() -> tuple[dict[str, Callable[[str], object]], str]:
 def section(quick: bool = False) -> Table:
     """The table of the benchmark page."""
     cv2.setNumThreads(1)
-    frames, pictures, rounds = (20, 5, 1) if quick else (500, 100, 3)
+    frames, images, rounds = (20, 5, 1) if quick else (500, 100, 3)
     table = Table(
         "Reading a dataset",
         f"A release of 200 sequences of {frames} frames, 640 x 360, made for the purpose. Processor time on one "
@@ -125,7 +125,7 @@ def section(quick: bool = False) -> Table:
         dataset = open_dataset("tnllt", root, split=None)
         ways, table.note = decoders()
         for kind, sequence in (("JPEG", dataset[0]), ("PNG", dataset[1])):
-            paths = [str(sequence.frames.path(i)) for i in range(min(len(sequence), pictures))]  # type: ignore[union-attr]
+            paths = [str(sequence.frames.path(i)) for i in range(min(len(sequence), images))]  # type: ignore[union-attr]
             works: dict[str, Callable[[], object]] = {
                 "ours": lambda s=sequence, ps=paths: [s.frames[i] for i in range(len(ps))] and None
             }

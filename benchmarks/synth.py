@@ -4,7 +4,7 @@
 
 Four figures, each in processor seconds of this process (so that a busy machine does not count) and by the clock:
 planning a scene, whole frames drawn, whole frames drawn and written as JPEG, and square crops drawn as training takes
-them. Sources are procedural alone, so that every machine draws the same; pictures are drawn before the clock starts,
+them. Sources are procedural alone, so that every machine draws the same; images are drawn before the clock starts,
 as a long run has them.
 """
 
@@ -94,7 +94,7 @@ def section(quick: bool = False) -> Table:
         ["work", "a second", "ms each"],
     )
     for label, number, seconds in (
-        ("backgrounds drawn, once per process", pool.pictures, preload),
+        ("backgrounds drawn, once per process", pool.backgrounds, preload),
         ("sequences planned", count, planned),
         ("frames drawn", len(images), spent["drawn"].best),
         ("frames drawn and written as JPEG files", len(images), spent["written"].best),
@@ -117,7 +117,7 @@ def main() -> None:
     sources = SynthSources(24, motion_from=options.motion_from)
     config = SynthConfig(frames=options.frames, width=width, height=height, sources=sources)
     pool = library(sources)
-    measure("backgrounds, drawn once", "pictures", lambda: [pool.preload()] and pool.pictures)
+    measure("backgrounds, drawn once", "images", lambda: [pool.preload()] and pool.backgrounds)
     seeds = range(options.scenes)
     measure("scenes planned, sprites not drawn", "scenes", lambda: len([plan(s, config) for s in seeds]))
     measure("scenes planned, sprites at hand", "scenes", lambda: len([plan(s, config) for s in seeds]))
