@@ -10,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tnllt.eval import evaluate
+from tnllt.eval.folders import evaluate_files
 from tnllt.eval.longterm import ReportedFrames, best_f, confidence_thresholds, precision_recall, rates
 from tnllt.files import float_array, to_json
+from tnllt.results.layouts import find_results
+from tnllt.results.store import ResultStore
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
 BOX = [10.0, 10, 10, 10]
@@ -95,3 +98,17 @@ def test_infinite_confidence_is_confidence():
     for name in ("lt_f", "lt_precision", "lt_recall", "tpr", "tnr"):
         assert len({float(scores.score(name)[0]) for scores in found}) == 1, name
     assert found[0].score("lt_f")[0] == pytest.approx(0.8) and found[0].score("tnr")[0] == 0
+
+
+def test_stored_infinities_score_alike(tmp_path):
+    """What is measured in memory is measured again from the files of the run."""
+    sequence, boxes = scene()
+    made = Trajectory(boxes, np.array([np.inf, 0.8, -np.inf, np.nan]), None, np.full(4, 0.01), {"frames": 4})
+    store = ResultStore(tmp_path)
+    store.write("t", "a", made)
+    found = find_results(tmp_path, ["a"]).trackers
+    read = evaluate_files([sequence], found, "tnllt")
+    memory = evaluate([sequence], {"t": {"a": made}})
+    for metric in memory.metrics():
+        np.testing.assert_array_equal(read.score(metric), memory.score(metric), metric.name)
+    assert memory.score("lt_f")[0] > 0
