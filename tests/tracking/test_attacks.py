@@ -121,6 +121,17 @@ def test_infinite_confidence_survives_the_record(data: Path, tmp_path: Path) -> 
     assert '"confidence": [null, "-Infinity", 0.5, "Infinity", "-Infinity"]' in text
 
 
+def test_confidence_that_is_always_infinite_is_kept(data: Path, tmp_path: Path) -> None:
+    body = (
+        "    def track(self, image):\n"
+        "        from tnllt.tracking import Prediction\n"
+        "        return Prediction(self.box, float('inf'))\n"
+    )
+    run(tracker(tmp_path, body), data, tmp_path / "r", sequences="a")
+    read = ResultStore(tmp_path / "r").read("Mine", "a").confidence
+    assert read is not None and np.isposinf(read[1:]).all()
+
+
 # --- code from folders of others -------------------------------------------------------------------------------------
 
 
@@ -142,17 +153,21 @@ def test_retry_keeps_mode_and_seed(data: Path, tmp_path: Path) -> None:
     assert again.returncode == 3 and "1 of 2 sequences to track" in again.stderr, again.stderr
 
 
-@pytest.mark.parametrize("module", ["safetensors", "torch", "cv2", "numpy"])
-def test_nothing_is_imported_from_the_working_folder(data: Path, tmp_path: Path, module: str) -> None:
+def test_the_working_folder_is_not_searched(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "r"
     folder.mkdir()
-    (folder / f"{module}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nraise SystemExit\n")
-    console = [sys.executable, "-c", "import sys; sys.path.remove(''); from tnllt.cli.run import main; main()"]
-    # The console script's path begins with its own folder, not with the working folder.
-    for words in (["list"], ["still", "-d", str(data), "--results", str(folder), "--threads", "1"]):
-        done = subprocess.run([*console, *words], cwd=folder, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-    assert not (tmp_path / "ran").exists()
+    (folder / "planted_module.py").write_text("raise SystemExit\n")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    assert tnllt_run("list").returncode == 0
+    body = (
+        "    def info(self):\n"
+        "        import importlib.util\n"
+        "        return {'path': sys.path, 'found': importlib.util.find_spec('planted_module') is not None}\n"
+    )
+    assert run(tracker(tmp_path, body), data, folder, sequences="a").exit_code == 0
+    info = ResultStore(folder).entry("Mine", "a").record.info
+    assert not info["found"] and not {"", str(folder)} & {*info["path"], *sys.path}
 
 
 def test_a_module_of_the_working_folder_is_found_where_it_is_named(

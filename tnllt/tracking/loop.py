@@ -69,7 +69,7 @@ class SequenceRun:
     def trajectory(self) -> Trajectory:
         """What was tracked so far, with the record's fields that belong to one sequence."""
         n = self.index
-        confidence = self.confidence[:n] if np.isfinite(self.confidence[:n]).any() else None
+        confidence = None if np.isnan(self.confidence[:n]).all() else self.confidence[:n]
         absent = self.absent[:n] if self.absent[:n].any() or confidence is not None else None
         return Trajectory(self.boxes[:n], confidence, absent, self.track[:n], self.record_fields())
 
