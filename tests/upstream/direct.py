@@ -232,7 +232,7 @@ def save_checkpoint():
             if tensor.dim() > 1:
                 tensor.copy_(torch.randn_like(tensor) * 0.02)
         for name, module in net.named_modules():
-            if name.endswith("conv5_size"):
+            if getattr(module, "out_channels", 0) == 2 and ("size" in name or "bbox" in name):
                 module.bias.fill_(-1.1)  # a quarter of the search region: else the box soon fills the image
     settings = importlib.import_module("lib.train.admin.local").EnvironmentSettings()
     state = {"epoch": 1, "actor_type": "A", "net_type": type(net).__name__, "settings": settings}
