@@ -104,5 +104,13 @@ def test_same_model_in_process(tiny_vlm, pair, tmp_path):
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     pytest.importorskip("transformers")
-    with pytest.raises(DataError, match="no usable"):
+    with pytest.raises(DataError, match="not a usable vision-language model"):
         make_reasoner(f"transformers:{tmp_path}")
+
+
+@pytest.mark.slow
+def test_a_local_model_stops_at_its_deadline(tiny_vlm: Path):
+    frames = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
+    reasoner = make_reasoner(f"transformers:{tiny_vlm}", cache="off", total_timeout=0.01, device="cpu")
+    result = ask(reasoner, Question(frames[0], frames[1], "the car", "running text", 0, 10, 11))
+    assert result.event["error"]["kind"] == "timeout" and result.description == "running text"
