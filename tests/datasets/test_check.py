@@ -142,7 +142,7 @@ def test_a_folder_without_pictures_and_a_gap(tree: Path):
         path.unlink()
     (tree / "b" / "imgs" / "00003.png").unlink()
     found = codes("tnllt", tree)
-    assert found["frames-missing"] == ["a: its folder holds no pictures"]
+    assert found["frames-missing"] == ["a: its folder holds no images"]
     assert found["frames-gap"] == ["b: file numbers jump 1 times: 2 -> 4"]
 
 
