@@ -227,6 +227,28 @@ def test_killed_runs_end_with_the_same_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_two_processes_resume_to_the_same_weights(tmp_path: Path) -> None:
+    program = tmp_path / "two.py"
+    program.write_text(
+        "import sys, pathlib; sys.path.insert(0, sys.argv[1]); "
+        "from test_tracker_training import run; run(pathlib.Path(sys.argv[2]), save_every=2)"
+    )
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(program)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    for out in (whole, part):
+        command = [*launch, str(Path(__file__).parent), str(out)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-3000:]
+        if out == whole:
+            part.mkdir()
+            shutil.copy(whole / "run.json", part)
+            shutil.copy(whole / "state-00000002.safetensors", part)
+    weights = [read_checkpoint(out / "weights.safetensors")[0] for out in (whole, part)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.slow
 def test_a_minute_of_training_beats_none(tmp_path: Path) -> None:
     from tnllt.datasets.synth import SynthConfig, SynthSources, only
     from tnllt.training.tracker.validate import held_out, validator

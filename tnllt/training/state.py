@@ -53,11 +53,13 @@ def training_tensors(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[
 
     Under DDP and FSDP the names and shapes are those of the model alone; the tensors are in the first process.
     """
+    from torch import distributed
     from torch.distributed.checkpoint import state_dict as whole
 
-    options = whole.StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    several = distributed.is_initialized()  # older torch asks for a rank where there are no processes
+    options = whole.StateDictOptions(full_state_dict=True, cpu_offload=several, ignore_frozen_params=True)
     weights: Any = whole.get_model_state_dict(model, options=options)
-    state: Any = whole.get_optimizer_state_dict(model, list(optimizers), options=options)["state"]
+    state: Any = whole.get_optimizer_state_dict(model, list(optimizers), options=options).get("state", {})
     tensors = {f"{_OPTIMIZER}{key}/{name}": value for name, values in state.items() for key, value in values.items()}
     return {**tensors, **{f"{_MODEL}{name}": value for name, value in weights.items()}}
 

@@ -130,7 +130,9 @@ class _Run:
                 break
         if log is not None:
             log.close()
-        return self._export()
+        path = self._export()
+        self.accelerator.wait_for_everyone()
+        return path
 
     def _loader(self, first: int) -> Iterator[Mapping[str, torch.Tensor]]:
         from torch.utils.data import DataLoader
