@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tnllt.errors import TnlltError as TnlltError
     from tnllt.eval import Protocol as Protocol
     from tnllt.eval import Scores as Scores
-    from tnllt.eval import evaluate as evaluate
+    from tnllt.eval.evaluate import evaluate as evaluate
     from tnllt.eval.selection import score as score
     from tnllt.sequence import Annotation as Annotation
     from tnllt.sequence import Sequence as Sequence

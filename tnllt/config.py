@@ -31,7 +31,7 @@ from tnllt.option_fields import option
 
 if TYPE_CHECKING:
     from tnllt.datasets import Dataset
-    from tnllt.eval import Protocol
+    from tnllt.eval.protocol import Protocol
 
 _PATHS = ("root", "annos", "results")
 
