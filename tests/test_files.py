@@ -88,6 +88,15 @@ def test_a_folder_is_written_whole_too(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["state"]
 
 
+@pytest.mark.parametrize("place", [".", "..", "/", "folder", "folder/.."])
+def test_a_folder_cannot_be_written_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    with pytest.raises(DataError, match="cannot be written"):
+        write_atomic(Path(place), b"x")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
 def test_names_as_long_as_the_file_system_takes(tmp_path: Path) -> None:
     write_atomic(tmp_path / ("a." + "b" * 253), b"x")
     with pytest.raises(DataError, match="cannot be written: File name too long"):

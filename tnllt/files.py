@@ -209,7 +209,7 @@ def temporary_beside(path: Path, durable: bool = True) -> Iterator[Path]:
     Raises:
         DataError: the disk is full or the place cannot be written.
     """
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}{path.suffix[-16:]}")
+    temporary = path.parent / (f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}{path.suffix[-16:]}")
     done = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

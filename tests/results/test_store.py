@@ -134,6 +134,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypa
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_in_place_of_a_result_is_named(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    store.path("T", "s").mkdir(parents=True)
+    assert store.entry("T", "s").status == "missing"
+    with pytest.raises(DataError, match=r"s\.txt: cannot be replaced \(.*\); move it away"):
+        store.write("T", "s", Trajectory(BOXES))
+
+
 def test_rests_of_killed_runs_are_swept(tmp_path: Path) -> None:
     old, young = tmp_path / f"{TEMPORARY}1-a.txt", tmp_path / f"{TEMPORARY}2-b.txt"
     for path in (old, young):

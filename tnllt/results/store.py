@@ -16,7 +16,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,10 +108,16 @@ class ResultStore:
         write_atomic(self.path(record.tracker, record.sequence, ".run.json"), record.to_json())
 
     def forget(self, tracker: str, sequence: str) -> None:
-        """Removes result, then record and trace of one sequence: in this order, so that no result stands alone."""
+        """Removes result, then record and trace of one sequence: in this order, so that no result stands alone.
+
+        Raises DataError where one of them cannot be removed, because it is a folder, say.
+        """
         for suffix in (".txt", ".run.json", ".trace.jsonl"):
-            with suppress(FileNotFoundError):
-                self.path(tracker, sequence, suffix).unlink()
+            path = self.path(tracker, sequence, suffix)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise DataError(f"cannot be replaced ({error.strerror}); move it away", path) from error
 
     # --- identity ------------------------------------------------------------------------------------------------
 
