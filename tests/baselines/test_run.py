@@ -197,3 +197,19 @@ def test_workers_share_the_list_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None
     assert worker_environment(record, "cuda")["CUDA_VISIBLE_DEVICES"] == "4,7"
     with pytest.raises(UsageError, match="shows only 2"):
         worker_environment(record, "cuda:2")
+
+
+def test_other_content_under_the_same_names_is_not_mixed(
+    clips: Path, record: Path, mini: Path, weights: Path, tmp_path: Path
+) -> None:
+    """Neither weights that changed under their path nor a setting that changed in the TOML."""
+    own = Path(shutil.copy(weights, tmp_path / "w.pth"))
+    options = ["--set", f"repo={mini}", "--set", f"weights={own}", "--set", f"python={sys.executable}"]
+    assert run(clips, tmp_path, "--baseline", record, *options, "-s", "one")[0] == 0
+    own.write_bytes(b"others!!")
+    with pytest.raises(UsageError, match="weights"):
+        run(clips, tmp_path, "--baseline", record, *options)
+    own.write_bytes(weights.read_bytes())
+    record.write_text(record.read_text().replace("config = {", 'config = { "TEST.STEP" = 2.0,'))
+    with pytest.raises(UsageError, match=r"TEST\.STEP None, now 2\.0"):
+        run(clips, tmp_path, "--baseline", record, *options)
