@@ -117,6 +117,15 @@ def test_a_run_that_was_replaced_is_refused_at_its_next_sequence(data: Path, tmp
     assert sorted(run(data, tmp_path / "r", options={"step": 3}, again=True).done) == list(LENGTHS)
 
 
+def test_failures_alone_do_not_bind_the_next_run(data: Path, tmp_path: Path) -> None:
+    habit = f"{TRACKERS}:Habit"
+    assert run(data, tmp_path / "r", habit, sequences="b", options={"what": "raise"}).exit_code == 3
+    fixed = run(data, tmp_path / "r", habit, options={"what": "rubbish"})
+    assert fixed.exit_code == 0 and sorted(fixed.done) == list(LENGTHS)
+    with pytest.raises(UsageError, match="what 'rubbish', now 'raise'"):
+        run(data, tmp_path / "r", habit, options={"what": "raise"})
+
+
 def test_other_data_under_the_same_names_is_refused(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "r", sequences="a,b")
     boxes, image = data / "a" / "groundtruth.txt", data / "b" / "imgs" / "00006.png"

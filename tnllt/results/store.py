@@ -131,6 +131,17 @@ class ResultStore:
         if there is not None:
             identities.refuse(tracker, there.differences(run))
 
+    def is_unused(self, tracker: str) -> bool:
+        """Whether no result is here and no sequence is being tracked: then failures alone do not bind the next run."""
+        folder = self.tracker_folder(tracker)
+        if any(not path.name.startswith(".") for path in folder.glob("*.txt")):
+            return False
+        for lock in map(FileLock, (folder / LOCKS).glob("[!.]*")):
+            if not lock.take():
+                return False
+            lock.release()
+        return True
+
     def identity_digest(self, tracker: str) -> str:
         """SHA-256 of the identity file, or "" where there is none."""
         try:

@@ -53,13 +53,14 @@ def make_plan(spec: RunSpec, dataset: Dataset, shard: tuple[int, int] = (0, 1), 
         UsageError: results of the same name are of another run.
     """
     store, tracker = ResultStore(spec.results), spec.tracker.name
-    replaces = store.identity_digest(tracker) if spec.again else ""
+    replaces = store.identity_digest(tracker) if spec.again or store.is_unused(tracker) else ""
     lengths = {s.name: frames_of(s) for s in dataset}
     mine = in_shard(lengths, *shard)
     identity = RunIdentity(spec.identity, {name: data_digest(dataset[name]) for name in mine})
     entries = {name: store.entry(tracker, name, lengths[name]) for name in mine}
-    if not spec.again:
+    if not replaces:
         store.check_identity(tracker, identity)
+    if not spec.again:
         for name, entry in entries.items():
             refuse(tracker, _differences(spec, identity, entry, name), f"{name}: ")
     wanted = ("failed",) if failures_only else ("failed", "missing")
