@@ -56,9 +56,9 @@ def _verified() -> Iterator[str]:
         "the last digit, with random weights of a fixed seed in upstream's own checkpoint format. MixFormer, SUTrack "
         "and UVLTrack took a new template every seven frames, so that this is compared, too. Under those weights some "
         "boxes soon filled the image, so that few rows differed. The test now takes weights under which every row "
-        "differs, and a loop that shares no code with the worker; `ostrack`, `odtrack` and `allinone` were run so, "
-        f"eight frames of each clip. {len(trained)} names were trained for a step. The table says why the others were "
-        "not run. Nothing was run on a GPU. `tests/upstream` repeats all of it:\n"
+        "differs, and a loop that shares no code with the worker; `ostrack`, `odtrack`, `allinone` and "
+        f"`uvltrackNLBB` ran so, eight frames of each clip. {len(trained)} names were trained for a step. The table "
+        "says why the others were not run. Nothing was run on a GPU. `tests/upstream` repeats all of it:\n"
     )
     yield "```"
     yield "TNLLT_UPSTREAM=FOLDER_OF_CLONES TNLLT_UPSTREAM_PYTHON=ENV/bin/python python -m pytest tests/upstream"
