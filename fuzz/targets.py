@@ -407,12 +407,13 @@ def leaving(folder: Path, data: bytes) -> None:
 
     text = data.decode("utf-8", "surrogateescape")
     secret = text[:12]
+    odd = set(secret) <= {*leaves.REDACTED, *" \t\n"}  # what stands in its place could complete it again
     leaves._secrets.clear()
     leaves.register_secret(secret)
     for leave in (leaves.one_line, leaves.csv_cell, leaves.markdown, leaves.latex):
         left = leave(text)
         assert left.isprintable(), repr(left)
-        assert len(secret.strip()) < 4 or secret not in left or secret in leaves.REDACTED, repr(left)
+        assert odd or len(secret.strip()) < 4 or secret not in left, repr(left)
     assert not leaves.csv_cell(text).lstrip().startswith(tuple("=+-@"))
     assert leaves.printable(text).replace("\n", "").replace("\t", "").isprintable()
     leaves._secrets.clear()

@@ -91,10 +91,10 @@ def user_path(given: str | Path) -> Path:
     return path
 
 
-def file_name(name: str, what: str) -> str:
+def file_name(name: str, what: str, path: str | Path | None = None) -> str:
     """The name of a tracker or sequence, if a file can have it. Raises DataError: it could lead out of its folder."""
     if not name or name.startswith(".") or not {*"/\\\0"}.isdisjoint(name):
-        raise DataError(f"{name!r} cannot be the name of a {what}: it would not be a plain file name; choose another")
+        raise DataError(f"{name!r} cannot be the name of a {what}: it is not a plain file name; choose another", path)
     return name
 
 

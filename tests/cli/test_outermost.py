@@ -130,3 +130,16 @@ def test_names_of_trackers_in_tables(tmp_path: Path, form: str) -> None:
     assert not any(cell.lstrip().startswith("=") for line in out.split("\n") for cell in line.split(","))
     if form == "json":
         assert {"\x1b[m=HYPERLINK(1)", "T\x9b2J\u202e"} <= set(json.loads(out)["trackers"])
+
+
+def test_a_name_that_matches_no_sequence(tmp_path: Path) -> None:
+    """A file of names that is empty, where one sequence is to be named."""
+    from tnllt.config import Locations
+    from tnllt.errors import UsageError
+    from tnllt.eval.view.scene import open_scene
+
+    (tmp_path / "data" / "s" / "imgs").mkdir(parents=True)
+    (tmp_path / "data" / "s" / "groundtruth.txt").write_text("1,2,3,4\n" * 3)
+    (tmp_path / "names.txt").touch()
+    with pytest.raises(UsageError, match=r"names\.txt"):
+        open_scene(Locations("tnllt", tmp_path / "data"), str(tmp_path / "names.txt"))

@@ -206,12 +206,12 @@ def read_manifest(data: bytes, path: Path) -> Manifest:
     """Raises DataError where it is not one of `pack`'s, or lists a file that `pack` does not write."""
     place = f"{path}/{MANIFEST}"
     manifest = from_table(check_schema(parse_json(data, place), SCHEMA, place), Manifest, place, unknown="ignore")
-    folder = f"{file_name(manifest.tracker, 'tracker')}{SUFFIX}/"
+    folder = f"{file_name(manifest.tracker, 'tracker', path)}{SUFFIX}/"
     for name in manifest.files:
         ending = next((e for e in ENDINGS if name.endswith(e)), None)
         if ending is None or not name.startswith(folder) or not name.isprintable():
             raise DataError(f"{name!r} is not a result of {manifest.tracker!r}; nothing is unpacked", path)
-        file_name(name.removeprefix(folder).removesuffix(ending), "sequence")
+        file_name(name.removeprefix(folder).removesuffix(ending), "sequence", path)
     return manifest
 
 
