@@ -407,7 +407,7 @@ def leaving(folder: Path, data: bytes) -> None:
 
     text = data.decode("utf-8", "surrogateescape")
     secret = text[:12]
-    odd = set(secret) <= {*leaves.REDACTED, *" \t\n"}  # what stands in its place could complete it again
+    odd = len(set(secret)) < 6  # no key: escapes, or what stands in its place, could spell it again
     leaves._secrets.clear()
     leaves.register_secret(secret)
     for leave in (leaves.one_line, leaves.csv_cell, leaves.markdown, leaves.latex):
