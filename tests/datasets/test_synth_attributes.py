@@ -17,7 +17,7 @@ SEEDS = range(6)
 
 @pytest.fixture(scope="module")
 def sources() -> Library:
-    return Library(SynthSources(5), megabytes=100)
+    return Library(SynthSources(5))
 
 
 @pytest.fixture(scope="module")

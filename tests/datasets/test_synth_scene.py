@@ -17,7 +17,7 @@ from tnllt.errors import UsageError
 
 @pytest.fixture(scope="module")
 def library() -> Library:
-    return Library(SynthSources(5), megabytes=100)
+    return Library(SynthSources(5))
 
 
 def bare(library: Library, family: str = "object", frames: int = 60, **options: object) -> SynthConfig:
@@ -67,7 +67,7 @@ def test_every_frame_alone_is_the_frame_in_order(library: Library) -> None:
 def test_a_fresh_library_gives_the_same_pictures(library: Library) -> None:
     config = SynthConfig(frames=20, sources=library.sources)
     for seed in range(3):
-        a, b = plan(seed, config, library), plan(seed, config, Library(library.sources, megabytes=20))
+        a, b = plan(seed, config, library), plan(seed, config, Library(library.sources))
         assert np.array_equal(a.render(9).image, b.render(9).image)
         assert np.array_equal(a.boxes, b.boxes) and a.descriptions == b.descriptions
 

@@ -17,7 +17,7 @@ from tnllt.datasets.synth.shapes import OBJECTS, SHAPES
 
 @pytest.fixture(scope="module")
 def sources() -> Library:
-    return Library(SynthSources(5), megabytes=100)
+    return Library(SynthSources(5))
 
 
 def distractors(scene: ScenePlan) -> list[Layer]:

@@ -281,10 +281,3 @@ def test_the_command_refuses(tmp_path: Path, arguments: list[str], message: str)
     assert run.exit_code != 0
     assert message in run.output + str(run.exception)
     assert not (tmp_path / "set").exists()
-
-
-def test_the_gallery_shows_all_fifteen(tmp_path: Path) -> None:
-    run = CliRunner().invoke(cli, ["synth", "--gallery", str(tmp_path / "g.png"), "-t", "60", "--size", "160x96"])
-    assert run.exit_code == 0, run.output
-    sheet = cv2.imread(str(tmp_path / "g.png"))
-    assert sheet.shape[1] > 2000 and sheet.std() > 30

@@ -13,9 +13,10 @@ import click
 
 from tnllt.cli.dataclass_options import config_options
 from tnllt.cli.progress import Progress
+from tnllt.datasets import open_dataset
 from tnllt.datasets.synth import ATTRIBUTES, FAMILIES, FrameFormat, SynthConfig, SynthSources, only, write_dataset
 from tnllt.datasets.synth.config import pair
-from tnllt.errors import DataError, TnlltError, UsageError
+from tnllt.errors import DataError, TnlltError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +32,7 @@ def attribute_options(function: F) -> F:
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path), required=False)
+@click.argument("out", type=click.Path(path_type=Path))
 @click.option("--count", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many sequences.")
 @click.option(
     "--size", "frame_size", type=pair(int), default="640x360", show_default=True, metavar="WxH", help="Of the frames."
@@ -49,15 +50,9 @@ def attribute_options(function: F) -> F:
     metavar="LIST",
     help="Exactly these (FOC,OV), without all others. The options below go further.",
 )
-@click.option(
-    "--gallery",
-    metavar="PNG",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Instead of OUT: one image that shows each attribute.",
-)
 @attribute_options
 def synth(
-    out: Path | None,
+    out: Path,
     count: int,
     frame_size: tuple[int, int],
     seed: int,
@@ -67,7 +62,6 @@ def synth(
     config: SynthConfig,
     sprite_kinds: str | None,
     attributes: str | None,
-    gallery: Path | None,
     **rates: float | None,
 ) -> None:
     """Make vision-language sequences in folder OUT, in TNLLT's layout: language description, boxes, presence, all 15
@@ -82,22 +76,6 @@ def synth(
     families = {kind: FAMILIES.get(kind, 1.0) for kind in _words(sprite_kinds.lower())} if sprite_kinds else FAMILIES
     width, height = frame_size
     config = replace(config, width=width, height=height, rates=wanted, families=families, sources=sources)
-    if gallery is not None:
-        from tnllt.datasets.synth.gallery import write_gallery
-
-        write_gallery(gallery, config, seed)
-        click.echo(f"{gallery}: every attribute, before and while it is to be seen")
-    if out is not None:
-        _write(out, config, count, seed, workers, form)
-    elif gallery is None:
-        raise UsageError("give OUT, the folder to make, or --gallery PNG")
-
-
-def _words(text: str) -> list[str]:
-    return text.replace(",", " ").split()
-
-
-def _write(out: Path, config: SynthConfig, count: int, seed: int, workers: int | None, form: FrameFormat) -> None:
     begun = time.monotonic()
     try:
         names = write_dataset(out, config, count, seed, workers, form, Progress("Drawing", "frames"))
@@ -108,12 +86,14 @@ def _write(out: Path, config: SynthConfig, count: int, seed: int, workers: int |
             "a worker process ended early, perhaps for lack of memory: give fewer --workers; given again, the command "
             "goes on where it stopped"
         ) from error
-    seconds = time.monotonic() - begun
-    total = len(names) * config.frames
-    click.echo(
-        f"{out}: {len(names)} sequences, {total} frames in {seconds:.1f} s ({total / max(seconds, 1e-9):.0f} a second)"
-    )
-    rows = [(out / name / "attributes.txt").read_text(encoding="utf-8").split(",") for name in names]
-    counts = {name: sum(int(row[k]) for row in rows) for k, name in enumerate(ATTRIBUTES)}
-    click.echo("Attributes: " + "  ".join(f"{name} {number}" for name, number in counts.items()))
+    seconds, total = time.monotonic() - begun, len(names) * config.frames
+    rate = f"{total / max(seconds, 1e-9):.0f} a second"
+    click.echo(f"{out}: {len(names)} sequences, {total} frames in {seconds:.1f} s ({rate})")
+    flags = [sequence.attributes or {} for sequence in open_dataset(out, split=None)]
+    counts = "  ".join(f"{name} {sum(flag[name] for flag in flags)}" for name in ATTRIBUTES)
+    click.echo(f"Attributes: {counts}")
     click.echo(f"Open it with: tnllt-data info {out}")
+
+
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()

@@ -1,84 +1,126 @@
-"""The images, sprites and box tracks of some sources, made when needed and kept within a bound of memory."""
+"""The images, sprites and box tracks of some sources, made when needed; the latest are kept."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from tnllt.datasets.synth.config import SynthSources
-from tnllt.datasets.synth.sources import ImagePool
+from tnllt.datasets.synth.sources import (
+    emoji_characters,
+    emoji_raster,
+    images_below,
+    photographs,
+    read_photograph,
+    read_sprite,
+)
 from tnllt.datasets.synth.sprites import Sprite, make_sprite
+from tnllt.datasets.synth.textures import make_texture
 from tnllt.datasets.synth.tracks import Track, read_tracks
+from tnllt.errors import UsageError
 from tnllt.sequence import Image
 
 if TYPE_CHECKING:
     from tnllt.datasets.synth.appearance import Look
 
-
-class _Cache:
-    """Least recently used values, bounded by their bytes."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit, self.used = limit, 0
-        self._items: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], tuple[Any, int]]) -> Any:
-        if key in self._items:
-            self._items.move_to_end(key)
-            return self._items[key][0]
-        value, size = make()
-        self._items[key] = (value, size)
-        self.used += size
-        while self.used > self.limit and len(self._items) > 1:
-            self.used -= self._items.popitem(last=False)[1][1]
-        return value
+#: How many are kept: of backgrounds (3 MB each) and of sprites (0.1 MB each).
+_BACKGROUNDS, _SPRITES = 200, 1000
 
 
-class Library(ImagePool):
-    """An `ImagePool` that keeps backgrounds and sprites, with the box tracks of the sources.
+class Library:
+    """What the scenes of some sources are made of.
 
-    Args:
-        megabytes: bound of the kept backgrounds; sprites have a quarter of it more.
+    Attributes:
+        backgrounds: how many backgrounds there are: photographs first, then procedural ones.
+        emoji, files: characters, and names with paths, of the sprites that are images.
+        tracks: box tracks that targets move along.
+        background: called with a background's number, gives it as RGB uint8, with its halvings (for drawing it small
+            without aliasing).
+        sprite: called with a look, gives its raster.
     """
 
-    def __init__(self, sources: SynthSources | None = None, megabytes: int = 600) -> None:
-        sources = sources or SynthSources()
-        super().__init__(sources)
+    def __init__(self, sources: SynthSources | None = None) -> None:
+        self.sources = sources = sources or SynthSources()
+        self._photographs = photographs(sources)
+        self.backgrounds = len(self._photographs) + sources.procedural
+        if self.backgrounds == 0:
+            raise UsageError("no backgrounds: allow procedural ones, or give a folder of backgrounds with images in it")
+        self.emoji = emoji_characters(sources.emoji)
+        self.files = {p.stem: p for p in images_below(sources.sprites)} if sources.sprites else {}
+        if sources.sprites and not self.files:
+            raise UsageError(f"{sources.sprites}: no sprites here; PNG files with opacity are looked for")
         self.tracks: list[Track] = read_tracks(Path(sources.motion_from)) if sources.motion_from else []
-        self._backgrounds = _Cache(megabytes << 20)
-        self._sprites = _Cache(megabytes << 18)
+        self.background = lru_cache(_BACKGROUNDS)(self._background)
+        self.sprite = lru_cache(_SPRITES)(self._sprite)
 
     def describe(self) -> dict[str, Any]:
-        described = super().describe()
-        digest = described.pop("digest")
-        return {**described, "tracks": len(self.tracks), "digest": digest}
+        """What a record notes of the sources: enough to see whether two machines have the same."""
+        names = [p.name for p in self._photographs]
+        digest = hashlib.sha256("\n".join([*names, "".join(self.emoji), *sorted(self.files)]).encode()).hexdigest()[:16]
+        return {
+            "procedural": self.sources.procedural,
+            "photographs": len(names),
+            "emoji": len(self.emoji),
+            "sprites": len(self.files),
+            "tracks": len(self.tracks),
+            "digest": digest,
+        }
 
-    def background(self, index: int) -> tuple[Image, ...]:
-        def make() -> tuple[tuple[Image, ...], int]:
-            levels = super(Library, self).background(index)
-            return levels, sum(level.nbytes for level in levels)
+    def background_name(self, index: int) -> str:
+        """A photograph's file name, or `procedural N`."""
+        if index < len(self._photographs):
+            return self._photographs[index].name
+        return f"procedural {self._texture(index)}"
 
-        return self._backgrounds.get(index, make)  # type: ignore[no-any-return]
+    def _texture(self, index: int) -> int:
+        return self.sources.first + index - len(self._photographs)
+
+    def _background(self, index: int) -> tuple[Image, ...]:
+        photograph = index < len(self._photographs)
+        levels = [
+            read_photograph(self._photographs[index]) if photograph else make_texture(self._texture(index), 720, 960)
+        ]
+        while min(levels[-1].shape[:2]) > 90:
+            h, w = levels[-1].shape[:2]
+            levels.append(np.asarray(cv2.resize(levels[-1], (w // 2, h // 2), interpolation=cv2.INTER_AREA), np.uint8))
+        return tuple(levels)
 
     def preload(self) -> None:
         """Draws every background now, so that forked workers share them."""
         for index in range(self.backgrounds):
             self.background(index)
 
-    def sprite(self, look: Look) -> Sprite:
-        """The raster of a look."""
+    def piece(self, index: int, side: int, rng: np.random.Generator) -> Image:
+        """A random square of background `index`, RGB uint8 (side, side, 3)."""
+        levels = self.background(index)
+        level = levels[min(int(rng.integers(0, 3)), len(levels) - 1)]
+        h, w = level.shape[:2]
+        size = min(h, w, int(side * rng.uniform(0.6, 1.5)))
+        y, x = int(rng.integers(0, h - size + 1)), int(rng.integers(0, w - size + 1))
+        piece = cv2.resize(level[y : y + size, x : x + size], (side, side), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(np.rot90(piece, int(rng.integers(4))), np.uint8)
 
-        def make() -> tuple[Sprite, int]:
-            sprite = make_sprite(look, self)
-            return sprite, int(sum(level.nbytes for level in sprite.levels)) + 24_000
+    def grain(self, index: int, side: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Light and shade of a random square of a background, (side, side) float32 about 1."""
+        grey = self.piece(index, side, rng).mean(axis=2, dtype=np.float32)
+        strength = rng.uniform(0.08, 0.3)
+        return np.asarray(1 + strength * np.clip((grey - grey.mean()) / (grey.std() + 6), -2, 1.5), np.float32)
 
-        return self._sprites.get(look, make)  # type: ignore[no-any-return]
+    def sprite_image(self, family: str, kind: str) -> NDArray[np.uint8]:
+        """RGBA uint8 of an emoji (family "emoji") or of a user's file."""
+        return emoji_raster(kind, self.sources.emoji) if family == "emoji" else read_sprite(self.files[kind])
+
+    def _sprite(self, look: Look) -> Sprite:
+        return make_sprite(look, self)
 
 
 @lru_cache(maxsize=4)
-def library(sources: SynthSources, megabytes: int = 600) -> Library:
+def library(sources: SynthSources) -> Library:
     """The process's library for these sources."""
-    return Library(sources, megabytes)
+    return Library(sources)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
 import unicodedata
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +14,6 @@ from numpy.typing import NDArray
 
 from tnllt.datasets.frames import read_image
 from tnllt.datasets.synth.config import SynthSources
-from tnllt.datasets.synth.textures import make_texture
 from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Image
 
@@ -38,80 +35,6 @@ _BAD_NAMES = re.compile(
 )
 
 
-class ImagePool:
-    """The images of some sources by number or name; nothing is kept.
-
-    Attributes:
-        backgrounds: how many backgrounds there are: photographs first, then procedural ones.
-        emoji, files: characters, and names with paths, of the sprites that are images.
-    """
-
-    def __init__(self, sources: SynthSources) -> None:
-        self.sources = sources
-        self._photographs = _photographs(sources)
-        self.backgrounds = len(self._photographs) + sources.procedural
-        if self.backgrounds == 0:
-            raise UsageError("no backgrounds: allow procedural ones, or give a folder of backgrounds with images in it")
-        self.emoji = emoji_characters(sources.emoji)
-        self.files = {p.stem: p for p in _images(sources.sprites)} if sources.sprites else {}
-        if sources.sprites and not self.files:
-            raise UsageError(f"{sources.sprites}: no sprites here; PNG files with opacity are looked for")
-
-    def describe(self) -> dict[str, Any]:
-        """What a record notes of the sources: enough to see whether two machines have the same."""
-        names = [p.name for p in self._photographs]
-        digest = hashlib.sha256("\n".join([*names, "".join(self.emoji), *sorted(self.files)]).encode()).hexdigest()[:16]
-        return {
-            "procedural": self.sources.procedural,
-            "photographs": len(names),
-            "emoji": len(self.emoji),
-            "sprites": len(self.files),
-            "digest": digest,
-        }
-
-    def background_name(self, index: int) -> str:
-        """A photograph's file name, or `procedural N`."""
-        if index < len(self._photographs):
-            return self._photographs[index].name
-        return f"procedural {self._texture(index)}"
-
-    def _texture(self, index: int) -> int:
-        return self.sources.first + index - len(self._photographs)
-
-    def background(self, index: int) -> tuple[Image, ...]:
-        """Background number `index`, RGB uint8, with its halvings (for drawing it small without aliasing)."""
-        photograph = index < len(self._photographs)
-        levels = [
-            read_photograph(self._photographs[index]) if photograph else make_texture(self._texture(index), 720, 960)
-        ]
-        while min(levels[-1].shape[:2]) > 90:
-            h, w = levels[-1].shape[:2]
-            levels.append(np.asarray(cv2.resize(levels[-1], (w // 2, h // 2), interpolation=cv2.INTER_AREA), np.uint8))
-        return tuple(levels)
-
-    def piece(self, index: int, side: int, rng: np.random.Generator) -> Image:
-        """A random square of background `index`, RGB uint8 (side, side, 3)."""
-        levels = self.background(index)
-        level = levels[min(int(rng.integers(0, 3)), len(levels) - 1)]
-        h, w = level.shape[:2]
-        size = min(h, w, int(side * rng.uniform(0.6, 1.5)))
-        y, x = int(rng.integers(0, h - size + 1)), int(rng.integers(0, w - size + 1))
-        piece = cv2.resize(level[y : y + size, x : x + size], (side, side), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(np.rot90(piece, int(rng.integers(4))), np.uint8)
-
-    def grain(self, index: int, side: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Light and shade of a random square of a background, (side, side) float32 about 1."""
-        grey = self.piece(index, side, rng).mean(axis=2, dtype=np.float32)
-        strength = rng.uniform(0.08, 0.3)
-        return np.asarray(1 + strength * np.clip((grey - grey.mean()) / (grey.std() + 6), -2, 1.5), np.float32)
-
-    def sprite_image(self, family: str, kind: str) -> NDArray[np.uint8]:
-        """RGBA uint8 of an emoji (family "emoji") or of a user's file."""
-        if family == "emoji":
-            return _emoji_raster(kind, _font_file(self.sources.emoji))
-        return _read_sprite(self.files[kind])
-
-
 def read_photograph(path: Path) -> Image:
     """A photograph, RGB uint8, brought to between 480 and 1024 pixels. Raises DataError."""
     read = read_image(path)
@@ -121,7 +44,7 @@ def read_photograph(path: Path) -> Image:
     return np.asarray(cv2.resize(read, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8)
 
 
-def _read_sprite(path: Path) -> Image:
+def read_sprite(path: Path) -> Image:
     """A user's sprite, RGBA uint8. Raises DataError."""
     read = read_image(path, cv2.IMREAD_UNCHANGED)
     if read.ndim != 3 or read.shape[2] != 4:
@@ -131,16 +54,17 @@ def _read_sprite(path: Path) -> Image:
     return np.asarray(cv2.cvtColor(read, cv2.COLOR_BGRA2RGBA), np.uint8)
 
 
-def _images(folder: str | Path) -> list[Path]:
+def images_below(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
 
 
-def _photographs(sources: SynthSources) -> list[Path]:
+def photographs(sources: SynthSources) -> list[Path]:
+    """The photographs that serve as backgrounds: the user's, or those that are installed where asked for."""
     if sources.backgrounds:
-        own = _images(sources.backgrounds)
+        own = images_below(sources.backgrounds)
         if not own:
             known = ", ".join(sorted(IMAGE_SUFFIXES))
             raise UsageError(f"{sources.backgrounds}: no images here ({known} are looked for)")
@@ -193,11 +117,13 @@ def emoji_characters(setting: str) -> tuple[str, ...]:
     return tuple(c for c, name in names.items() if name and not _BAD_NAMES.search(name))
 
 
-def _emoji_raster(character: str, path: Path) -> NDArray[np.uint8]:
+def emoji_raster(character: str, setting: str) -> NDArray[np.uint8]:
+    """An emoji as RGBA uint8."""
     from PIL import Image as PillowImage
     from PIL import ImageDraw, ImageFont  # a dependency of matplotlib
 
+    font = ImageFont.truetype(str(_font_file(setting)), 109)
     canvas = PillowImage.new("RGBA", (160, 160))
-    ImageDraw.Draw(canvas).text((12, 12), character, font=ImageFont.truetype(str(path), 109), embedded_color=True)
+    ImageDraw.Draw(canvas).text((12, 12), character, font=font, embedded_color=True)
     bounds = canvas.getbbox() or (0, 0, 160, 160)
     return np.asarray(canvas.crop(bounds), np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from tnllt.datasets.synth.appearance import Look
 from tnllt.datasets.synth.colours import COLOURS, FIXED
 from tnllt.datasets.synth.shapes import OBJECTS, SHAPES
-from tnllt.datasets.synth.sources import ImagePool
+
+if TYPE_CHECKING:
+    from tnllt.datasets.synth.library import Library
 
 SIDE = 144  #: pixels of a sprite's raster
 REACH = 0.84  #: part of the raster that the drawing's -1..1 fills; the rest is room for deformation
@@ -43,7 +46,7 @@ class Sprite:
         return self.outline if deformed else self.hull
 
 
-def make_sprite(look: Look, pool: ImagePool) -> Sprite:
+def make_sprite(look: Look, pool: Library) -> Sprite:
     """Draws a look. The same look and the same sources give the same bytes."""
     rng = np.random.default_rng(look.seed)
     if look.family == "shade":
@@ -93,7 +96,7 @@ def _fitted(straight: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(canvas, 0, 255), np.uint8)
 
 
-def _painted(look: Look, pool: ImagePool, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _painted(look: Look, pool: Library, rng: np.random.Generator) -> NDArray[np.uint8]:
     side = SIDE * _FINE
     drawing = [("main", SHAPES[look.kind])] if look.family == "shape" else OBJECTS[look.kind][0]()
     roles = ["", "main", "second", *FIXED]
@@ -182,7 +185,7 @@ def _shade(kind: str) -> NDArray[np.uint8]:
     return out
 
 
-def _patch(look: Look, pool: ImagePool, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _patch(look: Look, pool: Library, rng: np.random.Generator) -> NDArray[np.uint8]:
     """A piece of an image cut out along a smooth random line, tinted if the look names a colour."""
     piece = pool.piece(look.material, SIDE, rng).astype(np.float32)
     if look.main:

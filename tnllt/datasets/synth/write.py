@@ -18,8 +18,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -28,6 +29,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from tnllt.datasets.convert import annotation_files
 from tnllt.datasets.progress import OnProgress
 from tnllt.datasets.synth.config import FrameFormat, SynthConfig
 from tnllt.datasets.synth.library import library
@@ -35,9 +37,7 @@ from tnllt.datasets.synth.plan import plan
 from tnllt.datasets.synth.record import GENERATOR, sequence_name, sequence_record
 from tnllt.datasets.synth.scene import ScenePlan
 from tnllt.errors import DataError, UsageError
-
-_CHUNK = 48  #: frames of one job
-_PARTIAL = ".partial-"
+from tnllt.sequence import Annotation
 
 
 def sequence_seed(seed: int, number: int) -> int:
@@ -57,8 +57,8 @@ def write_dataset(
     """Makes a dataset in folder `out`.
 
     Args:
-        workers: processes; None: one per processor. Changes no byte.
-        report: called with (frames done, frames in all).
+        workers: processes, each of which draws whole sequences; None: one per processor. Changes no byte.
+        report: called after each sequence with (frames done, frames in all).
 
     Returns:
         The sequences' names.
@@ -70,30 +70,14 @@ def write_dataset(
     form = form or FrameFormat()
     sources = library(config.sources)  # unreadable sources are found before anything is written
     _claim(out, _set_record(config, sequences, seed, form, sources.describe()))
-    scenes = (plan(sequence_seed(seed, k), config) for k in range(1, sequences + 1))
     names: list[str] = []
-    frames = sequences * config.frames
-    done = 0
-
-    def finished(count: int) -> None:
-        nonlocal done
-        done += count
+    job = partial(_write_sequence, out, config, seed, form)
+    for name in _results(job, range(1, sequences + 1), workers or _processors()):
+        names.append(name)
         if report is not None:
-            report(done, frames)
-
-    def jobs() -> Iterator[tuple[ScenePlan, str, range]]:
-        for number, scene in enumerate(scenes, 1):
-            name = sequence_name(number, scene)
-            names.append(name)
-            if (out / name).is_dir():
-                finished(len(scene))
-                continue
-            shutil.rmtree(out / f"{_PARTIAL}{name}", ignore_errors=True)
-            for first in range(0, len(scene), _CHUNK):
-                yield scene, name, range(first, min(first + _CHUNK, len(scene)))
-
-    _run(out, jobs(), form, workers or _processors(), finished)
-    _write_lists(out, names)
+            report(len(names) * config.frames, sequences * config.frames)
+    (out / "splits").mkdir(exist_ok=True)
+    _text(out / "splits" / "test.txt", "\n".join(names))
     return names
 
 
@@ -101,50 +85,16 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run(
-    out: Path,
-    jobs: Iterator[tuple[ScenePlan, str, range]],
-    form: FrameFormat,
-    workers: int,
-    finished: Callable[[int], None],
-) -> None:
-    """Draws the jobs' frames; a sequence whose last frame is there gets its annotation and its name."""
-    missing: dict[str, int] = {}
-
-    def account(scene: ScenePlan, name: str, part: range) -> None:
-        missing[name] = missing.get(name, len(scene)) - len(part)
-        if missing[name] == 0:
-            write_annotation(out / f"{_PARTIAL}{name}", scene)
-            (out / f"{_PARTIAL}{name}").rename(out / name)
-        finished(len(part))
-
-    if workers <= 1:
-        for scene, name, part in jobs:
-            draw_frames(out / f"{_PARTIAL}{name}", scene, part, form)
-            account(scene, name, part)
+def _results(job: partial[str], numbers: Iterable[int], workers: int) -> Iterator[str]:
+    """The job's results in order."""
+    if workers == 1:
+        yield from map(job, numbers)
         return
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
-    running: dict[Future[None], tuple[ScenePlan, str, range]] = {}
     try:
-        for job in jobs:
-            scene, name, part = job
-            folder = out / f"{_PARTIAL}{name}"
-            running[pool.submit(_draw_job, folder, scene.seed, scene.config, part, form)] = job
-            while len(running) >= 3 * workers:
-                _collect(running, account)
-        while running:
-            _collect(running, account)
+        yield from pool.map(job, numbers)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _collect(
-    running: dict[Future[None], tuple[ScenePlan, str, range]], account: Callable[[ScenePlan, str, range], None]
-) -> None:
-    for future in wait(running, return_when=FIRST_COMPLETED).done:
-        job = running.pop(future)
-        future.result()
-        account(*job)
 
 
 def _start_worker() -> None:
@@ -160,16 +110,17 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-#: The scene that this worker drew last; its jobs come in a row.
-_last: dict[str, ScenePlan] = {}
-
-
-def _draw_job(folder: Path, seed: int, config: SynthConfig, part: range, form: FrameFormat) -> None:
-    key = f"{seed} {config!r}"
-    if key not in _last:
-        _last.clear()
-        _last[key] = plan(seed, config)
-    draw_frames(folder, _last[key], part, form)
+def _write_sequence(out: Path, config: SynthConfig, seed: int, form: FrameFormat, number: int) -> str:
+    """Writes sequence `number` under a draft's name and renames it when it is whole, if it is not there yet."""
+    scene = plan(sequence_seed(seed, number), config)
+    name = sequence_name(number, scene)
+    if not (out / name).is_dir():
+        draft = out / f".partial-{name}"
+        shutil.rmtree(draft, ignore_errors=True)
+        draw_frames(draft, scene, range(len(scene)), form)
+        _write_annotation(draft, scene)
+        draft.rename(out / name)
+    return name
 
 
 def draw_frames(folder: Path, scene: ScenePlan, part: range, form: FrameFormat) -> None:
@@ -191,24 +142,17 @@ def _save(path: Path, data: Any) -> None:
     path.write_bytes(data.tobytes())
 
 
-def write_annotation(folder: Path, scene: ScenePlan) -> None:
+def _write_annotation(folder: Path, scene: ScenePlan) -> None:
     """Writes all that is known of a scene but its frames."""
-    rows = "\n".join(",".join(f"{v:.2f}".rstrip("0").rstrip(".") for v in box) for box in scene.boxes)
-    _text(folder / "groundtruth.txt", rows)
-    _text(folder / "absent_label.txt", "\n".join(str(int(p)) for p in scene.present))
-    _text(folder / "language.txt", scene.language)
-    _text(folder / "attributes.txt", ",".join(str(int(v)) for v in scene.attributes.values()))
-    _text(folder / "descriptions.txt", "\n".join(scene.descriptions))
+    boxes = np.array([[round(value, 2) for value in box] for box in scene.boxes.tolist()])
+    annotation = Annotation(boxes, scene.present, scene.language, scene.attributes, scene.descriptions)
+    for name, text in annotation_files(annotation):
+        (folder / name).write_text(text, encoding="utf-8")
     _text(folder / "synth.json", json.dumps(sequence_record(scene), indent=1, ensure_ascii=False))
 
 
 def _text(path: Path, text: str) -> None:
     path.write_text(text + "\n", encoding="utf-8")
-
-
-def _write_lists(out: Path, names: list[str]) -> None:
-    (out / "splits").mkdir(exist_ok=True)
-    _text(out / "splits" / "test.txt", "\n".join(names))
 
 
 def _set_record(
