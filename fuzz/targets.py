@@ -461,15 +461,12 @@ def archive(folder: Path, data: bytes) -> None:
 
 
 def prepare_records(folder: Path, data: bytes) -> None:
-    """Plan and record that an earlier run, or somebody, left in the tree."""
+    """A plan that an earlier run, or somebody, left in the tree."""
     from tnllt.datasets.archives.prepare import prepare
 
     victim = put(folder, "victim", b"x")
     put(folder, "in/annos.zip", _zip({"annos/s.txt": b"1,2,3,4\n"}))
-    desk = folder / "out" / ".tnllt-prepare"
-    first, _, second = data.partition(b"\n")
-    put(desk, "done.json", first)
-    put(desk, "annos.zip.plan.jsonl", second)
+    put(folder / "out" / ".tnllt-prepare", "annos.zip.plan.jsonl", data)
     with expected(""):
         prepare(folder / "in", folder / "out")
     assert victim.is_file()
@@ -759,8 +756,8 @@ TARGETS: dict[str, Target] = {
     "archive": Target(archive, archive_seeds),
     "prepare_records": Target(
         prepare_records,
-        lambda: [b'{"annos.zip": {"files": [["annos.zip", 1, 2]], "count": 1, "verified": true}}\n'
-                 b'{"version": 1, "files": [], "entries": 1, "md5": null}\n["s.txt", "annos/s.txt", 8, 1]\n'],
+        lambda: [b'{"version": 1, "files": [], "entries": 1, "md5": null, "verified": true}\n'
+                 b'["s.txt", "annos/s.txt", 8, 1]\n'],
         json=True,
     ),
     "checkpoint": Target(checkpoint, checkpoint_seeds),

@@ -7,6 +7,7 @@ import itertools
 import os
 import tarfile
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -330,13 +331,14 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         unpack(plan, tmp_path / "out")
 
 
-def test_drafts_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+def test_the_draft_of_a_killed_run_is_written_anew(tmp_path: Path) -> None:
     archive(tmp_path, zipped(*GOOD))
     (tmp_path / "out" / "annos").mkdir(parents=True)
-    draft = tmp_path / "out" / "annos" / f"a.txt{DRAFT}"
+    draft = tmp_path / "out" / "annos" / f"{zlib.crc32(b'a.txt'):08x}{DRAFT}"
     draft.write_bytes(b"1,2")
     prepare(tmp_path, tmp_path / "out")
-    assert not draft.exists() and (tmp_path / "out" / "annos" / "a.txt").read_bytes() == GOOD[0][1]
+    assert not list((tmp_path / "out").rglob(f"*{DRAFT}"))
+    assert (tmp_path / "out" / "annos" / "a.txt").read_bytes() == GOOD[0][1]
 
 
 # --- tables of sentences ----------------------------------------------------------------------------------------------

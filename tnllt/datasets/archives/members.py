@@ -56,12 +56,15 @@ def members(archive: Archive, stream: Joined) -> Iterator[Member]:
     with archive.parts[0].open("rb") as file:
         head = file.read(4)
     reader = _zip_members if head[:2] == b"PK" else _tar_members
-    guard = _Guard(archive)
+    most = max(_FREE_OF_RATIO, archive.size * MOST_RATIO)
+    count = size = 0
     with _damage_named(archive, stream):
         for member in reader(archive, stream, packed=head[:2] == b"\x1f\x8b"):
-            guard.admit(member.size)
+            count, size = count + 1, size + member.size
+            if count > MOST_MEMBERS or size > most:
+                sizes = f"more than {most / 1e9:,.1f} GB from {archive.size / 1e9:,.3f} GB"
+                raise Unsafe(f"unpacks to {sizes}: a disk-filling archive, refused", archive.parts[0])
             yield replace(member, chunks=partial(_named, archive, stream, member.chunks))
-        _drain(stream)
 
 
 @contextmanager
@@ -80,25 +83,6 @@ def _damage_named(archive: Archive, stream: Joined) -> Iterator[None]:
 def _named(archive: Archive, stream: Joined, chunks: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
     with _damage_named(archive, stream):
         yield from chunks()
-
-
-class _Guard:
-    """Counts members and bytes against the limits."""
-
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
-        self._count = self._bytes = 0
-        self._most = max(_FREE_OF_RATIO, archive.size * MOST_RATIO)
-
-    def admit(self, size: int) -> None:
-        self._count += 1
-        self._bytes += size
-        if self._count > MOST_MEMBERS or self._bytes > self._most:
-            raise Unsafe(
-                f"unpacks to more than {self._most / 1e9:,.1f} GB from {self._archive.size / 1e9:,.3f} GB: "
-                "a disk-filling archive, refused",
-                self._archive.parts[0],
-            )
 
 
 def safe_path(name: str, archive: Archive) -> PurePosixPath:
@@ -199,10 +183,3 @@ def _chunks(file: Any, size: int) -> Callable[[], Iterator[bytes]]:
             raise zlib.error("a member is longer than its header says")
 
     return read
-
-
-def _drain(stream: Joined) -> None:
-    """Reads what lies behind the last member, so that the md5 sum is of the whole."""
-    if not stream.closed:
-        while stream.read(_CHUNK):
-            pass

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from tnllt.datasets.archives.members import Unsafe, members, safe_path
 from tnllt.datasets.archives.sources import Archive, Joined, expected_md5
@@ -15,9 +13,6 @@ from tnllt.datasets.progress import OnProgress
 from tnllt.errors import DataError
 from tnllt.files import write_atomic
 
-PLAN_SUFFIX = ".plan.jsonl"
-#: Folders that releases put into a folder of their own name.
-NESTED = ("annos", "tracking_results")
 _JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
@@ -32,11 +27,17 @@ class PlannedFile:
 
 @dataclass
 class UnpackPlan:
-    """All files of an archive, by their path in it."""
+    """All files of an archive, by their path in it.
+
+    Attributes:
+        md5: the archive's sum, where it was compared with a `.md5` file.
+        verified: whether all files have been unpacked and read back once.
+    """
 
     archive: Archive
     files: dict[str, PlannedFile]
     md5: str | None = None
+    verified: bool = False
 
     @property
     def size(self) -> int:
@@ -110,20 +111,13 @@ def destinations(names: list[str], kind: str) -> dict[str, PurePosixPath]:
     if kind == "sequences":
         while (top := _wrapping(list(parts.values()))) is not None:
             parts = {name: path[1:] for name, path in parts.items() if path[0] == top}
-        return {name: PurePosixPath(*_unnested(path)) for name, path in parts.items()}
+        return {name: PurePosixPath(*path) for name, path in parts.items()}
     targets = {}
     for name, path in parts.items():
         while len(path) > 1 and path[0] == kind:
             path = path[1:]
         targets[name] = PurePosixPath(kind, *path)
     return targets
-
-
-def _unnested(path: tuple[str, ...]) -> tuple[str, ...]:
-    """`annos/annos/seq.txt` is `annos/seq.txt`: what `flatten` would do to it."""
-    while len(path) > 2 and path[0] == path[1] and path[0] in NESTED:
-        path = path[1:]
-    return path
 
 
 def _wrapping(paths: list[tuple[str, ...]]) -> str | None:
@@ -136,30 +130,27 @@ def _wrapping(paths: list[tuple[str, ...]]) -> str | None:
     return None if is_sequence or any(len(path) < 2 for path in paths) else tops.pop()
 
 
-# --- on disk --------------------------------------------------------------------------------------------------------
-
-
 def save_plan(plan: UnpackPlan, path: Path) -> None:
     """Writes a plan as JSON lines, whole or not at all."""
-    head = {"version": 1, "files": plan.archive.fingerprint(), "entries": len(plan.files), "md5": plan.md5}
+    head = {
+        "version": 1,
+        "files": plan.archive.fingerprint(),
+        "entries": len(plan.files),
+        "md5": plan.md5,
+        "verified": plan.verified,
+    }
     rows = ([name, str(file.path), file.size, file.crc] for name, file in plan.files.items())
     write_atomic(path, "".join(json.dumps(row) + "\n" for row in (head, *rows)))
 
 
-def load_plan(archive: Archive, path: Path, fingerprint: list[list[Any]] | None = None) -> UnpackPlan | None:
-    """The saved plan of the very same download, or None.
-
-    Args:
-        fingerprint: that of the download; None: of the archive's files as they are.
-    """
+def load_plan(archive: Archive, path: Path) -> UnpackPlan | None:
+    """The saved plan of the very same download, or None."""
     try:
-        lines: Iterator[str] = iter(path.read_text(encoding="utf-8").splitlines())
-        head: dict[str, Any] = json.loads(next(lines))
-        if head["version"] != 1 or head["files"] != (fingerprint or archive.fingerprint()):
+        head, *rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+        if head["version"] != 1 or head["files"] != archive.fingerprint():
             return None
-        rows = [json.loads(line) for line in lines]
         files = {name: PlannedFile(safe_path(to, archive), int(size), int(crc)) for name, to, size, crc in rows}
         whole = len(files) == head["entries"] and isinstance(head["md5"], str | None)
-    except (OSError, StopIteration, ValueError, LookupError, TypeError, AttributeError, RecursionError, Unsafe):
+        return UnpackPlan(archive, files, head["md5"], head["verified"] is True) if whole else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, Unsafe):
         return None
-    return UnpackPlan(archive, files, head["md5"]) if whole else None

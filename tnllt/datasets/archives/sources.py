@@ -6,7 +6,6 @@ import hashlib
 import io
 import itertools
 import re
-from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,16 +50,16 @@ class Archive:
         return self.parts[-1]
 
 
-def find_archives(folder: Path, without: Container[str] = ()) -> list[Archive]:
-    """The archives in a folder, sequences first, without files of these names.
+def find_archives(folder: Path) -> list[Archive]:
+    """The archives in a folder, sequences first.
 
     Raises:
-        DataError: a part is missing or too short, or the folder cannot be listed.
+        DataError: a part is missing or too short, there is no archive, or the folder cannot be listed.
     """
     groups: dict[str, list[tuple[str, Path]]] = {}
     whole: list[Path] = []
     try:
-        found = sorted(p for p in folder.iterdir() if p.name not in without and p.name[0] != "." and p.is_file())
+        found = sorted(p for p in folder.iterdir() if p.name[0] != "." and p.is_file())
     except OSError as error:
         raise DataError(f"cannot be listed ({error.strerror})", folder) from error
     for path in found:
@@ -74,6 +73,8 @@ def find_archives(folder: Path, without: Container[str] = ()) -> list[Archive]:
     joined = {f"{stem}_restored" for stem in groups}
     apart = [path for path in whole if path.name.split(".")[0] not in joined]
     archives += [Archive(path.name, (path,), _kind(path.name)) for path in apart]
+    if not archives:
+        raise DataError("holds no archive (TNLLT_part_*, annos.zip, *.tar.gz, *.zip)", folder)
     return sorted(archives, key=lambda archive: (archive.kind != "sequences", archive.name))
 
 

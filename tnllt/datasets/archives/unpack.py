@@ -5,24 +5,23 @@ from __future__ import annotations
 import shutil
 import zlib
 from collections.abc import Container, Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tnllt.datasets.archives.members import Unsafe, members
-from tnllt.datasets.archives.plan import NESTED, PlannedFile, UnpackPlan
+from tnllt.datasets.archives.plan import PlannedFile, UnpackPlan
 from tnllt.datasets.archives.sources import Joined
 from tnllt.datasets.progress import OnProgress
 from tnllt.errors import DataError
 
 #: What a file is called while it is being written.
 DRAFT = ".tnllt-draft"
-_IN_THE_WAY = "is in the way: another file of this name belongs here; move it away"
 
 
 def unpack(
     plan: UnpackPlan,
     root: Path,
     protected: Container[tuple[int, int]] = (),
-    replaced: Container[PurePosixPath] = (),
+    overwrite: bool = False,
     progress: OnProgress | None = None,
 ) -> int:
     """Writes every file of the plan that is not there yet, each under a draft's name first.
@@ -31,7 +30,7 @@ def unpack(
 
     Args:
         protected: (device, inode) of files that no member may stand for: the downloads themselves.
-        replaced: paths below the root that are written although a file is there.
+        overwrite: also write files that are there with another content.
 
     Returns:
         how many files were written.
@@ -41,7 +40,7 @@ def unpack(
         Unsafe: a folder of the tree is a link that leads outside, or a file of the tree is a link.
     """
     missing = {
-        name: file for name, file in plan.files.items() if file.path in replaced or not _there(root, file, protected)
+        name: file for name, file in plan.files.items() if not _in_place(root / file.path, file, protected, overwrite)
     }
     if not missing:
         return 0
@@ -62,39 +61,26 @@ def unpack(
     return written
 
 
-def differing(plan: UnpackPlan, root: Path, protected: Container[tuple[int, int]]) -> set[PurePosixPath]:
-    """Paths of the plan's files that are there with another content."""
-    found = set()
-    for file in plan.files.values():
-        path = root / file.path
-        if _is_free(path, protected):
-            continue
-        if not path.is_file():
-            raise DataError(_IN_THE_WAY, path)
-        if path.stat().st_size != file.size or _read_back(path) != (file.size, file.crc):
-            found.add(file.path)
-    return found
+def _in_place(path: Path, file: PlannedFile, protected: Container[tuple[int, int]], overwrite: bool) -> bool:
+    """Whether a planned file is there, by its size; where `overwrite`, by its content.
 
-
-def _is_free(path: Path, protected: Container[tuple[int, int]]) -> bool:
-    """Whether nothing is at this path. Raises Unsafe where a link or a download is."""
+    Raises:
+        Unsafe: a link or a download is there.
+        DataError: something else is there that must not be overwritten.
+    """
     if path.is_symlink():
         raise Unsafe("is a link where a file of the archive belongs; remove it", path)
     if not path.exists():
-        return True
+        return False
     about = path.stat()
     if (about.st_dev, about.st_ino) in protected:
         raise Unsafe("is a download, and an archive holds a file of this name; unpack into another folder", path)
-    return False
-
-
-def _there(root: Path, file: PlannedFile, protected: Container[tuple[int, int]]) -> bool:
-    path = root / file.path
-    if _is_free(path, protected):
-        return False
-    if path.is_file() and path.stat().st_size == file.size:
+    if path.is_file() and overwrite:
+        return about.st_size == file.size and _read_back(path) == (file.size, file.crc)
+    if path.is_file() and about.st_size == file.size:
         return True
-    raise DataError(f"{_IN_THE_WAY}, or use --overwrite", path)
+    remedy = "move it away, or use --overwrite" if path.is_file() else "move it away"
+    raise DataError(f"is in the way: another file of this name belongs here; {remedy}", path)
 
 
 def _need_room(root: Path, needed: int) -> None:
@@ -163,48 +149,3 @@ def _read_back(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise DataError(f"cannot be read back ({error.strerror}); run the command again", path) from error
     return size, crc
-
-
-def remove_drafts(plan: UnpackPlan, root: Path) -> None:
-    """Removes what a killed run left half written."""
-    for folder in {root / file.path.parent for file in plan.files.values()}:
-        for draft in folder.glob(f"*{DRAFT}"):
-            if draft.is_file():
-                draft.unlink()
-
-
-def flatten(root: Path) -> list[str]:
-    """Moves the content of `annos/annos` and `tracking_results/tracking_results` one level up.
-
-    Every step is one rename, so a killed run goes on where it was. A file that is in both is kept once where the two
-    are equal.
-
-    Returns:
-        the folders that were removed.
-
-    Raises:
-        DataError: two different files of one name; both stay.
-    """
-    removed = []
-    for name in NESTED:
-        inner, aside = root / name / name, root / name / f"{name}{DRAFT}"
-        while aside.is_dir() or (inner.is_dir() and not inner.is_symlink()):
-            if not aside.is_dir():
-                inner.rename(aside)  # its content may hold a folder of its own name
-            _merge(aside, root / name)
-            removed.append(f"{name}/{name}")
-    return removed
-
-
-def _merge(source: Path, target: Path) -> None:
-    for path in sorted(source.iterdir()):
-        goal = target / path.name
-        if path.is_dir() and goal.is_dir():
-            _merge(path, goal)
-        elif not goal.exists():
-            path.rename(goal)
-        elif path.is_file() and goal.is_file() and path.read_bytes() == goal.read_bytes():
-            path.unlink()
-        else:
-            raise DataError(f"differs from {goal}; keep one of the two and run the command again", path)
-    source.rmdir()
