@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import collections.abc
 import enum
 import inspect
 import json
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,17 +17,14 @@ from tnllt.errors import UsageError, did_you_mean
 from tnllt.files import user_path
 from tnllt.options import json_value, key_values
 
-_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-_NONE = ("none", "null", "")
+_UNIONS = (typing.Union, types.UnionType)
+#: Spellings of what JSON calls true, false and null.
+_SPELLINGS = {"yes": "true", "on": "true", "no": "false", "off": "false", "none": "null", "": "null"}
 #: In a union, the stricter type is tried first: "3" is an int before it is a float, a path or a string.
-_STRICTNESS = (bool, int, float, Path, str)
+_STRICTNESS = (type(None), bool, int, float, Path, str)
 
 
-class _Mismatch(Exception):
-    """The value cannot be converted to the type."""
-
-
-def parse_settings(settings: typing.Iterable[str]) -> dict[str, str]:
+def parse_settings(settings: Iterable[str]) -> dict[str, str]:
     """KEY=VALUE texts as a dictionary. Raises UsageError where one has no `=` or a key comes twice."""
     return {key.replace("-", "_"): value for key, value in key_values(settings, "--set").items()}
 
@@ -69,7 +66,7 @@ def check_options(tracker: type, given: Mapping[str, Any]) -> dict[str, Any]:
         hint = hints.get(key, type_of_default(named[key])) if key in named else Any
         try:
             values[key] = convert(value, hint)
-        except _Mismatch:
+        except ValueError:
             raise UsageError(f"--set {key}={value}: {name} takes {describe(hint)}") from None
     missing = [k for k, p in named.items() if p.default is inspect.Parameter.empty and k not in values]
     if missing:
@@ -78,25 +75,19 @@ def check_options(tracker: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert(value: Any, hint: Any) -> Any:
-    """`value`, a text or already typed, as `hint`. Raises _Mismatch."""
+    """`value`, a text or already typed, as `hint`. Raises ValueError where it does not fit."""
+    import msgspec
+
     if hint is Any or hint is inspect.Parameter.empty:
         return json_value(value) if isinstance(value, str) else value
-    if typing.get_origin(hint) is typing.Annotated:
-        return convert(value, typing.get_args(hint)[0])
-    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return _convert_union(value, arguments)
-    if origin is Literal:
-        return _first(a for a in arguments if str(a) == str(value))
-    if isinstance(origin, type) and issubclass(origin, enum.Enum):
-        return _first(m for m in origin if value is m or str(value) in (str(m.value), m.name))
-    if origin is type(None):
-        return _one_of(value is None or (isinstance(value, str) and value.lower() in _NONE), None)
-    if origin in (bool, int, float, str, Path):
-        return _convert_scalar(value, origin)
-    if isinstance(origin, type) and issubclass(origin, collections.abc.Collection):
-        return _convert_collection(value, origin, arguments)
-    return _one_of(not isinstance(value, str), value)
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
+    if isinstance(value, str) and {str, Path} <= set(kinds) and not _is_there(value):
+        return value  # a name or an address rather than a file
+    for kind in sorted(kinds, key=_strictness):
+        for form in _forms(value) if isinstance(value, str) and kind not in (str, Path) else (value,):
+            with suppress(msgspec.ValidationError):
+                return msgspec.convert(form, kind, strict=False, dec_hook=_as_object)
+    raise ValueError(value)
 
 
 def describe(hint: Any) -> str:
@@ -104,9 +95,7 @@ def describe(hint: Any) -> str:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any or hint is inspect.Parameter.empty:
         return "VALUE"
-    if origin is typing.Annotated:
-        return describe(arguments[0])
-    if origin in (typing.Union, types.UnionType):
+    if origin in _UNIONS:
         return " or ".join(dict.fromkeys(describe(a) for a in arguments if a is not type(None)))
     if origin is Literal:
         return " or ".join(map(str, arguments))
@@ -116,22 +105,24 @@ def describe(hint: Any) -> str:
     return words.get(hint, "a JSON value" if origin else getattr(hint, "__name__", str(hint)))
 
 
-def _convert_scalar(value: Any, kind: type) -> Any:
-    if kind is bool:
-        if isinstance(value, bool):
-            return value
-        text = str(value).lower()
-        return _one_of(text in _TRUE + _FALSE, text in _TRUE)
-    if kind in (int, float):
-        if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
-            raise _Mismatch
-        try:
-            return kind(value.replace("_", "") if isinstance(value, str) else value)
-        except (TypeError, ValueError):
-            raise _Mismatch from None
-    if kind is Path:
-        return _one_of(isinstance(value, str | Path) and str(value) != "", user_path(str(value)))
-    return _one_of(isinstance(value, str), value)
+def _forms(text: str) -> Iterator[Any]:
+    """What a text may stand for: itself, a value in JSON's spelling, JSON, or a list with commas."""
+    yield text
+    yield _SPELLINGS.get(text.lower(), text.replace("_", ""))
+    try:
+        yield json.loads(text)
+    except (ValueError, RecursionError):
+        if "," in text:
+            yield [part.strip() for part in text.split(",")]
+
+
+def _as_object(kind: type, value: Any) -> Any:
+    """The value for a type that JSON does not have: a path is made from a text, any other object is taken as it is."""
+    if kind is Path and value and isinstance(value, str | Path):
+        return user_path(str(value))
+    if isinstance(value, str | float | int | list | dict):
+        raise ValueError(value)
+    return value
 
 
 def _is_there(text: str) -> bool:
@@ -139,37 +130,8 @@ def _is_there(text: str) -> bool:
     return os.path.exists(os.path.expanduser(text))  # noqa: PTH110, PTH111  # pathlib raises there
 
 
-def _convert_union(value: Any, arguments: tuple[Any, ...]) -> Any:
-    def strictness(hint: Any) -> int:
-        if hint is type(None):
-            return -1
-        return _STRICTNESS.index(hint) if hint in _STRICTNESS else 2 if typing.get_origin(hint) is Literal else 3
-
-    if isinstance(value, str) and {str, Path} <= set(arguments) and not _is_there(value):
-        return value  # a name or an address rather than a file
-    for argument in sorted(arguments, key=strictness):
-        try:
-            return convert(value, argument)
-        except _Mismatch:
-            continue
-    raise _Mismatch
-
-
-def _convert_collection(value: Any, origin: type, arguments: tuple[Any, ...]) -> Any:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            if issubclass(origin, collections.abc.Mapping) or "," not in value:
-                raise _Mismatch from None
-            value = [part.strip() for part in value.split(",")]
-    if issubclass(origin, collections.abc.Mapping):
-        return _one_of(isinstance(value, Mapping), value)
-    if not isinstance(value, list | tuple | set | frozenset):
-        raise _Mismatch
-    inner = [a for a in arguments if a is not Ellipsis]
-    items = [convert(v, inner[min(i, len(inner) - 1)] if inner else Any) for i, v in enumerate(value)]
-    return origin(items) if origin in (tuple, set, frozenset) else items
+def _strictness(kind: Any) -> int:
+    return _STRICTNESS.index(kind) if kind in _STRICTNESS else 3 if typing.get_origin(kind) is Literal else 4
 
 
 def type_of_default(parameter: inspect.Parameter) -> Any:
@@ -190,15 +152,3 @@ def _suggest(key: str, known: Mapping[str, Any]) -> str:
     if not known:
         return "it takes none"
     return did_you_mean(key, known, f"it has {', '.join(known)}")
-
-
-def _one_of(fits: bool, value: Any) -> Any:
-    if not fits:
-        raise _Mismatch
-    return value
-
-
-def _first(matches: typing.Iterable[Any]) -> Any:
-    for match in matches:
-        return match
-    raise _Mismatch
