@@ -45,8 +45,8 @@ class TrackerSpec:
 
     Attributes:
         name: what its results go under.
-        target: "package.module:Class", "/path/file.py:Class", "baseline:NAME", "baseline:/path/record.toml", or
-            "repo:TRACKER/YAML@FOLDER" for a clone.
+        target: "package.module:Class", "/path/file.py:Class", "baseline:NAME", or
+            "baseline:/path/record.toml".
         options: JSON-able keyword arguments of its constructor.
     """
 
@@ -62,12 +62,6 @@ class TrackerSpec:
             from tnllt.tracking.baselines import get_baseline, tracker_class
 
             return tracker_class(get_baseline(rest))
-        if kind == "repo":
-            from tnllt.tracking.baselines import from_repository, tracker_class
-
-            names, _, clone = rest.partition("@")
-            tracker, _, yaml = names.partition("/")
-            return tracker_class(from_repository(Path(clone), tracker, yaml, self.name))
         return load_class(self.target)
 
     def create(self, device: str = "") -> Tracker:
@@ -119,14 +113,6 @@ def find_tracker_class(
     if not place or getattr(module, cls.__qualname__, None) is not cls:
         raise UsageError(f"{cls.__qualname__} cannot be imported by a worker: define it at the top of a module or file")
     return _checked(TrackerSpec(label or "", f"{place}:{cls.__name__}"), options or {}, f":{cls.__name__}")
-
-
-def find_repository(
-    repo: Path, tracker: str, yaml: str, options: Mapping[str, Any] | None = None, label: str | None = None
-) -> TrackerSpec:
-    """A tracker of a clone in the shape of pytracking or OSTrack. Raises UsageError as `find_tracker`."""
-    spec = TrackerSpec(label or tracker, f"repo:{tracker}/{yaml}@{user_path(repo).absolute()}")
-    return _checked(spec, options or {}, tracker)
 
 
 def respec(spec: TrackerSpec, options: Mapping[str, Any]) -> TrackerSpec:
