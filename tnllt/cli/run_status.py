@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 )
 def status(names: tuple[str, ...], where: Locations, split: str, sequences: tuple[str, ...], form: str) -> int:
     """Done, failed, missing, and speed of each TRACKER (by default of all). Exit code 3 where one is incomplete."""
+    from tnllt.results.records import lacks_answers
     from tnllt.results.store import ResultStore
     from tnllt.tracking.config import results_folder
 
@@ -42,7 +43,8 @@ def status(names: tuple[str, ...], where: Locations, split: str, sequences: tupl
         click.echo(json.dumps(rows, indent=1))
     else:
         _print(rows, wanted is not None)
-    incomplete = any(row["failed"] or row["missing"] for row in rows)
+    lacking = any(lacks_answers(*counts) for row in rows for counts in row["unanswered"].values())
+    incomplete = lacking or any(row["failed"] or row["missing"] for row in rows)
     return EXIT_INCOMPLETE if incomplete else EXIT_OK
 
 
@@ -85,6 +87,7 @@ def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None
         "damaged": {n: e.reason for n, e in entries.items() if e.reason and e.status != "done"},
         "fps": frames / seconds if seconds > 0 else None,
         "read_ms": 1000 * reading / frames if frames else None,
+        "unanswered": {r.sequence: r.unanswered for r in records if r.unanswered[0]},
         "measured": sorted({_circumstances(r.concurrency, r.device) for r in records}),
     }
 
@@ -117,6 +120,8 @@ def _print(rows: list[dict[str, Any]], complete: bool) -> None:
             click.echo(printable(f"failed   {row['tracker']}  {name}: {why}"))
         for name, why in row["damaged"].items():
             click.echo(printable(f"damaged  {row['tracker']}  {name}: {why}"))
+        for name, (failed, asked) in row["unanswered"].items():
+            click.echo(printable(f"reasoner {row['tracker']}  {name}: {failed} of {asked} refreshes failed"))
         if complete and row["missing"]:
             names = ", ".join(row["missing"][:5]) + (", ..." if len(row["missing"]) > 5 else "")
             click.echo(printable(f"missing  {row['tracker']}  {names}"))

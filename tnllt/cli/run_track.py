@@ -132,6 +132,12 @@ def _conclude(result: RunResult) -> None:
         worst = max(result.memory, key=lambda name: result.memory[name])
         grown = f"by {result.memory[worst]:.0f} MB over {worst}"
         click.echo(f"Note: memory grew {grown}; --max-memory MB would end a worker that leaks", err=True)
+    if result.unanswered:
+        failed, asked = (sum(counts[i] for counts in result.unanswered.values()) for i in (0, 1))
+        where = f"{failed} of {asked} refreshes of the description failed in {len(result.unanswered)} sequence(s)"
+        click.echo(f"Note: {where}; the traces (.trace.jsonl) have the errors", err=True)
+        if result.exit_code and not result.failed:
+            click.echo("Where more than a tenth failed, `tnllt-run retry` tracks the sequence again.", err=True)
     count = len(result.before) + len(result.done)
     click.echo(printable(f"{result.tracker}: {count} done, {len(result.failed)} failed; results in {result.results}"))
     for name, why in result.failed.items():

@@ -27,7 +27,7 @@ from tnllt.files import read_bytes, write_atomic
 from tnllt.sequence import Sequence
 
 #: Changes whenever scoring changes what it computes from the same input.
-VERSION = 5
+VERSION = 6
 _MOST_BYTES = 256 << 20
 _KEEP_DAYS = 30
 

@@ -159,6 +159,9 @@ def footnotes(scores: Scores) -> list[str]:
             found.append(
                 f"Refused by {scores.protocol.name}'s own toolkit and left out of every tracker's mean: {some} ({why})."
             )
+        elif kind == "unanswered":
+            counts = "; ".join(f"{n.text} in {n.sequence}" for n in notes[:5]) + ("; ..." if len(notes) > 5 else "")
+            found.append(f"{tracker}: refreshes of the description failed: {counts}.")
         else:
             found.append(f"{tracker}: {notes[0].text} ({plural(len(names), 'sequence')}: {some}).")
     empty = scores.empty("success")

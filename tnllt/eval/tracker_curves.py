@@ -14,12 +14,13 @@ from tnllt.eval.frame_errors import FrameErrors, RefusedError, frame_errors, ref
 from tnllt.eval.longterm import reported_frames
 from tnllt.eval.metrics import ConfidenceMeasure, FrameMeasure, Measure, SequenceResults, measures
 from tnllt.eval.protocol import Protocol
+from tnllt.results.records import unanswered_refreshes
 from tnllt.sequence import Boxes, Flags, Sequence, Trajectory
 
 Array = NDArray[np.float64]
 #: Boxes measured at once: arrays this small stay in the processor's cache and need no fresh pages from the system.
 _BATCH = 60_000
-NoteKind = Literal["missing", "refused", "short", "long", "dropped"]
+NoteKind = Literal["missing", "refused", "short", "long", "dropped", "unanswered"]
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,15 @@ def _store(trackers: list[TrackerCurves], index: int, results: SequenceResults) 
             continue
         for name, values in found.items():
             own.arrays[name][index] = values[k]
+
+
+def note_unanswered(own: TrackerCurves, trajectories: Mapping[str, Trajectory]) -> None:
+    """Notes where refreshes of the description failed, so that a score of a dead reasoner is told from its own."""
+    for name, trajectory in trajectories.items():
+        info = trajectory.record.get("info")
+        failed, asked = unanswered_refreshes(info) if isinstance(info, Mapping) else (0, 0)
+        if failed:
+            own.notes.append(Note("unanswered", own.tracker, name, f"{failed} of {asked}"))
 
 
 def add_confidence_measures(

@@ -19,7 +19,7 @@ from tnllt.reasoningtrack.checkpoint import load_strictly, read_checkpoint
 from tnllt.reasoningtrack.config import FREE, PRESETS, Config, ConfigLike
 from tnllt.reasoningtrack.inference import Engine
 from tnllt.reasoningtrack.network import Network
-from tnllt.reasoningtrack.reasoners import Reasoner, make_reasoner
+from tnllt.reasoningtrack.reasoners import Reasoner, ReasonerError, make_reasoner
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 
@@ -100,6 +100,17 @@ def _parse_options(options: str | Mapping[str, Any] | None) -> dict[str, Any]:
         return dict(parse_json(options))
     except DataError as error:
         raise UsageError(f"reasoner_options {error}") from error
+
+
+def require_reachable(reasoner: Reasoner) -> None:
+    """Asks a reasoner that has a server whether it answers. Raises UsageError where it does not."""
+    reach = getattr(reasoner, "reach", None)
+    try:
+        if callable(reach):
+            reach()
+    except ReasonerError as error:
+        remedy = "start it, or track without it: --set reasoner=static (or --set reasoner_required=no)"
+        raise UsageError(f"the reasoner's server does not answer: {error}; {remedy}") from error
 
 
 def _demonstration(config: ConfigLike | None) -> Path:

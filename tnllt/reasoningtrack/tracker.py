@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tnllt.errors import DataError, UsageError
-from tnllt.reasoningtrack.build import Precision, content_hashes, load_engine, resolve_reasoner
+from tnllt.reasoningtrack.build import Precision, content_hashes, load_engine, require_reachable, resolve_reasoner
 from tnllt.reasoningtrack.config import Config, ConfigLike
 from tnllt.reasoningtrack.geometry import box_in_image, crop_square, first_template, has_changed
 from tnllt.reasoningtrack.inference import Answer, Query
@@ -71,6 +71,8 @@ class ReasoningTrack(Tracker):
         reasoner: "static", "openai:URL", "transformers:PATH", "replay:FILE", or any object with
             `describe(first, second, description)`.
         reasoner_options: options of that reasoner, as a mapping, as JSON or as "name=value,...".
+        reasoner_required: a server that cannot be reached is an error before the first frame; False tracks on with
+            the description that the sequence has.
         prompt: file of the reasoner's system prompt; the one that ships here by default.
         compat: "released" shows the reasoner the frame before the current one and reads its answers as the
             released code does.
@@ -99,6 +101,7 @@ class ReasoningTrack(Tracker):
         weights: str | Path | Mapping[str, Tensor] | None = None,
         reasoner: str | Reasoner = "static",
         reasoner_options: str | Mapping[str, Any] | None = None,
+        reasoner_required: bool = True,
         prompt: str | Path | None = None,
         compat: Literal["ours", "released"] = "ours",
         refresh_interval: int = 10,
@@ -121,6 +124,8 @@ class ReasoningTrack(Tracker):
         self.config: Config = self._engine.config
         self._words = WordPiece(self.config.text_length, vocabulary)
         self._reasoner = resolve_reasoner(reasoner, reasoner_options, prompt, compat)
+        if reasoner_required:
+            require_reachable(self._reasoner)
         self._facts |= {"compat": compat, "refresh": [refresh_interval, refresh_area, refresh_move]}
         self._state: State | None = None
         self._last: Mapping[str, Any] = {}

@@ -33,6 +33,7 @@ Schema `tnllt.run/1`. Lists are per frame and as long as the result has rows; `n
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -45,6 +46,8 @@ from tnllt.records import from_table
 from tnllt.sequence import Boxes, Trajectory
 
 SCHEMA = "tnllt.run/1"
+#: A sequence of which a larger fraction of refreshes failed makes a run incomplete.
+MOST_UNANSWERED = 0.1
 
 
 class _Seconds(TypedDict, total=False):
@@ -103,6 +106,11 @@ class RunRecord:
     def failed(self) -> bool:
         return self.status == "failed"
 
+    @property
+    def unanswered(self) -> tuple[int, int]:
+        """Refreshes of the description that failed, and all refreshes."""
+        return unanswered_refreshes(self.info)
+
     def fps(self) -> float | None:
         """Frames per second of tracking alone (accelerator synchronised), without the first frame; None if unknown."""
         track = self.seconds.get("track") or []
@@ -132,6 +140,17 @@ class RunRecord:
         table = {"schema": self.schema, **asdict(self)}
         lines = [f"{json.dumps(k)}: {json.dumps(plain(v), allow_nan=False)}" for k, v in table.items()]
         return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def unanswered_refreshes(info: Mapping[str, Any]) -> tuple[int, int]:
+    """Refreshes of the description that failed, and all refreshes, from the `info` of a run record."""
+    failed, asked = info.get("reasoner_failures", 0), info.get("refreshes", ())
+    return (failed if isinstance(failed, int) else 0), (len(asked) if isinstance(asked, list) else 0)
+
+
+def lacks_answers(failed: int, asked: int) -> bool:
+    """Whether so many refreshes failed that the sequence has to be tracked again."""
+    return failed > MOST_UNANSWERED * asked
 
 
 def read_record(path: Path) -> RunRecord:

@@ -29,7 +29,7 @@ from tnllt.locks import FileLock
 from tnllt.numbers import parse_table
 from tnllt.results import identity as identities
 from tnllt.results.identity import RunIdentity
-from tnllt.results.records import RunRecord, read_record
+from tnllt.results.records import RunRecord, lacks_answers, read_record
 from tnllt.sequence import Boxes, Trajectory
 
 SUFFIX = "_tracking_result"
@@ -222,9 +222,12 @@ class ResultStore:
         return read_record(path) if path.is_file() else None
 
     def failures(self, tracker: str) -> list[RunRecord]:
-        """Records of the sequences that failed, by name. Raises DataError where a record cannot be read."""
+        """Records of the sequences that failed or lack answers of a reasoner, by name.
+
+        Raises DataError where a record cannot be read.
+        """
         paths = sorted(self.tracker_folder(tracker).glob("*.run.json"))
-        return [record for record in map(read_record, paths) if record.failed]
+        return [r for r in map(read_record, paths) if r.failed or lacks_answers(*r.unanswered)]
 
     def read(self, tracker: str, sequence: str) -> Trajectory:
         """A finished sequence as this store wrote it. Raises DataError where it is missing or not four numbers a row.

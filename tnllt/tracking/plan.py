@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tnllt.errors import UsageError
 from tnllt.results.identity import RunIdentity, differences, of_record, refuse
+from tnllt.results.records import lacks_answers
 from tnllt.results.store import ResultStore, StoredResult
 from tnllt.sequence import Sequence
 from tnllt.tracking.config import RunSpec
@@ -29,6 +30,7 @@ class RunPlan:
     done: names of sequences that have a result.
     identity: of this run.
     replaces: digest of the identity file that this run replaces, or "".
+    unanswered: {sequence: (failed refreshes, all)} of the results that are there.
     """
 
     dataset: str
@@ -38,6 +40,7 @@ class RunPlan:
     done: list[str]
     identity: RunIdentity
     replaces: str
+    unanswered: Mapping[str, tuple[int, int]]
 
 
 def make_plan(spec: RunSpec, dataset: Dataset, shard: tuple[int, int] = (0, 1), failures_only: bool = False) -> RunPlan:
@@ -64,7 +67,10 @@ def make_plan(spec: RunSpec, dataset: Dataset, shard: tuple[int, int] = (0, 1), 
         for name, entry in entries.items():
             refuse(tracker, _differences(spec, identity, entry, name), f"{name}: ")
     wanted = ("failed",) if failures_only else ("failed", "missing")
+    records = {name: entry.record for name, entry in entries.items() if entry.status == "done" and entry.record}
     left = {name for name in mine if spec.again or entries[name].status in wanted or _unfit(spec, entries[name])}
+    if failures_only:
+        left |= {name for name, record in records.items() if lacks_answers(*record.unanswered)}
     done = [name for name in mine if entries[name].status == "done" and name not in left]
     if left and not spec.again:
         _refuse_foreign(store, tracker, {name: entries[name] for name in mine if name not in left})
@@ -73,7 +79,8 @@ def make_plan(spec: RunSpec, dataset: Dataset, shard: tuple[int, int] = (0, 1), 
         for name in longest_first(lengths)
         if name in left
     ]
-    return RunPlan(dataset.name, len(dataset), f"{spec.workers} worker(s)", jobs, done, identity, replaces)
+    unanswered = {name: records[name].unanswered for name in done if name in records and records[name].unanswered[0]}
+    return RunPlan(dataset.name, len(dataset), f"{spec.workers} worker(s)", jobs, done, identity, replaces, unanswered)
 
 
 def longest_first(lengths: Mapping[str, int]) -> list[str]:

@@ -14,6 +14,7 @@ from tnllt.config import cache_folder, listed_names
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 from tnllt.locks import FileLock
 from tnllt.option_fields import check_fields
+from tnllt.results.records import lacks_answers
 from tnllt.results.store import ResultStore
 from tnllt.tracking import system
 from tnllt.tracking.config import (
@@ -49,6 +50,7 @@ class RunResult:
         failed: {sequence: why}.
         memory: {sequence: MB by which the worker grew over it}, where that is over 200 MB.
         modes: {mode: number of sequences}, for what was tracked.
+        unanswered: {sequence: (refreshes of the description that failed, all)}, where any failed.
     """
 
     tracker: str
@@ -58,11 +60,13 @@ class RunResult:
     failed: dict[str, str] = field(default_factory=dict)
     memory: dict[str, float] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
+    unanswered: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
-        """The command's exit code: 3 where a sequence failed, else 0."""
-        return EXIT_INCOMPLETE if self.failed else EXIT_OK
+        """The command's exit code: 3 where a sequence failed, or more than a tenth of its refreshes; else 0."""
+        lacking = any(lacks_answers(*counts) for counts in self.unanswered.values())
+        return EXIT_INCOMPLETE if self.failed or lacking else EXIT_OK
 
     def count(self, outcome: SequenceOutcome) -> None:
         if outcome.how == "failed":
@@ -73,6 +77,9 @@ class RunResult:
         grown = memory.get("end", 0.0) - memory.get("start", 0.0)
         if grown > _NOTABLE_GROWTH:
             self.memory[outcome.name] = grown
+        unanswered = outcome.facts.get("unanswered") or (0, 0)
+        if unanswered[0]:
+            self.unanswered[outcome.name] = (unanswered[0], unanswered[1])
         mode = outcome.facts.get("mode")
         if mode:
             self.modes[mode] = self.modes.get(mode, 0) + 1
@@ -120,7 +127,7 @@ def execute(tracker: TrackerLike, config: RunConfig) -> RunResult:
         plan = dataclasses.replace(plan, place=f"cluster {config.cluster}")
     watcher = config.watcher or Unwatched()
     watcher.planned(run_spec, plan)
-    result = RunResult(spec.name, Path(run_spec.results), list(plan.done))
+    result = RunResult(spec.name, Path(run_spec.results), list(plan.done), unanswered=dict(plan.unanswered))
     ResultStore(run_spec.results).sweep(spec.name)
     run_spec = dataclasses.replace(run_spec, data=plan.identity.data, replaces=plan.replaces)
     if plan.jobs:

@@ -160,7 +160,7 @@ class Worker:
             if self.spec.video:
                 self._film(run.sequence, whole)
             message: dict[str, Any] = {"as": "done", "frames": record.frames, "fps": record.fps(), "mode": record.mode}
-            message["memory_mb"] = record.memory_mb
+            message |= {"memory_mb": record.memory_mb, "unanswered": record.unanswered}
         except DataError as error:
             message = {"as": "error", "message": str(error)}
         lock.release()

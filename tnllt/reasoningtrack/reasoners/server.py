@@ -162,6 +162,10 @@ class ServerReasoner:
             "image": {"format": self.image_format, "max_pixels": self.max_pixels},
         }
 
+    def reach(self) -> None:
+        """Raises ReasonerError where no server answers at the address."""
+        self._transport.reach()
+
     def close(self) -> None:
         self._transport.close()
 

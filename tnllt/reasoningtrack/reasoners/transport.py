@@ -102,6 +102,20 @@ class Transport:
         except Exception:
             return None
 
+    def reach(self) -> None:
+        """Raises ReasonerError where no server answers; any reply counts, and so does one that is slow."""
+        seconds = min(_LISTING, self.timeout)
+        try:
+            client = self._client.with_options(timeout=max(0.001, seconds))
+            self._within(seconds, client.models.with_raw_response.list)
+        except openai.APIStatusError:
+            return
+        except ReasonerError as error:
+            if not error.detail.get("connected"):
+                raise
+        except Exception as error:
+            raise _connection_error(error, seconds) from error
+
     def close(self) -> None:
         self._client.close()
 
@@ -124,7 +138,7 @@ class Transport:
         threading.Thread(target=run, name="reasoner-request", daemon=True).start()
         if not wait([result], max(0.0, seconds)).done:
             connection.shut_down()
-            raise ReasonerError("timeout", f"no whole reply within {seconds:.3g} s")
+            raise ReasonerError("timeout", f"no whole reply within {seconds:.3g} s", {"connected": connection.opened})
         return result.result()
 
     def _before(self, request: Any) -> None:
@@ -162,6 +176,10 @@ class _Connection:
                 self._socket = info["return_value"].get_extra_info("socket")
                 if self._over:
                     self._shut()
+
+    @property
+    def opened(self) -> bool:
+        return self._socket is not None
 
     def shut_down(self) -> None:
         with self._lock:
