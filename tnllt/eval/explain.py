@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import UsageError
-from tnllt.eval.evaluate import attribute_flags, raise_if_incomplete, require_presence
+from tnllt.eval.evaluate import assemble, require_presence
 from tnllt.eval.frame_changes import changed_frames
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import RULES, Protocol
@@ -30,11 +30,26 @@ from tnllt.sequence import Sequence, Trajectory
 Array = NDArray[np.float64]
 Results = Mapping[str, Mapping[str, Trajectory]]
 
-#: Rules that act after the curves are made: they never change what is measured on a sequence.
-_REDUCING = frozenset(
-    {"success", "precision", "precision_at", "normalized_precision", "normalized_precision_at", "drop_zero_curves",
-     "min_sequences"}
-)  # fmt: skip
+#: What a sequence must have for a rule to change what is measured on it; other rules can act on any. Those that act on
+#: nothing come after the curves are made.
+_ACTS_ON: dict[str, set[str] | frozenset[str]] = {
+    "overlap_valid": {"odd truth"},
+    "error_valid": {"odd truth"},
+    "invalid_error": {"odd truth", "absent"},
+    "invalid_normalized_error": {"odd truth", "absent"},
+    "absent": {"absent"},
+    "absent_error": {"absent"},
+    "count_invalid": {"odd truth", "absent"},
+    "invalid_result": {"broken"},
+    "short_result": {"short"},
+    "refuse_nan_annotation": {"nan truth"},
+    "refuse_nan_overlap": {"odd truth", "broken"},
+    "ignore_nan_corner": {"nan truth", "nan result"},
+    **dict.fromkeys(
+        ("success", "precision", "precision_at", "normalized_precision", "normalized_precision_at", "drop_zero_curves",
+         "min_sequences"), frozenset(),
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,34 +140,28 @@ class Explanation:
 
 
 class Rescorer:
-    """Scores one result folder under many protocols, measuring a sequence again only where a changed rule can act."""
+    """Scores the same results under many protocols, measuring a sequence again only where a changed rule can act."""
 
     def __init__(self, sequences: Seq[Sequence], results: Results, allow_short: bool = False) -> None:
         self.sequences, self.results, self.allow_short = list(sequences), results, allow_short
-        self._attributes = attribute_flags(self.sequences)
-        self._lengths = np.array([len(s) for s in self.sequences], np.int64)
-        self._facts = [_facts(s, results) for s in self.sequences]
-        self._acting = {
-            facts: tuple(r for r in RULES if r not in _REDUCING and _can_act(r, facts)) for facts in set(self._facts)
-        }
-        self._held: dict[tuple[int, tuple[Any, ...]], list[TrackerCurves]] = {}
+        facts = [_facts(sequence, results) for sequence in self.sequences]
+        self._acting = [[r for r in RULES if not _ACTS_ON.get(r, own).isdisjoint(own)] for own in facts]
+        self._held: dict[tuple[Any, ...], list[TrackerCurves]] = {}
 
-    def key(self, index: int, protocol: Protocol) -> tuple[Any, ...]:
-        """Equal for two protocols that must measure the same on this sequence."""
-        return tuple(getattr(protocol, rule) for rule in self._acting[self._facts[index]])
+    def scores(self, protocol: Protocol, allow_missing: bool = True, allow_short: bool = True) -> Scores:
+        """The scores under a protocol.
 
-    def scores(self, protocol: Protocol) -> Scores:
-        """The scores under a protocol. Raises DataError where it needs a presence file that is missing."""
+        Raises:
+            DataError: it needs a presence file that is missing.
+            IncompleteError: a result is missing or short, and that is not allowed.
+        """
         require_presence(self.sequences, protocol)
-        rows = [TrackerCurves.empty(name, len(self.sequences), protocol) for name in self.results]
-        for index in range(len(self.sequences)):
-            for row, single in zip(rows, self._measured(index, protocol), strict=True):
-                _copy(single, row, index)
-        names = tuple(s.name for s in self.sequences)
-        return Scores(protocol, tuple(self.results), names, self._lengths, self._attributes, tuple(rows))
+        measured = [self._measured(index, protocol) for index in range(len(self.sequences))]
+        rows = [TrackerCurves.joined(parts) for parts in zip(*measured, strict=True)]
+        return assemble(self.sequences, rows, (), protocol, self.results, allow_missing, allow_short)
 
     def _measured(self, index: int, protocol: Protocol) -> list[TrackerCurves]:
-        key = (index, self.key(index, protocol))
+        key = (index, *(getattr(protocol, rule) for rule in self._acting[index]))
         if key not in self._held:
             sequence = self.sequences[index]
             rows = [TrackerCurves.empty(name, 1, protocol) for name in self.results]
@@ -188,12 +197,11 @@ def explain(
     if odd:
         raise UsageError(f"{odd[0]} cannot be explained rule by rule: it is not a mean over sequences")
     rescorer = Rescorer(sequences, results, allow_short)
-    start = rescorer.scores(first)
-    raise_if_incomplete(start.tracker_curves, first, allow_missing, allow_short)
+    start = rescorer.scores(first, allow_missing, allow_short)
     rules = list(first.differences(second))
     steps = []
     here, here_scores = first, start
-    end_scores = rescorer.scores(_relabelled(first, second, rules))
+    end_scores = rescorer.scores(second)
     for rule in rules:
         there = replace(here, **{rule: getattr(second, rule)})
         there_scores = rescorer.scores(there)
@@ -202,37 +210,36 @@ def explain(
         steps.append(
             Step(
                 rule, getattr(first, rule), getattr(second, rule),
-                _table(there_scores, metrics) - _table(here_scores, metrics),
-                _table(alone, metrics) - _table(start, metrics),
-                _table(end_scores, metrics) - _table(without, metrics),
+                table(there_scores, metrics) - table(here_scores, metrics),
+                table(alone, metrics) - table(start, metrics),
+                table(end_scores, metrics) - table(without, metrics),
                 _changed_sequences(rescorer, here_scores, there_scores, metrics),
             )
         )  # fmt: skip
         here, here_scores = there, there_scores
     return Explanation(
-        first, second, start.trackers, tuple(metrics), _table(start, metrics), _table(end_scores, metrics),
+        first, second, start.trackers, tuple(metrics), table(start, metrics), table(end_scores, metrics),
         tuple(steps), int(start.lengths.sum()), len(start.sequences),
     )  # fmt: skip
 
 
-def _relabelled(first: Protocol, second: Protocol, rules: Seq[str]) -> Protocol:
-    return replace(first, **{rule: getattr(second, rule) for rule in rules})
-
-
-def _table(scores: Scores, metrics: Seq[Metric]) -> Array:
+def table(scores: Scores, metrics: Seq[Metric]) -> Array:
+    """(tracker, metric) scores."""
     return np.stack([scores.score(m) for m in metrics], axis=1)
+
+
+def parts(scores: Scores, metrics: Seq[Metric]) -> tuple[Array, NDArray[np.bool_], Array]:
+    """(tracker, sequence, metric): each sequence's own score, whether it enters the mean, and what it adds to it."""
+    values = np.stack([scores.per_sequence(m) for m in metrics], axis=-1)
+    kept = np.stack([scores.kept(m) for m in metrics], axis=-1)
+    return values, kept, np.where(kept, np.nan_to_num(values), 0) / np.maximum(kept.sum(axis=1, keepdims=True), 1)
 
 
 def _changed_sequences(
     rescorer: Rescorer, before: Scores, after: Scores, metrics: Seq[Metric]
 ) -> dict[str, tuple[ChangedSequence, ...]]:
     """Per tracker, the sequences whose own score or place in the mean a step changes, largest contribution first."""
-    values = [np.stack([s.per_sequence(m) for m in metrics], axis=-1) for s in (before, after)]
-    kept = [np.stack([s.kept(m) for m in metrics], axis=-1) for s in (before, after)]
-    fraction = [
-        np.where(k, np.nan_to_num(v), 0) / np.maximum(k.sum(axis=1, keepdims=True), 1)
-        for v, k in zip(values, kept, strict=True)
-    ]
+    values, kept, fraction = zip(parts(before, metrics), parts(after, metrics), strict=True)
     moved = ~_alike(values[0], values[1]) | (kept[0] != kept[1])
     redrawn = np.any([_redrawn(before.curve(m), after.curve(m)) for m in metrics], axis=0)
     changed: dict[int, dict[str, int]] = {
@@ -265,53 +272,17 @@ def _redrawn(one: Array, two: Array) -> NDArray[np.bool_]:
     return np.asarray(~_alike(one, two).all(axis=(0, 2)))
 
 
-def _copy(single: TrackerCurves, row: TrackerCurves, index: int) -> None:
-    for name, values in single.arrays.items():
-        row.arrays[name][index] = values[0]
-    row.missing[index], row.refused[index] = single.missing[0], single.refused[0]
-    row.notes.extend(single.notes)
-
-
-@dataclass(frozen=True)
-class _Facts:
+def _facts(sequence: Sequence, results: Results) -> set[str]:
     """What a sequence has that a rule could act on."""
-
-    odd_truth: bool
-    nan_truth: bool
-    absent: bool
-    broken: bool
-    nan_result: bool
-    short: bool
-
-
-def _facts(sequence: Sequence, results: Results) -> _Facts:
-    truth = sequence.groundtruth
+    truth, present = sequence.groundtruth, sequence.present
     boxes = [own[sequence.name].boxes for own in results.values() if sequence.name in own]
-    present = sequence.present
-    return _Facts(
-        odd_truth=bool((~(truth > 1)).any()),  # below 1 pixel, a positive box can have a centre that is not positive
-        nan_truth=bool(np.isnan(truth).any()),
-        absent=present is not None and not bool(present.all()),
-        broken=any(bool((~(b[:, 2:] > 0)).any() | ~np.isfinite(b).all()) for b in boxes),
-        nan_result=any(bool(np.isnan(b).any()) for b in boxes),
-        short=any(len(b) < len(truth) for b in boxes),
-    )
-
-
-def _can_act(rule: str, facts: _Facts) -> bool:
-    """False only where changing the rule cannot change what is measured; every other rule is taken to act."""
-    unmeasured = facts.odd_truth or facts.nan_truth
-    return {
-        "overlap_valid": unmeasured,
-        "error_valid": unmeasured,
-        "invalid_error": unmeasured or facts.absent,
-        "invalid_normalized_error": unmeasured or facts.absent,
-        "absent": facts.absent,
-        "absent_error": facts.absent,
-        "count_invalid": unmeasured or facts.absent,
-        "invalid_result": facts.broken or facts.nan_result,
-        "short_result": facts.short,
-        "refuse_nan_annotation": facts.nan_truth,
-        "refuse_nan_overlap": unmeasured or facts.broken or facts.nan_result,
-        "ignore_nan_corner": facts.nan_truth or facts.nan_result,
-    }.get(rule, True)
+    found = {
+        "any": True,
+        "odd truth": (~(truth > 1)).any(),  # below 1 pixel, a positive box can have a centre that is not positive
+        "nan truth": np.isnan(truth).any(),
+        "absent": present is not None and not present.all(),
+        "broken": any((~(b[:, 2:] > 0)).any() or not np.isfinite(b).all() for b in boxes),
+        "nan result": any(np.isnan(b).any() for b in boxes),
+        "short": any(len(b) < len(truth) for b in boxes),
+    }
+    return {fact for fact, holds in found.items() if holds}

@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
-from tnllt.eval.evaluate import raise_if_incomplete
-from tnllt.eval.explain import Rescorer
+from tnllt.eval.explain import Rescorer, parts, table
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import Protocol
-from tnllt.eval.protocols import get_protocol
-from tnllt.eval.reported import protocols_that_give
+from tnllt.eval.protocols import PROTOCOLS, get_protocol
 from tnllt.eval.selection import choose_trackers, read_results, select_sequences
 from tnllt.results.layouts import find_results
 from tnllt.sequence import Boxes, Sequence, Trajectory
 
 Array = NDArray[np.float64]
 Own = Mapping[str, Trajectory]
+#: Scores that differ by no more are the same number to four decimals.
+_SAME = 0.5e-4
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,8 @@ def folder_gap(
     """
     rules = get_protocol(protocol)
     both = {"first": first, "second": second}
-    scores = Rescorer(sequences, both, allow_short).scores(rules)
-    raise_if_incomplete(scores.tracker_curves, rules, allow_missing, allow_short)
-    values = np.stack([scores.per_sequence(m) for m in metrics], axis=-1)
-    kept = np.stack([scores.kept(m) for m in metrics], axis=-1)
-    fraction = np.where(kept, np.nan_to_num(values), 0) / np.maximum(kept.sum(axis=1, keepdims=True), 1)
+    scores = Rescorer(sequences, both, allow_short).scores(rules, allow_missing, allow_short)
+    _, _, fraction = parts(scores, metrics)
     found = []
     for s, sequence in enumerate(sequences):
         if sequence.name in first and sequence.name in second:
@@ -81,12 +78,18 @@ def folder_gap(
         else:
             relation, rows = "missing in one", len(sequence)
         found.append(Difference(sequence.name, relation, rows, fraction[1, s] - fraction[0, s]))
-    totals = np.stack([scores.score(m) for m in metrics], axis=1)
-    same = {}
-    for i, metric in enumerate(metrics):
-        if totals[0, i] != totals[1, i]:
-            givers = protocols_that_give(sequences, {"first": first}, float(totals[1, i]), metric.name)
-            same[metric.name] = tuple(p.name for p in givers)
+    totals = table(scores, metrics)
+    alone = Rescorer(sequences, {"first": first}, allow_short=True)
+    others = (
+        {p.name: table(alone.scores(p), metrics)[0] for p in PROTOCOLS.values()}
+        if (totals[0] != totals[1]).any()
+        else {}
+    )
+    same = {
+        metric.name: tuple(name for name, found in others.items() if abs(found[i] - totals[1, i]) <= _SAME)
+        for i, metric in enumerate(metrics)
+        if totals[0, i] != totals[1, i]
+    }
     ordered = sorted(found, key=lambda d: (-np.abs(d.contribution).max(), d.sequence))
     return FolderGap(rules, tuple(metrics), totals[0], totals[1], tuple(ordered), same)
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tnllt.errors import UsageError
-from tnllt.eval.evaluate import ROUNDINGS, raise_if_incomplete
+from tnllt.eval.evaluate import ROUNDINGS
 from tnllt.eval.explain import Rescorer, Results
 from tnllt.eval.metrics import METRICS
-from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import PROTOCOLS, TNLLT
 from tnllt.sequence import Sequence, Trajectory
 
@@ -84,9 +83,7 @@ def find_reported(
         IncompleteError: a result is missing or short, and that is not allowed.
     """
     chosen = [METRICS[name] for name in metrics]
-    raise_if_incomplete(
-        Rescorer(sequences, results, allow_short).scores(TNLLT).tracker_curves, TNLLT, allow_missing, allow_short
-    )
+    Rescorer(sequences, results, allow_short).scores(TNLLT, allow_missing, allow_short)
     found: list[Match] = []
     for name in ROUNDINGS:
         if any(m.fit for m in found):
@@ -115,16 +112,3 @@ def rounded(results: Results, how: str) -> dict[str, dict[str, Trajectory]]:
     if function is None:
         return {name: dict(own) for name, own in results.items()}
     return {name: {s: replace(t, boxes=function(t.boxes)) for s, t in own.items()} for name, own in results.items()}
-
-
-def protocols_that_give(
-    sequences: Seq[Sequence], results: Results, score: float, metric: str, unit: float = 1e-4
-) -> list[Protocol]:
-    """Protocols under which the first tracker of `results` scores `score` to within half a `unit`."""
-    rescorer = Rescorer(sequences, results, True)
-    found = []
-    for protocol in PROTOCOLS.values():
-        value = float(rescorer.scores(protocol).score(metric)[0])
-        if np.isfinite(value) and abs(value - score) <= unit / 2:
-            found.append(protocol)
-    return found
