@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 
+from tnllt.cli.eval_explain_text import (
+    explanation_json,
+    explanation_text,
+    folder_json,
+    folder_text,
+    reported_json,
+    reported_text,
+)
 from tnllt.cli.eval_options import format_option, scoring_options
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
+from tnllt.eval.explain import explain as explain_rules
+from tnllt.eval.folder_gap import folder_gaps
+from tnllt.eval.metrics import get_metrics
+from tnllt.eval.protocols import get_protocol
+from tnllt.eval.reported import find_reported, parse_reported
+from tnllt.eval.selection import select
 from tnllt.files import to_json
 from tnllt.text import printable
 
@@ -43,53 +58,21 @@ def explain(
         raise UsageError(f"explain {a}: compared with what? Give a second protocol or folder")
     if a is not None and b is not None:
         if os.path.exists(a) and os.path.exists(b):  # noqa: PTH110  # no name raises here
-            _folders(config, a, b, metric, top, format_)
+            gaps = folder_gaps(config, a, b, get_metrics(metric))
+            text = "\n\n".join(folder_text(name, gap, (a, b), top) for name, gap in gaps.items())
+            _show(text, [folder_json(name, gap) for name, gap in gaps.items()], format_)
         else:
-            _protocols(config, a, b, metric, top, all_rules, format_)
+            chosen, first, second = get_metrics(metric), get_protocol(a), get_protocol(b)
+            selection = select(config)
+            found = explain_rules(
+                selection.sequences, selection.read(), first, second, metrics=chosen, **selection.allowed
+            )
+            _show(explanation_text(found, (a, b), top, all_rules), explanation_json(found, (a, b)), format_)
     if reported is not None:
-        _reported(config, reported, format_)
+        wanted, selection = parse_reported(reported), select(config)
+        matches = find_reported(selection.sequences, selection.read(), wanted, **selection.allowed)
+        _show(reported_text(wanted, matches), reported_json(wanted, matches), format_)
 
 
-def _protocols(config: ScoreConfig, a: str, b: str, metric: str, top: int, all_rules: bool, format_: str) -> None:
-    from tnllt.cli.eval_explain_text import explanation_json, explanation_text
-    from tnllt.eval.explain import explain as explain_rules
-    from tnllt.eval.metrics import get_metrics
-    from tnllt.eval.protocols import get_protocol
-    from tnllt.eval.selection import select
-
-    chosen, first, second = get_metrics(metric), get_protocol(a), get_protocol(b)
-    selection = select(config)
-    found = explain_rules(selection.sequences, selection.read(), first, second, metrics=chosen, **selection.allowed)
-    if format_ == "json":
-        click.echo(to_json(explanation_json(found, (a, b))))
-    else:
-        click.echo(explanation_text(found, (a, b), top, all_rules), nl=False)
-
-
-def _folders(config: ScoreConfig, a: str, b: str, metric: str, top: int, format_: str) -> None:
-    from tnllt.cli.eval_explain_text import folder_json, folder_text
-    from tnllt.eval.folder_gap import folder_gaps
-    from tnllt.eval.metrics import get_metrics
-
-    gaps = folder_gaps(config, a, b, get_metrics(metric))
-    if format_ == "json":
-        click.echo(to_json([folder_json(name, gap) for name, gap in gaps.items()]))
-    else:
-        click.echo("\n".join(folder_text(name, gap, (a, b), top) for name, gap in gaps.items()), nl=False)
-
-
-def _reported(config: ScoreConfig, text: str, format_: str) -> None:
-    from tnllt.cli.eval_explain_text import reported_json, reported_text
-    from tnllt.eval.reported import find_reported, parse_reported
-    from tnllt.eval.selection import select
-
-    reported = parse_reported(text)
-    selection = select(config)
-    matches = find_reported(
-        selection.sequences, selection.read(), reported, allow_missing=config.allow_missing,
-        allow_short=config.allow_short,
-    )  # fmt: skip
-    if format_ == "json":
-        click.echo(to_json(reported_json(reported, matches)))
-    else:
-        click.echo(printable(reported_text(reported, matches)), nl=False)
+def _show(text: str, table: Any, format_: str) -> None:
+    click.echo(to_json(table) if format_ == "json" else printable(text))

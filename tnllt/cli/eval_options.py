@@ -34,8 +34,3 @@ def output_folder(out: Path) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"--out {out}: the folder cannot be made ({reason}); give another one") from error
     return out
-
-
-def shortened(text: str, most: int = 40) -> str:
-    """The text, cut where it is longer than a column of a table."""
-    return text if len(text) <= most else text[: most - 3] + "..."

@@ -11,7 +11,7 @@ import numpy as np
 from tnllt.eval.figures import paper_style
 from tnllt.eval.metrics import Metric
 from tnllt.eval.statistics import CriticalDifference
-from tnllt.text import one_line
+from tnllt.eval.tables import name_cell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,11 +66,7 @@ def draw(found: CriticalDifference, trackers: Seq[str]) -> Figure:
         level = line + bars + 0.42 * (place if left else count - 1 - place)
         edge = 1 - 0.06 * (count - 1) if left else count + 0.06 * (count - 1)
         axes.plot([rank, rank, edge], [line, level, level], color="#444444", lw=0.8)
-        name = f"{_cut(trackers[tracker])}  {rank:.2f}" if left else f"{rank:.2f}  {_cut(trackers[tracker])}"
-        axes.text(edge + (-0.02 if left else 0.02) * count, level, name, ha="right" if left else "left", va="center")
+        name = name_cell(trackers[tracker], 32)
+        text = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
+        axes.text(edge + (-0.02 if left else 0.02) * count, level, text, ha="right" if left else "left", va="center")
     return figure
-
-
-def _cut(name: str, most: int = 32) -> str:
-    text = one_line(name)
-    return text if len(text) <= most else text[: most - 3] + "..."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -15,8 +15,6 @@ from tnllt.eval.metrics import Metric, get_metric
 from tnllt.eval.scores import Scores
 from tnllt.eval.statistics import (
     CONFIDENCE,
-    RESAMPLES,
-    SEED,
     CriticalDifference,
     RankStability,
     WeightedScores,
@@ -65,9 +63,7 @@ class Comparison:
         return bool(self.adjusted < 1 - CONFIDENCE)
 
 
-def compare(
-    scores: Scores, a: str, b: str, metric: str | Metric = "success", *, resamples: int = RESAMPLES, seed: int = SEED
-) -> list[Comparison]:
+def compare(scores: Scores, a: str, b: str, metric: str | Metric = "success") -> list[Comparison]:
     """The paired comparison over all sequences, then one per attribute; Holm's correction is over the attributes.
 
     `a` and `b` are trackers, or names of several runs (`group_runs`): then every sequence counts with its mean score
@@ -84,32 +80,23 @@ def compare(
     found = []
     for name, members in sets:
         table = weighted_scores(scores, chosen, members)
-        first, second = _mean_of(table, one), _mean_of(table, two)
-        found.append(_compared(a, b, name, first, second, resamples, seed)[0])
-    adjusted = holm([c.p_value for c in found[1:]])
-    return [found[0], *(_with(c, p) for c, p in zip(found[1:], adjusted, strict=True))]
+        found += _compared([a], [b], name, _mean_of(table, one), _mean_of(table, two))
+    return [found[0], *_corrected(found[1:])]
 
 
-def compare_all(
-    scores: Scores, metric: str | Metric = "success", *, resamples: int = RESAMPLES, seed: int = SEED
-) -> list[Comparison]:
+def compare_all(scores: Scores, metric: str | Metric = "success") -> list[Comparison]:
     """Every pair of trackers over all sequences, better one first; Holm's correction over all pairs."""
     chosen = _linear(metric)
     table = weighted_scores(scores, chosen)
-    order = scores.ranking(chosen)
-    pairs = list(combinations(order, 2))
-    if not pairs:
-        return []
+    pairs = list(combinations(scores.ranking(chosen), 2))
     found: list[Comparison] = []
     for start in range(0, len(pairs), _PAIRS_AT_ONCE):
         some = pairs[start : start + _PAIRS_AT_ONCE]
         i, j = [a for a, _ in some], [b for _, b in some]
         first = WeightedScores(table.values[i], table.weights[i])
         second = WeightedScores(table.values[j], table.weights[j])
-        names = [scores.trackers[a] for a in i], [scores.trackers[b] for b in j]
-        found += _compared(*names, "all", first, second, resamples, seed)
-    adjusted = holm([c.p_value for c in found])
-    return [_with(c, p) for c, p in zip(found, adjusted, strict=True)]
+        found += _compared([scores.trackers[a] for a in i], [scores.trackers[b] for b in j], "all", first, second)
+    return _corrected(found)
 
 
 def ranks(scores: Scores, metric: str | Metric = "success") -> RankStability:
@@ -118,9 +105,9 @@ def ranks(scores: Scores, metric: str | Metric = "success") -> RankStability:
     return rank_stability(table.values, table.weights)
 
 
-def diagram(scores: Scores, metric: str | Metric = "success", alpha: float = 0.05) -> CriticalDifference:
+def diagram(scores: Scores, metric: str | Metric = "success") -> CriticalDifference:
     """Friedman's test and the critical difference over the sequences that every tracker is scored on."""
-    return critical_difference(scores.per_sequence(_linear(metric)), alpha=alpha)
+    return critical_difference(scores.per_sequence(_linear(metric)))
 
 
 def gaps(scores: Scores, a: str, b: str, metric: str | Metric = "success") -> list[tuple[str, float, float]]:
@@ -166,27 +153,20 @@ def _mean_of(table: WeightedScores, index: Seq[int]) -> WeightedScores:
 
 
 def _compared(
-    a: str | list[str],
-    b: str | list[str],
-    members: str,
-    first: WeightedScores,
-    second: WeightedScores,
-    resamples: int,
-    seed: int,
+    a: Seq[str], b: Seq[str], members: str, first: WeightedScores, second: WeightedScores
 ) -> list[Comparison]:
-    names_a, names_b = ([a], [b]) if isinstance(a, str) or isinstance(b, str) else (a, b)
-    interval = difference_intervals(first, second, resamples=resamples, seed=seed)
-    p_values = permutation_test(first, second, resamples=resamples, seed=seed)
+    """One comparison per row, not yet corrected."""
+    interval, p_values = difference_intervals(first, second), permutation_test(first, second)
     mean_a, mean_b = first.means, second.means
     found = []
-    for row, (name_a, name_b) in enumerate(zip(names_a, names_b, strict=True)):
+    for row, (name_a, name_b) in enumerate(zip(a, b, strict=True)):
         # A sequence that only one keeps was dropped for the other: a zero curve is a loss there.
         either = (first.weights[row] > 0) | (second.weights[row] > 0)
         gap = first.values[row][either] - second.values[row][either]
         p_value = float(p_values[row]) if either.any() else float("nan")
         found.append(
             Comparison(
-                str(name_a), str(name_b), members, int(either.sum()), float(mean_a[row]), float(mean_b[row]),
+                name_a, name_b, members, int(either.sum()), float(mean_a[row]), float(mean_b[row]),
                 float(interval.estimate[row]), float(interval.low[row]), float(interval.high[row]), p_value, p_value,
                 int((gap > 0).sum()), int((gap < 0).sum()), int((gap == 0).sum()),
             )
@@ -194,7 +174,7 @@ def _compared(
     return found
 
 
-def _with(comparison: Comparison, adjusted: float) -> Comparison:
-    from dataclasses import replace
-
-    return replace(comparison, adjusted=float(adjusted))
+def _corrected(found: list[Comparison]) -> list[Comparison]:
+    """The comparisons with Holm's correction over all of them."""
+    adjusted = holm([c.p_value for c in found]).tolist()
+    return [replace(c, adjusted=p) for c, p in zip(found, adjusted, strict=True)]

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from tnllt.eval.metrics import Metric, get_metric
 from tnllt.eval.statistics import (
-    CONFIDENCE,
     MIN_SEQUENCES,
-    RESAMPLES,
-    SEED,
+    TAILS,
     Intervals,
     WeightedScores,
     bootstrap_counts,
@@ -35,70 +33,49 @@ def weighted_scores(scores: Scores, metric: str | Metric = "success", members: F
     return WeightedScores.of(scores.per_sequence(metric), scores.kept(metric, members))
 
 
-def score_intervals(
-    scores: Scores,
-    metric: str | Metric = "success",
-    members: Flags | None = None,
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> Intervals:
+def score_intervals(scores: Scores, metric: str | Metric = "success", members: Flags | None = None) -> Intervals:
     """Bootstrap intervals (K,) over sequences of `scores.score(metric, members)`.
 
     Means get the studentised bootstrap; scores of sums, which are not means, the percentile bootstrap (at most
     `Metric.resamples` resamples). NaN where fewer than three sequences remain.
     """
     chosen = get_metric(metric)
-    return all_intervals(scores, [chosen], members, confidence=confidence, resamples=resamples, seed=seed)[chosen.name]
+    return all_intervals(scores, [chosen], members)[chosen.name]
 
 
-def all_intervals(
-    scores: Scores,
-    metrics: Seq[Metric],
-    members: Flags | None = None,
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> dict[str, Intervals]:
+def all_intervals(scores: Scores, metrics: Seq[Metric], members: Flags | None = None) -> dict[str, Intervals]:
     """`score_intervals` of several metrics {name: intervals}, all means in one pass."""
     means = [m for m in metrics if m.is_mean]
     found: dict[str, Intervals] = {}
     if means:
         every = [weighted_scores(scores, m, members) for m in means]
         stacked = bootstrap_intervals(
-            np.concatenate([one.values for one in every]), np.concatenate([one.weights for one in every]),
-            confidence=confidence, resamples=resamples, seed=seed,
-        )  # fmt: skip
+            np.concatenate([one.values for one in every]), np.concatenate([one.weights for one in every])
+        )
         bounds = zip(np.split(stacked.low, len(means)), np.split(stacked.high, len(means)), strict=True)
         for metric, (low, high) in zip(means, bounds, strict=True):
             # The estimate is the score that is printed, to the last bit.
             estimate = scores.score(metric, members)
-            found[metric.name] = Intervals(estimate, low, high, confidence, stacked.method, resamples)
+            found[metric.name] = Intervals(estimate, low, high)
     for metric in metrics:
         if not metric.is_mean:
-            few = min(resamples, metric.resamples)
-            found[metric.name] = _percentiles(scores, metric, members, confidence, few, seed)
+            found[metric.name] = _percentiles(scores, metric, members)
     return found
 
 
-def _percentiles(
-    scores: Scores, metric: Metric, members: Flags | None, confidence: float, resamples: int, seed: int
-) -> Intervals:
+def _percentiles(scores: Scores, metric: Metric, members: Flags | None) -> Intervals:
     """Percentile intervals of a metric that is read off sums: the sums of every resample are one matrix product."""
     estimate = scores.score(metric, members)
     low, high = np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
-    tail = (1 - confidence) / 2
     for k, kept in enumerate(scores.kept(metric, members)):
         if np.isnan(estimate[k]) or kept.sum() < MIN_SEQUENCES:
             continue
         array = scores.tracker_curves[k].arrays[metric.measure.name][kept]
-        draws = metric.read(bootstrap_counts(len(array), resamples, seed) @ array, scores.protocol)
+        draws = metric.read(bootstrap_counts(len(array), metric.resamples) @ array, scores.protocol)
         known = draws[~np.isnan(draws)]
         if len(known):
-            low[k], high[k] = np.quantile(known, [tail, 1 - tail])
-    return Intervals(estimate, low, high, confidence, "percentile", resamples)
+            low[k], high[k] = np.quantile(known, TAILS)
+    return Intervals(estimate, low, high)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,10 @@ RESAMPLES = 10_000
 WIDE_RESAMPLES = 2_000
 SEED = 0
 CONFIDENCE = 0.95
+#: Levels of the two bounds of an interval.
+TAILS = [(1 - CONFIDENCE) / 2, 1 - (1 - CONFIDENCE) / 2]
+#: A p-value below this is significant.
+ALPHA = 0.05
 #: Below this many kept sequences an interval would be a guess.
 MIN_SEQUENCES = 3
 #: Below this many, resamples repeat themselves and studentised intervals blow up: Student's t stands in.
@@ -53,14 +57,11 @@ class WeightedScores:
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """Point estimates (tracker,), bounds (tracker,), and the method they were made by. NaN: too few sequences."""
+    """Point estimates (tracker,) and bounds (tracker,). NaN: too few sequences."""
 
     estimate: Array
     low: Array
     high: Array
-    confidence: float = CONFIDENCE
-    method: str = "studentized"
-    resamples: int = RESAMPLES
 
 
 @functools.lru_cache(maxsize=4)
@@ -85,7 +86,6 @@ def bootstrap_intervals(
     values: ArrayLike,
     weights: ArrayLike | None = None,
     *,
-    confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = SEED,
     bounds: tuple[float, float] | None = (0.0, 1.0),
@@ -105,36 +105,29 @@ def bootstrap_intervals(
     estimate, kept = table.means, table.weights.sum(axis=1)
     error = _means_and_errors(table, np.ones((1, counts.shape[1])))[1][0]
     draws, errors = _means_and_errors(table, counts)
-    low, high = _studentized(estimate, error, draws - estimate, errors, kept, confidence)
+    low, high = _studentized(estimate, error, draws - estimate, errors, kept)
     if bounds is not None:
         low, high = np.clip(low, *bounds), np.clip(high, *bounds)
-    return Intervals(estimate, low, high, confidence, "studentized", resamples)
+    return Intervals(estimate, low, high)
 
 
-def difference_intervals(
-    a: WeightedScores,
-    b: WeightedScores,
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> Intervals:
+def difference_intervals(a: WeightedScores, b: WeightedScores, *, resamples: int = RESAMPLES) -> Intervals:
     """Studentised bootstrap intervals of score(a) - score(b), row by row; both see the same sequences.
 
     The standard error is the linearised one of a difference of two ratios, so that a sequence dropped for one tracker
     and kept for the other is weighed as the reduction weighs it.
     """
-    counts = bootstrap_counts(a.values.shape[1], resamples, seed)
+    counts = bootstrap_counts(a.values.shape[1], resamples)
     whole = np.ones((1, counts.shape[1]))
     estimate = a.means - b.means
     draws = _ratio(counts @ a.values.T, counts @ a.weights.T) - _ratio(counts @ b.values.T, counts @ b.weights.T)
     error, errors = _difference_error(a, b, whole)[0], _difference_error(a, b, counts)
     kept = np.minimum(a.weights.sum(axis=1), b.weights.sum(axis=1))
-    low, high = _studentized(estimate, error, draws - estimate, errors, kept, confidence)
-    return Intervals(estimate, low, high, confidence, "studentized", resamples)
+    low, high = _studentized(estimate, error, draws - estimate, errors, kept)
+    return Intervals(estimate, low, high)
 
 
-def permutation_test(a: WeightedScores, b: WeightedScores, *, resamples: int = RESAMPLES, seed: int = SEED) -> Array:
+def permutation_test(a: WeightedScores, b: WeightedScores, *, resamples: int = RESAMPLES) -> Array:
     """(row,) two-sided p-values of score(a) = score(b), by swapping the two trackers' answers sequence by sequence.
 
     Where both keep every sequence this is the sign-flip test of the paired differences. With 2**S <= resamples all
@@ -144,7 +137,7 @@ def permutation_test(a: WeightedScores, b: WeightedScores, *, resamples: int = R
     if 2**sequences <= resamples:
         swaps = ((np.arange(2**sequences)[:, None] >> np.arange(sequences)) & 1).astype(np.float64)
     else:
-        swaps = np.random.default_rng(seed).integers(0, 2, size=(resamples, sequences)).astype(np.float64)
+        swaps = np.random.default_rng(SEED).integers(0, 2, size=(resamples, sequences)).astype(np.float64)
 
     def totals(first: Array, second: Array) -> tuple[Array, Array]:
         moved = swaps @ (second - first).T
@@ -182,24 +175,14 @@ class RankStability:
     """Fraction of resamples in which the tracker is (or ties for) the best."""
 
 
-def rank_stability(
-    values: ArrayLike,
-    weights: ArrayLike | None = None,
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-    higher_is_better: bool = True,
-) -> RankStability:
+def rank_stability(values: ArrayLike, weights: ArrayLike | None = None) -> RankStability:
     """Ranks with percentile intervals, and how often each tracker comes out first."""
     table = WeightedScores.of(values, weights)
-    sign = 1.0 if higher_is_better else -1.0
-    own = np.nan_to_num(sign * table.means, nan=-np.inf)
-    draws = np.nan_to_num(sign * bootstrap_scores(table, resamples, seed), nan=-np.inf)
+    own = np.nan_to_num(table.means, nan=-np.inf)
+    draws = np.nan_to_num(bootstrap_scores(table), nan=-np.inf)
     # Rank = 1 + number of better trackers; scipy's rankdata along an axis takes ten times as long here.
     ranks = 1 + np.stack([(draws > draws[:, i : i + 1]).sum(axis=1) for i in range(draws.shape[1])], axis=1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(ranks, [tail, 1 - tail], axis=0, method="nearest")
+    low, high = np.quantile(ranks, TAILS, axis=0, method="nearest")
     return RankStability(1 + (own > own[:, None]).sum(axis=1).astype(np.float64), low, high, (ranks == 1).mean(axis=0))
 
 
@@ -228,7 +211,7 @@ class CriticalDifference:
         return groups
 
 
-def critical_difference(values: ArrayLike, *, alpha: float = 0.05, higher_is_better: bool = True) -> CriticalDifference:
+def critical_difference(values: ArrayLike) -> CriticalDifference:
     """Mean ranks (tracker,) over sequences, Friedman's test, Nemenyi's critical difference.
 
     Args:
@@ -246,14 +229,14 @@ def critical_difference(values: ArrayLike, *, alpha: float = 0.05, higher_is_bet
         raise UsageError(
             f"a critical-difference diagram needs three trackers and two sequences, not {trackers} and {sequences}"
         )
-    ranks = rankdata(-scores if higher_is_better else scores, axis=0)
+    ranks = rankdata(-scores, axis=0)
     if np.all(ranks == ranks[:1]):  # all tie everywhere: scipy would divide by zero
         statistic, p_value = 0.0, 1.0
     else:
         statistic, p_value = map(float, friedmanchisquare(*scores))
-    quantile = float(studentized_range.ppf(1 - alpha, trackers, np.inf)) / np.sqrt(2)
+    quantile = float(studentized_range.ppf(1 - ALPHA, trackers, np.inf)) / np.sqrt(2)
     width = float(quantile * np.sqrt(trackers * (trackers + 1) / (6 * sequences)))
-    return CriticalDifference(ranks.mean(axis=1), statistic, p_value, width, sequences, alpha)
+    return CriticalDifference(ranks.mean(axis=1), statistic, p_value, width, sequences, ALPHA)
 
 
 def _ratio(total: Array, weight: Array) -> Array:
@@ -288,23 +271,20 @@ def _difference_error(a: WeightedScores, b: WeightedScores, counts: Array) -> Ar
     return np.asarray(np.sqrt(np.maximum(variance, 0) * drawn / np.maximum(drawn - 1, 1)), np.float64)
 
 
-def _studentized(
-    estimate: Array, error: Array, draws: Array, errors: Array, kept: Array, confidence: float
-) -> tuple[Array, Array]:
+def _studentized(estimate: Array, error: Array, draws: Array, errors: Array, kept: Array) -> tuple[Array, Array]:
     """Bounds by the studentised bootstrap; by Student's t with few sequences, NaN with fewer than `MIN_SEQUENCES`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         pivots = draws / errors
     # A resample of one sequence over and over has no spread: its pivot, 0/0 or infinite, is not an observation.
     pivots[(errors < 1e-12) | ~np.isfinite(pivots)] = np.nan
     pivots[:, error < 1e-12] = 0.0
-    tail = (1 - confidence) / 2
-    below, above = _nanquantile(pivots, [tail, 1 - tail])
+    below, above = _nanquantile(pivots, TAILS)
     low, high = estimate - above * error, estimate - below * error
     few = kept < FEW_SEQUENCES
     if few.any():
         from scipy.special import stdtrit
 
-        reach = stdtrit(np.maximum(kept - 1, 1), (1 + confidence) / 2) * error
+        reach = stdtrit(np.maximum(kept - 1, 1), (1 + CONFIDENCE) / 2) * error
         low, high = np.where(few, estimate - reach, low), np.where(few, estimate + reach, high)
     none = kept < MIN_SEQUENCES
     return np.where(none, np.nan, low), np.where(none, np.nan, high)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -247,39 +248,42 @@ def to_frame(scores: Scores, metrics: str | Iterable[str] = "all", by: str = "ov
 # Writers --------------------------------------------------------------------------------------------------------
 
 
+def name_cell(text: str, most: int = 60) -> str:
+    """A name on one line, cut where it would push every other column off the screen."""
+    text = one_line(text)
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def aligned(rows: Seq[Seq[str] | None], left: Collection[int] = (0,), indent: str = "  ") -> list[str]:
+    """The lines of a table whose columns are as wide as their widest cell, flush right but for those in `left`.
+
+    A row that is None is a rule.
+    """
+    widths = [max(map(_width, column)) for column in zip(*filter(None, rows), strict=True)]
+    lines = []
+    for row in rows:
+        cells = ["-" * width for width in widths] if row is None else row
+        spaces = [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
+        padded = [c + s if i in left else s + c for i, (c, s) in enumerate(zip(cells, spaces, strict=True))]
+        lines.append((indent + "  ".join(padded)).rstrip())
+    return lines
+
+
 def _width(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _pad(text: str, width: int, right: bool) -> str:
-    space = " " * (width - _width(text))
-    return space + text if right else text + space
-
-
 def _text(table: ScoreTable) -> str:
-    grid = [[_cut(one_line(name)), *cells] for name, cells in zip(table.names, table.cells(), strict=True)]
-    below = [["", *cells] for cells in table.intervals()[: table.trackers]]
-    head = ["Tracker", *(_cut(one_line(heading)) for heading in table.headings)]
-    widths = [max(_width(row[i]) for row in [head, *grid, *below]) for i in range(len(head))]
-    rule = "  ".join("-" * w for w in widths)
-
-    def line(row: list[str]) -> str:
-        return "  ".join(_pad(cell, widths[i], i > 0) for i, cell in enumerate(row)).rstrip()
-
-    lines = [one_line(table.title), "", line(head), rule]
-    for index, row in enumerate(grid):
-        if index == table.trackers:
-            lines.append(rule)
-        lines += [line(row), *(line(bounds) for bounds in below[index : index + 1])]
+    rows: list[list[str] | None] = [["Tracker", *map(name_cell, table.headings)], None]
+    below = table.intervals()[: table.trackers]
+    for place, (name, cells) in enumerate(zip(table.names, table.cells(), strict=True)):
+        if place == table.trackers:
+            rows.append(None)
+        rows += [[name_cell(name), *cells], *(["", *bounds] for bounds in below[place : place + 1])]
     notes = [f"* {one_line(note)}" for note in table.footnotes]
     if below:
         notes.append("Below each score: 95 % bootstrap interval over sequences.")
-    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
-
-
-def _cut(text: str, most: int = 60) -> str:
-    """A name that would push every other column off the screen, cut."""
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return "\n".join([one_line(table.title), "", *aligned(rows, indent=""), *([""] if notes else []), *notes]) + "\n"
 
 
 def _markdown(table: ScoreTable) -> str:
