@@ -76,7 +76,7 @@ class Look:
         if self.family == "object":
             if not colour:
                 return PLAIN_NAMES.get(self.kind, self.kind)
-            return OBJECTS[self.kind][1].format(main=self.main, second=self.second)
+            return OBJECTS[self.kind].format(main=self.main, second=self.second)
         if not colour:
             return self.kind if self.pattern == "plain" else f"{_GREY_PATTERNS[self.pattern]} {self.kind}"
         return PATTERNS[self.pattern].format(main=self.main, second=self.second, kind=self.kind)

@@ -109,88 +109,69 @@ def _wheels(role: str, y: float, xs: tuple[float, ...], r: float) -> Drawing:
     return [part for x in xs for part in ((role, ellipse(x, y, r)), ("light", ellipse(x, y, r * 0.4)))]
 
 
-def _car() -> Drawing:
-    body = poly((-1, 0.3), (-0.98, -0.02), (-0.6, -0.1), (-0.35, -0.48), (0.3, -0.48), (0.6, -0.1), (0.95, 0), (1, 0.3))
-    return [
-        ("main", body),
+#: Objects with parts.
+DRAWINGS: dict[str, Drawing] = {
+    "car": [
+        (
+            "main",
+            poly(
+                (-1, 0.3), (-0.98, -0.02), (-0.6, -0.1), (-0.35, -0.48), (0.3, -0.48), (0.6, -0.1), (0.95, 0), (1, 0.3)
+            ),
+        ),
         ("glass", poly((-0.5, -0.1), (-0.3, -0.4), (-0.05, -0.4), (-0.05, -0.1))),
         ("glass", poly((0.03, -0.1), (0.03, -0.4), (0.26, -0.4), (0.46, -0.1))),
         *_wheels("second", 0.3, (-0.55, 0.55), 0.25),
-    ]
-
-
-def _bus() -> Drawing:
-    windows: Drawing = [("glass", box(x, -0.42, x + 0.3, -0.12)) for x in (-0.9, -0.53, -0.16, 0.21, 0.6)]
-    return [
+    ],
+    "bus": [
         ("main", box(-1, -0.58, 1, 0.45, 0.12)),
-        *windows,
+        *[("glass", box(x, -0.42, x + 0.3, -0.12)) for x in (-0.9, -0.53, -0.16, 0.21, 0.6)],
         ("second", box(-1, 0.06, 1, 0.24)),
         *_wheels("dark", 0.45, (-0.6, 0.6), 0.19),
-    ]
-
-
-def _truck() -> Drawing:
-    return [
+    ],
+    "truck": [
         ("main", box(-1, -0.62, 0.38, 0.35)),
         ("second", poly((0.42, 0.35), (0.42, -0.35), (0.75, -0.35), (1, 0.02), (1, 0.35))),
         ("glass", poly((0.52, -0.02), (0.52, -0.25), (0.71, -0.25), (0.86, -0.02))),
         *_wheels("dark", 0.38, (-0.65, -0.2, 0.7), 0.21),
-    ]
-
-
-def _boat() -> Drawing:
-    return [
+    ],
+    "sailing boat": [
         ("dark", box(-0.06, -0.95, 0.04, 0.4)),
         ("second", poly((0.08, -0.9), (0.85, 0.22), (0.08, 0.22))),
         ("second", poly((-0.1, -0.75), (-0.65, 0.22), (-0.1, 0.22))),
         ("main", poly((-1, 0.32), (1, 0.32), (0.65, 0.85), (-0.65, 0.85))),
-    ]
-
-
-def _fish() -> Drawing:
-    return [
+    ],
+    "fish": [
         ("second", poly((-0.45, 0), (-1, -0.5), (-0.85, 0), (-1, 0.5))),
         ("second", poly((-0.15, -0.3), (0.2, -0.72), (0.4, -0.25))),
         ("second", poly((-0.1, 0.3), (0.1, 0.68), (0.35, 0.25))),
         ("main", ellipse(0.2, 0, 0.78, 0.42)),
         ("light", ellipse(0.65, -0.1, 0.11)),
         ("dark", ellipse(0.67, -0.1, 0.06)),
-    ]
-
-
-def _bird() -> Drawing:
-    return [
+    ],
+    "bird": [
         ("main", poly((-0.4, 0.1), (-1, -0.1), (-0.95, 0.25), (-0.4, 0.3))),
         ("main", ellipse(0, 0.12, 0.6, 0.36, -12)),
         ("main", ellipse(0.56, -0.22, 0.27)),
         ("tan", poly((0.78, -0.3), (1, -0.18), (0.78, -0.12))),
         ("dark", ellipse(0.62, -0.28, 0.05)),
         ("second", poly((-0.35, 0.05), (0.3, 0.0), (0.1, -0.35), (-0.55, -0.85))),
-    ]
-
-
-def _butterfly() -> Drawing:
-    wings: Drawing = [("main", ellipse(s * 0.5, -0.35, 0.5, 0.45, s * -25)) for s in (-1, 1)]
-    wings += [("main", ellipse(s * 0.4, 0.42, 0.38, 0.4, s * 25)) for s in (-1, 1)]
-    spots: Drawing = [
-        ("second", ellipse(s * x, y, r)) for s in (-1, 1) for x, y, r in ((0.58, -0.38, 0.22), (0.42, 0.45, 0.18))
-    ]
-    return [*wings, *spots, ("dark", ellipse(0, 0, 0.1, 0.75))]
-
-
-def _drone() -> Drawing:
-    arms: Drawing = [
+    ],
+    "butterfly": [
+        *[("main", ellipse(s * 0.5, -0.35, 0.5, 0.45, s * -25)) for s in (-1, 1)],
+        *[("main", ellipse(s * 0.4, 0.42, 0.38, 0.4, s * 25)) for s in (-1, 1)],
+        *[("second", ellipse(s * x, y, r)) for s in (-1, 1) for x, y, r in ((0.58, -0.38, 0.22), (0.42, 0.45, 0.18))],
+        ("dark", ellipse(0, 0, 0.1, 0.75)),
+    ],
+    "drone": [
         ("dark", box(-0.8, -0.12, 0.8, 0.0)),
         ("dark", poly((-0.5, 0.2), (-0.35, 0.2), (-0.5, 0.7), (-0.65, 0.7))),
         ("dark", poly((0.5, 0.2), (0.35, 0.2), (0.5, 0.7), (0.65, 0.7))),
-    ]
-    rotors: Drawing = [("second", ellipse(x, -0.3, 0.38, 0.13)) for x in (-0.62, 0.62)]
-    masts: Drawing = [("dark", box(x - 0.05, -0.3, x + 0.05, -0.05)) for x in (-0.62, 0.62)]
-    return [*arms, *masts, *rotors, ("main", ellipse(0, 0.05, 0.46, 0.36)), ("glass", ellipse(0, 0.16, 0.15))]
-
-
-def _person() -> Drawing:
-    return [
+        *[("dark", box(x - 0.05, -0.3, x + 0.05, -0.05)) for x in (-0.62, 0.62)],
+        *[("second", ellipse(x, -0.3, 0.38, 0.13)) for x in (-0.62, 0.62)],
+        ("main", ellipse(0, 0.05, 0.46, 0.36)),
+        ("glass", ellipse(0, 0.16, 0.15)),
+    ],
+    "person": [
         ("second", poly((-0.26, 0.1), (0.0, 0.1), (-0.04, 0.95), (-0.24, 0.95))),
         ("second", poly((0.0, 0.1), (0.26, 0.1), (0.26, 0.95), (0.06, 0.95))),
         ("skin", box(-0.42, -0.5, -0.28, 0.2, 0.06)),
@@ -200,11 +181,8 @@ def _person() -> Drawing:
         ("main", box(0.27, -0.56, 0.43, -0.15, 0.07)),
         ("skin", ellipse(0, -0.77, 0.2, 0.23)),
         ("dark", poly((-0.2, -0.8), (-0.14, -0.98), (0, -1.02), (0.14, -0.98), (0.2, -0.8), (0, -0.88))),
-    ]
-
-
-def _walker() -> Drawing:
-    return [
+    ],
+    "walking person": [
         ("second", poly((-0.12, 0.1), (0.12, 0.1), (-0.24, 0.95), (-0.42, 0.88))),
         ("second", poly((-0.1, 0.1), (0.16, 0.1), (0.44, 0.9), (0.26, 0.97))),
         ("main", box(-0.2, -0.56, 0.2, 0.16, 0.1)),
@@ -217,70 +195,57 @@ def _walker() -> Drawing:
                 (-0.17, -0.7), (-0.17, -0.93), (0, -1.02), (0.17, -0.95), (0.16, -0.85), (-0.04, -0.84), (-0.08, -0.7)
             ),
         ),
-    ]
-
-
-def _plane() -> Drawing:
-    return [
+    ],
+    "plane": [
         ("second", poly((-0.1, -0.1), (0.2, -0.1), (-0.25, -0.95), (-0.45, -0.95))),
         ("main", ellipse(0, 0, 1.0, 0.19)),
         ("main", poly((-0.95, -0.05), (-0.6, -0.1), (-0.88, -0.5), (-1, -0.5))),
         ("second", poly((-0.15, 0.05), (0.22, 0.05), (-0.3, 0.9), (-0.52, 0.9))),
         ("glass", ellipse(0.76, -0.06, 0.12, 0.07)),
-    ]
-
-
-def _rocket() -> Drawing:
-    return [
+    ],
+    "rocket": [
         ("second", poly((-0.3, 0.25), (-0.72, 0.85), (-0.28, 0.7))),
         ("second", poly((0.3, 0.25), (0.72, 0.85), (0.28, 0.7))),
         ("tan", poly((-0.16, 0.7), (0.16, 0.7), (0, 1))),
         ("main", ellipse(0, -0.1, 0.36, 0.85)),
         ("glass", ellipse(0, -0.3, 0.15)),
-    ]
-
-
-def _house() -> Drawing:
-    return [
+    ],
+    "house": [
         ("main", box(-0.75, -0.1, 0.75, 0.9)),
         ("second", poly((-1, -0.05), (0, -0.95), (1, -0.05))),
         ("dark", box(-0.15, 0.35, 0.2, 0.9)),
         ("glass", box(-0.58, 0.1, -0.28, 0.4)),
         ("glass", box(0.36, 0.1, 0.62, 0.4)),
-    ]
-
-
-def _balloon() -> Drawing:
-    return [
+    ],
+    "balloon": [
         ("dark", poly((-0.4, 0.2), (-0.36, 0.2), (-0.12, 0.72), (-0.18, 0.72))),
         ("dark", poly((0.4, 0.2), (0.36, 0.2), (0.12, 0.72), (0.18, 0.72))),
         ("main", ellipse(0, -0.3, 0.68)),
         ("main", poly((-0.6, 0), (0.6, 0), (0.2, 0.42), (-0.2, 0.42))),
         ("second", box(-0.2, 0.66, 0.2, 0.98, 0.06)),
-    ]
-
-
-def _umbrella() -> Drawing:
-    dome = np.concatenate(
-        [_turn(30, 180, 186) * (0.98, 0.85), poly((0.65, -0.12), (0.33, 0), (0, -0.12), (-0.33, 0), (-0.65, -0.12))]
-    )
-    return [("second", box(-0.05, -0.3, 0.06, 0.8)), ("second", box(-0.3, 0.76, 0.06, 0.9, 0.06)), ("main", dome)]
-
-
-def _mushroom() -> Drawing:
-    cap = np.concatenate([_turn(30, 180, 186) * (0.95, 0.85), poly((0, 0.14))])
-    return [
+    ],
+    "umbrella": [
+        ("second", box(-0.05, -0.3, 0.06, 0.8)),
+        ("second", box(-0.3, 0.76, 0.06, 0.9, 0.06)),
+        (
+            "main",
+            np.concatenate(
+                [
+                    _turn(30, 180, 186) * (0.98, 0.85),
+                    poly((0.65, -0.12), (0.33, 0), (0, -0.12), (-0.33, 0), (-0.65, -0.12)),
+                ]
+            ),
+        ),
+    ],
+    "mushroom": [
         ("light", box(-0.27, -0.1, 0.27, 0.9, 0.14)),
-        ("main", cap),
+        ("main", np.concatenate([_turn(30, 180, 186) * (0.95, 0.85), poly((0, 0.14))])),
         *[
             ("second", ellipse(x, y, r, r * 0.8))
             for x, y, r in ((-0.45, -0.3, 0.16), (0.1, -0.52, 0.17), (0.5, -0.2, 0.14))
         ],
-    ]
-
-
-def _robot() -> Drawing:
-    return [
+    ],
+    "robot": [
         ("dark", box(-0.05, -1, 0.05, -0.7)),
         ("second", box(-0.4, -0.8, 0.4, -0.25, 0.08)),
         ("light", ellipse(-0.17, -0.53, 0.1)),
@@ -290,31 +255,22 @@ def _robot() -> Drawing:
         ("main", box(-0.58, -0.2, 0.58, 0.55, 0.08)),
         ("dark", box(-0.4, 0.55, -0.12, 0.95)),
         ("dark", box(0.12, 0.55, 0.4, 0.95)),
-    ]
-
-
-def _cup() -> Drawing:
-    return [
+    ],
+    "cup": [
         ("second", ellipse(0.55, 0, 0.42, 0.4)),
         ("light", ellipse(0.55, 0, 0.24, 0.22)),
         ("main", poly((-0.8, -0.7), (0.6, -0.7), (0.45, 0.8), (-0.65, 0.8))),
         ("dark", ellipse(-0.1, -0.7, 0.7, 0.13)),
-    ]
-
-
-def _helmet() -> Drawing:
-    return [
+    ],
+    "helmet": [
         ("main", ellipse(-0.08, -0.1, 0.85, 0.78)),
         ("skin", poly((0.25, 0.0), (0.72, 0.0), (0.62, 0.62), (0.1, 0.62))),
         ("second", poly((-0.45, -0.9), (-0.15, -0.92), (0.5, -0.55), (0.72, -0.18), (0.55, -0.2), (0.3, -0.5))),
         ("dark", poly((0.2, 0.2), (0.95, 0.2), (0.95, 0.3), (0.2, 0.3))),
         ("dark", poly((0.2, 0.48), (0.9, 0.48), (0.9, 0.57), (0.2, 0.57))),
         ("dark", poly((0.85, 0.2), (0.95, 0.2), (0.9, 0.57), (0.8, 0.57))),
-    ]
-
-
-def _motorbike() -> Drawing:
-    return [
+    ],
+    "motorbike": [
         *_wheels("dark", 0.58, (-0.62, 0.62), 0.36),
         ("second", poly((-0.7, 0.15), (0.3, 0.05), (0.5, 0.55), (-0.45, 0.5))),
         ("dark", poly((0.28, -0.12), (0.42, -0.14), (0.68, 0.5), (0.55, 0.55))),
@@ -324,11 +280,8 @@ def _motorbike() -> Drawing:
         ),
         ("dark", poly((-0.25, 0.02), (0.1, 0.08), (0.16, 0.45), (0.04, 0.45), (0, 0.18), (-0.3, 0.2))),
         ("main", ellipse(-0.02, -0.76, 0.22)),
-    ]
-
-
-def _head() -> Drawing:
-    return [
+    ],
+    "head": [
         ("main", ellipse(0, -0.2, 0.78, 0.78)),
         ("skin", ellipse(0, 0.12, 0.62, 0.82)),
         ("main", poly((-0.66, -0.1), (-0.6, -0.6), (0, -0.8), (0.6, -0.6), (0.66, -0.1), (0.3, -0.4), (-0.3, -0.4))),
@@ -340,13 +293,9 @@ def _head() -> Drawing:
         ("dark", ellipse(0.25, 0.06, 0.06)),
         ("tan", poly((-0.07, 0.38), (0, 0.15), (0.07, 0.38))),
         ("dark", ellipse(0, 0.62, 0.24, 0.05)),
-    ]
-
-
-def _dog() -> Drawing:
-    legs: Drawing = [("main", box(x, 0.1, x + 0.16, 0.85, 0.05)) for x in (-0.62, -0.38, 0.12, 0.36)]
-    return [
-        *legs,
+    ],
+    "dog": [
+        *[("main", box(x, 0.1, x + 0.16, 0.85, 0.05)) for x in (-0.62, -0.38, 0.12, 0.36)],
         ("main", poly((-0.6, -0.1), (-0.95, -0.6), (-0.82, -0.65), (-0.5, -0.2))),
         ("main", box(-0.68, -0.25, 0.55, 0.35, 0.22)),
         ("main", poly((0.2, 0.1), (0.4, -0.6), (0.7, -0.5), (0.56, 0.1))),
@@ -356,33 +305,33 @@ def _dog() -> Drawing:
         ("dark", ellipse(0.66, -0.58, 0.04)),
         ("dark", poly((0.4, -0.7), (0.55, -0.7), (0.46, -0.3), (0.34, -0.36))),
         ("second", poly((0.3, -0.34), (0.62, -0.24), (0.6, -0.12), (0.25, -0.22))),
-    ]
+    ],
+}
 
-
-#: Objects with parts: drawing, and the noun phrase with both colours.
-OBJECTS: dict[str, tuple[Callable[[], Drawing], str]] = {
-    "car": (_car, "{main} car with {second} wheels"),
-    "bus": (_bus, "{main} bus with a {second} stripe"),
-    "truck": (_truck, "{main} truck with a {second} cab"),
-    "sailing boat": (_boat, "{main} sailing boat with {second} sails"),
-    "fish": (_fish, "{main} fish with {second} fins"),
-    "bird": (_bird, "{main} bird with a {second} wing"),
-    "butterfly": (_butterfly, "{main} butterfly with {second} spots"),
-    "drone": (_drone, "{main} drone with {second} rotors"),
-    "person": (_person, "person in a {main} shirt and {second} trousers"),
-    "walking person": (_walker, "walking person in a {main} shirt and {second} trousers"),
-    "plane": (_plane, "{main} plane with {second} wings"),
-    "rocket": (_rocket, "{main} rocket with {second} fins"),
-    "house": (_house, "{main} house with a {second} roof"),
-    "balloon": (_balloon, "{main} hot-air balloon with a {second} basket"),
-    "umbrella": (_umbrella, "{main} umbrella with a {second} handle"),
-    "mushroom": (_mushroom, "mushroom with a {main} cap and {second} dots"),
-    "robot": (_robot, "{main} robot with a {second} head"),
-    "cup": (_cup, "{main} cup with a {second} handle"),
-    "helmet": (_helmet, "head in a {main} helmet with a {second} stripe"),
-    "motorbike": (_motorbike, "rider in {main} on a {second} motorbike"),
-    "head": (_head, "head with {main} hair and {second} glasses"),
-    "dog": (_dog, "{main} dog with a {second} collar"),
+#: Their noun phrases with both colours.
+OBJECTS: dict[str, str] = {
+    "car": "{main} car with {second} wheels",
+    "bus": "{main} bus with a {second} stripe",
+    "truck": "{main} truck with a {second} cab",
+    "sailing boat": "{main} sailing boat with {second} sails",
+    "fish": "{main} fish with {second} fins",
+    "bird": "{main} bird with a {second} wing",
+    "butterfly": "{main} butterfly with {second} spots",
+    "drone": "{main} drone with {second} rotors",
+    "person": "person in a {main} shirt and {second} trousers",
+    "walking person": "walking person in a {main} shirt and {second} trousers",
+    "plane": "{main} plane with {second} wings",
+    "rocket": "{main} rocket with {second} fins",
+    "house": "{main} house with a {second} roof",
+    "balloon": "{main} hot-air balloon with a {second} basket",
+    "umbrella": "{main} umbrella with a {second} handle",
+    "mushroom": "mushroom with a {main} cap and {second} dots",
+    "robot": "{main} robot with a {second} head",
+    "cup": "{main} cup with a {second} handle",
+    "helmet": "head in a {main} helmet with a {second} stripe",
+    "motorbike": "rider in {main} on a {second} motorbike",
+    "head": "head with {main} hair and {second} glasses",
+    "dog": "{main} dog with a {second} collar",
 }
 
 #: The same objects where there are no colours (grey images).

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tnllt.datasets.synth.appearance import Look
 from tnllt.datasets.synth.colours import COLOURS, FIXED
-from tnllt.datasets.synth.shapes import OBJECTS, SHAPES
+from tnllt.datasets.synth.shapes import DRAWINGS, SHAPES
 
 if TYPE_CHECKING:
     from tnllt.datasets.synth.library import Library
@@ -98,7 +98,7 @@ def _fitted(straight: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _painted(look: Look, pool: Library, rng: np.random.Generator) -> NDArray[np.uint8]:
     side = SIDE * _FINE
-    drawing = [("main", SHAPES[look.kind])] if look.family == "shape" else OBJECTS[look.kind][0]()
+    drawing = [("main", SHAPES[look.kind])] if look.family == "shape" else DRAWINGS[look.kind]
     roles = ["", "main", "second", *FIXED]
     label = np.zeros((side, side), np.uint8)
     ends = np.concatenate([o for _, o in drawing])
