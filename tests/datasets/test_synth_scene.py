@@ -146,8 +146,9 @@ def test_noise_differs_between_frames_but_not_between_runs(library: Library) -> 
     [
         ({"rates": {"XX": 1.0}}, "no attribute XX"),
         ({"rates": {"FOC": 2.0}}, "between 0 and 1"),
-        ({"frames": 1}, "at least 2 frames"),
-        ({"width": 20}, "at least 2 frames of 64x64"),
+        ({"frames": 1}, "frames=1: give a number at least 2"),
+        ({"grey": 1.5}, "at most 1"),
+        ({"width": 20}, "frames have 64x64"),
         ({"families": {"robot": 1.0}}, "sprite families"),
         ({"size": (0.5, 0.2)}, "size"),
     ],

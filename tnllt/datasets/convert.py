@@ -6,17 +6,17 @@ import math
 import os
 import shutil
 import zlib
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tnllt.datasets.benchmarks import TNLLT_ATTRIBUTES
 from tnllt.datasets.dataset import Dataset
-from tnllt.datasets.frames import ImageFrames, prefetch
+from tnllt.datasets.frames import ImageFrames, prefetch, read_image
 from tnllt.datasets.progress import OnProgress
 from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Annotation, Boxes, Image, Sequence
@@ -180,11 +180,12 @@ def _write_frames(
     digits = max(5, len(str(count)))
     stems = [folder / f"{number:0{digits}}" for number in range(1, count + 1)]
     costs: Iterator[_Cost]
-    if images == "keep" and isinstance(frames, ImageFrames):
-        costs = pool.map(_copy, (frames.path(i) for i in range(count)), stems)
+    if isinstance(frames, ImageFrames):
+        costs = pool.map(partial(_convert_image, images=images, quality=quality), map(frames.path, range(count)), stems)
     else:
-        suffix = ".png" if images == "png" else ".jpg"
-        costs = _encode_all(sequence, [stem.with_suffix(suffix) for stem in stems], quality, pool)
+        images = "jpeg" if images == "keep" else images
+        decoded = prefetch(sequence, stop=count)
+        costs = (_encode(image, 0, stem, images, quality) for image, stem in zip(decoded, stems, strict=True))
     for number, (before, after, psnr) in enumerate(costs, start=1):
         result.frames += 1
         result.bytes_before += before
@@ -195,37 +196,27 @@ def _write_frames(
                 result.worst = (psnr, sequence.name, number)
 
 
-def _encode_all(sequence: Sequence, paths: list[Path], quality: int, pool: ThreadPoolExecutor) -> Iterator[_Cost]:
-    """Decodes in order, encodes on the pool; a bounded number of frames waits."""
-    frames = sequence.frames
-    waiting: deque[Future[_Cost]] = deque()
-    for index, image in enumerate(prefetch(sequence, stop=len(paths), workers=2)):
-        before = frames.path(index).stat().st_size if isinstance(frames, ImageFrames) else 0
-        waiting.append(pool.submit(_encode, image, before, paths[index], quality))
-        if len(waiting) > 16:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def _copy(source: Path, stem: Path) -> _Cost:
+def _convert_image(source: Path, stem: Path, images: str, quality: int) -> _Cost:
+    size = source.stat().st_size
+    if images != "keep":
+        return _encode(read_image(source), size, stem, images, quality)
     suffix = {".jpeg": ".jpg"}.get(source.suffix.lower(), source.suffix.lower())
     shutil.copyfile(source, stem.with_suffix(suffix))
-    size = source.stat().st_size
     return size, size, None
 
 
-def _encode(image: Image, before: int, path: Path, quality: int) -> _Cost:
-    """Writes one frame in the format of its suffix."""
+def _encode(image: Image, before: int, stem: Path, images: str, quality: int) -> _Cost:
+    """Writes one frame as JPEG or PNG."""
     import cv2
 
+    path = stem.with_suffix(".png" if images == "png" else ".jpg")
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if images == "jpeg" else []
     done, data = cv2.imencode(path.suffix, bgr, options)
     if not done:
         raise DataError("frame cannot be encoded", path)
     path.write_bytes(data.tobytes())
-    if path.suffix != ".jpg":
+    if images == "png":
         return before, len(data), None
     again = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.float32)
     error = float(np.mean(np.square(again - bgr)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +24,13 @@ def make_sequence(place: Place, presence_required: bool = False) -> Sequence:
     Args:
         presence_required: whether the annotation notes that a presence file is missing.
     """
-    reader = AnnotationReader(place, presence_required)
+    reader = partial(read_annotation, place, presence_required)
     return Sequence(place.name, reader, make_frames(place), place.layout.name)
 
 
 def make_frames(place: Place) -> Frames | None:
     """The images of a place, cut to its annotated frames; None where there are none."""
-    count = FrameCount(place) if place.box_file is not None and not place.first_box_only else None
+    count = partial(_annotated_frames, place) if place.box_file is not None and not place.first_box_only else None
     if place.is_video and place.folder is not None:
         return VideoFrames(place.folder, count)
     if place.image_folder is None:
@@ -40,25 +40,8 @@ def make_frames(place: Place) -> Frames | None:
     return ImageFrames(place.image_folder, count, place.part.first, place.part.last)
 
 
-@dataclass(frozen=True)
-class AnnotationReader:
-    """Reads a place's annotation when called; travels to other processes."""
-
-    place: Place
-    presence_required: bool = False
-
-    def __call__(self) -> Annotation:
-        return read_annotation(self.place, self.presence_required)
-
-
-@dataclass(frozen=True)
-class FrameCount:
-    """Counts a place's annotated frames when called."""
-
-    place: Place
-
-    def __call__(self) -> int:
-        return len(read_groundtruth(self.place))
+def _annotated_frames(place: Place) -> int:
+    return len(read_groundtruth(place))
 
 
 def read_annotation(place: Place, presence_required: bool = False) -> Annotation:

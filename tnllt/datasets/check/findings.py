@@ -7,6 +7,7 @@ from collections.abc import Sequence as Seq
 from pathlib import Path
 
 from tnllt.datasets.index import Place
+from tnllt.datasets.layout import Layout
 from tnllt.findings import Checker, Finding, Kind
 
 _SHOWN = 100
@@ -44,19 +45,14 @@ CHECKER = Checker("check", (
     Kind("image-undecodable", "error", "an image that cannot be decoded", "fetch it again; a tracker stops there"),
     Kind("image-truncated", "error", "an image file that ends early", "fetch it again; its lower part decodes as gray"),
     Kind("image-size", "warning", "frames of one sequence differ in size", "most trackers expect one size"),
-    Kind("image-preview", "note", "images with the box drawn in", "none needed: they are never read as frames"),
     Kind("name-case", "warning", "names that differ in case alone", "on Windows and macOS they are one folder"),
     Kind("name-twice", "warning", "two sequences of one name", "result files bear the name: rename one"),
     Kind("content-twice", "warning", "two sequences with the same boxes", "one may be a copy of the other; keep one"),
-    Kind("frames-shared", "note", "several targets in one video", "none needed: each target is a sequence"),
     Kind("split-missing", "warning", "a split list names sequences that are not here",
          "download them, or mend the list"),
     Kind("split-unlisted", "note", "sequences that no split list names", "none needed; `split=None` reads them"),
     Kind("split-twice", "warning", "a split list names a sequence twice", "remove the second line"),
     Kind("split-overlap", "error", "train and test share sequences", "a score on them means nothing; mend the lists"),
-    Kind("split-newline", "note", "a split list without a final newline",
-         "none needed here; `cat` would join two names"),
-    Kind("folder-nested", "note", "a folder inside a folder of its name", "none needed: it is seen through"),
 ))  # fmt: skip
 
 # Faults that everyone meets who downloads the releases as they are: (benchmark, sequence, code) -> what is known.
@@ -80,38 +76,24 @@ _KNOWN_KINDS: Mapping[tuple[str, str], str] = {
     ("tnl2k", "language-empty"): "the TNL2K release has empty language files",
     ("tnl2k", "language-odd"): "the TNL2K release has descriptions with two spaces, or cut off",
     ("tnl2k", "content-twice"): "TNL2K's advSamp_* are adversarial copies of other videos",
-    ("tnllt", "split-newline"): "the release's lists have none",
-    ("tnllt", "folder-nested"): "the release's zip files nest their folder",
 }
 
 
-def make_finding(
-    code: str,
-    text: str,
-    path: Path | None = None,
-    sequence: str = "",
-    benchmark: str = "",
-    *,
-    frames: tuple[int, ...] = (),
-    count: int = 0,
-) -> Finding:
-    """A finding about a sequence, or about the dataset where `sequence` is empty.
+def about(subject: Place | Layout, code: str, text: str, path: Path | None = None, frames: Seq[int] = ()) -> Finding:
+    """A finding about a sequence, and of it about all of these frames (from 1), or about the whole dataset.
+
+    Where the benchmark's release is known for the fault, that is the remedy.
 
     Args:
         path: the file at fault, or None.
-        frames: numbers of the frames concerned, from 1; at most the first 100 of `count`.
-        benchmark: short name; its release may be known for the fault, which is then the remedy's begin.
     """
-    known = _KNOWN.get((benchmark, sequence, code)) or _KNOWN_KINDS.get((benchmark, code))
+    sequence, layout = (subject.name, subject.layout) if isinstance(subject, Place) else ("", subject)
+    known = _KNOWN.get((layout.name, sequence, code)) or _KNOWN_KINDS.get((layout.name, code))
     more = {"remedy": f"known fault: {known}"} if known else {}
-    details = {"frames": list(frames), "known": known}
-    row = frames[0] if frames else None
+    shown = [int(frame) for frame in frames[:_SHOWN]]
+    details = {"frames": shown, "known": known}
+    row = shown[0] if shown else None
     file = "" if path is None else str(path)
-    return CHECKER.finding(code, text, sequence=sequence, file=file, row=row, count=count, details=details, **more)
-
-
-def about(place: Place, code: str, text: str, path: Path | None = None, frames: Seq[int] = ()) -> Finding:
-    """A finding about a sequence, and of it about all of these frames."""
-    shown = tuple(int(frame) for frame in frames[:_SHOWN])
-    where = (place.name, place.layout.name)
-    return make_finding(code, text, path, *where, frames=shown, count=len(frames))
+    return CHECKER.finding(
+        code, text, sequence=sequence, file=file, row=row, count=len(frames), details=details, **more
+    )

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from tnllt.datasets import reader, text
 from tnllt.datasets.check.findings import about
-from tnllt.datasets.frames import ImageFrames, VideoFrames, frame_number, is_frame, is_preview
+from tnllt.datasets.frames import ImageFrames, VideoFrames, frame_number
 from tnllt.datasets.images import image_size
 from tnllt.datasets.index import Place
 from tnllt.errors import DataError, DataWarning, TnlltError
 from tnllt.findings import Finding
-from tnllt.sequence import Boxes, Flags
+from tnllt.sequence import Boxes, Flags, Frames
 
 # A description that stops at one of these was cut off.
 _OPEN_ENDS = re.compile(",|an?|the|of|on|in|at|with|and|or|to|by|for|from|near|behind|whose|which|that|is|are")
@@ -47,9 +47,10 @@ def check_sequence(place: Place) -> Checked:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # what readers warn of is found here with a code
         boxes, findings = _read_boxes(place)
-        images = _images(place)
-        size = _size(place, images)
-        findings += [*_counts(place, boxes, images), *_previews(place), *_gaps(place, images)]
+        frames = reader.make_frames(place)
+        images = [frames.folder / name for name in frames.found()] if isinstance(frames, ImageFrames) else []
+        size = _size(frames, images)
+        findings += [*_counts(place, boxes, frames, images), *_gaps(place, images)]
         if boxes is not None:
             present, faults = _flags(place, boxes)
             findings += [*faults, *_boxes(place, boxes, present, size), *_differing_annos(place, boxes)]
@@ -87,24 +88,17 @@ def _read_boxes(place: Place) -> tuple[Boxes | None, list[Finding]]:
         return None, [about(place, "boxes-unreadable", str(error), place.box_file)]
 
 
-def _images(place: Place) -> list[Path]:
-    frames = reader.make_frames(place)
-    return [frames.folder / name for name in frames.found()] if isinstance(frames, ImageFrames) else []
-
-
-def _size(place: Place, images: list[Path]) -> tuple[int, int] | None:
+def _size(frames: Frames | None, images: list[Path]) -> tuple[int, int] | None:
     """(height, width) of the first frame, None where it is unknown."""
     try:
         if images:
             return image_size(images[0])
-        frames = reader.make_frames(place)
         return None if frames is None else (frames[0].shape[0], frames[0].shape[1])
     except TnlltError:
         return None
 
 
-def _counts(place: Place, boxes: Boxes | None, images: list[Path]) -> Iterator[Finding]:
-    frames = reader.make_frames(place)
+def _counts(place: Place, boxes: Boxes | None, frames: Frames | None, images: list[Path]) -> Iterator[Finding]:
     if frames is None:
         if place.folder is not None:
             yield about(place, "frames-missing", "its folder holds no images", place.folder)
@@ -120,18 +114,6 @@ def _counts(place: Place, boxes: Boxes | None, images: list[Path]) -> Iterator[F
         yield about(place, "frames-more", f"{found} frames, {len(boxes)} boxes", place.image_folder)
     elif found < len(boxes):
         yield about(place, "boxes-more", f"{len(boxes)} boxes, {found} frames", place.box_file)
-
-
-def _previews(place: Place) -> Iterator[Finding]:
-    if place.folder is None or place.is_video:
-        return
-    names = {path.name for folder in {place.folder, place.image_folder or place.folder} for path in folder.iterdir()}
-    previews = sorted(name for name in names if is_preview(name))
-    if place.image_folder is None:
-        previews += sorted(name for name in names if is_frame(name))  # a lone image beside the boxes
-    if previews:
-        shown = ", ".join(previews[:3]) + (", ..." if len(previews) > 3 else "")
-        yield about(place, "image-preview", shown, place.folder)
 
 
 def _gaps(place: Place, images: list[Path]) -> Iterator[Finding]:

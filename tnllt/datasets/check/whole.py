@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from tnllt.datasets import splits, text
-from tnllt.datasets.check.findings import about, make_finding
+from tnllt.datasets.check.findings import about
 from tnllt.datasets.check.sequences import Checked
 from tnllt.datasets.dataset import split_names
 from tnllt.datasets.index import Place, walk_folders
-from tnllt.datasets.layout import Layout, VideoPart
+from tnllt.datasets.layout import Layout
 from tnllt.datasets.reader import present_value
 from tnllt.errors import DataError
 from tnllt.findings import Finding
@@ -29,8 +29,7 @@ def check_whole(layout: Layout, checked: list[Checked], root: Path | None) -> It
     yield from _lonely(places)
     if root is not None:
         yield from _twice(layout, root)
-        yield from _nested(layout, root)
-    yield from _splits(layout, places, root)
+    yield from _splits(layout, places)
 
 
 def _sense(layout: Layout, checked: list[Checked]) -> Iterator[Finding]:
@@ -53,14 +52,14 @@ def _sense(layout: Layout, checked: list[Checked]) -> Iterator[Finding]:
     fits = present_value(pairs)
     if fits is None:
         why = "no box has zero area" if not empty else f"the {empty:,} boxes of zero area do not agree"
-        yield _general(layout, "flags-sense", f"cannot be inferred: {why}; read as {_words(meant)}")
+        yield about(layout, "flags-sense", f"cannot be inferred: {why}; read as {_words(meant)}")
         return
     agree = sum(int((~((b[:n, 2] > 0) & (b[:n, 3] > 0)) & (f[:n] != fits)).sum()) for b, f, n in _cut(pairs))
     told = f"{fits} = present fits {agree:,} of the {empty:,} boxes of zero area"
     if meant <= {fits, None}:
-        yield _general(layout, "flags-sense", f"{told}; so they are read")
+        yield about(layout, "flags-sense", f"{told}; so they are read")
     else:
-        yield _general(layout, "flags-polarity", f"{told}, but they are read as {_words(meant)}")
+        yield about(layout, "flags-polarity", f"{told}, but they are read as {_words(meant)}")
 
 
 def _cut(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
@@ -88,35 +87,24 @@ def _names(places: list[Place]) -> Iterator[Finding]:
 def _twice(layout: Layout, root: Path) -> Iterator[Finding]:
     if layout.path_names:
         return
-    count = Counter(place.name for place in walk_folders(layout, root, None))
-    for name, times in count.items():
-        if times > 1:
-            yield make_finding(
-                "name-twice", f"{times} folders of this name", root, sequence=name, benchmark=layout.name
-            )
+    named: dict[str, list[Place]] = defaultdict(list)
+    for place in walk_folders(layout, root, None):
+        named[place.name].append(place)
+    for group in named.values():
+        if len(group) > 1:
+            yield about(group[0], "name-twice", f"{len(group)} folders of this name", root)
 
 
 def _copies(checked: list[Checked]) -> Iterator[Finding]:
-    """Sequences with the same boxes, and targets that share their frames."""
+    """Sequences with the same boxes."""
     same: dict[bytes, list[Place]] = defaultdict(list)
-    videos: dict[tuple[Path, int, int | None], list[Place]] = defaultdict(list)
     for one in checked:
-        place = one.place
-        if one.boxes is not None and len(one.boxes) > 1 and not place.first_box_only:
-            same[hashlib.sha256(one.boxes.tobytes()).digest()].append(place)
-        if place.image_folder is not None:
-            part = place.part or VideoPart("")
-            videos[place.image_folder, part.first, part.last].append(place)
+        if one.boxes is not None and len(one.boxes) > 1 and not one.place.first_box_only:
+            same[hashlib.sha256(one.boxes.tobytes()).digest()].append(one.place)
     for group in same.values():
         if len(group) > 1:
-            yield about(group[0], "content-twice", f"same boxes as {_others(group)}", group[0].box_file)
-    for group in videos.values():
-        if len(group) > 1:
-            yield about(group[0], "frames-shared", f"same frames as {_others(group)}", group[0].image_folder)
-
-
-def _others(group: list[Place]) -> str:
-    return ", ".join(place.name for place in group[1:])
+            others = ", ".join(place.name for place in group[1:])
+            yield about(group[0], "content-twice", f"same boxes as {others}", group[0].box_file)
 
 
 def _lonely(places: list[Place]) -> Iterator[Finding]:
@@ -132,14 +120,7 @@ def _lonely(places: list[Place]) -> Iterator[Finding]:
             yield from (about(place, code, message, place.folder) for place in lacking)
 
 
-def _nested(layout: Layout, root: Path) -> Iterator[Finding]:
-    for name in ("annos", "tracking_results", layout.title):
-        inner = root / name / name
-        if name and inner.is_dir():
-            yield _general(layout, "folder-nested", f"{name}/{name}", inner)
-
-
-def _splits(layout: Layout, places: list[Place], root: Path | None) -> Iterator[Finding]:
+def _splits(layout: Layout, places: list[Place]) -> Iterator[Finding]:
     names = {place.name.casefold() for place in places}
     lists: dict[str, tuple[str, ...]] = {}
     for split in ("train", "val", "test", "all"):
@@ -155,29 +136,17 @@ def _splits(layout: Layout, places: list[Place], root: Path | None) -> Iterator[
         if missing:
             shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
             message = f"{split}: {len(missing)} of {len(listed)} names of {here} are not here ({shown})"
-            yield _general(layout, "split-missing", message)
+            yield about(layout, "split-missing", message)
         twice = [name for name, times in Counter(listed).items() if times > 1]
         if twice:
-            yield _general(layout, "split-twice", f"{split}: {', '.join(twice[:5])}")
+            yield about(layout, "split-twice", f"{split}: {', '.join(twice[:5])}")
     shared = set(lists.get("train", ())) & set(lists.get("test", ()))
     if shared:
         shown = ", ".join(sorted(shared)[:5])
-        yield _general(layout, "split-overlap", f"{len(shared)} names in both train and test: {shown}")
+        yield about(layout, "split-overlap", f"{len(shared)} names in both train and test: {shown}")
     if lists:
         listed_names = {name.casefold() for names_ in lists.values() for name in names_}
         extra = [place.name for place in places if place.name.casefold() not in listed_names]
         if extra:
             shown = ", ".join(extra[:5]) + (", ..." if len(extra) > 5 else "")
-            yield _general(layout, "split-unlisted", f"{len(extra)} sequences: {shown}")
-    yield from _newlines(layout, root)
-
-
-def _newlines(layout: Layout, root: Path | None) -> Iterator[Finding]:
-    files = [] if root is None else [*sorted((root / "splits").glob("*.txt")), *sorted(root.glob("*_set.txt"))]
-    for path in files:
-        if splits.read(path) and not text.read_text(path).endswith("\n"):
-            yield _general(layout, "split-newline", path.name, path)
-
-
-def _general(layout: Layout, code: str, message: str, path: Path | None = None) -> Finding:
-    return make_finding(code, message, path, benchmark=layout.name)
+            yield about(layout, "split-unlisted", f"{len(extra)} sequences: {shown}")

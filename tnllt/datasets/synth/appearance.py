@@ -78,17 +78,9 @@ class Look:
                 return PLAIN_NAMES.get(self.kind, self.kind)
             return OBJECTS[self.kind].format(main=self.main, second=self.second)
         if not colour:
-            return self.kind if self.pattern == "plain" else f"{_GREY_PATTERNS[self.pattern]} {self.kind}"
+            pattern = "two-tone" if self.pattern == "halved" else self.pattern
+            return self.kind if pattern == "plain" else f"{pattern} {self.kind}"
         return PATTERNS[self.pattern].format(main=self.main, second=self.second, kind=self.kind)
-
-
-_GREY_PATTERNS = {
-    "striped": "striped",
-    "dotted": "dotted",
-    "bordered": "bordered",
-    "checkered": "checkered",
-    "halved": "two-tone",
-}
 
 
 def _emoji_words(character: str) -> str:

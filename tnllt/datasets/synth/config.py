@@ -9,7 +9,7 @@ from typing import Any
 
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES, TNLLT_ATTRIBUTES
 from tnllt.errors import UsageError
-from tnllt.option_fields import option
+from tnllt.option_fields import check_fields, option
 
 #: TNLLT's attributes in the order of its files, and what they stand for.
 ATTRIBUTES: dict[str, str] = {name: ATTRIBUTE_TITLES[name] for name in TNLLT_ATTRIBUTES}
@@ -108,11 +108,12 @@ class SynthConfig:
         unknown = sorted(set(self.rates) - set(ATTRIBUTES))
         if unknown:
             raise UsageError(f"no attribute {', '.join(unknown)}; there are {', '.join(ATTRIBUTES)}")
-        bad = [n for n, v in {**self.rates, "change": self.change, "grey": self.grey}.items() if not 0 <= v <= 1]
+        bad = [name for name, rate in self.rates.items() if not 0 <= rate <= 1]
         if bad:
             raise UsageError(f"{bad[0]}: a probability lies between 0 and 1")
-        if self.frames < 2 or min(self.width, self.height) < 64 or max(self.width, self.height) > 8192:
-            raise UsageError("a sequence needs at least 2 frames of 64x64 to 8192x8192 pixels")
+        check_fields(self)
+        if min(self.width, self.height) < 64 or max(self.width, self.height) > 8192:
+            raise UsageError("frames have 64x64 to 8192x8192 pixels")
         if set(self.families) - set(FAMILIES):
             raise UsageError(f"sprite families are {', '.join(FAMILIES)}")
         if not 0 < self.size[0] <= self.size[1] <= 0.8:

@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.errors import UsageError
-from tnllt.files import read_bytes
+from tnllt.datasets.text import read_boxes
+from tnllt.errors import DataError, UsageError
 
 _SKIP = {"absent", "att", "full_occlusion", "out_of_view", "attributes", "language", "nlp", "absent_label", "cover"}
-
-_SEPARATORS = str.maketrans(",;", "  ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +52,9 @@ def read_tracks(folder: Path, least: int = 20) -> list[Track]:
 
 
 def _boxes(path: Path) -> NDArray[np.float64] | None:
-    lines = [line for line in read_bytes(path).decode("utf-8", errors="replace").splitlines() if line.strip()]
-    fields = " ".join(lines).translate(_SEPARATORS).split()
-    if not lines or len(fields) != 4 * len(lines):
-        return None
     try:
-        boxes = np.array(fields, np.float64).reshape(-1, 4)
-    except ValueError:
+        boxes = read_boxes(path)
+    except DataError:
         return None
     good = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 1).all(axis=1)
     if good.sum() < 2:
