@@ -71,7 +71,7 @@ REFUSALS = {
     "unknown module": Refusal("no module 'no_such'", tracker="no_such.module:Class"),
     "unknown file": Refusal("nowhere.py: no such file", tracker="nowhere.py:Class"),
     "unknown class": Refusal("has no 'Drfit'; trackers there: ", tracker=f"{TRACKERS}:Drfit"),
-    "not a tracker": Refusal("it must be a class with initialize and track", tracker="tnllt.boxes:overlap"),
+    "not a tracker": Refusal("it must inherit from tnllt.tracking.Tracker", tracker="tnllt.boxes:overlap"),
     "weights missing": Refusal("nowhere", {"options": {"weights": "/nowhere"}}, "NanoTrack"),
     "unknown option": Refusal("no option 'pauze'; did you mean 'pause'?", {"options": {"pauze": 1}}),
     "wrong option type": Refusal("Drift takes a number", {"options": {"pause": "soon"}}),

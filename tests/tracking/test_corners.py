@@ -189,7 +189,7 @@ def test_names_that_lead_to_baselines() -> None:
     ("text", "cls", "words"),
     [
         ("import nowhere_at_all\n", "X", "cannot be imported: No module named 'nowhere_at_all'"),
-        ("class X:\n    pass\n", "X", "is not a tracker: it must be a class with initialize and track"),
+        ("class X:\n    pass\n", "X", "is not a tracker: it must inherit from"),
         (
             "class X:\n    def initialize(self): ...\n    def track(self): ...\n",
             "X",

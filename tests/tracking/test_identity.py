@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -21,6 +20,7 @@ from tnllt.errors import DataError, UsageError
 from tnllt.results.identity import RunIdentity, differences
 from tnllt.results.store import ResultStore
 from tnllt.tracking.identity import content_hash, data_digest
+from tnllt.tracking.references import StaticBox
 
 DRIFT = f"{TRACKERS}:Drift"
 LENGTHS = {"a": 4, "b": 6, "c": 5}
@@ -207,17 +207,14 @@ def test_results_of_another_tool_are_not_mixed_with_new_ones(data: Path, tmp_pat
     assert run(data, tmp_path / "r", sequences="b").before == ["b"], "nothing is left to track"
 
 
-def test_results_from_before_identities_are_continued(data: Path, tmp_path: Path) -> None:
-    run(data, tmp_path / "r", sequences="a")
-    identity_file(tmp_path / "r").unlink()
-    path = ResultStore(tmp_path / "r").path("Drift", "a", ".run.json")
-    table = json.loads(path.read_text())
-    table.pop("identity")
-    path.write_text(json.dumps(table))
-    with pytest.raises(UsageError, match="seed 0, now 4"):
-        run(data, tmp_path / "r", seed=4)
-    again = run(data, tmp_path / "r")
-    assert again.before == ["a"] and sorted(again.done) == ["b", "c"]
+def test_a_result_without_an_identity_is_not_continued(data: Path, tmp_path: Path) -> None:
+    """Such as one that a script stored: nothing says which code, weights or seed it is of."""
+    sequence = tnllt.open_dataset(data)["a"]
+    ResultStore(tmp_path / "r").write("Drift", "a", tnllt.run_sequence(StaticBox(), sequence))
+    with pytest.raises(UsageError, match=r"a\.txt has no identity in its run record"):
+        run(data, tmp_path / "r")
+    assert run(data, tmp_path / "r", sequences="a").before == ["a"], "nothing is left to track"
+    assert sorted(run(data, tmp_path / "r", again=True).done) == list(LENGTHS)
 
 
 def test_status_does_not_count_results_of_another_run(data: Path, tmp_path: Path) -> None:

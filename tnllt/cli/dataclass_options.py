@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import sys
-import types
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 import click
 
 from tnllt.option_fields import Flag, flag_of
 
 F = TypeVar("F", bound=Callable[..., Any])
+_KINDS = {"bool": bool, "int": int, "float": float, "Path": Path}
 
 
 def config_options(config: type, argument: str = "config", without: Iterable[str] = ()) -> Callable[[F], F]:
@@ -28,7 +26,6 @@ def config_options(config: type, argument: str = "config", without: Iterable[str
     """
     left_out = set(without)
     offered = [(f, flag) for f in fields(config) if f.name not in left_out and (flag := flag_of(f.metadata))]
-    kinds = _kinds(config, offered)
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
@@ -38,7 +35,7 @@ def config_options(config: type, argument: str = "config", without: Iterable[str
 
         decorated: Any = wrapper
         for field, flag in reversed(offered):
-            decorated = _option(field, flag, kinds.get(field.name, str))(decorated)
+            decorated = _option(field, flag, _kind(field, flag))(decorated)
         return decorated  # type: ignore[no-any-return]
 
     return decorate
@@ -84,21 +81,6 @@ def _click_type(flag: Flag, kind: Any) -> Any:
     return kind
 
 
-def _kinds(config: type, offered: Iterable[tuple[Field[Any], Flag]]) -> dict[str, Any]:
-    """The type of each option's value: stated, or the one of the annotation that is not None."""
-    stated = {f.name: flag.kind for f, flag in offered if flag.kind is not None}
-    found: dict[str, Any] = dict(stated)
-    for owner in reversed(config.__mro__):
-        own = {n: a for n, a in inspect.get_annotations(owner).items() if n not in stated}
-        names = [f.name for f, _ in offered if f.name in own]
-        if names:
-            holder = type("holder", (), {"__annotations__": {n: own[n] for n in names}})
-            hints = get_type_hints(holder, vars(sys.modules[owner.__module__]))
-            found.update({name: _kind(hint) for name, hint in hints.items()})
-    return found
-
-
-def _kind(hint: Any) -> Any:
-    if get_origin(hint) in (Union, types.UnionType):
-        hint = next(h for h in get_args(hint) if h is not type(None))
-    return str if get_origin(hint) is tuple else hint
+def _kind(field: Field[Any], flag: Flag) -> Any:
+    """The type of an option's value: stated, or the first one of the field's annotation, which is text."""
+    return flag.kind or _KINDS.get(str(field.type).partition(" | ")[0], str)

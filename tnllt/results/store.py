@@ -204,7 +204,9 @@ class ResultStore:
             return StoredResult("missing", None)
         if record is None:
             fault = _fault(data, rows)
-            return StoredResult("unusable" if fault else "done", None, fault or "no run record: another tool wrote it")
+            return StoredResult(
+                "unusable" if fault else "done", None, fault or "has no run record: another tool wrote it"
+            )
         if record.failed or record.sha256.get("result") != hashlib.sha256(data).hexdigest():
             return StoredResult(
                 "missing", None, f"{self.path(tracker, sequence)} is not the result that its run record describes"

@@ -65,11 +65,14 @@ def data_digest(sequence: Sequence) -> str:
     return digest.hexdigest()[:32]
 
 
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder, in hexadecimal. A file is read again where it has changed."""
+def content_hash(path: Path, patterns: tuple[str, ...] = ("**/*",)) -> str:
+    """SHA-256 of a file, or of a folder's files of these patterns, in hexadecimal.
+
+    A file is read again where its size or time has changed.
+    """
     if path.is_dir():
         digest = hashlib.sha256()
-        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        for file in sorted(file for pattern in patterns for file in path.glob(pattern) if file.is_file()):
             digest.update(f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\n".encode("utf-8", "replace"))
         return digest.hexdigest()
     about = path.stat()

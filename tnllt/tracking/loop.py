@@ -29,6 +29,7 @@ class SequenceRun:
     seed: int = 0
     read_ahead: int = 4
     index: int = 0
+    listener: Emit | None = None
     events: list[Mapping[str, Any]] = field(default_factory=list)
     state: Any = None
     begun: bool = False
@@ -49,6 +50,12 @@ class SequenceRun:
     def next_image(self) -> Image:
         image, self.read[self.index] = self.reader.read()
         return image
+
+    def emit(self, event: Mapping[str, Any]) -> None:
+        """Takes an event of the tracker's for the trace."""
+        self.events.append(event)
+        if self.listener is not None:
+            self.listener(event)
 
     def inputs(self) -> tuple[list[float] | None, str | None]:
         """Initial box and language description that the tracker is started with."""
@@ -214,14 +221,14 @@ class TrackingLoop:
         given = None if box is None else Prediction(list(box))
         begin = time.perf_counter()
         if self.batch == 1:
-            self.tracker.emit = _emitter(run)
+            self.tracker.emit = run.emit
             run.begun = True
             first: Any = self.tracker.initialize(image, box, language)
             if given is None and first is None:
                 first = self.tracker.track(image)
         else:
             assert isinstance(self.tracker, SupportsBatch)
-            run.state = self.tracker.start(image, box, language, _emitter(run))
+            run.state = self.tracker.start(image, box, language, run.emit)
             run.begun = True
             first = self.tracker.step([run.state], [image])[0] if given is None else None
         system.synchronize()
@@ -290,9 +297,7 @@ def run_sequence(
     Raises:
         TrackerFailure: the tracker raised, or did not answer with a box. UsageError: the mode cannot be had.
     """
-    run = SequenceRun(sequence, choose_mode(tracker, sequence, mode), seed, read_ahead)
-    if emit is not None:
-        run.events = _Forward(emit)
+    run = SequenceRun(sequence, choose_mode(tracker, sequence, mode), seed, read_ahead, listener=emit)
     loop = TrackingLoop(tracker, 1, on_frame)
     try:
         failure = loop.start(run)
@@ -352,22 +357,6 @@ def description_changes(events: list[Mapping[str, Any]]) -> list[dict[str, Any]]
         for event in events
         if isinstance(event.get("after"), str) and event.get("after") != event.get("before")
     ]
-
-
-class _Forward(list[Mapping[str, Any]]):
-    """A list that also hands each event on."""
-
-    def __init__(self, emit: Emit) -> None:
-        super().__init__()
-        self._emit = emit
-
-    def append(self, event: Mapping[str, Any]) -> None:
-        super().append(event)
-        self._emit(event)
-
-
-def _emitter(run: SequenceRun) -> Emit:
-    return run.events.append
 
 
 def _is_box(sequence: Sequence) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tnllt.errors import UsageError
-from tnllt.results.identity import RunIdentity, differences, of_record, refuse
+from tnllt.results.identity import RunIdentity, of_record, refuse
 from tnllt.results.records import lacks_answers
 from tnllt.results.store import ResultStore, StoredResult
 from tnllt.sequence import Sequence
@@ -65,7 +65,8 @@ def make_plan(spec: RunSpec, dataset: Dataset, shard: tuple[int, int] = (0, 1), 
         store.check_identity(tracker, identity)
     if not spec.again:
         for name, entry in entries.items():
-            refuse(tracker, _differences(spec, identity, entry, name), f"{name}: ")
+            if entry.record is not None and entry.record.identity and not entry.record.failed:
+                refuse(tracker, of_record(entry.record.identity, name).differences(identity), f"{name}: ")
     wanted = ("failed",) if failures_only else ("failed", "missing")
     records = {name: entry.record for name, entry in entries.items() if entry.status == "done" and entry.record}
     left = {name for name in mine if spec.again or entries[name].status in wanted or _unfit(spec, entries[name])}
@@ -125,27 +126,12 @@ def _unfit(spec: RunSpec, entry: StoredResult) -> bool:
     return entry.record is None or not entry.record.concurrency.get("exclusive", False)
 
 
-def _differences(spec: RunSpec, now: RunIdentity, entry: StoredResult, name: str) -> list[str]:
-    """What a result's record has otherwise than this run."""
-    record = entry.record
-    if record is None or record.failed:
-        return []
-    if record.identity:
-        return of_record(record.identity, name).differences(now)
-    # A record from before identities were kept: its own fields are what is known.
-    tracker = spec.tracker
-    was = {"tracker": record.implementation or tracker.target, "seed": record.seed, "options": record.options}
-    new = {"tracker": tracker.target, "seed": spec.seed, "options": dict(tracker.options)}
-    if spec.mode is not None:
-        was, new = {**was, "mode": record.mode}, {**new, "mode": spec.mode}
-    return differences(was, new) + ([entry.reason] if entry.reason else [])
-
-
 def _refuse_foreign(store: ResultStore, tracker: str, entries: Mapping[str, StoredResult]) -> None:
     """Raises UsageError where files are there that no run of ours wrote: they are neither kept beside nor replaced."""
     for name, entry in entries.items():
-        if entry.record is None and entry.status in ("done", "unusable"):
-            reason = entry.reason if entry.status == "unusable" else "has no run record: another tool wrote it"
+        ours = entry.record is not None and entry.record.identity
+        if not ours and entry.status in ("done", "unusable"):
+            reason = entry.reason or "has no identity in its run record: no run wrote it"
             raise UsageError(
                 f"{store.path(tracker, name)} {reason}; remove it, replace it with --again, or give the new results a "
                 "name of their own with --name NAME"

@@ -71,19 +71,32 @@ class TrackerSpec:
         return cls(**check_options(cls, {**self.options, **more}))
 
 
-def find_tracker(name: str, options: Mapping[str, Any] | None = None, label: str | None = None) -> TrackerSpec:
-    """The tracker called `name`, its options checked.
+TrackerLike = str | TrackerSpec | type[Tracker]
+
+
+def find_tracker(
+    tracker: TrackerLike, options: Mapping[str, Any] | None = None, label: str | None = None
+) -> TrackerSpec:
+    """A tracker, its options checked.
 
     Args:
-        name: a registered name, `module:Class`, `file.py:Class`, a baseline's name or the path of its TOML file.
+        tracker: a registered name, `module:Class`, `file.py:Class`, a baseline's name or the path of its TOML file; a
+            class that another process can import; or a `TrackerSpec`, whose options these are added to.
         options: as `--set` gave them.
         label: what its results go under; by default the tracker's own name.
 
     Raises:
         UsageError: no such tracker or option. MissingExtraError: an extra is needed.
     """
-    name, target = _target(name)
-    return _checked(TrackerSpec(label or "", target), options or {}, name)
+    given = dict(options or {})
+    if isinstance(tracker, TrackerSpec):
+        label, name, target = label or tracker.name, tracker.name, tracker.target
+        given = {**tracker.options, **given}
+    elif isinstance(tracker, type):
+        name, target = f":{tracker.__name__}", _place_of(tracker)
+    else:
+        name, target = _target(tracker)
+    return _checked(TrackerSpec(label or "", target), given, name)
 
 
 def is_known(target: str) -> bool:
@@ -98,13 +111,8 @@ def find_class(name: str) -> tuple[str, type[Tracker]]:
     return target, TrackerSpec(name, target).tracker_class
 
 
-def find_tracker_class(
-    cls: type[Tracker], options: Mapping[str, Any] | None = None, label: str | None = None
-) -> TrackerSpec:
-    """A tracker by its class, which another process imports by module, or by file where a script defines it.
-
-    Raises UsageError where it cannot be imported there, or as `find_tracker`.
-    """
+def _place_of(cls: type[Tracker]) -> str:
+    """A class as a target: by its module, or by its file where a script defines it."""
     module = sys.modules.get(cls.__module__)
     place = cls.__module__
     if place == "__main__" or place.startswith(_FILE_MODULE):
@@ -112,12 +120,7 @@ def find_tracker_class(
         place = str(Path(file).absolute()) if file else ""
     if not place or getattr(module, cls.__qualname__, None) is not cls:
         raise UsageError(f"{cls.__qualname__} cannot be imported by a worker: define it at the top of a module or file")
-    return _checked(TrackerSpec(label or "", f"{place}:{cls.__name__}"), options or {}, f":{cls.__name__}")
-
-
-def respec(spec: TrackerSpec, options: Mapping[str, Any]) -> TrackerSpec:
-    """The same tracker with these options, checked. Raises UsageError as `find_tracker`."""
-    return _checked(spec, options, spec.name)
+    return f"{place}:{cls.__name__}"
 
 
 def _checked(spec: TrackerSpec, options: Mapping[str, Any], asked: str) -> TrackerSpec:
@@ -166,13 +169,8 @@ def load_class(target: str) -> type[Tracker]:
     if found is None:
         classes = [n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Tracker) and c != Tracker]
         raise UsageError(f"{module_name} has no {class_name!r}; trackers there: {', '.join(classes) or 'none'}")
-    lacking = [m for m in ("initialize", "track") if not callable(getattr(found, m, None))]
-    if not inspect.isclass(found) or lacking:
-        raise UsageError(
-            f"{target} is not a tracker: it must be a class with initialize and track (tnllt.tracking.Tracker)"
-        )
-    if not issubclass(found, Tracker):
-        raise UsageError(f"{target} must inherit from tnllt.tracking.Tracker")
+    if not inspect.isclass(found) or not issubclass(found, Tracker):
+        raise UsageError(f"{target} is not a tracker: it must inherit from tnllt.tracking.Tracker")
     return found
 
 

@@ -29,11 +29,9 @@ from tnllt.tracking.identity import run_facts
 from tnllt.tracking.options import parse_settings
 from tnllt.tracking.plan import RunPlan, make_plan, parse_shard
 from tnllt.tracking.pool import Pool, SequenceOutcome, Unwatched, Watcher
-from tnllt.tracking.registry import TrackerSpec, find_tracker, find_tracker_class, respec
-from tnllt.tracking.tracker import Tracker
+from tnllt.tracking.registry import TrackerLike, TrackerSpec, find_tracker
 
 P = ParamSpec("P")
-TrackerLike = str | TrackerSpec | type[Tracker]
 #: Growth of a worker's memory over one sequence, in MB, from which a run reports it.
 _NOTABLE_GROWTH = 200
 
@@ -115,7 +113,8 @@ def execute(tracker: TrackerLike, config: RunConfig) -> RunResult:
     where = config.locate()
     if not isinstance(config.dataset, str | Path | None):
         raise UsageError("each worker opens the dataset itself: give dataset= a name or a folder")
-    spec = _tracker_spec(tracker, config)
+    options = config.options if isinstance(config.options, Mapping) else parse_settings(config.options)
+    spec = find_tracker(tracker, options, config.name)
     data = config.dataset_spec(where)
     dataset = data.open()
     if not any(sequence.has_frames for sequence in dataset):
@@ -155,17 +154,6 @@ def failed_runs(store: ResultStore, trackers: tuple[str, ...] = ()) -> list[tupl
                 settings["mode"] = run.facts["mode"]
             found.append((spec, settings))
     return found
-
-
-def _tracker_spec(tracker: TrackerLike, config: RunConfig) -> TrackerSpec:
-    options = config.options
-    given = dict(options) if isinstance(options, Mapping) else parse_settings(options)
-    if isinstance(tracker, TrackerSpec):
-        named = dataclasses.replace(tracker, name=config.name or tracker.name)
-        return respec(named, {**tracker.options, **given})
-    if isinstance(tracker, type):
-        return find_tracker_class(tracker, given, config.name)
-    return find_tracker(tracker, given, config.name)
 
 
 def _run_spec(spec: TrackerSpec, data: Any, results: str, config: RunConfig) -> RunSpec:

@@ -17,7 +17,6 @@ from tnllt.sequence import Image
 from tnllt.tracking.baselines.find import folder
 from tnllt.tracking.baselines.installation import (
     Installation,
-    content_hash,
     interpreter,
     is_yaml_file,
     repository_state,
@@ -25,6 +24,7 @@ from tnllt.tracking.baselines.installation import (
 )
 from tnllt.tracking.baselines.process import BaselineError, FrameFile, UpstreamWorker
 from tnllt.tracking.baselines.record import BaselineRecord
+from tnllt.tracking.identity import content_hash
 from tnllt.tracking.tracker import Mode, Prediction, Tracker
 
 

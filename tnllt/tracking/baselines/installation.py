@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -18,9 +17,10 @@ from tnllt.errors import UsageError
 from tnllt.files import user_path
 from tnllt.options import json_value, key_values, split_pairs
 from tnllt.tracking.baselines.record import BaselineRecord
+from tnllt.tracking.identity import content_hash
 
-#: Folders of a clone with the code that tracks.
-CODE = ("lib", "tracking", "external")
+#: Files of a clone with the code that tracks.
+CODE = ("lib/**/*.py", "tracking/**/*.py", "external/**/*.py")
 
 
 @dataclass(frozen=True)
@@ -210,24 +210,3 @@ def _git(repo: Path, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""
-
-
-def content_hash(path: Path, folders: tuple[str, ...] = ()) -> str:
-    """SHA-256 of a file, or of the Python files in these folders of `path`, in hexadecimal."""
-    if not folders:
-        about = path.stat()
-        return _file_hash(str(path), about.st_size, about.st_mtime_ns)
-    digest = hashlib.sha256()
-    for file in sorted(file for folder in folders for file in (path / folder).rglob("*.py") if file.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\n".encode())
-    return digest.hexdigest()
-
-
-@functools.lru_cache(maxsize=4096)
-def _file_hash(path: str, size: int, modified: int) -> str:
-    """A file is read again where its size or time has changed."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
