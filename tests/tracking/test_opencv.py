@@ -84,7 +84,7 @@ def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ViT(tmp_path / "nowhere")
     with pytest.raises(UsageError, match=r"one file \*backbone\*.onnx is needed, found none"):
         NanoTrack(tmp_path)
-    assert "holds no" in NanoTrack.missing(tmp_path) and "weights" in ViT.missing()
+    assert "found none" in NanoTrack.missing(tmp_path) and "ViT needs weights" in ViT.missing()
     for name in ("a_backbone.onnx", "a_head.onnx", "vit.onnx"):
         (tmp_path / name).write_bytes(b"this is no network")
     assert NanoTrack.missing(tmp_path) == "" == ViT.missing(tmp_path / "vit.onnx")

@@ -29,10 +29,10 @@ from tnllt.locks import FileLock
 from tnllt.numbers import parse_table
 from tnllt.results import identity as identities
 from tnllt.results.identity import RunIdentity
+from tnllt.results.layouts import SUFFIX
 from tnllt.results.records import RunRecord, lacks_answers, read_record
 from tnllt.sequence import Boxes, Trajectory
 
-SUFFIX = "_tracking_result"
 LOCKS = ".locks"
 #: Seconds to wait for another run that writes the identity, which takes milliseconds.
 LOCK_TIMEOUT = 60.0

@@ -11,9 +11,10 @@ import numpy as np
 
 from tnllt.boxes import overlap
 from tnllt.datasets import Dataset
+from tnllt.datasets.convert import annotation_files
 from tnllt.findings import Checker, Finding, Findings, Kind
 from tnllt.results.store import ResultStore
-from tnllt.sequence import Boxes, Flags, Image, Sequence, Trajectory
+from tnllt.sequence import Annotation, Boxes, Flags, Image, Sequence, Trajectory
 from tnllt.tracking.config import DatasetSpec, Limits, RunSpec
 from tnllt.tracking.pool import Pool
 from tnllt.tracking.process import Job
@@ -69,12 +70,13 @@ def write_sequences(folder: Path) -> list[str]:
     middle = start + np.arange(FRAMES)[:, None] * step
     hidden = (np.arange(FRAMES) >= 15) & (np.arange(FRAMES) < 25)
     out = np.array([WIDTH - 60.0, 100.0]) + np.minimum(np.arange(FRAMES), 12)[:, None] * np.array([4.0, 0.0])
+    seen = np.ones(FRAMES, bool)
     plans = {
         ABSENT: (_boxes(middle, 40), ~hidden),
-        TINY: (_boxes(middle, 6), None),
-        BORDER: (_boxes(out, 40), None),
-        TEXT: (_boxes(middle, 40), None),
-        ONE: (_boxes(middle[:1], 40), None),
+        TINY: (_boxes(middle, 6), seen),
+        BORDER: (_boxes(out, 40), seen),
+        TEXT: (_boxes(middle, 40), seen),
+        ONE: (_boxes(middle[:1], 40), seen[:1]),
     }
     for number, (name, (boxes, present)) in enumerate(plans.items()):
         _write_sequence(folder / name, boxes, present, number)
@@ -85,19 +87,16 @@ def _boxes(corners: Boxes, side: float) -> Boxes:
     return np.concatenate([corners, np.full((len(corners), 2), side)], axis=1)
 
 
-def _write_sequence(folder: Path, boxes: Boxes, present: Flags | None, seed: int) -> None:
+def _write_sequence(folder: Path, boxes: Boxes, present: Flags, seed: int) -> None:
     (folder / "imgs").mkdir(parents=True)
     background = _background(np.random.default_rng(seed))
     for index, box in enumerate(boxes):
         image = background.copy()
-        if present is None or present[index]:
+        if present[index]:
             _paste(image, box)
         cv2.imwrite(str(folder / "imgs" / f"{index + 1:05d}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    rows = "\n".join(",".join(f"{v:g}" for v in box) for box in boxes)
-    (folder / "groundtruth.txt").write_text(rows + "\n")
-    (folder / "language.txt").write_text(DESCRIPTION + "\n")
-    flags = np.ones(len(boxes), bool) if present is None else present
-    (folder / "absent_label.txt").write_text("\n".join("1" if flag else "0" for flag in flags) + "\n")
+    for name, text in annotation_files(Annotation(boxes, present, DESCRIPTION)):
+        (folder / name).write_text(text)
 
 
 def _background(random: np.random.Generator) -> Image:

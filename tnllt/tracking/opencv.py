@@ -19,9 +19,6 @@ from tnllt.sequence import Image
 from tnllt.tracking.identity import content_hash
 from tnllt.tracking.tracker import Prediction, Tracker
 
-NANOTRACK_SOURCE = "https://github.com/HonglinChu/SiamTrackers/tree/master/NanoTrack/models/nanotrackv2"
-VIT_SOURCE = "https://github.com/opencv/opencv_zoo/tree/main/models/object_tracking_vittrack"
-
 
 class _OpenCVTracker(Tracker):
     """A `cv2.Tracker` behind our interface: one made anew for every sequence, so that nothing is carried over."""
@@ -65,7 +62,56 @@ class MIL(_OpenCVTracker):
         return _factory("TrackerMIL")()
 
 
-class NanoTrack(_OpenCVTracker):
+class _Weighted(_OpenCVTracker):
+    """A tracker whose networks are ONNX files.
+
+    Attributes:
+        variable: the environment variable that names their place where no option does.
+        patterns: of each file's name, in a folder.
+        source: where they can be had.
+    """
+
+    name: ClassVar[str]
+    variable: ClassVar[str]
+    patterns: ClassVar[tuple[str, ...]]
+    source: ClassVar[str]
+    _scored = True
+
+    def __init__(self, weights: Path | None = None) -> None:
+        super().__init__()
+        self._files = self._find(weights)
+        self._make()
+
+    @classmethod
+    def missing(cls, weights: Path | None = None) -> str:
+        """What keeps the tracker from running here, or ""."""
+        try:
+            cls._find(weights)
+        except UsageError as error:
+            return str(error)
+        return ""
+
+    @classmethod
+    def identity(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"weights": [content_hash(file) for file in cls._find(options.get("weights"))]}
+
+    def info(self) -> Mapping[str, Any]:
+        return {"weights": {file.name: content_hash(file) for file in self._files}}
+
+    @classmethod
+    def _find(cls, weights: str | Path | None) -> list[Path]:
+        given = weights or os.environ.get(cls.variable)
+        if not given:
+            raise UsageError(f"{cls.name} needs weights: --set weights=PATH or {cls.variable}=PATH; see {cls.source}")
+        place = user_path(given)
+        if not place.exists():
+            raise UsageError(f"{place}: no weights of {cls.name} there; see {cls.source}")
+        if place.is_file() and len(cls.patterns) == 1:
+            return [place]
+        return [_one_file(place, pattern) for pattern in cls.patterns]
+
+
+class NanoTrack(_Weighted):
     """NanoTrack v2 (ONNX) by OpenCV's DNN module.
 
     Args:
@@ -73,36 +119,18 @@ class NanoTrack(_OpenCVTracker):
             [env: TNLLT_NANOTRACK]
     """
 
-    name: ClassVar[str] = "NanoTrack"
-    _scored = True
-
-    def __init__(self, weights: Path | None = None) -> None:
-        super().__init__()
-        folder = _place(weights, "TNLLT_NANOTRACK", "NanoTrack", NANOTRACK_SOURCE)
-        self._backbone = _one_file(folder, "*backbone*.onnx")
-        self._head = _one_file(folder, "*head*.onnx")
-        self._make()
-
-    @staticmethod
-    def missing(weights: Path | None = None) -> str:
-        """What keeps the tracker from running here, or ""."""
-        return _missing(weights, "TNLLT_NANOTRACK", "*.onnx")
-
-    @classmethod
-    def identity(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        folder = _place(options.get("weights"), "TNLLT_NANOTRACK", "NanoTrack", NANOTRACK_SOURCE)
-        return {"weights": [content_hash(_one_file(folder, f"*{part}*.onnx")) for part in ("backbone", "head")]}
+    name = "NanoTrack"
+    variable = "TNLLT_NANOTRACK"
+    patterns = ("*backbone*.onnx", "*head*.onnx")
+    source = "https://github.com/HonglinChu/SiamTrackers/tree/master/NanoTrack/models/nanotrackv2"
 
     def _make(self) -> Any:
         parameters = _factory("TrackerNano", "_Params")()
-        parameters.backbone, parameters.neckhead = str(self._backbone), str(self._head)
-        return _load(_factory("TrackerNano"), parameters, self._backbone.parent)
-
-    def info(self) -> Mapping[str, Any]:
-        return {"weights": {p.name: content_hash(p) for p in (self._backbone, self._head)}}
+        parameters.backbone, parameters.neckhead = map(str, self._files)
+        return _load(_factory("TrackerNano"), parameters, self._files[0].parent)
 
 
-class ViT(_OpenCVTracker):
+class ViT(_Weighted):
     """OpenCV zoo's VitTrack (ONNX) by OpenCV's DNN module.
 
     Args:
@@ -110,31 +138,19 @@ class ViT(_OpenCVTracker):
         threshold: below this score the target is called absent.
     """
 
-    name: ClassVar[str] = "ViT"
-    _scored = True
+    name = "ViT"
+    variable = "TNLLT_VITTRACK"
+    patterns = ("*vit*.onnx",)
+    source = "https://github.com/opencv/opencv_zoo/tree/main/models/object_tracking_vittrack"
 
     def __init__(self, weights: Path | None = None, threshold: float = 0.2) -> None:
-        super().__init__()
-        self._file = _vit_file(weights)
         self._threshold = threshold
-        self._make()
-
-    @staticmethod
-    def missing(weights: Path | None = None) -> str:
-        """What keeps the tracker from running here, or ""."""
-        return _missing(weights, "TNLLT_VITTRACK", "*vit*.onnx")
-
-    @classmethod
-    def identity(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"weights": content_hash(_vit_file(options.get("weights")))}
+        super().__init__(weights)
 
     def _make(self) -> Any:
         parameters = _factory("TrackerVit", "_Params")()
-        parameters.net, parameters.tracking_score_threshold = str(self._file), self._threshold
-        return _load(_factory("TrackerVit"), parameters, self._file)
-
-    def info(self) -> Mapping[str, Any]:
-        return {"weights": {self._file.name: content_hash(self._file)}}
+        parameters.net, parameters.tracking_score_threshold = str(self._files[0]), self._threshold
+        return _load(_factory("TrackerVit"), parameters, self._files[0])
 
 
 def _factory(name: str, suffix: str = "_create") -> Any:
@@ -164,37 +180,12 @@ def _log_level(level: int) -> int:
     return before
 
 
-def _vit_file(weights: str | Path | None) -> Path:
-    place = _place(weights, "TNLLT_VITTRACK", "ViT", VIT_SOURCE)
-    return place if place.is_file() else _one_file(place, "*vit*.onnx")
-
-
-def _place(weights: str | Path | None, variable: str, name: str, source: str) -> Path:
-    given = weights or os.environ.get(variable)
-    if not given:
-        raise UsageError(f"{name} needs weights: --set weights=PATH or {variable}=PATH; they are at {source}")
-    place = user_path(given)
-    if not place.exists():
-        raise UsageError(f"{place}: no weights of {name} there; they are at {source}")
-    return place
-
-
 def _one_file(folder: Path, pattern: str) -> Path:
     found = sorted(folder.glob(pattern)) if folder.is_dir() else []
     if len(found) != 1:
         names = ", ".join(p.name for p in found) or "none"
         raise UsageError(f"{folder}: one file {pattern} is needed, found {names}")
     return found[0]
-
-
-def _missing(weights: Path | None, variable: str, pattern: str) -> str:
-    text = str(weights) if weights else os.environ.get(variable)
-    if not text:
-        return f"weights: --set weights=PATH, or {variable}"
-    place = user_path(text)
-    if place.is_file() or (place.is_dir() and any(place.glob(pattern))):
-        return ""
-    return f"{place} holds no {pattern}"
 
 
 def _first_line(error: Exception) -> str:

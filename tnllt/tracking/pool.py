@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tnllt.errors import EXIT_USAGE, TnlltError, UsageError
 from tnllt.results.records import RunRecord
@@ -48,8 +48,8 @@ class SequenceOutcome:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-class Watcher(Protocol):
-    """Called as a run goes on."""
+class Watcher:
+    """Called as a run goes on. This one shows nothing."""
 
     def planned(self, spec: RunSpec, plan: RunPlan) -> None:
         return None
@@ -65,10 +65,6 @@ class Watcher(Protocol):
 
     def note(self, text: str) -> None:
         return None
-
-
-class Unwatched(Watcher):
-    """Shows nothing."""
 
 
 class Pool:
@@ -93,7 +89,7 @@ class Pool:
         verbose: bool = False,
     ) -> None:
         self.spec, self.count, self.devices, self.verbose = spec, workers, devices, verbose
-        self.limits, self.watcher = limits or Limits(), watcher or Unwatched()
+        self.limits, self.watcher = limits or Limits(), watcher or Watcher()
         self.store = ResultStore(spec.results)
         self.workers: list[TrackingWorker | None] = [None] * workers
         self._takes_device = bool(devices) and takes_device(spec.tracker.tracker_class)

@@ -62,13 +62,6 @@ torch = sys.modules.get("torch")
 cuda = bool(torch is not None and torch.cuda.is_available())
 print("\\n" + json.dumps({"python": sys.version.split()[0], "modules": found, "cuda": cuda}))
 """
-#: Modules whose pip name is another.
-_PACKAGES = {
-    "cv2": "opencv-python-headless",
-    "yaml": "pyyaml",
-    "skimage": "scikit-image",
-    "clip": "git+https://github.com/openai/CLIP.git",
-}
 _YAML_LINE = re.compile(r"( *)(?:- )?([A-Za-z_][\w.]*) *: *(?:'([^']*)'|\"([^\"]*)\"|([^#]*))")
 
 
@@ -159,10 +152,9 @@ def _interpreter(record: BaselineRecord, given: str | None, device: str) -> Iter
     yield CHECKER.finding("packages", there or "none of those needed", severity="ok")
     lacking = [name for name, version in versions.items() if version is None]
     if lacking:
-        needed = " ".join(f"'{_requirement(name, known)}'" for name in lacking)
-        remedy = f"{shlex.quote(path)} -m pip install {needed}"
-        if given is None:  # tnllt's own interpreter: upstream's old versions would spoil it
-            remedy = environment_command(known)
+        remedy = environment_command(known)
+        if given is not None and known is not None:  # else it is tnllt's own: upstream's old versions would spoil it
+            remedy = f"{shlex.quote(path)} -m pip install {shlex.join(known.packages)}"
         yield CHECKER.finding("packages", f"cannot be imported: {', '.join(lacking)}", remedy=remedy)
     if known is not None and known.upstream:
         text = f"known to work: Python {known.python} with {' '.join(known.packages)}; upstream's own: {known.upstream}"
@@ -227,14 +219,5 @@ def environment_command(known: Environment | None) -> str:
     """The commands that make the interpreter that the record names."""
     if known is None:
         return "give --set python=FILE"
-    packages = " ".join(f"'{package}'" for package in known.packages)
+    packages = shlex.join(known.packages)
     return f"python{known.python} -m venv ENV && ENV/bin/pip install {packages}; then --set python=ENV/bin/python"
-
-
-def _requirement(module: str, known: Environment | None) -> str:
-    name = _PACKAGES.get(module, module)
-    plain = name.replace("_", "-").lower()
-    for package in known.packages if known else ():
-        if package.lower() == plain or package.lower().startswith((plain + "=", plain + "<", plain + ">")):
-            return package
-    return name

@@ -30,11 +30,6 @@ def names() -> tuple[str, ...]:
     return tuple(sorted((path.stem for path in folder().glob("*.toml")), key=str.lower))
 
 
-def find_baseline(name: str) -> BaselineRecord | None:
-    """The packaged record of this name, else None. Raises DataError where the record is faulty."""
-    return load(folder() / f"{name}.toml") if name in names() else None
-
-
 def records() -> list[BaselineRecord]:
     """Every packaged record, by name."""
     return [get_baseline(name) for name in names()]
@@ -49,11 +44,10 @@ def get_baseline(name: str) -> BaselineRecord:
     """
     if name.endswith(".toml"):
         return load(Path(name))
-    record = find_baseline(name)
-    if record is None:
+    if name not in names():
         hint = did_you_mean(name, names(), "tnllt-run list --baselines names them")
         raise UsageError(f"no baseline is called {name!r}; {hint}")
-    return record
+    return load(folder() / f"{name}.toml")
 
 
 def load(path: Path) -> BaselineRecord:
