@@ -13,7 +13,7 @@ from tnllt.cli.data import cli
 from tnllt.datasets.benchmarks import TNLLT_ATTRIBUTES
 from tnllt.datasets.reader import present_value
 from tnllt.datasets.splits import packaged
-from tnllt.errors import DataError, DataWarning, TnlltError, UsageError
+from tnllt.errors import DataError, TnlltError, UsageError
 
 
 def test_a_benchmark_is_recognised(tmp_path: Path):
@@ -156,13 +156,13 @@ def test_a_folder_carries_its_own_name(tmp_path: Path):
     assert open_dataset(tmp_path / "copy").name == "tnllt"
 
 
-def test_a_language_file_that_the_layout_does_not_read_is_named(tmp_path: Path):
+def test_language_in_the_layout_of_a_benchmark_without_it_is_read(tmp_path: Path):
     folder = tmp_path / "mine" / "car"
     write_images(folder / "img", range(1, 4), "%04d.jpg")
     write(folder / "groundtruth_rect.txt", *rows(3))
     write(folder / "language.txt", "the red car")
-    with pytest.warns(DataWarning, match=r"language\.txt: is not read: .*OTB100.*write .*dataset\.toml with base"):
-        assert open_dataset(tmp_path / "mine")[0].language is None
+    assert open_dataset(tmp_path / "mine")[0].language == "the red car"
+    assert open_dataset("otb100", tmp_path / "mine", split=None)[0].language is None, "the benchmark by name has none"
     write(tmp_path / "mine" / "dataset.toml", 'base = "otb100"', 'language = "{folder}/language.txt"')
     assert open_dataset(tmp_path / "mine")[0].language == "the red car"
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from tnllt.cli.common import LazyGroup, run_command, version_option
 from tnllt.config import Locations
+
+if TYPE_CHECKING:
+    from tnllt.datasets import Dataset
 
 #: Subcommand -> (where it is, what it does); a module is imported when its subcommand is called.
 _SUBCOMMANDS = {
@@ -53,6 +57,17 @@ def target(where: Locations, place: Path | None) -> tuple[str | Path, Path | Non
     if source is ParameterSource.COMMANDLINE:
         return where.dataset, place, where.annos
     return place, None, where.annos
+
+
+def open_target(
+    where: Locations, place: Path | None, split: str, sequences: tuple[str, ...], attributes: str | None = None
+) -> Dataset:
+    """The dataset that ROOT, the location options, --split, --sequences and --attributes name together."""
+    from tnllt.datasets import open_dataset
+
+    name, root, annos = target(where, place)
+    chosen = None if split == "all" else split
+    return open_dataset(name, root, annos, split=chosen, names=sequences or None, attributes=attributes)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tnllt.cli.common import location_options
-from tnllt.cli.data import sequences_option, target, workers_option
+from tnllt.cli.data import open_target, sequences_option, workers_option
 from tnllt.cli.progress import Progress
 from tnllt.config import Locations
 from tnllt.text import printable
@@ -44,13 +44,10 @@ def convert(
     OUT gets a folder per sequence, annos/ and splits/. What the dataset does not have is not written. With
     `--images jpeg` the saving in bytes and the loss (PSNR of every frame) are stated. Interrupted, run it again.
     """
-    from tnllt.datasets import open_dataset
     from tnllt.datasets.convert import convert as run
     from tnllt.datasets.convert import format_conversion
 
-    name, root, annos = target(where, place)
-    chosen = None if split == "all" else split
-    dataset = open_dataset(name, root, annos, split=chosen, names=sequences or None)
+    dataset = open_target(where, place, split, sequences)
     progress = Progress("converting", "frames")
     result = run(dataset, out, split=split, images=images, quality=quality, workers=workers, progress=progress)
     click.echo(printable(format_conversion(result)))

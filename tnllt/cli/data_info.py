@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tnllt.cli.common import location_options
-from tnllt.cli.data import sequences_option, split_option, target, target_argument
+from tnllt.cli.data import open_target, sequences_option, split_option, target_argument
 from tnllt.config import Locations
 from tnllt.text import printable
 
@@ -38,15 +38,12 @@ def info(
 
     ROOT is a folder whose layout is detected, or the root of the benchmark that --dataset names.
     """
-    from tnllt.datasets import open_dataset
     from tnllt.datasets.card import format_card, make_card
     from tnllt.datasets.contact_sheet import attribute_gallery, check_image_path, contact_sheet
 
     for path in filter(None, (sheet, gallery)):
         check_image_path(path)
-    name, root, annos = target(where, place)
-    chosen = None if split == "all" else split
-    dataset = open_dataset(name, root, annos, split=chosen, names=sequences or None, attributes=attributes)
+    dataset = open_target(where, place, split, sequences, attributes)
     card = make_card(dataset)
     click.echo(json.dumps(card.as_dict(), indent=2) if form == "json" else printable(format_card(card)))
     if sheet is not None:

@@ -90,17 +90,7 @@ _RECORDS = (
         signature=("imgs", "language.txt"),
     ),
     _LASOT,
-    Layout(
-        name="lasot_ext",
-        title="LaSOT_ext",
-        sequences=_LASOT.sequences,
-        images=_LASOT.images,
-        boxes=_LASOT.boxes,
-        absent=_LASOT.absent,
-        language=_LASOT.language,
-        attributes=_LASOT.attributes,
-        attribute_names=LASOT_ATTRIBUTES,
-    ),
+    replace(_LASOT, name="lasot_ext", title="LaSOT_ext", split_lists={}, signature=()),
     Layout(
         name="otb99_lang",
         title="OTB99-Lang",

@@ -45,15 +45,15 @@ def contact_sheet(dataset: Dataset, path: Path, *, most: int = 24, columns: int 
         DataError: no sequence has frames.
     """
     check_image_path(path)
-    chosen = _spread([sequence for sequence in dataset if sequence.has_frames], most)
+    chosen = [sequence for sequence in dataset if sequence.has_frames]
     if not chosen:
         raise DataError("a contact sheet needs frames; this dataset has annotations alone")
+    if len(chosen) > most:
+        chosen = [chosen[i] for i in _steps(len(chosen), most)]
     columns = min(columns, len(chosen))
     tiles = [_load(sequence, _best_frame(sequence)) for sequence in chosen]
     figure, axes = _grid(tiles, columns)
-    for axis, tile in zip(axes.flat, tiles, strict=False):
-        _draw(axis, tile)
-        sequence = tile.sequence
+    for axis, sequence in zip(axes.flat, chosen, strict=False):
         description = textwrap.shorten(sequence.language or "(no description)", 96, placeholder=" ...")
         name = sequence.name if len(sequence.name) <= 34 else f"{sequence.name[:33]}…"
         title = f"{name}  ({len(sequence):,})"
@@ -89,7 +89,6 @@ def attribute_gallery(dataset: Dataset, path: Path, *, columns: int = 5) -> list
     tiles = [_load(examples[name], frame) for name in order for frame in _steps(len(examples[name]), columns)]
     figure, axes = _grid(tiles, columns)
     for axis, tile in zip(axes.flat, tiles, strict=True):
-        _draw(axis, tile)
         axis.set_title(f"{tile.frame + 1}", fontsize=6.5, loc="right", pad=2)
     for row, name in zip(axes, order, strict=True):
         sequence = examples[name]
@@ -100,12 +99,6 @@ def attribute_gallery(dataset: Dataset, path: Path, *, columns: int = 5) -> list
         row[0].text(0, -0.03, caption, transform=row[0].transAxes, fontsize=6.5, va="top", parse_math=False)
     _save(figure, f"{dataset.layout.title or dataset.name}: attributes", path)
     return order
-
-
-def _spread(sequences: list[Sequence], most: int) -> list[Sequence]:
-    if len(sequences) <= most:
-        return sequences
-    return [sequences[i] for i in _steps(len(sequences), most)]
 
 
 def _steps(length: int, count: int) -> list[int]:
@@ -154,7 +147,7 @@ def _draw(axis: Axes, tile: _Tile) -> None:
 
 
 def _grid(tiles: list[_Tile], columns: int) -> tuple[Any, Any]:
-    """A figure, and axes (rows, columns) whose height suits the tallest image."""
+    """A figure with the tiles, and its axes (rows, columns) whose height suits the tallest image."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -168,6 +161,8 @@ def _grid(tiles: list[_Tile], columns: int) -> tuple[Any, Any]:
     for axis in axes.flat:
         axis.axis("off")
         axis.set_anchor("NW")
+    for axis, tile in zip(axes.flat, tiles, strict=False):
+        _draw(axis, tile)
     return figure, axes
 
 

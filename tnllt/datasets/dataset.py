@@ -26,8 +26,7 @@ from tnllt.sequence import Sequence
 if TYPE_CHECKING:
     from tnllt.datasets.torch_view import TorchView
 
-#: Datasets that are made rather than found: functions that give the folder of one in TNLLT's layout.
-_MADE = {"demo": "tnllt.datasets.synth:demo_folder"}
+_DEMO = "demo"  #: the dataset that is made rather than found
 
 Names = str | Path | Iterable[str]
 
@@ -200,7 +199,7 @@ def _path(value: str | Path | None) -> Path | None:
 
 def is_path(name: str) -> bool:
     """Whether `open_dataset` takes a text for a path, not for a benchmark's name."""
-    return name not in _MADE and find_layout(name) is None
+    return name != _DEMO and find_layout(name) is None
 
 
 def find_dataset(
@@ -210,49 +209,43 @@ def find_dataset(
 
     Arguments and errors are those of `open_dataset`.
     """
-    return _find(str(name_or_folder), _path(root), _path(annos))
-
-
-def _find(name: str, root: Path | None, annos: Path | None) -> tuple[Layout, list[Place]]:
-    for folder in (root, annos):
+    name, top, side = str(name_or_folder), _path(root), _path(annos)
+    for folder in (top, side):
         if folder is not None and not folder.exists():
             raise DataError("no such folder", folder)
-    if name in _MADE and root is None:
-        module, _, function = _MADE[name].partition(":")
-        root = getattr(import_module(module), function)()
-        layout: Layout | None = dataclasses.replace(LAYOUTS["tnllt"], name=name, title=f"{name}, synthetic")
-    else:
-        layout = find_layout(name)
+    layout = find_layout(name)
+    if name == _DEMO and top is None:
+        top = import_module("tnllt.datasets.synth").demo_folder()
+        layout = dataclasses.replace(LAYOUTS["tnllt"], name=name, title=f"{name}, synthetic")
     if layout is None:
-        path = user_path(name)
-        if not path.exists():
-            hint = did_you_mean(name, LAYOUTS, f"benchmarks are {', '.join(LAYOUTS)}")
-            raise UsageError(f"{name!r} is neither a benchmark nor a folder here; {hint}")
-        return _find_path(path, annos)
-    if root is None and annos is None:
+        return _find_path(name, side)
+    if top is None and side is None:
         where = locate(name)  # TNLLT_ROOT, tnllt.toml
-        root, annos = where.root, where.annos
-    if root is not None and (root / "dataset.toml").is_file():
-        layout, root = from_toml(root / "dataset.toml", LAYOUTS)
-    if root is None and annos is None:
+        top, side = where.root, where.annos
+    if top is not None and (top / "dataset.toml").is_file():
+        layout, top = from_toml(top / "dataset.toml", LAYOUTS)
+    if top is None and side is None:
         raise UsageError(f"where is {layout.title}? Give --root DIR or --annos DIR, set TNLLT_ROOT, or use tnllt.toml")
-    return layout, find_places(layout, root, annos)
+    return layout, find_places(layout, top, side)
 
 
-def _find_path(path: Path, annos: Path | None) -> tuple[Layout, list[Place]]:
+def _find_path(name: str, annos: Path | None) -> tuple[Layout, list[Place]]:
+    """`find_dataset` for a folder, a TOML file or a video."""
     from tnllt.datasets.detect_layout import detect_layout, video_place
 
-    if path.suffix.lower() == ".toml":
-        layout, root = from_toml(path, LAYOUTS)
-        return layout, find_places(layout, root, annos)
+    path = user_path(name)
+    if not path.exists():
+        hint = did_you_mean(name, LAYOUTS, f"benchmarks are {', '.join(LAYOUTS)}")
+        raise UsageError(f"{name!r} is neither a benchmark nor a folder here; {hint}")
     if path.suffix.lower() in VIDEO_SUFFIXES:
         place = video_place(path, annos)
         return place.layout, [place]
+    description = path if path.suffix.lower() == ".toml" else path / "dataset.toml"
+    if description.is_file():
+        layout, root = from_toml(description, LAYOUTS)
+        return layout, find_places(layout, root, annos)
     if not path.is_dir():
         raise DataError("is neither a folder, a .toml file nor a video", path)
-    if (path / "dataset.toml").is_file():
-        layout, root = from_toml(path / "dataset.toml", LAYOUTS)
-        return layout, find_places(layout, root, annos)
     return detect_layout(path, annos)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
@@ -13,12 +12,13 @@ from tnllt.datasets.frames import VIDEO_SUFFIXES
 from tnllt.datasets.index import Place, find_places
 from tnllt.datasets.layout import FlagFile, Layout
 from tnllt.datasets.reader import present_value
-from tnllt.errors import DataError, DataWarning
+from tnllt.errors import DataError
 from tnllt.numbers import parse_table
 
 _BOX_NAMES = ("groundtruth", "groundtruth_rect", "gt", "boxes", "bbox", "annotation", "{name}")
 _FLAG_NAMES = ("absent", "absent_label", "absence", "presence", "present", "visible", "visibility", "exist")
 _TEXT_NAMES = ("language", "nlp", "description", "text", "sentence", "caption")
+_LANGUAGE = tuple(f"{{folder}}/{stem}.txt" for stem in _TEXT_NAMES)
 _SIDES = ("{root}/annos", "{root}/anno", "{root}/annotations", "{root}/gt", "{root}/boxes", "{parent}", "{root}")
 
 #: Any folder: sequences one to three levels deep, images and files under their usual names.
@@ -37,7 +37,7 @@ ANY_FOLDER = Layout(
         *((FlagFile(f"{side}/absent/{{name}}.txt", None),) for side in ("{annos}", *_SIDES)),
     ),
     language=(
-        *(f"{{folder}}/{stem}.txt" for stem in _TEXT_NAMES),
+        *_LANGUAGE,
         *(f"{side}/{stem}/{{name}}.txt" for side, stem in product(_SIDES, _TEXT_NAMES)),
     ),
     attributes=("{folder}/attributes.txt", "{folder}/attrs.txt", "{annos}/att/{name}.txt"),
@@ -58,8 +58,7 @@ def detect_layout(folder: Path, annos: Path | None = None) -> tuple[Layout, list
     for layout, side in (*candidates, *_by_annotation(annos or folder)):
         places = find_places(layout, folder, side)
         if any(place.box_file is not None for place in places):
-            _warn_of_unread_language(layout, places, folder)
-            return _with_own_name(layout, places, folder)
+            return _adapted(layout, places, folder)
     name = folder.resolve().name or "folder"
     layout = replace(ANY_FOLDER, name=name, title=name)
     places = _plausible([place for place in find_places(layout, folder, annos) if place.box_file is not None], folder)
@@ -72,26 +71,17 @@ def detect_layout(folder: Path, annos: Path | None = None) -> tuple[Layout, list
     return _settle_flags(layout, places)
 
 
-def _with_own_name(layout: Layout, places: list[Place], folder: Path) -> tuple[Layout, list[Place]]:
-    """The benchmark's rules under the folder's name, where none of the sequences is one of the benchmark's."""
+def _adapted(layout: Layout, places: list[Place], folder: Path) -> tuple[Layout, list[Place]]:
+    """The benchmark's rules for a folder in its layout.
+
+    The folder keeps its own name where none of the sequences is one of the benchmark's; and where the benchmark has no
+    language, language files under their usual names are read.
+    """
+    own = layout if layout.language else replace(layout, language=_LANGUAGE)
     listed = splits.packaged(layout.name, "all") or splits.packaged(layout.name, "test")
-    if listed is None or not {place.name for place in places}.isdisjoint(listed):
-        return layout, places
-    own = replace(layout, name=folder.resolve().name, title=folder.resolve().name)
+    if listed is not None and {place.name for place in places}.isdisjoint(listed):
+        own = replace(own, name=folder.resolve().name, title=folder.resolve().name)
     return own, [replace(place, layout=own) for place in places]
-
-
-def _warn_of_unread_language(layout: Layout, places: list[Place], folder: Path) -> None:
-    """A benchmark without language leaves the language files of a folder in its layout unread."""
-    if layout.language:
-        return
-    for place, stem in product(places[:20], _TEXT_NAMES):
-        if place.folder is not None and (file := place.folder / f"{stem}.txt").is_file():
-            lines = f'base = "{layout.name}" and language = "{{folder}}/{file.name}"'
-            note = f"{file}: is not read: the folder is in the layout of {layout.title}, which has no language"
-            note += f"; to read it, write {folder / 'dataset.toml'} with {lines}"
-            warnings.warn(note, DataWarning, stacklevel=5)
-            return
 
 
 def _plausible(places: list[Place], root: Path) -> list[Place]:

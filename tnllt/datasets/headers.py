@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -62,15 +63,17 @@ def refusal(data: bytes) -> str | None:
 
 def _claims_long_chunk(data: bytes) -> bool:
     """Whether a part of a PNG file claims to be longer than the file by far: OpenCV makes room before it reads."""
-    if not data.startswith(PNG):
-        return False
+    most = max(64 << 20, len(data))
+    return data.startswith(PNG) and any(length > most for _, length in png_chunks(data))
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where each part of a PNG file begins, and the length of its content as the file claims it."""
     at = len(PNG)
     while at + 8 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
-        if length > max(64 << 20, len(data)):
-            return True
+        yield at, length
         at += length + 12
-    return False
 
 
 def _plain(height: int, width: int) -> Header:

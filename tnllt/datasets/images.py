@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
 from pathlib import Path
 
 from tnllt.datasets.frames import decode, read_image
-from tnllt.datasets.headers import PNG, oriented_size
+from tnllt.datasets.headers import PNG, oriented_size, png_chunks
 from tnllt.errors import DataError
 from tnllt.files import read_bytes
 
@@ -36,17 +35,12 @@ def is_truncated(data: bytes) -> bool:
 
 
 def _whole_png(data: bytes) -> bool:
-    at = len(PNG)
-    while at + 12 <= len(data):
-        (length,) = struct.unpack(">I", data[at : at + 4])
-        kind, body_end = data[at + 4 : at + 8], at + 8 + length
-        if body_end + 4 > len(data):
+    for at, length in png_chunks(data):
+        end = at + 8 + length
+        if zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big") or end + 4 > len(data):
             return False
-        if zlib.crc32(data[at + 4 : body_end]) != int.from_bytes(data[body_end : body_end + 4], "big"):
-            return False
-        if kind == b"IEND":
+        if data[at + 4 : at + 8] == b"IEND":
             return True
-        at = body_end + 4
     return False
 
 

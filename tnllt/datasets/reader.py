@@ -107,19 +107,22 @@ def _fit(values: NDArray[np.int64], length: int, path: Path) -> NDArray[np.int64
 
 
 def present_value(pairs: Iterable[tuple[Boxes, NDArray[np.int64]]]) -> int | None:
-    """Which flag means "in view", inferred from the boxes of zero area (or NaN): they belong to absent targets.
+    """Which flag means "in view", 0 or 1, by `flags_of_empty_boxes`; None where less than 9 in 10 of them agree."""
+    zeros, ones = flags_of_empty_boxes(pairs)
+    if max(zeros, ones) < max(0.9 * (zeros + ones), 1):
+        return None
+    return 1 if zeros > ones else 0
 
-    Returns 0 or 1, or None where there is no such box, or less than 9 in 10 of them agree.
-    """
-    count = np.zeros(2)
+
+def flags_of_empty_boxes(pairs: Iterable[tuple[Boxes, NDArray[np.int64]]]) -> tuple[int, int]:
+    """How many boxes of zero area (or NaN) have a flag of 0, and how many another: they belong to absent targets."""
+    zeros = ones = 0
     for boxes, flags in pairs:
         n = min(len(boxes), len(flags))
         empty = ~((boxes[:n, 2] > 0) & (boxes[:n, 3] > 0))
-        count += [(flags[:n][empty] == 0).sum(), (flags[:n][empty] != 0).sum()]
-    total = count.sum()
-    if total == 0 or count.max() < 0.9 * total:
-        return None
-    return 1 if count[0] > count[1] else 0
+        ones += int(np.count_nonzero(flags[:n][empty]))
+        zeros += int(np.count_nonzero(flags[:n][empty] == 0))
+    return zeros, ones
 
 
 def read_language(place: Place) -> str | None:

@@ -47,13 +47,6 @@ def read_boxes(path: Path, form: str = "xywh") -> Boxes:
     if table.shape[1] != expected:
         hint = '; four corners? state format = "polygon" in dataset.toml' if table.shape[1] == 8 else ""
         raise DataError(f"has {table.shape[1]} values, a box has {expected}{hint}", path, 1)
-    return to_xywh(table, form)
-
-
-def to_xywh(table: NDArray[np.float64], form: str) -> Boxes:
-    """Rows in a box format other than `vatic` as x, y, w, h."""
-    if form == "xywh":
-        return table
     first, second = table[:, :2], table[:, 2:4]
     if form == "xyxy":
         return np.concatenate([first, second - first], axis=1)
@@ -62,7 +55,7 @@ def to_xywh(table: NDArray[np.float64], form: str) -> Boxes:
     if form == "polygon":
         corners = table.reshape(len(table), -1, 2)
         return np.concatenate([corners.min(1), corners.max(1) - corners.min(1)], axis=1)
-    raise DataError(f"unknown box format {form!r}; known are {', '.join(BOX_FORMATS)}")
+    return table
 
 
 def _read_vatic(path: Path) -> Boxes:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
 
 from tnllt.datasets import splits, text
 from tnllt.datasets.check.findings import about
@@ -15,7 +13,7 @@ from tnllt.datasets.check.sequences import Checked
 from tnllt.datasets.dataset import split_names
 from tnllt.datasets.index import Place, walk_folders
 from tnllt.datasets.layout import Layout
-from tnllt.datasets.reader import present_value
+from tnllt.datasets.reader import flags_of_empty_boxes, present_value
 from tnllt.errors import DataError
 from tnllt.findings import Finding
 
@@ -48,22 +46,18 @@ def _sense(layout: Layout, checked: list[Checked]) -> Iterator[Finding]:
             meant.add(flag.present)
     if not pairs:
         return
-    empty = sum(int((~((b[:, 2] > 0) & (b[:, 3] > 0))).sum()) for b, _ in pairs)
+    counts = flags_of_empty_boxes(pairs)
+    empty = sum(counts)
     fits = present_value(pairs)
     if fits is None:
         why = "no box has zero area" if not empty else f"the {empty:,} boxes of zero area do not agree"
         yield about(layout, "flags-sense", f"cannot be inferred: {why}; read as {_words(meant)}")
         return
-    agree = sum(int((~((b[:n, 2] > 0) & (b[:n, 3] > 0)) & (f[:n] != fits)).sum()) for b, f, n in _cut(pairs))
-    told = f"{fits} = present fits {agree:,} of the {empty:,} boxes of zero area"
+    told = f"{fits} = present fits {max(counts):,} of the {empty:,} boxes of zero area"
     if meant <= {fits, None}:
         yield about(layout, "flags-sense", f"{told}; so they are read")
     else:
         yield about(layout, "flags-polarity", f"{told}, but they are read as {_words(meant)}")
-
-
-def _cut(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    return ((boxes, flags, min(len(boxes), len(flags))) for boxes, flags in pairs)
 
 
 def _words(meant: set[int | None]) -> str:

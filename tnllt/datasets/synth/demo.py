@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tnllt.config import cache_folder
-from tnllt.datasets.progress import OnProgress
 from tnllt.datasets.synth.config import SynthConfig, SynthSources
 from tnllt.datasets.synth.record import GENERATOR
 from tnllt.datasets.synth.write import write_dataset
@@ -21,7 +19,7 @@ def demo_config() -> SynthConfig:
     return SynthConfig(frames=FRAMES, width=480, height=270, sources=SynthSources(12), grey=0.0)
 
 
-def demo_folder(report: OnProgress | None = None) -> Path:
+def demo_folder() -> Path:
     """The folder of the demo dataset, in the user's cache. Made whole or not at all; safe to call at once.
 
     Raises:
@@ -31,24 +29,14 @@ def demo_folder(report: OnProgress | None = None) -> Path:
     if folder.is_dir():
         return folder
     try:
-        return _make(folder, report)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".making-demo-", dir=folder.parent, ignore_cleanup_errors=True) as making:
+            write_dataset(Path(making, "demo"), demo_config(), SEQUENCES, SEED)
+            Path(making, "demo").rename(folder)
     except OSError as error:
-        what = (
-            f"the demo dataset cannot be made here ({error.strerror}); set TNLLT_CACHE to a folder that can be written"
-        )
-        raise DataError(what, folder.parent) from error
-
-
-def _make(folder: Path, report: OnProgress | None) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix=".making-demo-", dir=folder.parent))
-    try:
-        write_dataset(making / "demo", demo_config(), SEQUENCES, SEED, report=report)
-        try:
-            (making / "demo").rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was quicker, with the same bytes
-                raise
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+        if not folder.is_dir():  # else another process was quicker, with the same bytes
+            remedy = "set TNLLT_CACHE to a folder that can be written"
+            raise DataError(
+                f"the demo dataset cannot be made here ({error.strerror}); {remedy}", folder.parent
+            ) from error
     return folder
