@@ -27,7 +27,7 @@ def list_baselines() -> None:
     click.echo("\nWhat one lacks here: tnllt-run doctor NAME --set repo=DIR --set python=FILE --set weights=FILE")
 
 
-@click.command(short_help="What a baseline lacks here.", context_settings={"help_option_names": ["--help", "-h"]})
+@click.command()
 @click.argument("baseline")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="As for running: repo, python, weights, ..."

@@ -10,7 +10,7 @@ from tnllt.cli.common import prints_findings
 from tnllt.findings import Findings
 
 
-@click.command(short_help="Try a tracker on five synthetic sequences.")
+@click.command()
 @click.argument("name", metavar="TRACKER")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the tracker.")
 @click.option("--start-timeout", default=300.0, show_default=True, help="Seconds to load and to start.")

@@ -9,7 +9,7 @@ import click
 from tnllt.text import printable
 
 
-@click.command("list", short_help="Trackers that run here, and what the others lack.")
+@click.command("list")
 @click.argument("name", required=False)
 @click.option("--baselines", is_flag=True, help="The packaged records of published baselines.")
 def list_trackers(name: str | None, baselines: bool) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tnllt.results.store import ResultStore
 
 
-@click.command(short_help="Done, failed, missing, and speed.")
+@click.command()
 @click.argument("names", nargs=-1, metavar="[TRACKER]...")
 @location_options
 @click.option("--split", default="test", show_default=True, help="Which sequences: test, train, all.")

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from tnllt.tracking.registry import TrackerSpec
     from tnllt.tracking.runner import RunResult
 
-_HELP: dict[str, Any] = {"context_settings": {"help_option_names": ["--help", "-h"]}}
 
-
-@click.command(short_help="Track a dataset with a tracker.", **_HELP)
+@click.command()
 @click.argument("tracker", required=False, metavar="")
 @config_options(RunConfig)
 def track(tracker: str | None, config: RunConfig) -> int:
@@ -37,7 +35,7 @@ def track(tracker: str | None, config: RunConfig) -> int:
     return _run(tracker, config)
 
 
-@click.command(short_help="Track failed sequences again.", **_HELP)
+@click.command()
 @click.argument("names", nargs=-1, metavar="[TRACKER]...")
 @click.option("--yes", is_flag=True, help="Run the code that records name without asking.")
 @config_options(RunConfig)

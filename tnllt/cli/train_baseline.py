@@ -13,9 +13,7 @@ from tnllt.errors import UsageError
 from tnllt.tracking.baselines.launch import TrainingOptions
 
 
-@click.command(
-    short_help="Train a published baseline on TNLLT.", context_settings={"help_option_names": ["--help", "-h"]}
-)
+@click.command()
 @click.argument("name", metavar="BASELINE")
 @location_options
 @click.option("--split", default="train", show_default=True, help="Which sequences: train, test, all.")

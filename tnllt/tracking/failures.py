@@ -40,20 +40,21 @@ def checked(prediction: Any, frame: int) -> tuple[list[float], float | None, boo
     box, confidence, absent = prediction, None, False
     if isinstance(prediction, Prediction):
         box, confidence, absent = prediction.box, prediction.confidence, bool(prediction.absent)
-    if box is None:
-        raise TrackerFailure("answer", _wrong(frame, "None", "four numbers x, y, w, h"), frame)
+    fault = ""
     try:
-        numbers = [float(v) for v in np.asarray(box, dtype=np.float64).reshape(-1)]
+        numbers = [] if box is None else [float(v) for v in np.asarray(box, dtype=np.float64).reshape(-1)]
     except (TypeError, ValueError):
-        raise TrackerFailure("answer", _wrong(frame, f"{box!r:.80}", "four numbers x, y, w, h"), frame) from None
-    if len(numbers) != 4:
-        raise TrackerFailure("answer", _wrong(frame, f"{len(numbers)} numbers {numbers!r:.80}", "four"), frame)
-    if not np.isfinite(numbers).all():
-        raise TrackerFailure("answer", _wrong(frame, f"{numbers}", "finite numbers"), frame)
-    if confidence is not None:
-        confidence = float(confidence)
-        if np.isnan(confidence):
-            raise TrackerFailure("answer", _wrong(frame, "a confidence of NaN", "a number or None"), frame)
+        numbers = []
+    if not numbers:
+        fault = f"{box!r:.80} instead of four numbers x, y, w, h"
+    elif len(numbers) != 4:
+        fault = f"{len(numbers)} numbers {numbers!r:.80} instead of four"
+    elif not np.isfinite(numbers).all():
+        fault = f"{numbers} instead of finite numbers"
+    elif confidence is not None and np.isnan(confidence := float(confidence)):
+        fault = "a confidence of NaN instead of a number or None"
+    if fault:
+        raise TrackerFailure("answer", f"frame {frame + 1}: the tracker answered {fault}", frame)
     return numbers, confidence, absent
 
 
@@ -66,7 +67,3 @@ def failure_of(error: BaseException, frame: int) -> TrackerFailure:
         return TrackerFailure("data", str(error), frame, trace)
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return TrackerFailure("exception", f"frame {frame + 1}: {text[:500]}", frame, trace)
-
-
-def _wrong(frame: int, got: str, wanted: str) -> str:
-    return f"frame {frame + 1}: the tracker answered {got} instead of {wanted}"
