@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tnllt.errors import EXIT_USAGE, TnlltError, UsageError
 from tnllt.results.records import RunRecord
@@ -48,8 +48,8 @@ class SequenceOutcome:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-class Watcher:
-    """Called as a run goes on. This one shows nothing."""
+class Watcher(Protocol):
+    """Called as a run goes on."""
 
     def planned(self, spec: RunSpec, plan: RunPlan) -> None:
         return None
@@ -65,6 +65,10 @@ class Watcher:
 
     def note(self, text: str) -> None:
         return None
+
+
+class Unwatched(Watcher):
+    """Shows nothing."""
 
 
 class Pool:
@@ -89,7 +93,7 @@ class Pool:
         verbose: bool = False,
     ) -> None:
         self.spec, self.count, self.devices, self.verbose = spec, workers, devices, verbose
-        self.limits, self.watcher = limits or Limits(), watcher or Watcher()
+        self.limits, self.watcher = limits or Limits(), watcher or Unwatched()
         self.store = ResultStore(spec.results)
         self.workers: list[TrackingWorker | None] = [None] * workers
         self._takes_device = bool(devices) and takes_device(spec.tracker.tracker_class)

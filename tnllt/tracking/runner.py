@@ -28,7 +28,7 @@ from tnllt.tracking.config import (
 from tnllt.tracking.identity import run_facts
 from tnllt.tracking.options import parse_settings
 from tnllt.tracking.plan import RunPlan, make_plan, parse_shard
-from tnllt.tracking.pool import Pool, SequenceOutcome, Watcher
+from tnllt.tracking.pool import Pool, SequenceOutcome, Unwatched, Watcher
 from tnllt.tracking.registry import TrackerLike, TrackerSpec, find_tracker
 
 P = ParamSpec("P")
@@ -124,7 +124,7 @@ def execute(tracker: TrackerLike, config: RunConfig) -> RunResult:
     plan = make_plan(run_spec, dataset, shard, config.failures_only)
     if config.cluster is not None:
         plan = dataclasses.replace(plan, place=f"cluster {config.cluster}")
-    watcher = config.watcher or Watcher()
+    watcher = config.watcher or Unwatched()
     watcher.planned(run_spec, plan)
     result = RunResult(spec.name, Path(run_spec.results), list(plan.done), unanswered=dict(plan.unanswered))
     ResultStore(run_spec.results).sweep(spec.name)
