@@ -166,7 +166,8 @@ def _load(create: Any, parameters: Any, place: Path) -> Any:
     try:
         return create(parameters)
     except cv2.error as error:
-        raise DataError(f"OpenCV {cv2.__version__} cannot load these weights: {_first_line(error)}", place) from error
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"OpenCV {cv2.__version__} cannot load these weights: {reason}", place) from error
     finally:
         _log_level(level)
 
@@ -186,7 +187,3 @@ def _one_file(folder: Path, pattern: str) -> Path:
         names = ", ".join(p.name for p in found) or "none"
         raise UsageError(f"{folder}: one file {pattern} is needed, found {names}")
     return found[0]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

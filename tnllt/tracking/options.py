@@ -62,7 +62,8 @@ def check_options(tracker: type, given: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in named and not open_ended:
-            raise UsageError(f"{name} has no option {key!r}; {_suggest(key, named)}")
+            known_ones = f"it has {', '.join(named)}" if named else "it takes none"
+            raise UsageError(f"{name} has no option {key!r}; {did_you_mean(key, named, known_ones)}")
         hint = hints.get(key, type_of_default(named[key])) if key in named else Any
         try:
             values[key] = convert(value, hint)
@@ -146,9 +147,3 @@ def hints_of(tracker: type) -> dict[str, Any]:
         return typing.get_type_hints(inspect.getattr_static(tracker, "__init__"))
     except Exception:  # an annotation that cannot be evaluated here: the default's type then decides
         return {}
-
-
-def _suggest(key: str, known: Mapping[str, Any]) -> str:
-    if not known:
-        return "it takes none"
-    return did_you_mean(key, known, f"it has {', '.join(known)}")

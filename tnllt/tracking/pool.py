@@ -216,10 +216,11 @@ class Pool:
             if self._loading_deaths >= ATTEMPTS:
                 raise TnlltError(f"{self.spec.tracker.name} cannot be loaded: {fate}{_last_line(tail)}")
         for job in worker.jobs.values():
-            job.attempt, job.lost_to = job.attempt + 1, fate
             if not worker.loaded:
-                self._queue.appendleft(dataclasses.replace(job, attempt=job.attempt - 1))
-            elif job.attempt > ATTEMPTS:
+                self._queue.appendleft(job)
+                continue
+            job.attempt += 1
+            if job.attempt > ATTEMPTS:
                 again = f"{fate}, {ATTEMPTS} times in a row" + _last_line(tail)
                 self._give_up(job, TrackerFailure("lost", again, None, tail))
             else:

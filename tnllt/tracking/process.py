@@ -38,7 +38,6 @@ class Job:
         attempt: 1, or more after its worker was lost.
         again: track it although its result is there.
         alone: track it by itself, although the tracker tracks several at once.
-        lost_to: how the worker that had it before ended.
     """
 
     name: str
@@ -46,7 +45,6 @@ class Job:
     attempt: int = 1
     again: bool = False
     alone: bool = False
-    lost_to: str = ""
 
 
 class TrackingWorker(ChildProcess):

@@ -44,9 +44,6 @@ class ReadAhead:
             self._thread.start()
             self._ask(1)
 
-    def __len__(self) -> int:
-        return self._count
-
     def read(self) -> tuple[Image, float]:
         """The next frame, RGB uint8 (H, W, 3), and the seconds its decoding took (not the waiting for it).
 

@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,8 @@ def _checked(spec: TrackerSpec, options: Mapping[str, Any], asked: str) -> Track
 
 def registered() -> dict[str, str]:
     """{name: "module:Class"} of the built-in trackers and of every installed package's; built-in names win."""
-    return {point.name: point.value for point in _plugins()} | BUILT_IN
+    plugins = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    return {point.name: point.value for point in plugins} | BUILT_IN
 
 
 def baseline_names() -> tuple[str, ...]:
@@ -197,10 +198,6 @@ def _target(name: str) -> tuple[str, str]:
 def _own_name(cls: type, asked: str) -> str:
     own = getattr(cls, "name", None)
     return own if isinstance(own, str) and own else cls.__name__ if ":" in asked else asked
-
-
-def _plugins() -> list[EntryPoint]:
-    return sorted(entry_points(group=GROUP), key=lambda point: point.name)
 
 
 def _load_module(name: str, target: str) -> Any:

@@ -63,13 +63,10 @@ class Installation:
         dataset = own["dataset"] or call.dataset
         return cls(record, repo, interpreter(own["python"]), save_dir, weights, configuration, dataset, cfg, device)
 
-    @property
-    def is_own_yaml(self) -> bool:
-        return self.configuration.parent != _experiments(self.record, self.repo)
-
     def worker_spec(self) -> dict[str, Any]:
         """What the worker needs to build the tracker, as JSON-able values."""
         call = self.record.call
+        is_upstreams = self.configuration.parent == _experiments(self.record, self.repo)
         known = {"{weights}": self.weights.name, "{checkpoint}": str(self.weights)}
 
         def filled(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +79,7 @@ class Installation:
             "tracker": call.name,
             "parameter": call.parameter or call.name,
             "yaml": self.configuration.stem,
-            "yaml_file": str(self.configuration) if self.is_own_yaml else "",
+            "yaml_file": "" if is_upstreams else str(self.configuration),
             "constructor": list(call.constructor),
             "arguments": filled(call.arguments),
             "dataset": self.dataset,
