@@ -50,7 +50,7 @@ def section(quick: bool = False) -> Table:
         scores = selection.score()
         works: dict[str, tuple[Callable[[], object], Path]] = {
             "tnllt, report.html": (
-                lambda: write_report(scores, folder, report_content(selection, scores)),
+                lambda: write_report(scores, folder, report_content(selection)),
                 folder / "report.html",
             ),
         }

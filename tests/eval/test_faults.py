@@ -112,9 +112,9 @@ def test_a_cache_forgets_what_is_old_or_too_much(tmp_path: Path, monkeypatch: py
 def test_a_scene_without_frames_or_trackers() -> None:
     scene = Scene(sequence(), {})
     assert scene.size() == (64, 80)  # as far as its boxes reach, and a margin
-    assert np.isnan(scene.mean_overlap()).all() and scene.worst_frame() is None
+    assert scene.overlaps == {} and scene.absences() == []
     with pytest.raises(TnlltError, match="no frames here"):
-        render(scene, Path("x.gif"))
+        render(scene, Path("x.gif"), range(3))
 
 
 def fake_ffmpeg(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def fake_ffmpeg(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_mp4_by_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_ffmpeg(tmp_path / "bin", 'for last; do :; done; cat > "$last"', monkeypatch)
-    assert render(Scene(sequence(frames=True), {}), tmp_path / "x.mp4", fps=5) == len(TRUTH)
+    render(Scene(sequence(frames=True), {}), tmp_path / "x.mp4", range(len(TRUTH)), fps=5)
     size = (tmp_path / "x.mp4").stat().st_size
     assert size % len(TRUTH) == 0 and size >= len(TRUTH) * 64 * 96 * 3  # raw pictures, whole, one after the other
 
@@ -138,7 +138,7 @@ def test_h264_of_an_odd_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "ffmpeg").symlink_to(tool)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    assert render(Scene(sequence(frames=True), {}), tmp_path / "x.mp4", fps=5, width=95) == len(TRUTH)
+    render(Scene(sequence(frames=True), {}), tmp_path / "x.mp4", range(len(TRUTH)), fps=5, width=95)
     assert b"avc1" in (tmp_path / "x.mp4").read_bytes()
     video = VideoFrames(tmp_path / "x.mp4")
     assert len(video) == len(TRUTH)
@@ -148,15 +148,16 @@ def test_h264_of_an_odd_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_an_ffmpeg_that_fails_is_said_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_ffmpeg(tmp_path / "bin", "echo unknown encoder >&2; exit 1", monkeypatch)
     with pytest.raises(DataError, match="ffmpeg failed: unknown encoder"):
-        render(Scene(sequence(frames=True), {}), tmp_path / "x.mp4")
+        render(Scene(sequence(frames=True), {}), tmp_path / "x.mp4", range(len(TRUTH)))
     assert [p.name for p in tmp_path.iterdir()] == ["bin"]
 
 
 def test_pictures_are_kept_within_their_room(tmp_path: Path) -> None:
-    frames = ArrayFrames([np.random.default_rng(i).integers(0, 255, (32, 32, 3)).astype(np.uint8) for i in range(4)])
-    pictures = JpegFrames(frames, keep=1)
+    frames = ArrayFrames([np.random.default_rng(i).integers(0, 255, (32, 32, 3)).astype(np.uint8) for i in range(70)])
+    pictures = JpegFrames(frames)
     first = pictures.jpeg(0)
-    assert pictures.jpeg(0) == first and pictures.jpeg(1) != first and len(pictures._held) == 1
+    assert pictures.jpeg(0) == first and all(pictures.jpeg(i) != first for i in range(1, 70))
+    assert pictures._encoded.cache_info().currsize == 64
 
     class Gone(ArrayFrames):
         def path(self, index: int) -> Path:

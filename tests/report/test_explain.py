@@ -18,7 +18,7 @@ from tnllt.eval.metrics import CURVE_METRICS
 from tnllt.eval.protocol import RULES
 from tnllt.eval.protocols import PROTOCOLS
 from tnllt.eval.reported import find_reported, parse_reported
-from tnllt.eval.rule_text import protocol_card, rule_text
+from tnllt.eval.rule_text import RULE_TEXTS, protocol_card
 from tnllt.files import to_json
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
@@ -116,9 +116,9 @@ def test_frames_and_sequences_are_named() -> None:
 
 
 def test_every_rule_has_words() -> None:
-    for rule in RULES:
-        assert rule_text(rule).why, rule
-        assert rule_text(rule).label != rule
+    assert set(RULE_TEXTS) == set(RULES)
+    for rule, text in RULE_TEXTS.items():
+        assert text.why and text.label != rule, rule
     for protocol in PROTOCOLS.values():
         for rule, _, value, _ in protocol_card(protocol):
             assert value and value not in ("True", "False"), rule

@@ -22,6 +22,7 @@ from tnllt.cli.eval_view import frame_range
 from tnllt.config import Locations
 from tnllt.datasets import ArrayFrames, ImageFrames, VideoFrames
 from tnllt.errors import DataError, UsageError
+from tnllt.eval.report.thumbnails import worst_frames
 from tnllt.eval.view.render import render
 from tnllt.eval.view.scene import Scene, changes_of, open_scene, spans
 from tnllt.eval.view.server import ViewServer
@@ -198,7 +199,7 @@ def test_the_page_scrubs_and_jumps(long_folder: Path, watch: Any) -> None:
         page.wait_for_selector("html[data-frame='4000']")
         assert page.inner_text('[data-v="truth"]') == "out of view"
         page.click("#worst")
-        worst = long_scene(ImageFrames(long_folder)).worst_frame()
+        worst = worst_frames(np.stack(list(long_scene(ImageFrames(long_folder)).overlaps.values())), 1)[0]
         page.wait_for_selector(f"html[data-frame='{worst}']")
         assert page.is_disabled("#refresh")
         watched.silent()
@@ -270,23 +271,24 @@ def test_render(release: Path, tmp_path: Path, suffix: str) -> None:
 def test_render_says_what_it_cannot(release: Path, tmp_path: Path) -> None:
     scene = open_scene(Locations("tnllt", release / "data", None, release / "results"), "beta", "SiamFC")
     with pytest.raises(UsageError, match="suffix"):
-        render(scene, tmp_path / "x.mov")
+        render(scene, tmp_path / "x.mov", range(9))
     with pytest.raises(UsageError, match="no frame"):
-        render(scene, tmp_path / "x.gif", start=100)
+        frame_range("100:", len(scene))
     bare = Scene(Sequence("s", Annotation(np.ones((3, 4)))), {})
     with pytest.raises(DataError, match="--root"):
-        render(bare, tmp_path / "x.gif")
+        render(bare, tmp_path / "x.gif", range(3))
     assert not list(tmp_path.iterdir())
 
 
 def test_frame_ranges() -> None:
-    assert frame_range(None) == (0, None, 1)
-    assert frame_range("10:20") == (9, 20, 1)
-    assert frame_range("10:20:5") == (9, 20, 5)
-    assert frame_range(":20") == (0, 20, 1)
+    assert frame_range(None, 60) == range(60)
+    assert frame_range("10:20", 60) == range(9, 20)
+    assert frame_range("10:20:5", 60) == range(9, 20, 5)
+    assert frame_range(":20", 60) == range(20)
+    assert frame_range("50:90", 60) == range(49, 60)
     for text in ("x", "5", "0:9", "1:2:3:4", "-1:4"):
         with pytest.raises(UsageError):
-            frame_range(text)
+            frame_range(text, 60)
 
 
 def test_scenes_know_their_events() -> None:

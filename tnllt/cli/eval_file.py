@@ -8,6 +8,11 @@ import click
 
 from tnllt.cli.eval_options import format_option
 from tnllt.errors import DataError, UsageError
+from tnllt.eval.evaluate import evaluate
+from tnllt.files import read_bytes
+from tnllt.numbers import parse_table
+from tnllt.results.reading import read_boxes
+from tnllt.sequence import Annotation, Sequence
 
 
 @click.command("score-file")
@@ -27,12 +32,6 @@ def score_file(
 
     Without --absent every frame counts as in view.
     """
-    from tnllt.eval.evaluate import evaluate
-    from tnllt.files import read_bytes
-    from tnllt.numbers import parse_table
-    from tnllt.results.reading import read_boxes
-    from tnllt.sequence import Annotation, Sequence
-
     truth = read_boxes(groundtruth)
     present = None
     if absent is not None:

@@ -7,6 +7,7 @@ import click
 from tnllt.cli.common import prints_findings
 from tnllt.cli.eval_options import scoring_options
 from tnllt.config import ScoreConfig
+from tnllt.eval.selection import select
 from tnllt.findings import Findings
 
 
@@ -19,6 +20,4 @@ def lint(config: ScoreConfig) -> Findings:
     Exit code 1 where an error is found (with --strict: a warning), else 0. --format github prints annotations that
     GitHub shows beside the files.
     """
-    from tnllt.eval.selection import select
-
     return select(config).lint()

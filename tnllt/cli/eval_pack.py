@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +11,11 @@ from tnllt.cli.common import location_options
 from tnllt.cli.eval_options import scoring_options
 from tnllt.config import Locations, ScoreConfig
 from tnllt.errors import UsageError
+from tnllt.eval.intervals import group_runs
+from tnllt.eval.packing import pack_scored, verify_pack
+from tnllt.eval.selection import select
+from tnllt.results import pack as packing
 from tnllt.text import printable
-
-if TYPE_CHECKING:
-    from tnllt.results.pack import Manifest
 
 
 @click.command()
@@ -32,11 +32,6 @@ def pack(tracker: str | None, config: ScoreConfig, out: Path | None, format_: st
     Incomplete results are refused (exit code 3), and each missing sequence is named. For GOT-10k's server, several runs
     (NAME, NAME#2, NAME#3 or NAME_000, NAME_001, ...) go into one archive under their common name.
     """
-    from tnllt.eval.intervals import group_runs
-    from tnllt.eval.packing import pack_scored
-    from tnllt.eval.selection import select
-    from tnllt.results import pack as packing
-
     selection = select(replace(config, trackers="all"))
     groups = group_runs(list(selection.files)) if format_ == "got10k" else {}
     name = tracker or (next(iter(selection.files)) if len(selection.files) == 1 else "")
@@ -69,13 +64,9 @@ def unpack(archive: Path, where: Locations, verify: bool, out: Path | None) -> N
     Every file is checked against the manifest before anything is written. With --verify and annotations (--annos,
     --root), the dataset's hash is checked too and the scores are computed again.
     """
-    from tnllt.eval.packing import verify as verify_pack
-    from tnllt.results.pack import open_pack
-    from tnllt.results.pack import unpack as write
-
     if not verify and out is None:
         raise UsageError("unpack needs --out DIR, or --verify to check only")
-    manifest, members = open_pack(archive)
+    manifest, members = packing.open_pack(archive)
     _describe(manifest)
     click.echo(f"{len(members)} files, every one as it was packed")
     if verify and where.root is None and where.annos is None:
@@ -86,11 +77,11 @@ def unpack(archive: Path, where: Locations, verify: bool, out: Path | None) -> N
         if manifest.scores:
             click.echo("scores: the same")
     if out is not None:
-        written = write(members, out)
+        written = packing.unpack(members, out)
         click.echo(f"{len(written)} files in {printable(str(out))}")
 
 
-def _describe(manifest: Manifest) -> None:
+def _describe(manifest: packing.Manifest) -> None:
     scores = "  ".join(f"{name} {value:.4f}" for name, value in manifest.scores.items() if value is not None)
     dataset = manifest.dataset
     click.echo(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import webbrowser
 from pathlib import Path
 
 import click
 
 from tnllt.cli.eval_options import output_folder, scoring_options
 from tnllt.config import ScoreConfig
+from tnllt.eval.metrics import get_metrics
+from tnllt.eval.report import check_size, report_content, write_report
+from tnllt.eval.selection import select
 from tnllt.text import printable
 
 
@@ -27,18 +31,12 @@ def report(config: ScoreConfig, out: Path, title: str, max_size: float | None, s
     It needs no network, works on a phone and by keyboard, and holds the document of scores.json. Images of the hardest
     sequences appear where the dataset has its frames (--root).
     """
-    from tnllt.eval.metrics import get_metrics
-    from tnllt.eval.report import check_size, report_content, write_report
-    from tnllt.eval.selection import select
-
     folder = output_folder(out)
     selection = select(config)
     most = None if max_size is None else int(max_size * 1e6)
     check_size(len(selection.files), [s.name for s in selection.sequences], len(get_metrics("all")), most)
     scores = selection.score()
-    path = write_report(scores, folder, report_content(selection, scores, title), max_bytes=most)
+    path = write_report(scores, folder, report_content(selection, title), max_bytes=most)
     click.echo(f"{printable(str(path))} ({path.stat().st_size / 1e6:.1f} MB)")
     if show:
-        import webbrowser
-
         webbrowser.open(path.resolve().as_uri())

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tnllt.cli.common import location_options
 from tnllt.config import Locations
 from tnllt.errors import DataError, UsageError
+from tnllt.eval.view.recording import write_recording
+from tnllt.eval.view.render import render as write
+from tnllt.eval.view.scene import Scene, open_scene
+from tnllt.eval.view.server import ViewServer
 from tnllt.text import printable
-
-if TYPE_CHECKING:
-    from tnllt.eval.view.scene import Scene
 
 _TRACKERS = click.option(
     "--trackers", default="all", metavar="NAMES", help="all, or names and globs: a,b,'ost*'.  [default: all]"
@@ -39,15 +40,11 @@ def view(
     Opens a page on this machine alone (127.0.0.1) until Ctrl-C. Keys: space plays, arrows step, w goes to the worst
     frame, a to the next absence, r to the next refresh of a description.
     """
-    from tnllt.eval.view.scene import open_scene
-
     scene = open_scene(where, sequence, trackers)
     if rerun is not None:
-        from tnllt.eval.view.recording import write_recording
-
-        start, stop, step = frame_range(span)
-        count = write_recording(scene, rerun, start=start, stop=stop, step=step)
-        click.echo(f"{printable(str(rerun))}: {count} frames; look at it with: rerun {printable(str(rerun))}")
+        frames = frame_range(span, len(scene))
+        write_recording(scene, rerun, frames)
+        click.echo(f"{printable(str(rerun))}: {len(frames)} frames; look at it with: rerun {printable(str(rerun))}")
         return
     if span is not None:
         raise UsageError("--frames is for --rerun; the page shows the whole sequence")
@@ -70,39 +67,30 @@ def render(
     no_truth: bool,
 ) -> None:  # fmt: skip
     """SEQUENCE with boxes and description as a video or GIF for slides."""
-    from tnllt.eval.view.render import render as write
-    from tnllt.eval.view.scene import open_scene
-
     scene = open_scene(where, sequence, trackers)
     if not scene.sequence.has_frames:
         raise DataError(f"sequence {sequence!r} has annotations but no frames here; give the dataset's --root")
-    start, stop, step = frame_range(span)
-    count = write(scene, out, start=start, stop=stop, step=step, fps=fps, width=width, truth=not no_truth)
-    click.echo(f"{printable(str(out))}: {count} frames, {out.stat().st_size / 1e6:.1f} MB")
+    frames = frame_range(span, min(len(scene), len(scene.sequence.frames)))
+    write(scene, out, frames, fps=fps, width=width, truth=not no_truth)
+    click.echo(f"{printable(str(out))}: {len(frames)} frames, {out.stat().st_size / 1e6:.1f} MB")
 
 
-def frame_range(text: str | None) -> tuple[int, int | None, int]:
-    """(start from 0, stop, step) of "100:400" or "100:400:2", counted from 1, the last one included."""
-    if text is None:
-        return 0, None, 1
-    parts = text.split(":")
-    try:
-        numbers = [int(p) if p.strip() else None for p in parts]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (2, 3) or any(n is not None and n < 1 for n in numbers):
+def frame_range(text: str | None, count: int) -> range:
+    """The frames, from 0, that "100:400" or "100:400:2" means of `count`: counted from 1, the last one included."""
+    parts = [part.strip() for part in ("1:" if text is None else text).split(":")]
+    if len(parts) not in (2, 3) or not all(part == "" or (part.isdecimal() and int(part)) for part in parts):
         raise UsageError(f"--frames {text!r}: expected FIRST:LAST or FIRST:LAST:STEP, counted from 1")
-    return (numbers[0] or 1) - 1, numbers[1], (numbers[2] if len(numbers) == 3 and numbers[2] else 1)
+    first, last, step = (int(part) if part else None for part in [*parts, ""][:3])
+    frames = range((first or 1) - 1, min(last or count, count), step or 1)
+    if not frames:
+        raise UsageError(f"--frames {text}: no frame in that range; the sequence has {count}")
+    return frames
 
 
 def _serve(scene: Scene, port: int, browser: bool) -> None:
-    from tnllt.eval.view.server import ViewServer
-
     with ViewServer(scene, port) as server:
         click.echo(f"{printable(scene.sequence.name)} at {server.url} (Ctrl-C ends it)")
         if browser:
-            import webbrowser
-
             webbrowser.open(server.url)
         try:
             server.serve_forever()

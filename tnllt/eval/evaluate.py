@@ -29,7 +29,7 @@ from tnllt.sequence import Boxes, Sequence, Trajectory
 Results = Mapping[str, "Trajectory | ArrayLike"]
 Rounding = Callable[[Boxes], Boxes]
 #: What saving integers does to a result: `--round`.
-ROUNDINGS: dict[str, Rounding | None] = {"none": None, "nearest": np.round, "trunc": np.trunc}
+ROUNDINGS: dict[str, Rounding] = {"none": np.asarray, "nearest": np.round, "trunc": np.trunc}
 CEILING, FLOOR = "ceiling", "floor"
 
 
@@ -71,8 +71,8 @@ def evaluate(
     return assemble(listed, trackers, references, rules, results, allow_missing, allow_short, rounding)
 
 
-def get_rounding(name: str) -> Rounding | None:
-    """The function that rounds boxes; None leaves them as they are. Raises UsageError where there is none."""
+def get_rounding(name: str) -> Rounding:
+    """The function that rounds boxes, or leaves them as they are. Raises UsageError where there is none."""
     if name not in ROUNDINGS:
         raise UsageError(f"no rounding {name!r}; known: {', '.join(ROUNDINGS)}")
     return ROUNDINGS[name]
@@ -106,9 +106,7 @@ def score_trackers(
 
     def work(index: int) -> None:
         sequence = sequences[index]
-        found = {name: own[sequence.name].boxes for name, own in results.items() if sequence.name in own}
-        if apply is not None:
-            found = {name: apply(boxes) for name, boxes in found.items()}
+        found = {name: apply(own[sequence.name].boxes) for name, own in results.items() if sequence.name in own}
         score_sequence(trackers, index, sequence, found, protocol, allow_short)
 
     with ThreadPoolExecutor(2) as pool:  # NumPy releases the interpreter's lock; more threads gain little
@@ -180,8 +178,7 @@ def errors_by_tracker(
     apply = get_rounding(rounding)
     found = {}
     for tracker, trajectory in trajectories.items():
-        boxes = trajectory.boxes if apply is None else apply(trajectory.boxes)
-        boxes, count, _ = match_length(boxes, len(sequence), protocol, allow_short)
+        boxes, count, _ = match_length(apply(trajectory.boxes), len(sequence), protocol, allow_short)
         if count:
             with suppress(RefusedError):
                 found[tracker] = sequence_errors(sequence, boxes[None], protocol, len(trajectory))

@@ -22,7 +22,7 @@ from tnllt.eval.frame_changes import changed_frames
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import RULES, Protocol
 from tnllt.eval.protocols import get_protocol
-from tnllt.eval.rule_text import rule_text
+from tnllt.eval.rule_text import RULE_TEXTS
 from tnllt.eval.scores import Scores
 from tnllt.eval.tracker_curves import TrackerCurves, score_sequence
 from tnllt.sequence import Sequence, Trajectory
@@ -86,17 +86,17 @@ class Step:
 
     @property
     def label(self) -> str:
-        return rule_text(self.rule).label
+        return RULE_TEXTS[self.rule].label
 
     @property
     def change(self) -> str:
         """From what to what, in words."""
-        text = rule_text(self.rule)
+        text = RULE_TEXTS[self.rule]
         return f"{text.value(self.before)} -> {text.value(self.after)}"
 
     @property
     def why(self) -> str:
-        return rule_text(self.rule).why
+        return RULE_TEXTS[self.rule].why
 
     @property
     def order_matters(self) -> bool:
@@ -117,8 +117,6 @@ class Step:
 class Explanation:
     """The gap between two protocols. Arrays are (tracker, metric), scores as `Scores.score` gives them."""
 
-    a: Protocol
-    b: Protocol
     trackers: tuple[str, ...]
     metrics: tuple[Metric, ...]
     score_a: Array
@@ -218,7 +216,7 @@ def explain(
         )  # fmt: skip
         here, here_scores = there, there_scores
     return Explanation(
-        first, second, start.trackers, tuple(metrics), table(start, metrics), table(end_scores, metrics),
+        start.trackers, tuple(metrics), table(start, metrics), table(end_scores, metrics),
         tuple(steps), int(start.lengths.sum()), len(start.sequences),
     )  # fmt: skip
 

@@ -112,9 +112,6 @@ def read_baseline(path: Path) -> dict[str, Any]:
         table = check_schema(table, SCORES if whole else SCHEMA, path)
         if whole and isinstance(protocol := table.get("protocol"), dict):
             table |= {"protocol": protocol.get("name"), "rules": Protocol.from_table(protocol, path).digest()}
-    except DataError as error:
-        raise UsageError(f"--baseline {error}; --save-baseline makes one") from error
-    try:
         kept = from_table(table, _Kept, path, unknown="ignore")
     except DataError as error:
         raise UsageError(f"--baseline {error}; --save-baseline makes one ({SCHEMA})") from error

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.boxes import overlap
-from tnllt.sequence import Flags, Sequence, Trajectory
+from tnllt.sequence import Boxes, Flags, Sequence, Trajectory
 
 Array = NDArray[np.float64]
 #: How many confidence thresholds a tracker is judged at.
@@ -35,15 +35,23 @@ class ReportedFrames:
     presence_known: bool
 
 
+def in_view(sequence: Sequence) -> Flags:
+    """(T,) True where the target is in view and has a box."""
+    truth = sequence.groundtruth
+    annotated = np.asarray((truth[:, 2:] > 0).all(axis=1) & ~np.isnan(truth).any(axis=1))
+    return annotated if sequence.present is None else annotated & sequence.present
+
+
+def fitted(boxes: Boxes, length: int) -> Boxes:
+    """Boxes cut to `length` rows, or filled up with NaN."""
+    return np.concatenate([boxes[:length], np.full((max(0, length - len(boxes)), 4), np.nan)])
+
+
 def reported_frames(sequence: Sequence, trajectory: Trajectory) -> ReportedFrames:
     """One result as long-term measures take it; confidence is 1 where the tracker gives none."""
-    truth = sequence.groundtruth
-    present = np.asarray((truth[:, 2:] > 0).all(1) & ~np.isnan(truth).any(1))
-    if sequence.present is not None:
-        present &= sequence.present
+    truth, present = sequence.groundtruth, in_view(sequence)
     count = min(len(truth), len(trajectory))
-    boxes = np.full((len(truth), 4), np.nan)
-    boxes[:count] = trajectory.boxes[:count]
+    boxes = fitted(trajectory.boxes, len(truth))
     with np.errstate(all="ignore"):
         values = np.nan_to_num(overlap(boxes, truth), nan=0.0)
     values = np.where(present & (boxes[:, 2:] > 0).all(1), values, 0.0)

@@ -34,7 +34,7 @@ def pack_scored(path: Path, selection: Selection) -> Manifest:
     )
 
 
-def verify(archive: Path, manifest: Manifest, members: Mapping[str, bytes], where: Locations) -> None:
+def verify_pack(archive: Path, manifest: Manifest, members: Mapping[str, bytes], where: Locations) -> None:
     """Checks an opened archive against a dataset's annotations.
 
     Raises:

@@ -14,7 +14,7 @@ from tnllt.eval.evaluate import ROUNDINGS
 from tnllt.eval.explain import Rescorer, Results
 from tnllt.eval.metrics import METRICS
 from tnllt.eval.protocols import PROTOCOLS, TNLLT
-from tnllt.sequence import Sequence, Trajectory
+from tnllt.sequence import Sequence
 
 #: Metrics that papers print in tables.
 REPORTED_METRICS = ("success", "precision", "normalized_precision", "op50", "op75", "average_overlap")
@@ -85,10 +85,11 @@ def find_reported(
     chosen = [METRICS[name] for name in metrics]
     Rescorer(sequences, results, allow_short).scores(TNLLT, allow_missing, allow_short)
     found: list[Match] = []
-    for name in ROUNDINGS:
+    for name, apply in ROUNDINGS.items():
         if any(m.fit for m in found):
             break
-        rescorer = Rescorer(sequences, rounded(results, name), allow_short)
+        saved = {t: {s: replace(own, boxes=apply(own.boxes)) for s, own in of.items()} for t, of in results.items()}
+        rescorer = Rescorer(sequences, saved, allow_short)
         for protocol in PROTOCOLS.values():
             scores = rescorer.scores(protocol)
             for metric in chosen:
@@ -104,11 +105,3 @@ def find_reported(
         found,
         key=lambda m: (not m.fit, m.fit != "rounded", *((0,) if m.fit else (m.distance,)), place.get(m.metric, 9)),
     )
-
-
-def rounded(results: Results, how: str) -> dict[str, dict[str, Trajectory]]:
-    """The results with their boxes as saving integers leaves them; `how` as `--round` takes it."""
-    function = ROUNDINGS[how]
-    if function is None:
-        return {name: dict(own) for name, own in results.items()}
-    return {name: {s: replace(t, boxes=function(t.boxes)) for s, t in own.items()} for name, own in results.items()}

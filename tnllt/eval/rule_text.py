@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tnllt.errors import UsageError
 from tnllt.eval.protocol import RULES, Protocol
 
 Words = dict[Any, str] | Callable[[Any], str]
@@ -49,7 +48,8 @@ def _thresholds(values: Any) -> str:
     return f"{len(values)} values, {values[0]:g} to {values[-1]:g}"
 
 
-_TEXTS: dict[str, RuleText] = {
+#: The words of every rule.
+RULE_TEXTS: dict[str, RuleText] = {
     "overlap_valid": RuleText(
         "Ground truth valid, for overlap", _VALID,
         "A target cut by the left or top image border has x or y of 0 or less; where that makes the box invalid, the "
@@ -193,17 +193,7 @@ _TEXTS: dict[str, RuleText] = {
 }  # fmt: skip
 
 
-def rule_text(rule: str) -> RuleText:
-    """The words of one rule. Raises UsageError where no rule has that name."""
-    if rule not in RULES:
-        raise UsageError(f"no rule {rule!r}; known: {', '.join(RULES)}")
-    return _TEXTS.get(rule, RuleText(rule.replace("_", " "), str, ""))
-
-
 def protocol_card(protocol: Protocol) -> list[tuple[str, str, str, str]]:
     """Every rule of a protocol as (field, label, value in words, why it matters)."""
-    found = []
-    for rule in RULES:
-        text = rule_text(rule)
-        found.append((rule, text.label, text.value(getattr(protocol, rule)), text.why))
-    return found
+    texts = ((rule, RULE_TEXTS[rule]) for rule in RULES)
+    return [(rule, text.label, text.value(getattr(protocol, rule)), text.why) for rule, text in texts]

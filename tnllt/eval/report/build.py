@@ -17,7 +17,7 @@ from tnllt.eval.evaluate import errors_by_tracker
 from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.intervals import runs, score_intervals
 from tnllt.eval.metrics import Metric
-from tnllt.eval.report.overlaps import thinned
+from tnllt.eval.report.overlaps import mean_known, thinned
 from tnllt.eval.report.thumbnails import thumbnails
 from tnllt.eval.rule_text import protocol_card
 from tnllt.eval.scores import Scores
@@ -25,6 +25,7 @@ from tnllt.eval.selection import Selection
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
 from tnllt.eval.tables import footnotes
 from tnllt.eval.view.scene import changes_of, read_trace, spans
+from tnllt.findings import Finding
 from tnllt.sequence import Sequence, Trajectory
 
 Array = NDArray[np.float64]
@@ -37,10 +38,6 @@ LINT_LISTED = 500
 TEXT_LIMIT = 2_000
 
 
-def _no_trace(tracker: str, sequence: str) -> Iterable[Mapping[str, Any]]:
-    return ()
-
-
 @dataclass(frozen=True)
 class ReportContent:
     """Everything that a report is made of besides the scores.
@@ -49,32 +46,26 @@ class ReportContent:
         sequences: those that were scored, in the scores' order.
         read: gives {tracker: Trajectory} of a sequence's name; called once for each, in order.
         trace: the events of a tracker on a sequence, where a run left any.
-        findings: lint findings as {"severity", "code", "tracker", "sequence", "row", "message"}.
-        footnotes: what every output must state.
+        findings: what lint finds in the result files.
         title: heading of the page.
         allow_short: whether short results were padded.
     """
 
     sequences: Seq[Sequence]
     read: Callable[[str], Mapping[str, Trajectory]]
-    trace: Callable[[str, str], Iterable[Mapping[str, Any]]] = _no_trace
-    findings: Seq[Mapping[str, Any]] = ()
-    footnotes: Seq[str] = ()
+    trace: Callable[[str, str], Iterable[Mapping[str, Any]]] = lambda tracker, sequence: ()
+    findings: Seq[Finding] = ()
     title: str = ""
     allow_short: bool = False
 
 
-def report_content(selection: Selection, scores: Scores, title: str = "") -> ReportContent:
-    """The content of a report on selected results and their scores; results are read when the report needs them."""
-    findings = [
-        {**vars(finding), "tracker": finding.subject, "message": finding.text} for finding in selection.lint().found
-    ]
+def report_content(selection: Selection, title: str = "") -> ReportContent:
+    """The content of a report on selected results, which are read when the report needs them."""
     return ReportContent(
         selection.sequences,
         selection.read_sequence,
         lambda tracker, sequence: read_trace(selection.files[tracker][sequence]),
-        findings,
-        footnotes(scores),
+        selection.lint().found,
         title,
         selection.config.allow_short,
     )
@@ -109,7 +100,7 @@ def page_data(scores: Scores, content: ReportContent, strides: Seq[int]) -> tupl
         "eyebrow": "Tracking evaluation report",
         "confidence": CONFIDENCE,
         "facts": _facts(scores),
-        "footnotes": list(content.footnotes),
+        "footnotes": list(footnotes(scores)),
         "colophon": _colophon(),
         "metrics": [_metric(m) for m in metrics],
         "sets": [
@@ -175,12 +166,8 @@ def frame_overlaps(trackers: Seq[str], errors: Mapping[str, FrameErrors], length
 
 def hardest_sequences(scores: Scores, most: int = HARDEST) -> list[int]:
     """Indices of the sequences with the lowest mean success over trackers, hardest first."""
-    values = scores.per_sequence("success")
-    known = ~np.isnan(values)
-    mean = np.where(
-        known.any(axis=0), np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), np.inf
-    )
-    order = sorted(np.flatnonzero(np.isfinite(mean)), key=lambda s: (mean[s], scores.sequences[s]))
+    mean = mean_known(scores.per_sequence("success"), 0)
+    order = sorted(np.flatnonzero(~np.isnan(mean)), key=lambda s: (mean[s], scores.sequences[s]))
     return [int(s) for s in order[:most]]
 
 
@@ -320,9 +307,11 @@ def _hard(
     }  # fmt: skip
 
 
-def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("severity", "code", "tracker", "sequence", "row", "message")
-    return {key: _cut(value) if isinstance(value := finding.get(key), str) else value for key in keys}
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "severity": finding.severity, "code": finding.code, "tracker": _cut(finding.subject),
+        "sequence": _cut(finding.sequence), "row": finding.row, "message": _cut(finding.text),
+    }  # fmt: skip
 
 
 def _cut(text: str) -> str:

@@ -89,9 +89,14 @@ def thinned(values: NDArray[np.floating[Any]], stride: int) -> Array:
         return np.asarray(values, np.float64)
     missing = -values.shape[1] % stride
     groups = np.pad(values, ((0, 0), (0, missing)), constant_values=np.nan).reshape(len(values), -1, stride)
-    known = ~np.isnan(groups)
-    count = known.sum(axis=2)
-    total = np.where(known, groups, 0.0).sum(axis=2, dtype=np.float64)
+    return mean_known(groups, 2)
+
+
+def mean_known(values: NDArray[np.floating[Any]], axis: int) -> Array:
+    """Means along an axis of the values that are not NaN; NaN where there is none."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=axis)
+    total = np.where(known, values, 0.0).sum(axis=axis, dtype=np.float64)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import DataError
+from tnllt.eval.report.overlaps import mean_known
 from tnllt.sequence import Image, Sequence, Trajectory
 
 #: The page's hues for dark backgrounds, RGB: on images, light lines are seen best.
@@ -30,9 +31,7 @@ def worst_frames(overlaps: NDArray[np.float64], wanted: int = 4) -> list[int]:
 
     Frames that no tracker is measured on are never chosen.
     """
-    known = ~np.isnan(overlaps)
-    count = known.sum(axis=0)
-    mean = np.where(count > 0, np.where(known, overlaps, 0).sum(axis=0) / np.maximum(count, 1), np.inf)
+    mean = np.nan_to_num(mean_known(overlaps, 0), nan=np.inf)
     found = []
     for part in np.array_split(np.arange(len(mean)), min(wanted, len(mean))):
         best = part[int(np.argmin(mean[part]))]

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from tnllt.errors import DataError, MissingExtraError
+from tnllt.errors import MissingExtraError
+from tnllt.eval.longterm import fitted
 from tnllt.eval.view.render import COLOURS
-from tnllt.eval.view.scene import Scene, fitted
+from tnllt.eval.view.scene import Scene
 from tnllt.eval.view.server import JpegFrames
 from tnllt.files import temporary_beside
 
 
-def write_recording(scene: Scene, path: Path, *, start: int = 0, stop: int | None = None, step: int = 1) -> int:
-    """Writes frames [start, stop), every `step`-th, with boxes, overlaps and descriptions; returns how many.
+def write_recording(scene: Scene, path: Path, frames: range) -> None:
+    """Writes frames, counted from 0, with boxes, overlaps and descriptions.
 
     Raises:
         MissingExtraError: rerun-sdk is not installed.
@@ -25,17 +26,13 @@ def write_recording(scene: Scene, path: Path, *, start: int = 0, stop: int | Non
         import rerun as rr
     except ImportError as error:
         raise MissingExtraError("a recording for Rerun", "view", error) from error
-    indices = range(max(0, start), len(scene) if stop is None else min(stop, len(scene)), max(1, step))
-    if not indices:
-        raise DataError(f"no frame in that range; the sequence has {len(scene)}")
     with temporary_beside(path) as temporary:
         recording = rr.RecordingStream("tnllt", recording_id=scene.sequence.name)
         recording.save(temporary)
         _log_fixed(rr, recording, scene)
-        _log_frames(rr, recording, scene, indices)
+        _log_frames(rr, recording, scene, frames)
         recording.flush()
         recording.disconnect()
-    return len(indices)
 
 
 def _log_fixed(rr: Any, recording: Any, scene: Scene) -> None:
@@ -47,7 +44,7 @@ def _log_fixed(rr: Any, recording: Any, scene: Scene) -> None:
 
 
 def _log_frames(rr: Any, recording: Any, scene: Scene, indices: range) -> None:
-    frames = JpegFrames(scene.sequence.frames, keep=1) if scene.sequence.has_frames else None
+    frames = JpegFrames(scene.sequence.frames) if scene.sequence.has_frames else None
     boxes = {name: fitted(t.boxes, len(scene)) for name, t in scene.trajectories.items()}
     changes = {name: {c.frame - 1: c for c in scene.changes[name]} for name in scene.trajectories}
     for index in indices:

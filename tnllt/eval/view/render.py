@@ -12,7 +12,9 @@ import numpy as np
 
 from tnllt.datasets.frames import prefetch
 from tnllt.errors import DataError, UsageError
-from tnllt.eval.view.scene import Scene, fitted
+from tnllt.eval.longterm import fitted
+from tnllt.eval.tables import name_cell
+from tnllt.eval.view.scene import Scene
 from tnllt.files import temporary_beside
 from tnllt.sequence import Image
 
@@ -23,10 +25,9 @@ SUFFIXES = (".mp4", ".webm", ".gif")
 
 
 def render(
-    scene: Scene, path: Path, *, start: int = 0, stop: int | None = None, step: int = 1, fps: float = 30.0,
-    width: int | None = None, truth: bool = True,
-) -> int:  # fmt: skip
-    """Writes frames [start, stop) of the scene, every `step`-th, and returns how many.
+    scene: Scene, path: Path, frames: range, *, fps: float = 30.0, width: int | None = None, truth: bool = True
+) -> None:
+    """Writes frames of the scene, counted from 0.
 
     MP4 is H.264 where an `ffmpeg` with libx264 is on the PATH, which browsers and slides both play, else MPEG-4 part 2,
     which slides play; WebM is VP9; a GIF keeps at most 256 colours. The file is there whole or not at all.
@@ -35,17 +36,13 @@ def render(
         width: pixels; None keeps the frames' own, at most 1280 (640 for a GIF).
 
     Raises:
-        UsageError: another suffix, or an empty range.
+        UsageError: another suffix.
         DataError: a frame or the file cannot be read or written.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path.name}: the suffix must be one of {', '.join(SUFFIXES)}")
-    last = min(len(scene), len(scene.sequence.frames)) if stop is None else min(stop, len(scene.sequence.frames))
-    indices = range(max(0, start), last, max(1, step))
-    if not indices:
-        raise UsageError(f"no frame in that range; the sequence has {len(scene)}")
     most = 640 if path.suffix.lower() == ".gif" else 1280
-    images = _images(scene, indices, width, most, truth)
+    images = _images(scene, frames, width, most, truth)
     with temporary_beside(path) as temporary:
         if path.suffix.lower() == ".gif":
             _write_gif(temporary, images, fps)
@@ -53,7 +50,6 @@ def render(
             _write_ffmpeg(temporary, images, fps)
         else:
             _write_opencv(temporary, images, fps)
-    return len(indices)
 
 
 def _images(scene: Scene, indices: range, width: int | None, most: int, truth: bool) -> Iterator[Image]:
@@ -120,12 +116,8 @@ class Painter:
         rows = [(TRUTH, "ground truth")] if self.truth else []
         for k, name in enumerate(self.names):
             value = self.scene.overlaps[name][index]
-            rows.append(
-                (
-                    COLOURS[k % len(COLOURS)],
-                    f"{_one_line(name, 28)}  {value:.2f}" if np.isfinite(value) else _one_line(name, 28),
-                )
-            )
+            score = f"  {value:.2f}" if np.isfinite(value) else ""
+            rows.append((COLOURS[k % len(COLOURS)], name_cell(name, 28) + score))
         rows.append(("", f"frame {index + 1}"))
         wide = max(canvas.textlength(text, font=font) for _, text in rows) + 2.6 * size
         canvas.rectangle([0, 0, wide, tall * len(rows) + size * 0.6], fill=(0, 0, 0, 150))
@@ -160,13 +152,8 @@ class Painter:
         return self.scene.sequence.language or ""
 
 
-def _one_line(text: str, most: int) -> str:
-    text = "".join(c if c.isprintable() else " " for c in text)
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 def _wrapped(text: str, measure: Any, width: float, most: int = 3) -> list[str]:
-    words = _one_line(text, 600).split()
+    words = name_cell(text, 600).split()
     lines = [""]
     for word in words:
         longer = f"{lines[-1]} {word}".strip()

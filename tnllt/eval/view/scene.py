@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from tnllt.boxes import overlap
 from tnllt.config import Locations
 from tnllt.datasets import open_dataset
 from tnllt.errors import DataError, UsageError
+from tnllt.eval.longterm import fitted, in_view
 from tnllt.eval.selection import choose_trackers
 from tnllt.files import parse_json, read_bytes
 from tnllt.results.layouts import ResultFile, find_results
 from tnllt.results.reading import read_many
-from tnllt.sequence import Boxes, Sequence, Trajectory
+from tnllt.sequence import Sequence, Trajectory
 
 
 @dataclass(frozen=True)
@@ -42,19 +44,20 @@ class Scene:
     sequence: Sequence
     trajectories: Mapping[str, Trajectory]
     traces: Mapping[str, Iterable[Mapping[str, Any]]] = field(default_factory=dict)
-    overlaps: Mapping[str, NDArray[np.float64]] = field(init=False)
-    changes: Mapping[str, tuple[Change, ...]] = field(init=False)
 
-    def __post_init__(self) -> None:
-        truth, seen = self.sequence.groundtruth, visible(self.sequence)
-        found = {}
-        for name, trajectory in self.trajectories.items():
-            boxes = fitted(trajectory.boxes, len(truth))
-            found[name] = np.where(seen, np.nan_to_num(overlap(boxes, truth)), np.nan)
-        object.__setattr__(self, "overlaps", found)
-        object.__setattr__(
-            self, "changes", {n: changes_of(t, self.traces.get(n, ())) for n, t in self.trajectories.items()}
-        )
+    @cached_property
+    def overlaps(self) -> dict[str, NDArray[np.float64]]:
+        """{tracker: (T,)}."""
+        truth, seen = self.sequence.groundtruth, in_view(self.sequence)
+        return {
+            name: np.where(seen, np.nan_to_num(overlap(fitted(own.boxes, len(truth)), truth)), np.nan)
+            for name, own in self.trajectories.items()
+        }
+
+    @cached_property
+    def changes(self) -> dict[str, tuple[Change, ...]]:
+        """{tracker: its description changes, in order}."""
+        return {name: changes_of(own, self.traces.get(name, ())) for name, own in self.trajectories.items()}
 
     def __len__(self) -> int:
         return len(self.sequence)
@@ -67,21 +70,6 @@ class Scene:
         truth = self.sequence.groundtruth
         far = np.nanmax(np.where(np.isfinite(truth), truth, np.nan)[:, :2] + truth[:, 2:], axis=0)
         return max(64, int(np.nan_to_num(far[0])) + 20), max(64, int(np.nan_to_num(far[1])) + 20)
-
-    def mean_overlap(self) -> NDArray[np.float64]:
-        """(T,) mean over trackers, NaN where none is measured."""
-        if not self.overlaps:
-            return np.full(len(self), np.nan)
-        stack = np.stack(list(self.overlaps.values()))
-        measured = ~np.isnan(stack)
-        count = measured.sum(axis=0)
-        total = np.where(measured, stack, 0.0).sum(axis=0)
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-    def worst_frame(self) -> int | None:
-        """Frame (from 0) with the lowest mean overlap; None where no frame is measured."""
-        mean = self.mean_overlap()
-        return None if np.isnan(mean).all() else int(np.nanargmin(mean))
 
     def absences(self) -> list[tuple[int, int]]:
         """Spans [start, end) in which the target is out of view."""
@@ -161,19 +149,6 @@ def read_trace(file: ResultFile) -> list[dict[str, Any]]:
         if isinstance(event, dict):
             found.append(event)
     return found
-
-
-def visible(sequence: Sequence) -> NDArray[np.bool_]:
-    """(T,) True where the target is in view and has a box."""
-    annotated = np.asarray((sequence.groundtruth[:, 2:] > 0).all(axis=1) & ~np.isnan(sequence.groundtruth).any(axis=1))
-    return annotated if sequence.present is None else annotated & sequence.present
-
-
-def fitted(boxes: Boxes, length: int) -> Boxes:
-    """Boxes cut to `length` rows, or filled up with NaN: a row that is not there is not drawn."""
-    if len(boxes) >= length:
-        return boxes[:length]
-    return np.concatenate([boxes, np.full((length - len(boxes), 4), np.nan)])
 
 
 def spans(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import OrderedDict
+from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -31,19 +31,11 @@ _ASSETS = {
 
 
 class JpegFrames:
-    """Frames as JPEG bytes: files that are JPEG already are sent as they are, others encoded and kept for a while.
+    """Frames as JPEG bytes: files that are JPEG already are sent as they are, others encoded, the latest ones kept."""
 
-    Args:
-        frames: the sequence's frames.
-        keep: bytes of encoded frames to hold.
-    """
-
-    def __init__(self, frames: Frames, keep: int = 64 << 20) -> None:
+    def __init__(self, frames: Frames) -> None:
         self._frames = _seekable(frames)
-        self._keep = keep
-        self._held: OrderedDict[int, bytes] = OrderedDict()
-        self._size = 0
-        self._lock = threading.Lock()
+        self._encoded = lru_cache(64)(lambda index: encode_jpeg(self._frames[index]))
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -51,23 +43,12 @@ class JpegFrames:
     def jpeg(self, index: int) -> bytes:
         """Frame `index` (from 0). Raises DataError where it cannot be read."""
         path = getattr(self._frames, "path", None)
-        if callable(path) and path(index).suffix.lower() in (".jpg", ".jpeg"):
-            try:
-                return bytes(path(index).read_bytes())
-            except OSError as error:
-                raise DataError(f"frame cannot be read ({error.strerror})", path(index)) from error
-        with self._lock:
-            if index in self._held:
-                self._held.move_to_end(index)
-                return self._held[index]
-        data = encode_jpeg(self._frames[index])
-        with self._lock:
-            if index not in self._held:
-                self._held[index] = data
-                self._size += len(data)
-            while self._size > self._keep and len(self._held) > 1:
-                self._size -= len(self._held.popitem(last=False)[1])
-        return data
+        if not callable(path) or path(index).suffix.lower() not in (".jpg", ".jpeg"):
+            return self._encoded(index)
+        try:
+            return bytes(path(index).read_bytes())
+        except OSError as error:
+            raise DataError(f"frame cannot be read ({error.strerror})", path(index)) from error
 
 
 def encode_jpeg(image: Image, quality: int = 88) -> bytes:
