@@ -58,7 +58,10 @@ def evaluate(
         DataError: no sequence, no tracker, two sequences of one name, or a missing presence file.
     """
     listed = list(sequences)
-    results = {name: {s: _trajectory(t) for s, t in own.items()} for name, own in trajectories.items()}
+    results = {
+        name: {s: t if isinstance(t, Trajectory) else Trajectory(np.asarray(t, np.float64)) for s, t in own.items()}
+        for name, own in trajectories.items()
+    }
     rules = get_protocol(protocol)
     names = [s.name for s in listed]
     if not listed or not results:
@@ -217,10 +220,6 @@ def attribute_flags(sequences: Seq[Sequence]) -> dict[str, np.ndarray]:
     for sequence in sequences:
         names.update(dict.fromkeys(sequence.attributes or ()))
     return {n: np.array([bool((s.attributes or {}).get(n, False)) for s in sequences]) for n in names}
-
-
-def _trajectory(result: Trajectory | ArrayLike) -> Trajectory:
-    return result if isinstance(result, Trajectory) else Trajectory(np.asarray(result, np.float64))
 
 
 def _filled(truth: Boxes) -> Boxes:

@@ -237,8 +237,9 @@ def _changed_sequences(
     rescorer: Rescorer, before: Scores, after: Scores, metrics: Seq[Metric]
 ) -> dict[str, tuple[ChangedSequence, ...]]:
     """Per tracker, the sequences whose own score or place in the mean a step changes, largest contribution first."""
-    values, kept, fraction = zip(parts(before, metrics), parts(after, metrics), strict=True)
-    moved = ~_alike(values[0], values[1]) | (kept[0] != kept[1])
+    own_before, kept_before, part_before = parts(before, metrics)
+    own_after, kept_after, part_after = parts(after, metrics)
+    moved = ~_alike(own_before, own_after) | (kept_before != kept_after)
     redrawn = np.any([_redrawn(before.curve(m), after.curve(m)) for m in metrics], axis=0)
     changed: dict[int, dict[str, int]] = {
         int(s): changed_frames(rescorer.sequences[s], rescorer.results, before.protocol, after.protocol)
@@ -249,8 +250,8 @@ def _changed_sequences(
         frames = np.array([changed.get(s, {}).get(tracker, 0) for s in range(len(before.sequences))])
         listed = [
             ChangedSequence(
-                before.sequences[s], int(frames[s]), values[0][k, s], values[1][k, s],
-                np.stack([kept[0][k, s], kept[1][k, s]]), fraction[1][k, s] - fraction[0][k, s],
+                before.sequences[s], int(frames[s]), own_before[k, s], own_after[k, s],
+                np.stack([kept_before[k, s], kept_after[k, s]]), part_after[k, s] - part_before[k, s],
             )
             for s in np.flatnonzero(moved[k].any(axis=-1) | (frames > 0))
         ]  # fmt: skip

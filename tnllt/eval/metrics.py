@@ -157,10 +157,6 @@ class Metric:
         """The name as `--metric` spells it."""
         return self.name.replace("_", "-")
 
-    def format(self, value: float) -> str:
-        """The value as tables print it; n/a for NaN."""
-        return "n/a" if np.isnan(value) else f"{value:.{self.digits}f}"
-
     def thresholds(self, protocol: Protocol) -> Array:
         """(M,) thresholds of its curve. Raises UsageError where its measure is not a curve."""
         if not isinstance(self.measure, FrameMeasure) or self.measure.thresholds is None:

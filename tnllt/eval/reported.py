@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
 
@@ -70,7 +69,6 @@ def find_reported(
     results: Results,
     reported: ReportedScore,
     *,
-    metrics: Iterable[str] = REPORTED_METRICS,
     allow_missing: bool = False,
     allow_short: bool = False,
 ) -> list[Match]:
@@ -82,7 +80,6 @@ def find_reported(
     Raises:
         IncompleteError: a result is missing or short, and that is not allowed.
     """
-    chosen = [METRICS[name] for name in metrics]
     Rescorer(sequences, results, allow_short).scores(TNLLT, allow_missing, allow_short)
     found: list[Match] = []
     for name, apply in ROUNDINGS.items():
@@ -92,7 +89,7 @@ def find_reported(
         rescorer = Rescorer(sequences, saved, allow_short)
         for protocol in PROTOCOLS.values():
             scores = rescorer.scores(protocol)
-            for metric in chosen:
+            for metric in (METRICS[name] for name in REPORTED_METRICS):
                 for tracker, value in zip(scores.trackers, scores.score(metric).tolist(), strict=True):
                     if np.isfinite(value):
                         found.append(

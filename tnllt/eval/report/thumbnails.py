@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tnllt.errors import DataError
 from tnllt.eval.report.overlaps import mean_known
+from tnllt.eval.view.server import encode_jpeg
 from tnllt.sequence import Image, Sequence, Trajectory
 
 #: The page's hues for dark backgrounds, RGB: on images, light lines are seen best.
@@ -61,10 +62,9 @@ def thumbnails(
         for place, trajectory in trajectories.values():
             if index < len(trajectory):
                 boxes.append((trajectory.boxes[index], PALETTE[place % len(PALETTE)]))
-        values = overlaps[:, index]
-        found.append(
-            {"frame": index + 1, "overlap": float(np.nanmean(values)), "src": _data_url(_thumbnail(image, boxes))}
-        )
+        data = base64.b64encode(encode_jpeg(_thumbnail(image, boxes), 70)).decode("ascii")
+        overlap = float(np.nanmean(overlaps[:, index]))
+        found.append({"frame": index + 1, "overlap": overlap, "src": f"data:image/jpeg;base64,{data}"})
     return found
 
 
@@ -81,9 +81,3 @@ def _thumbnail(image: Image, boxes: list[tuple[NDArray[np.float64], tuple[int, i
         left, top, right, bottom = (np.array([*box[:2], *(box[:2] + box[2:])]) * scale).round().astype(int).tolist()
         cv2.rectangle(small, (left, top), (right, bottom), colour, 1 if place == 0 else 2)
     return np.asarray(small, np.uint8)
-
-
-def _data_url(image: Image) -> str:
-    from tnllt.eval.view.server import encode_jpeg
-
-    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, 70)).decode("ascii")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,6 @@ class Painter:
         self.width = min(own, most) if width is None else max(64, width)
         self.boxes = [fitted(t.boxes, len(scene)) for t in scene.trajectories.values()]
         self.names = list(scene.trajectories)
-        self._fonts: dict[int, Any] = {}
 
     def draw(self, image: Image, index: int) -> Image:
         """RGB uint8 with everything drawn; sides are even, as video needs."""
@@ -101,18 +101,9 @@ class Painter:
         canvas.rectangle(dark, outline=(0, 0, 0, 140), width=line + 2)
         canvas.rectangle(corners, outline=colour, width=line)
 
-    def _font(self, size: int) -> Any:
-        """DejaVu, which comes with matplotlib and has most alphabets."""
-        if size not in self._fonts:
-            from matplotlib import get_data_path
-            from PIL import ImageFont
-
-            self._fonts[size] = ImageFont.truetype(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size)
-        return self._fonts[size]
-
     def _legend(self, canvas: Any, index: int) -> None:
         size = max(11, round(self.width / 60))
-        font, tall = self._font(size), round(size * 1.5)
+        font, tall = _font(size), round(size * 1.5)
         rows = [(TRUTH, "ground truth")] if self.truth else []
         for k, name in enumerate(self.names):
             value = self.scene.overlaps[name][index]
@@ -136,7 +127,7 @@ class Painter:
         if not text:
             return
         points = max(11, round(self.width / 52))
-        font, tall = self._font(points), round(points * 1.4)
+        font, tall = _font(points), round(points * 1.4)
         lines = _wrapped(text, lambda t: canvas.textlength(t, font=font), size[0] - 2 * points)
         top = size[1] - tall * len(lines) - points * 0.7
         canvas.rectangle([0, top, size[0], size[1]], fill=(0, 0, 0, 150))
@@ -150,6 +141,15 @@ class Painter:
             if past:
                 return past[-1].description
         return self.scene.sequence.language or ""
+
+
+@cache
+def _font(size: int) -> Any:
+    """DejaVu, which comes with matplotlib and has most alphabets."""
+    from matplotlib import get_data_path
+    from PIL import ImageFont
+
+    return ImageFont.truetype(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size)
 
 
 def _wrapped(text: str, measure: Any, width: float, most: int = 3) -> list[str]:
