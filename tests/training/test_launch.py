@@ -10,49 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from tnllt.errors import UsageError
-from tnllt.training.vlm.launch import SHIPPED, config_path, launched, relaunch
-
 pytest.importorskip("accelerate")
 
+RECIPES = Path(__file__).parents[2] / "recipes" / "accelerate"
 
-@pytest.mark.parametrize("name", SHIPPED)
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp", "zero2", "zero3"])
 def test_shipped_configurations_are_accelerates(name):
     from accelerate.commands.config.config_args import load_config_from_file
 
-    config = load_config_from_file(str(config_path(name)))
+    config = load_config_from_file(str(RECIPES / f"{name}.yaml"))
     kind = {"ddp": "MULTI_GPU", "fsdp": "FSDP", "zero2": "DEEPSPEED", "zero3": "DEEPSPEED"}[name]
     assert str(config.distributed_type).endswith(kind)
     assert config.mixed_precision == "bf16" and config.num_processes == 8
     if kind == "DEEPSPEED":
         assert config.deepspeed_config["zero_stage"] == int(name[-1])
-
-
-def test_other_files_and_no_files(tmp_path: Path):
-    file = tmp_path / "mine.yaml"
-    file.write_text("")
-    assert config_path(str(file)) == file
-    with pytest.raises(UsageError, match="zero2"):
-        config_path("zero9")
-    assert not launched()
-
-
-def test_the_command_starts_itself_once(monkeypatch, tmp_path: Path):
-    started = []
-
-    def call(command, env):
-        started.append((command, env))
-        return 0
-
-    monkeypatch.setattr("subprocess.call", call)
-    assert relaunch("zero2", 4, ["sft", "--launch", "zero2", "--out", "x"]) == 0
-    ((command, environment),) = started
-    assert command[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
-    assert command[-6:] == ["tnllt.cli.train", "sft", "--launch", "zero2", "--out", "x"]
-    assert command[5:7] == ["--num_processes", "4"] and command[4].endswith("zero2.yaml")
-    # What it starts carries --launch too, and must not launch again, whatever the launcher sets or leaves unset.
-    monkeypatch.setattr("os.environ", environment)
-    assert launched()
 
 
 @pytest.mark.slow
@@ -63,7 +35,7 @@ def test_two_processes_train_one_model(tiny_vlm: Path, box_pairs: Path, tmp_path
     options = ["--model", tiny_vlm, "--samples", box_pairs, "--out", out, "--min-pixels", 3136, "--max-pixels", 7056]
     sizes = ["--steps", 2, "--batch", 2, "--accumulation", 1, "--log-every", 1, "--learning-rate", 1e-3]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*launcher, "-m", "tnllt.cli.train", "sft", *options, *sizes, "--launch", "ddp"]
+    command = [*launcher, "-m", "tnllt.cli.train", "sft", *options, *sizes]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -67,8 +67,6 @@ OTHERS = [
     (["export", "--to", "easyr1", "--out", "e", *DEMO, "--teacher", "nope:"], "nope"),
     (["sft", "--out", "m"], "model"),
     (["sft", "--model", "x", "--out", "m"], "nothing to train on"),
-    (["sft", "--model", "x", "--out", "m", "--launch", "nope"], "nope"),
-    (["sft", "--model", "x", "--out", "m", "--processes", "2"], "--launch"),
     (["sft", "--model", "x", "--out", "m", *DEMO, "--resume"], "no complete checkpoint"),
     (["grpo", "--model", "x", "--out", "m", *DEMO, "--tracker-weights", "nothing"], "nothing"),
     (["grpo", "--model", "x", "--out", "m", *DEMO, "--tracker-device", "nope"], "nope"),

@@ -221,7 +221,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(
     whole, part = tmp_path / "whole", tmp_path / "part"
     weights = train(whole)
     names = {path.name for path in (whole / "checkpoints" / "checkpoint-3").iterdir()}
-    assert {"state.safetensors", "random-0.json"} <= names
+    assert "state.safetensors" in names
     assert not names & {"optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"}
     checkpoint = part / "checkpoints" / "checkpoint-3"
     shutil.copytree(whole / "checkpoints" / "checkpoint-3", checkpoint)

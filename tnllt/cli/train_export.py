@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 import click
 
 from tnllt.cli.dataclass_options import config_options
+from tnllt.cli.train_options import show_log
 from tnllt.training.vlm.options import ExportOptions, RecordSources
 
 
@@ -25,7 +24,7 @@ def export(options: ExportOptions, sources: RecordSources) -> None:
     from tnllt.training.vlm.export import export_easyr1, export_llamafactory
     from tnllt.training.vlm.gather import gather
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_log()
     records = gather(sources, options.out, options.seed)
     if options.to == "llamafactory":
         written = export_llamafactory(records, options.out, options.model)

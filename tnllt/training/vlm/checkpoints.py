@@ -1,20 +1,19 @@
 """Checkpoints of fine-tuning and GRPO without pickles, for one device or several with a whole model each.
 
 The `Trainer` of transformers pickles optimizer, schedule and random numbers, and it saves weights under other names
-than it resumes them from, so that they are lost (5.24, Qwen2.5-VL). Both are saved here. A checkpoint without its state
-was not finished and is not resumed.
+than it resumes them from, so that they are lost (5.24, Qwen2.5-VL). Weights, optimizer and schedule are saved here;
+random numbers are seeded by the step, so that a resumed run has those of an undisturbed one. A checkpoint without its
+state was not finished and is not resumed.
 """
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tnllt.errors import DataError, UsageError
-from tnllt.files import parse_json, read_bytes, to_json, write_atomic
 from tnllt.training.state import read_state, set_training_tensors, training_tensors, write_state
 
 _STATE = "state.safetensors"
@@ -56,11 +55,8 @@ def save_without_pickles(trainer: Any, resume: Path | None) -> None:
     from transformers import TrainerCallback
 
     class Checkpoints(TrainerCallback):  # type: ignore[misc]
-        waiting = resume
-
         def on_save(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            write_atomic(folder / f"random-{args.process_index}.json", to_json(_random_state()))
             tensors = training_tensors(_network(trainer), [_plain(kw["optimizer"])])
             trainer.accelerator.wait_for_everyone()
             if state.is_world_process_zero:
@@ -83,17 +79,10 @@ def save_without_pickles(trainer: Any, resume: Path | None) -> None:
                 group["lr"] = float(rate)
 
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
-            if self.waiting is not None and not state.epoch % 1:
-                self._restore_random_state(args)
+            _seed(args.seed, int(state.epoch), 0)  # the order of the records, the same in all processes
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
-            if self.waiting is not None:  # in the middle of an epoch: the batches before were skipped
-                self._restore_random_state(args)
-
-        def _restore_random_state(self, args: Any) -> None:
-            assert self.waiting is not None
-            path, self.waiting = self.waiting / f"random-{args.process_index}.json", None
-            _set_random_state(parse_json(read_bytes(path), path), path)
+            _seed(args.seed, state.global_step, 1 + args.process_index)
 
     trainer.args.save_only_model = True
     trainer._load_from_checkpoint = lambda *_, **__: None  # its weights: they come from the state
@@ -110,31 +99,7 @@ def _plain(optimizer: Any) -> Any:
     return getattr(optimizer, "optimizer", optimizer)
 
 
-def _random_state() -> dict[str, Any]:
-    import torch
+def _seed(*numbers: int) -> None:
+    from transformers import set_seed
 
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    numbers: Any = np.random.get_state()
-    return {
-        "python": random.getstate(),
-        "numpy": [numbers[0], numbers[1].tolist(), *numbers[2:]],
-        "torch": torch.get_rng_state().numpy().tobytes().hex(),
-        "cuda": [state.numpy().tobytes().hex() for state in devices],
-    }
-
-
-def _set_random_state(saved: Any, path: Path) -> None:
-    import torch
-
-    def tensor(text: str) -> torch.Tensor:
-        return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
-
-    try:
-        version, words, gauss = saved["python"]
-        random.setstate((version, tuple(words), gauss))
-        np.random.set_state(tuple(saved["numpy"]))
-        torch.set_rng_state(tensor(saved["torch"]))
-        if torch.cuda.is_available() and len(saved["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all([tensor(text) for text in saved["cuda"]])
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise DataError(f"is not a state of random numbers ({str(error)[:100]}); remove its folder", path) from error
+    set_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))

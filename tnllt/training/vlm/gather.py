@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from tnllt.config import locate
 from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.reasoners.factory import make_reasoner
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
-from tnllt.training.vlm.launch import is_first_process, wait_for_all
 from tnllt.training.vlm.options import RecordSources
 from tnllt.training.vlm.pairs import PairOptions, write_pairs
 from tnllt.training.vlm.records import PairRecord, present, read_published, read_samples
@@ -33,9 +33,12 @@ def gather(sources: RecordSources, work: Path, seed: int = 0) -> list[PairRecord
     for folder in sources.samples:
         found += read_samples(folder, prompt)
     if sources.dataset is not None:
-        if is_first_process():
+        if os.environ.get("LOCAL_RANK", "0") == "0":
             _make_pairs(sources, work / "pairs", seed)
-        wait_for_all()
+        if "LOCAL_RANK" in os.environ:
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()
         found += read_samples(work / "pairs", prompt)
     if not (sources.records or sources.samples or sources.dataset):
         raise UsageError("nothing to train on: give --records FILE, --samples DIR or --dataset NAME")
