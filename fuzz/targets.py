@@ -353,14 +353,6 @@ def pairs(folder: Path, data: bytes) -> None:
         read_samples(folder)
 
 
-def vocabulary(folder: Path, data: bytes) -> None:
-    from tnllt.reasoningtrack.text import WordPiece
-
-    path = put(folder, "vocab.txt", data)
-    with expected("vocab.txt"):
-        WordPiece(8, path).encode("the red car")
-
-
 def settings(folder: Path, data: bytes) -> None:
     """Options given as text: `--set`, the network's config, a reasoner's options."""
     from tnllt.options import json_value
@@ -738,7 +730,6 @@ TARGETS: dict[str, Target] = {
     "score_cache": Target(score_cache, score_cache_seeds),
     "saved_scores": Target(saved_scores, saved_scores_seeds),
     "pairs": Target(pairs, pair_seeds, json=True),
-    "vocabulary": Target(vocabulary, lambda: [b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\nred\n##d\n"]),
     "settings": Target(
         settings, lambda: [b"tiny", b'{"size": "tiny", "depths": [1, 1, 2]}', b"top_k=3,seed=x"], json=True
     ),

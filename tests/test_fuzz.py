@@ -36,7 +36,7 @@ TARGETS: dict[str, Any] = targets.TARGETS
 
 
 NEEDS = {"spans": "openpyxl"} | dict.fromkeys(
-    ("checkpoint", "settings", "vocabulary", "pairs", "trace", "reply", "answer_cache"), "torch"
+    ("checkpoint", "settings", "pairs", "trace", "reply", "answer_cache"), "torch"
 )
 
 

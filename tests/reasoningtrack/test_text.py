@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib import resources
 
-import pytest
-
-from tnllt.errors import DataError
-from tnllt.reasoningtrack.text import WORDS, WordPiece, _read
+from tnllt.reasoningtrack.text import WordPiece
 
 
 def test_bundled_vocabulary() -> None:
-    words = _read(None)
-    assert len(words) == WORDS
+    words = (resources.files("tnllt.reasoningtrack") / "vocab.txt").read_text("utf-8").splitlines()
+    assert len(words) == 30_522, "rows of the published checkpoints' word table"
+    assert not any(word != word.lower() for word in words if not word.startswith("["))
     assert (words[0], words[100], words[101], words[102]) == ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
@@ -29,17 +27,3 @@ def test_a_long_text_is_cut_and_says_where() -> None:
     longer = WordPiece().encode(sentence + "sits Embeddings")
     assert (longer.cut, longer.pieces, longer.read) == (True, 19, sentence.rstrip())
     assert longer.ids.tolist() == exact.ids.tolist()
-
-
-def test_own_vocabulary(tmp_path: Path) -> None:
-    file = tmp_path / "vocab.txt"
-    file.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nDog\ndog\n")
-    assert WordPiece(5, file).encode("Dog dog cat").ids.tolist() == [2, 4, 5, 1, 3]
-    file.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\ndog\n")
-    assert WordPiece(5, file).encode("Dog dog").ids.tolist() == [2, 4, 4, 3, 0]
-    file.write_text("dog\n")
-    with pytest.raises(DataError, match=r"\[PAD\]"):
-        WordPiece(5, file)
-    file.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *map(str, range(WORDS))]))
-    with pytest.raises(DataError, match="at most 30522"):
-        WordPiece(5, file)

@@ -263,6 +263,6 @@ def test_the_bundled_weights_fit_no_other_network() -> None:
 def test_identity_is_the_content_of_files(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / name).write_bytes(b"other" if name == "c" else b"same")
-    a, b, c = (ReasoningTrack.identity({"weights": str(tmp_path / n), "vocabulary": tmp_path / "a"}) for n in "abc")
-    assert a == b != c and a.keys() == {"weights_sha256", "vocabulary_sha256"}
+    a, b, c = (ReasoningTrack.identity({"weights": str(tmp_path / n), "prompt": tmp_path / "a"}) for n in "abc")
+    assert a == b != c and a.keys() == {"weights_sha256", "prompt_sha256"}
     assert ReasoningTrack.identity({}).keys() == {"weights_sha256"}, "the bundled ones"

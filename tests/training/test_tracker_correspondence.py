@@ -9,7 +9,6 @@ torch = pytest.importorskip("torch")
 from tnllt.reasoningtrack.config import Config  # noqa: E402
 from tnllt.reasoningtrack.network import Network  # noqa: E402
 from tnllt.training.tracker.correspondence import Watch, correspondence_loss, true_places  # noqa: E402
-from tnllt.training.tracker.losses import LossWeights  # noqa: E402
 from tnllt.training.tracker.recipe import recipe  # noqa: E402
 from tnllt.training.tracker.step import TrainStep  # noqa: E402
 
@@ -37,7 +36,7 @@ def test_places_between_tokens_are_shared() -> None:
 def test_attention_learns_the_places() -> None:
     torch.manual_seed(0)
     config = Config.make({"size": "tiny", "template_size": 32, "search_size": 64, "depths": (1, 1, 2)})
-    step = TrainStep(Network(config), recipe("tiny", loss=LossWeights(0, 0, 0, correspondence=1.0)))
+    step = TrainStep(Network(config), recipe("tiny", giou=0.0, l1=0.0, focal=0.0, correspondence=1.0))
     pattern = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8)
     templates = pattern[:, None].expand(-1, 2, -1, -1, -1)
     searches = torch.zeros(4, 1, 64, 64, 3, dtype=torch.uint8)

@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 
 from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.config import Config
+from tnllt.reasoningtrack.geometry import square_around
 from tnllt.sequence import Annotation, Image, Sequence
 from tnllt.training.tracker.recipe import RECIPES, recipe
 from tnllt.training.tracker.samples import Batches, Sampler, beside, between, collate, jitter, pick_frames
@@ -20,7 +21,6 @@ from tnllt.training.tracker.sources import (
     SynthSource,
     TrainingClip,
     make_source,
-    square_region,
     synth_config,
 )
 
@@ -104,7 +104,7 @@ def test_jitter_follows_the_recipes_formula() -> None:
 
 
 def test_square_is_the_trackers() -> None:
-    assert square_region([10.0, 20.0, 30.0, 40.0], 2.0) == (10 + 15 - 35, 20 + 20 - 35, 70)
+    assert square_around([10.0, 20.0, 30.0, 40.0], 2.0) == (10 + 15 - 35, 20 + 20 - 35, 70)
 
 
 def test_mirroring_leaves_sided_sentences_alone() -> None:
@@ -153,7 +153,7 @@ def test_recipes_say_what_was_published() -> None:
     base = RECIPES["256"]
     assert (base.templates, base.searches, base.max_gap, base.epochs, base.drop_epoch) == (3, 2, 200, 45, 40)
     assert (base.learning_rate, base.backbone_factor, base.weight_decay, base.clip) == (1e-4, 0.1, 1e-4, 0.1)
-    assert (base.loss.giou, base.loss.l1, base.loss.focal, base.center_jitter) == (2.0, 5.0, 1.0, 3.5)
+    assert (base.giou, base.l1, base.focal, base.center_jitter) == (2.0, 5.0, 1.0, 3.5)
     assert (RECIPES["384"].center_jitter, RECIPES["384"].epochs) == (4.5, 50)
 
 

@@ -326,7 +326,7 @@ def test_starting_weights(tmp_path: Path) -> None:
 
     itpn.pop("norm.weight")
     torch.save(itpn, file)
-    with pytest.raises(DataError, match=r"1 missing \(backbone\.norm\.weight\)"):
+    with pytest.raises(DataError, match=r"1 missing: backbone\.norm\.weight"):
         initialise_from(target, file)
 
 

@@ -63,7 +63,7 @@ def load_engine(
 
 def content_hashes(options: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of the files that a tracker's options name, and of the bundled weights where no weights are named."""
-    named = {name: options.get(name) for name in ("weights", "prompt", "vocabulary")}
+    named = {name: options.get(name) for name in ("weights", "prompt")}
     named["weights"] = named["weights"] or DEMONSTRATION
     places = {name: user_path(value) for name, value in named.items() if isinstance(value, str | Path) and value}
     return {f"{name}_sha256": _sha256(place) for name, place in places.items() if place.is_file()}
@@ -82,12 +82,9 @@ def resolve_reasoner(
         if given:
             raise UsageError("reasoner_options and prompt are for a reasoner given by name, not for an object")
         return spec
-    kind = spec.partition(":")[0]
-    if kind in ("static", "replay"):
-        if given:
-            raise UsageError(f"reasoner {kind} has no option {', '.join(given)}")
-        return make_reasoner(spec)
-    return make_reasoner(spec, **{"compat": compat, **given})
+    if spec.startswith(("openai:", "transformers:")):
+        given = {"compat": compat, **given}
+    return make_reasoner(spec, **given)
 
 
 def _parse_options(options: str | Mapping[str, Any] | None) -> dict[str, Any]:

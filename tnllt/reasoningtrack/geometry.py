@@ -36,30 +36,39 @@ def crop_square(image: Image, box: Sequence[float], factor: float, size: int) ->
     Raises:
         DataError: the box has no area.
     """
+    left, top, side = square_around(box, factor)
+    height, width = image.shape[:2]
+    seen = image[: height - (top + side >= height), : width - (left + side >= width)]
+    return cut(seen, (left, top, left + side, top + side), size), side
+
+
+def square_around(box: Sequence[float] | NDArray[np.float64], factor: float) -> tuple[int, int, int]:
+    """left, top, side in pixels of the square around a box x, y, w, h. Raises DataError: the box has no area."""
     x, y, w, h = (float(v) for v in box)
     if not w * h > 0:
         raise DataError(f"a box without area cannot be cropped: {[x, y, w, h]}")
     side = math.ceil(math.sqrt(w * h) * factor)
-    left, top = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
-    height, width = image.shape[:2]
-    right = left + side - max(0, left + side - width + 1)
-    bottom = top + side - max(0, top + side - height + 1)
+    return round(x + w / 2 - side / 2), round(y + h / 2 - side / 2), side
+
+
+def cut(image: Image, region: tuple[int, int, int, int], size: int) -> Image:
+    """The region left, top, right, bottom of an image, zero outside it, resized bilinearly to (size, size, 3)."""
+    left, top, right, bottom = region
     inside = image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
-    if inside.shape[:2] == (side, side):
-        square = inside
-    else:
-        square = np.zeros((side, side, 3), np.uint8)
+    whole = inside
+    if inside.shape[:2] != (bottom - top, right - left):
+        whole = np.zeros((bottom - top, right - left, 3), np.uint8)
         if inside.size:
-            y0, x0 = max(0, -top), max(0, -left)
-            square[y0 : y0 + inside.shape[0], x0 : x0 + inside.shape[1]] = inside
-    return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8), side
+            y, x = max(0, -top), max(0, -left)
+            whole[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+    return np.asarray(cv2.resize(whole, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def first_template(image: Image, box: Sequence[float], config: Config) -> Image:
     """The template of the initial box: its square of `template_factor`, tinted around the box as the config has it."""
-    crop, side = crop_square(image, box, config.template_factor, config.template_size)
+    crop, _ = crop_square(image, box, config.template_factor, config.template_size)
+    left, top, side = square_around(box, config.template_factor)
     x, y, w, h = (float(v) for v in box)
-    left, top = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
     return tint_around(crop, ((x - left) / side, (y - top) / side, w / side, h / side), config.template_tint)
 
 

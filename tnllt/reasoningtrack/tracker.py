@@ -82,7 +82,6 @@ class ReasoningTrack(Tracker):
         device: "cpu", "cuda", "cuda:1", or "auto": CUDA where there is one.
         precision: "float32", "bfloat16" or "float16".
         cuda_graphs: on CUDA, record the forward pass once and replay it.
-        vocabulary: another BERT vocabulary than the bundled uncased one.
         history: folder for the template crops while a sequence is tracked (3 z^2 bytes a frame).
 
     Raises:
@@ -110,7 +109,6 @@ class ReasoningTrack(Tracker):
         device: str = "auto",
         precision: Precision = "float32",
         cuda_graphs: bool = True,
-        vocabulary: str | Path | None = None,
         history: str | Path | None = None,
     ) -> None:
         if compat not in ("ours", "released"):
@@ -122,7 +120,7 @@ class ReasoningTrack(Tracker):
         self._history = history
         self._engine, self._facts = load_engine(config, weights, device, precision, cuda_graphs)
         self.config: Config = self._engine.config
-        self._words = WordPiece(self.config.text_length, vocabulary)
+        self._words = WordPiece(self.config.text_length)
         self._reasoner = resolve_reasoner(reasoner, reasoner_options, prompt, compat)
         if reasoner_required:
             require_reachable(self._reasoner)

@@ -71,6 +71,7 @@ class ReasonerError(Exception):
 class StaticReasoner:
     """Never changes the description."""
 
+    name = "reasoner static"
     concurrency = 64
 
     def describe(self, first: Image, second: Image, description: str) -> Reasoning:

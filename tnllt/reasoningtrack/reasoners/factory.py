@@ -6,10 +6,16 @@ from importlib import import_module
 from typing import Any
 
 from tnllt.errors import UsageError
-from tnllt.reasoningtrack.reasoners.base import Reasoner, StaticReasoner
+from tnllt.reasoningtrack.reasoners.base import Reasoner
 from tnllt.tracking.options import check_options
 
-_MAKERS = {"openai": ("server", "ServerReasoner"), "transformers": ("local", "LocalReasoner")}
+#: Kind -> (module, class, its parameter that stands behind the colon).
+_MAKERS = {
+    "static": ("base", "StaticReasoner", None),
+    "openai": ("server", "ServerReasoner", "url"),
+    "transformers": ("local", "LocalReasoner", "path"),
+    "replay": ("replay", "ReplayReasoner", "path"),
+}
 KINDS = ("static", "openai:URL", "transformers:PATH", "replay:FILE")
 
 
@@ -19,25 +25,18 @@ def make_reasoner(spec: str, **options: Any) -> Reasoner:
     Args:
         spec: one of `KINDS`.
         options: keyword arguments of `ServerReasoner` (openai) or `LocalReasoner` (transformers): `prompt`, `compat`,
-            `model`, `timeout`, `retries`, `cache`, ... `static` and `replay` need none and ignore them.
+            `model`, `timeout`, `retries`, `cache`, ...
 
     Raises:
         UsageError: unknown kind, missing URL or path, an option that this kind does not have, or a value of another
             type.
     """
     kind, _, place = spec.partition(":")
-    if kind == "static" and not place:
-        return StaticReasoner()
-    if kind not in ("openai", "transformers", "replay") or not place:
+    module, name, where = _MAKERS.get(kind, ("", "", None))
+    if not module or bool(place) != bool(where):
         raise UsageError(f"reasoner {spec!r}: must be one of {', '.join(KINDS)}")
-    if kind == "replay":
-        from tnllt.reasoningtrack.reasoners.replay import ReplayReasoner
-
-        return ReplayReasoner(place)
-    module, name = _MAKERS[kind]
-    maker = getattr(import_module(f"tnllt.reasoningtrack.reasoners.{module}"), name)
-    where = "url" if kind == "openai" else "path"
     if where in options:
         raise UsageError(f"reasoner {kind} has its {where} behind the colon, not as an option")
-    reasoner: Reasoner = maker(**check_options(maker, {where: place, **options}))
+    maker = getattr(import_module(f"tnllt.reasoningtrack.reasoners.{module}"), name)
+    reasoner: Reasoner = maker(**check_options(maker, {where: place, **options} if where else options))
     return reasoner

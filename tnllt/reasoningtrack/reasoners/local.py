@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tnllt.reasoningtrack.reasoners.base import ReasonerError, Reasoning
 from tnllt.reasoningtrack.reasoners.cache import AnswerCache
 from tnllt.reasoningtrack.reasoners.images import MAX_PIXELS, bounded
-from tnllt.reasoningtrack.reasoners.models import load_model, load_processor
+from tnllt.reasoningtrack.reasoners.models import load_model, load_processor, write_answers
 from tnllt.reasoningtrack.reasoners.parsing import Compat
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
 from tnllt.reasoningtrack.reasoners.trace import image_hash, text_hash
@@ -104,34 +104,22 @@ class LocalReasoner:
 
     def _generate(self, first: Image, second: Image, description: str) -> str:
         """The model's text. Generation stops at the deadline; what is written by then is not an answer."""
+        from PIL import Image as Pictures
+
         deadline = time.monotonic() + self.total_timeout
         late = ReasonerError("timeout", f"no whole answer within {self.total_timeout:g} s")
         if not self._lock.acquire(timeout=self.total_timeout):
             raise late
         try:
-            text = self._written(first, second, description, deadline - time.monotonic())
+            images = [Pictures.fromarray(bounded(image, self.max_pixels)) for image in (first, second)]
+            seconds = deadline - time.monotonic()
+            question = (self.prompt, images, description)
+            (text,) = write_answers(self._model, self._processor, [question], **self._sampling, max_time=seconds)
         finally:
             self._lock.release()
         if time.monotonic() >= deadline:
             raise late
         return text
-
-    def _written(self, first: Image, second: Image, description: str, seconds: float) -> str:
-        import torch
-        from PIL import Image as Pictures
-
-        images = [Pictures.fromarray(bounded(image, self.max_pixels)) for image in (first, second)]
-        content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": description}]
-        messages = [
-            {"role": "system", "content": [{"type": "text", "text": self.prompt}]},
-            {"role": "user", "content": content},
-        ]
-        text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        inputs = self._processor(text=[text], images=images, return_tensors="pt").to(self._model.device)
-        with torch.inference_mode():
-            output = self._model.generate(**inputs, **self._sampling, max_time=seconds)
-        written = output[0, inputs["input_ids"].shape[1] :]
-        return str(self._processor.tokenizer.decode(written, skip_special_tokens=True))
 
 
 def _device(name: str) -> str:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -67,6 +67,35 @@ def load_model(path: str | Path, dtype: str) -> Any:
 
         wanted = dtype if dtype == "auto" else getattr(torch, dtype)
         return AutoModelForImageTextToText.from_pretrained(path, dtype=wanted, use_safetensors=True)
+
+
+def write_answers(
+    model: Any, processor: Any, questions: Sequence[tuple[str, Sequence[Any], str]], **sampling: Any
+) -> list[str]:
+    """What the model writes about each question, all in one batch.
+
+    Args:
+        questions: system prompt, two images of PIL, and the description.
+        sampling: arguments of the model's `generate`.
+    """
+    import torch
+
+    texts = []
+    for prompt, _, description in questions:
+        content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": description}]
+        messages = [
+            {"role": "system", "content": [{"type": "text", "text": prompt}]},
+            {"role": "user", "content": content},
+        ]
+        texts.append(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    images = [list(pair) for _, pair, _ in questions]
+    inputs = processor(text=texts, images=images, padding=True, padding_side="left", return_tensors="pt")
+    inputs = inputs.to(model.device)
+    with torch.inference_mode():
+        written = model.generate(**inputs, **sampling)
+    answers = written[:, inputs["input_ids"].shape[1] :]
+    decoded: list[str] = processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
+    return decoded
 
 
 @contextmanager

@@ -29,6 +29,7 @@ class ReplayReasoner:
         UsageError: no trace there. DataError: a row is not an event.
     """
 
+    name = "reasoner replay"
     concurrency = 1
 
     def __init__(self, path: str | Path) -> None:

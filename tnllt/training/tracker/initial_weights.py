@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from tnllt.errors import DataError
 from tnllt.reasoningtrack.build import published_preset
 from tnllt.reasoningtrack.checkpoint import load_strictly, read_checkpoint
 from tnllt.reasoningtrack.config import Config
 from tnllt.reasoningtrack.network import Network
 
 #: The backbone's parts that a Fast-iTPN checkpoint has.
-_SHARED = ("patch_embed.", "blocks.", "norm.")
+_SHARED = ("backbone.patch_embed.", "backbone.blocks.", "backbone.norm.")
 
 
 def initialise_from(network: Network, path: Path) -> str:
@@ -39,19 +38,10 @@ def initialise_from(network: Network, path: Path) -> str:
         load_strictly(network, tensors, path)
         return f"starting from the tracker's weights in {path} ({len(tensors)} tensors{changed})"
     renamed = {f"backbone.{name.removeprefix('backbone.')}": value for name, value in tensors.items()}
-    wanted = [
-        name for name in own if name.removeprefix("backbone.").startswith(_SHARED) and name.startswith("backbone.")
-    ]
-    missing = [name for name in wanted if name not in renamed]
-    wrong = [name for name in wanted if name in renamed and renamed[name].shape != own[name].shape]
-    if missing or wrong:
-        raise DataError(
-            f"not a Fast-iTPN of this size: {_some('missing', missing)}{_some('of another shape', wrong)}", path
-        )
-    taken: dict[str, Tensor] = {name: renamed[name] for name in wanted}
-    network.load_state_dict({**own, **taken})
-    rest = len(own) - len(taken)
-    return f"starting from the Fast-iTPN in {path}: {len(taken)} tensors; {rest} keep their initial values"
+    taken = {name: value for name, value in renamed.items() if name.startswith(_SHARED) and name in own}
+    rest = {name: value for name, value in own.items() if not name.startswith(_SHARED)}
+    load_strictly(network, {**rest, **taken}, path)
+    return f"starting from the Fast-iTPN in {path}: {len(taken)} tensors; {len(rest)} keep their initial values"
 
 
 #: Template size, template factor, search size, search factor (see `Config`).
@@ -108,7 +98,3 @@ def _crops(tensors: dict[str, Tensor], config: dict[str, object]) -> Crops | Non
 
 def _described(crops: Crops) -> str:
     return f"templates of {crops[0]} at factor {crops[1]:g}, search of {crops[2]} at factor {crops[3]:g}"
-
-
-def _some(what: str, names: list[str]) -> str:
-    return f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}); " if names else ""

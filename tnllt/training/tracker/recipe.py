@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from tnllt.errors import DataError, UsageError
-from tnllt.records import from_table
+from tnllt.errors import UsageError
+from tnllt.tracking.options import check_options
 from tnllt.training.tracker.losses import LossWeights
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(LossWeights):
     """Everything that decides what a training run computes; saved with it, and compared when it is resumed.
 
     Attributes:
+        giou, l1, focal, correspondence: factors of the losses (see `LossWeights`).
         config: the network, by name (`256`, `384`, `tiny`).
         epochs, samples_per_epoch, batch: length; `batch` is per device.
         templates, searches, max_gap: frames per sample, all within `max_gap` frames, in temporal order.
@@ -60,12 +60,11 @@ class Recipe:
     backbone_factor: float = 0.1
     weight_decay: float = 1e-4
     clip: float = 0.1
-    schedule: str = "step"
+    schedule: Literal["step", "cosine"] = "step"
     drop_epoch: int = 40
     warmup: int = 0
     drop_path: float = 0.1
-    loss: LossWeights = field(default_factory=LossWeights)
-    regress_at: str = "peak"
+    regress_at: Literal["peak", "target", "inside"] = "peak"
     ema: float = 0.0
     brightness: float = 0.2
     gray: float = 0.05
@@ -77,10 +76,6 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.schedule not in ("step", "cosine"):
-            raise UsageError(f"schedule is `step` or `cosine`, not {self.schedule!r}")
-        if self.regress_at not in ("peak", "target", "inside"):
-            raise UsageError(f"regress_at is `peak`, `target` or `inside`, not {self.regress_at!r}")
         positive = ("epochs", "samples_per_epoch", "batch", "templates", "searches")
         for name, value in vars(self).items():
             if isinstance(value, int | float) and not (name in positive) <= value < 1 << 40:  # NaN is not, either
@@ -109,7 +104,7 @@ RECIPES: dict[str, Recipe] = {
         schedule="cosine",
         warmup=200,
         drop_path=0.0,
-        loss=LossWeights(correspondence=1.0),
+        correspondence=1.0,
         regress_at="inside",
         ema=0.999,
         gray=0.15,
@@ -129,22 +124,4 @@ def recipe(name: str, **changes: Any) -> Recipe:
     """
     if name not in RECIPES:
         raise UsageError(f"no recipe {name!r}; use {', '.join(RECIPES)}")
-    base = RECIPES[name]
-    known = [f.name for f in dataclasses.fields(Recipe)]
-    for key, value in changes.items():
-        if key not in known:
-            raise UsageError(f"no recipe key {key!r}; use {', '.join(known)}")
-        kind = type(getattr(base, key))
-        if isinstance(value, str) and kind is not str:
-            try:
-                changes[key] = kind(value) if kind in (int, float) else from_table(json.loads(value), kind)
-            except (ValueError, DataError) as error:
-                raise UsageError(
-                    f"{key}={value} is not valid ({error}); an example is {key}={_example(base, key)}"
-                ) from error
-    return dataclasses.replace(base, **changes)
-
-
-def _example(base: Recipe, key: str) -> str:
-    value = getattr(base, key)
-    return json.dumps(dataclasses.asdict(value)) if isinstance(value, LossWeights) else str(value)
+    return dataclasses.replace(RECIPES[name], **check_options(Recipe, changes))

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from tnllt.errors import DataError
 from tnllt.reasoningtrack.config import Config
-from tnllt.reasoningtrack.geometry import tint_around
+from tnllt.reasoningtrack.geometry import square_around, tint_around
 from tnllt.training.tracker.recipe import Recipe
-from tnllt.training.tracker.sources import ClipSource, TrainingClip, limit_opencv_threads, square_region
+from tnllt.training.tracker.sources import ClipSource, TrainingClip, limit_opencv_threads
 
 #: Draws from a source before a sample is given up: a source without one usable clip is an error, not an endless loop.
 ATTEMPTS = 50
@@ -91,7 +91,7 @@ class Sampler:
         templates, marks = [], []
         for k, (i, box) in enumerate(zip(first, stretched[: self.recipe.templates], strict=True)):
             held = jitter(box, self.recipe.template_jitter, self.recipe.template_jitter, rng) if k else box
-            left, top, side = square_region(held, config.template_factor)
+            left, top, side = square_around(held, config.template_factor)
             if side < 4:
                 return None
             templates.append(cut(i, left, top, side, config.template_size))
@@ -100,7 +100,7 @@ class Sampler:
         searches, boxes = [], []
         for i, box in zip(later, stretched[self.recipe.templates :], strict=True):
             around = jitter(box, self.recipe.center_jitter, self.recipe.scale_jitter, rng)
-            left, top, side = square_region(around, config.search_factor)
+            left, top, side = square_around(around, config.search_factor)
             if side < 4:
                 return None
             draw = rng.random()

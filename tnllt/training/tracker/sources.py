@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from tnllt.errors import DataError, UsageError
 from tnllt.options import key_values, split_pairs
+from tnllt.reasoningtrack.geometry import cut
 from tnllt.sequence import Boxes, Image
 from tnllt.sequence import Sequence as Video
-
-Box = Sequence[float] | NDArray[np.float64]
 
 Region = tuple[float, float, float, float]
 
@@ -99,15 +98,10 @@ class _Once:
 
 
 def crop(image: Image, region: Region, size: int) -> Image:
-    """A part of an image, black outside it, resized bilinearly to (size, size, 3)."""
+    """A part of an image, at least a pixel wide and high, black outside it, resized to (size, size, 3)."""
     left, top = round(region[0]), round(region[1])
     right, bottom = max(left + 1, round(region[0] + region[2])), max(top + 1, round(region[1] + region[3]))
-    inside = image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
-    whole = np.zeros((bottom - top, right - left, 3), np.uint8)
-    if inside.size:
-        y, x = max(0, -top), max(0, -left)
-        whole[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
-    return np.asarray(cv2.resize(whole, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return cut(image, (left, top, right, bottom), size)
 
 
 class SynthSource:
@@ -146,13 +140,6 @@ class SynthSource:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_scenes": {}}
-
-
-def square_region(box: Box, factor: float) -> tuple[int, int, int]:
-    """left, top, side in pixels of the square that `reasoningtrack.geometry.crop_square` cuts."""
-    x, y, w, h = (float(v) for v in box)
-    side = int(np.ceil(np.sqrt(w * h) * factor))
-    return round(x + w / 2 - side / 2), round(y + h / 2 - side / 2), side
 
 
 #: Kinds of sources that have a prefix: "KIND:ARGUMENT" -> (argument, the whole text as name) -> source.

@@ -28,7 +28,7 @@ class TrainStep(nn.Module):
         self.network = network
         self._recipe = recipe
         network.backbone.recompute = checkpoint_gradients
-        self._watch = Watch(network.backbone) if recipe.loss.correspondence else None
+        self._watch = Watch(network.backbone) if recipe.correspondence else None
         self._sides = network.config.template_size // 16, network.config.side
         self.register_buffer("_mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("_std", torch.tensor(STD).view(3, 1, 1) * 255, persistent=False)
@@ -45,11 +45,11 @@ class TrainStep(nn.Module):
             out = self.network(encoded, self._normalised(searches[:, i]), text[:, i], temporal)
             temporal = out.tokens
             total, report = tracking_loss(
-                out.score, out.size, out.offset, boxes[:, i], self._recipe.loss, self._recipe.regress_at
+                out.score, out.size, out.offset, boxes[:, i], self._recipe, self._recipe.regress_at
             )
             if self._watch is not None and (watched := self._watch.take()):
                 guided = correspondence_loss(watched, marks, boxes[:, i], self._sides)
-                total = total + self._recipe.loss.correspondence * guided
+                total = total + self._recipe.correspondence * guided
                 report["correspondence"] = guided.detach()
             totals.append(total)
             reports.append(report)

@@ -6,49 +6,28 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from tnllt.reasoningtrack.reasoners.models import write_answers
 from tnllt.training.rewards import strict_reward
 from tnllt.training.vlm.records import PairRecord
-from tnllt.training.vlm.rows import prompt_of
 
 log = logging.getLogger(__name__)
 
 
-def sample_answers(
-    model: Any, processor: Any, records: Sequence[PairRecord], max_tokens: int = 512, temperature: float = 1.0
-) -> list[str]:
-    """One sampled answer for each record, in one batch."""
-    import torch
+def formed_fraction(model: Any, processor: Any, records: Sequence[PairRecord], max_tokens: int = 512) -> float:
+    """Fraction of sampled answers, one for each record, that earn the strict reward."""
     from PIL import Image
 
-    texts, images = [], []
-    for record in records:
-        system, user = prompt_of(record)
-        content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": user["content"]}]
-        messages = [
-            {"role": "system", "content": [{"type": "text", "text": system["content"]}]},
-            {"role": "user", "content": content},
-        ]
-        texts.append(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-        images.append([Image.open(path).convert("RGB") for path in record.images])
-    inputs = processor(text=texts, images=images, padding=True, padding_side="left", return_tensors="pt")
-    inputs = inputs.to(model.device)
+    questions = [
+        (record.instruction, [Image.open(path).convert("RGB") for path in record.images], record.description)
+        for record in records
+    ]
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
-            written = model.generate(
-                **inputs, max_new_tokens=max_tokens, do_sample=True, temperature=temperature, top_k=0
-            )
+        sampling = {"max_new_tokens": max_tokens, "do_sample": True, "temperature": 1.0, "top_k": 0}
+        answers = write_answers(model, processor, questions, **sampling)
     finally:
         model.train(was_training)
-    answers = written[:, inputs["input_ids"].shape[1] :]
-    decoded: list[str] = processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
-    return decoded
-
-
-def formed_fraction(model: Any, processor: Any, records: Sequence[PairRecord], max_tokens: int = 512) -> float:
-    """Fraction of sampled answers that earn the strict reward."""
-    answers = sample_answers(model, processor, records, max_tokens)
     return sum(strict_reward(answer) for answer in answers) / len(answers)
 
 
