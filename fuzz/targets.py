@@ -558,7 +558,7 @@ def reply(folder: Path, data: bytes) -> None:
 
     for compat in ("ours", "released"):
         with expected(""):
-            text, facts = read_reply(data, "application/json", compat)
+            text, facts = read_reply(data, "application/json")
             json.dumps(facts)
             parse_answer(text, compat)
         parse_answer(data.decode("utf-8", "replace"), compat)

@@ -91,9 +91,7 @@ def test_bare_state_dict_and_safetensors(tmp_path: Path, state: dict[str, torch.
     tensors, config = read_checkpoint(tmp_path / "w.safetensors")
     assert _same(tensors, state)
     assert Config.make(config) == CONFIG
-    save_safetensors(network, tmp_path / "h.safetensors", CONFIG.to_dict(), half=True)
-    assert (tmp_path / "h.safetensors").stat().st_size < 0.52 * (tmp_path / "w.safetensors").stat().st_size
-    load_strictly(network, read_checkpoint(tmp_path / "h.safetensors")[0])
+    load_strictly(network, {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()})
 
 
 def test_what_does_not_fit_is_named(state: dict[str, torch.Tensor]) -> None:

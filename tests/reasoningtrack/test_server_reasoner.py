@@ -316,16 +316,6 @@ def test_what_was_dropped_in_vain_is_asked_for_again():
     assert "temperature" in server.posts[2] and reasoner.info()["refused"] == []
 
 
-def test_n_choices_take_the_whole_one_and_cope_with_fewer():
-    two = {"choices": [{"message": {"content": "cut of"}}, {"message": {"content": GOOD}}]}
-    with serving(lambda h: h.send(two), lambda h: h.send(chat())) as server:
-        reasoner = client(server, n=2)
-        first, second = (reasoner.describe(picture(1), picture(2), "x") for _ in range(2))
-    assert first.description == second.description == "the car from behind"
-    assert (first.detail["choices"], first.detail["choice"], second.detail["choices"]) == (2, 1, 1)
-    assert server.posts[0]["n"] == 2
-
-
 def test_breaker_stops_asking_and_tries_again_later():
     with serving(FAULTS["500"][0], FAULTS["500"][0], lambda h: h.send(chat())) as server:
         reasoner = client(server, retries=0, breaker=2, cooldown=0.3)
@@ -455,9 +445,9 @@ def test_addresses_that_cannot_be_meant(spec, says):
 
 @pytest.mark.parametrize(
     "options",
-    [{"tiemout": 3}, {"timeout": "soon"}, {"image_format": "gif"}, {"compat": "theirs"}, {"n": 1.5}, {"url": "x"}],
+    [{"tiemout": 3}, {"timeout": "soon"}, {"image_format": "gif"}, {"compat": "theirs"}, {"top_k": 1.5}, {"url": "x"}],
 )
 def test_options_that_cannot_be_meant_are_refused_by_name(options):
     with pytest.raises(UsageError, match=next(iter(options))):
         make_reasoner("openai:http://127.0.0.1:1", **options)
-    assert make_reasoner("openai:http://127.0.0.1:1", timeout="3", n="2").info()["sampling"]["n"] == 2
+    assert make_reasoner("openai:http://127.0.0.1:1", timeout="3", top_k="2").info()["sampling"]["top_k"] == 2

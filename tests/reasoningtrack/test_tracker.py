@@ -215,7 +215,7 @@ def test_weights_from_a_file_bring_their_config(tmp_path: Path, weights: dict[st
         ({"device": "tpu9"}, "device"),
         ({"reasoner": "gpt"}, "openai:URL"),
         ({"reasoner": object()}, "describe"),
-        ({"reasoner": "static", "prompt": "p.txt"}, "no option prompt"),
+        ({"reasoner": "static", "prompt": "p.txt"}, "no option 'prompt'"),
         ({"reasoner_options": "timeout"}, "NAME=VALUE"),
         ({"refresh_interval": 0}, "refresh_interval"),
     ],

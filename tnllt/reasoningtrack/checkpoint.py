@@ -35,20 +35,11 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     return tensors, dict(config) if isinstance(config, Mapping) else {}
 
 
-def save_safetensors(network: nn.Module, path: str | Path, config: Mapping[str, Any], half: bool = False) -> None:
-    """Writes the network's tensors and its config; `half` stores parameters as float16 (read back as float32).
-
-    Running statistics stay float32: a variance can exceed float16's range.
-    """
+def save_safetensors(network: nn.Module, path: str | Path, config: Mapping[str, Any]) -> None:
+    """Writes the network's tensors and its config."""
     from safetensors.torch import save_file
 
-    learnt = {name for name, _ in network.named_parameters()}
-
-    def stored(name: str, tensor: Tensor) -> Tensor:
-        tensor = tensor.detach().cpu().contiguous()
-        return tensor.half() if half and name in learnt else tensor
-
-    tensors = {name: stored(name, tensor) for name, tensor in network.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(tensors, str(path), metadata={"format": "pt", "config": json.dumps(dict(config))})
 
 

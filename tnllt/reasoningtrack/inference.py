@@ -21,8 +21,8 @@ from tnllt.reasoningtrack.text import Encoded
 from tnllt.sequence import Image
 
 #: ImageNet's, RGB.
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Engine:
         self.network = fuse_for_inference(network.eval().requires_grad_(False).to(device, dtype))
         self.config = network.config
         self.device, self.dtype = device, dtype
-        self._mean = 255 * torch.tensor(_MEAN, device=device)
-        self._std = 255 * torch.tensor(_STD, device=device)
+        self._mean = 255 * torch.tensor(MEAN, device=device)
+        self._std = 255 * torch.tensor(STD, device=device)
         hann, weight = hann_window(self.config.side), self.config.window
         self._window = torch.from_numpy(1 - weight + weight * hann).to(device)
         self._first = self.network.first_temporal()[0]

@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from tnllt.reasoningtrack.reasoners.base import ReasonerError
-from tnllt.reasoningtrack.reasoners.parsing import Compat, parse_answer
 from tnllt.text import redact
 
 #: Fields to which servers move the thought out of `content`.
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 
 
-def read_reply(body: bytes, content_type: str, compat: Compat = "ours") -> tuple[str, dict[str, Any]]:
-    """The text of the best choice (all tags there, else the first with any text), and facts for the trace.
+def read_reply(body: bytes, content_type: str) -> tuple[str, dict[str, Any]]:
+    """The text of the reply's choice, and facts for the trace.
 
     Raises:
         ReasonerError: kind not_json, cut_off, server_error, no_choice or empty.
@@ -26,12 +25,10 @@ def read_reply(body: bytes, content_type: str, compat: Compat = "ours") -> tuple
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices:
         raise ReasonerError("no_choice", "the reply has no choices")
-    texts = [(index, *_text(choice)) for index, choice in enumerate(choices)]
-    filled = [(index, text, finish) for index, text, finish in texts if text.strip()]
-    if not filled:
-        raise ReasonerError("empty", f"the model wrote nothing (finish reason {_short(texts[0][2])})")
-    index, text, finish = next((c for c in filled if not parse_answer(c[1], compat).missing), filled[0])
-    return redact(text), {"choices": len(choices), "choice": index, "finish": finish and redact(finish)[:100]}
+    text, finish = _text(choices[0])
+    if not text.strip():
+        raise ReasonerError("empty", f"the model wrote nothing (finish reason {_short(finish)})")
+    return redact(text), {"finish": finish and redact(finish)[:100]}
 
 
 def _load(body: bytes, content_type: str) -> Mapping[str, Any]:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 _ANY_MODEL = "default"
 
 #: Sampling parameters that are not part of the API's core, or that small servers lack.
-_UNUSUAL = ("top_k", "repetition_penalty", "seed", "n")
+_UNUSUAL = ("top_k", "repetition_penalty", "seed")
 
 
 class ServerReasoner:
@@ -52,7 +52,7 @@ class ServerReasoner:
         image_format: "jpeg" or "png"; max_pixels: bound on the size of each image.
         max_response: bytes of a reply; a longer one is a failure.
         max_tokens: tokens of an answer.
-        temperature, top_p, top_k, repetition_penalty, seed, n: sampling; None leaves it to the server. One that the
+        temperature, top_p, top_k, repetition_penalty, seed: sampling; None leaves it to the server. One that the
             server refuses is left out from then on.
 
     Raises:
@@ -86,7 +86,6 @@ class ServerReasoner:
         top_k: int | None = None,
         repetition_penalty: float | None = None,
         seed: int | None = None,
-        n: int = 1,
     ) -> None:
         from tnllt.reasoningtrack.reasoners.transport import Transport
 
@@ -102,7 +101,6 @@ class ServerReasoner:
             "top_k": top_k,
             "repetition_penalty": repetition_penalty,
             "seed": seed,
-            "n": n if n > 1 else None,
         }
         self._sampling = {name: value for name, value in wanted.items() if value is not None}
         self._wanted = dict(self._sampling)
@@ -184,7 +182,7 @@ class ServerReasoner:
             detail["model"] = body.get("model")
             try:
                 reply, content_type = self._transport.complete(body, deadline - time.monotonic())
-                text, facts = read_reply(reply, content_type, self.compat)
+                text, facts = read_reply(reply, content_type)
             except ReasonerError as error:
                 detail.setdefault("failures", []).append(f"{error.kind}: {error}"[:200])
                 if error.detail.get("status") in (400, 422) and self._leave_out(str(error), body):

@@ -31,10 +31,10 @@ def initialise_from(network: Network, path: Path) -> str:
     tensors, config = read_checkpoint(path)
     own = network.state_dict()
     if any(name.startswith("box_head.") for name in tensors):
-        before = _crops(tensors, config)
-        changed = "" if before is None or before == _cut(network.config) else f", adapted from {_described(before)}"
-        if before is not None and changed:
+        known, changed = config or published_preset(tensors), ""
+        if known and _crops(before := Config.make(known)) != _crops(network.config):
             tensors = at_crops(tensors, before, network.config)
+            changed = f", adapted from {_crops(before)}"
         load_strictly(network, tensors, path)
         return f"starting from the tracker's weights in {path} ({len(tensors)} tensors{changed})"
     renamed = {f"backbone.{name.removeprefix('backbone.')}": value for name, value in tensors.items()}
@@ -44,11 +44,7 @@ def initialise_from(network: Network, path: Path) -> str:
     return f"starting from the Fast-iTPN in {path}: {len(taken)} tensors; {len(rest)} keep their initial values"
 
 
-#: Template size, template factor, search size, search factor (see `Config`).
-Crops = tuple[int, float, int, float]
-
-
-def at_crops(tensors: dict[str, Tensor], before: Crops, config: Config) -> dict[str, Tensor]:
+def at_crops(tensors: dict[str, Tensor], before: Config, config: Config) -> dict[str, Tensor]:
     """A tracker's tensors for crops of another size or factor.
 
     A position's embedding goes to where the same place relative to the target now is (linear between cells; beyond the
@@ -56,12 +52,12 @@ def at_crops(tensors: dict[str, Tensor], before: Crops, config: Config) -> dict[
     typical target, 1 / factor of the crop, became smaller or larger.
 
     Args:
-        before: the crops that the tensors were trained with.
+        before: what the tensors were trained with.
     """
     changed = dict(tensors)
     ways = (
-        ("z", before[0], before[1], config.template_size, config.template_factor),
-        ("x", before[2], before[3], config.search_size, config.search_factor),
+        ("z", before.template_size, before.template_factor, config.template_size, config.template_factor),
+        ("x", before.search_size, before.search_factor, config.search_size, config.search_factor),
     )
     for end, size, factor, new_size, new_factor in ways:
         name = f"backbone.pos_embed_{end}"
@@ -75,8 +71,8 @@ def at_crops(tensors: dict[str, Tensor], before: Crops, config: Config) -> dict[
         moved = grid_sample(cells, grid, mode="bilinear", padding_mode="border", align_corners=False)
         changed[name] = moved.permute(0, 2, 3, 1).reshape(1, new * new, -1).to(table.dtype)
     bias = tensors.get("box_head.conv5_size.bias")
-    if bias is not None and before[3] != config.search_factor:
-        shift = _logit(1 / config.search_factor) - _logit(1 / before[3])
+    if bias is not None and before.search_factor != config.search_factor:
+        shift = _logit(1 / config.search_factor) - _logit(1 / before.search_factor)
         changed["box_head.conv5_size.bias"] = (bias.float() + shift).to(bias.dtype)
     return changed
 
@@ -86,15 +82,6 @@ def _logit(part: float) -> float:
     return math.log(part / (1 - part))
 
 
-def _cut(config: Config) -> Crops:
-    return config.template_size, config.template_factor, config.search_size, config.search_factor
-
-
-def _crops(tensors: dict[str, Tensor], config: dict[str, object]) -> Crops | None:
-    """The crops of the training: those of the stated config, or the published config with as many positions."""
-    known = config or published_preset(tensors)
-    return _cut(Config.make(known)) if known else None
-
-
-def _described(crops: Crops) -> str:
-    return f"templates of {crops[0]} at factor {crops[1]:g}, search of {crops[2]} at factor {crops[3]:g}"
+def _crops(config: Config) -> str:
+    template = f"templates of {config.template_size} at factor {config.template_factor:g}"
+    return f"{template}, search of {config.search_size} at factor {config.search_factor:g}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cv2
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from tnllt.errors import DataError
 from tnllt.reasoningtrack.config import Config
 from tnllt.reasoningtrack.geometry import square_around, tint_around
+from tnllt.reasoningtrack.text import WordPiece
 from tnllt.training.tracker.recipe import Recipe
 from tnllt.training.tracker.sources import ClipSource, TrainingClip, limit_opencv_threads
 
@@ -61,7 +63,6 @@ class Sampler:
     sources: Sequence[tuple[ClipSource, float]]
     config: Config
     recipe: Recipe
-    _words: Any = None
 
     def __getitem__(self, index: int) -> Sample:
         """Sample number `index` of the run. Raises DataError where no source gives one."""
@@ -150,18 +151,17 @@ class Sampler:
         templates[0] = tint_around(templates[0], marks[0].tolist(), self.config.template_tint)
         # Without a description, templates of another colour would leave nothing to identify the target by.
         silent = rng.random() < recipe.drop_text and not untrue
-        text = np.stack([self._encode("" if silent else description) for description in descriptions])
+        text = np.stack([self._words("" if silent else description) for description in descriptions])
         return Sample(np.ascontiguousarray(templates), marks, np.ascontiguousarray(searches), boxes, text)
 
-    def _encode(self, description: str) -> NDArray[np.int64]:
-        if self._words is None:
-            from tnllt.reasoningtrack.text import WordPiece
+    def _words(self, description: str) -> NDArray[np.int64]:
+        return _tokenizer(self.config.text_length).encode(description).ids
 
-            self._words = WordPiece(self.config.text_length)
-        return np.asarray(self._words.encode(description).ids, np.int64)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_words": None}
+@lru_cache(maxsize=1)
+def _tokenizer(length: int) -> WordPiece:
+    """Made once in each loader process."""
+    return WordPiece(length)
 
 
 def pick_frames(

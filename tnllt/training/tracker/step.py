@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from tnllt.errors import UsageError
+from tnllt.reasoningtrack.inference import MEAN, STD
 from tnllt.reasoningtrack.network import Network
 from tnllt.training.tracker.correspondence import Watch, correspondence_loss
 from tnllt.training.tracker.losses import tracking_loss
 from tnllt.training.tracker.recipe import Recipe
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class TrainStep(nn.Module):

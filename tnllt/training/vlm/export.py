@@ -43,14 +43,13 @@ def export_llamafactory(records: Sequence[PairRecord], out: Path, model: str) ->
     ]
 
 
-def export_easyr1(records: Sequence[PairRecord], options: ExportOptions, held_out: int = 0) -> list[Path]:
+def export_easyr1(records: Sequence[PairRecord], options: ExportOptions) -> list[Path]:
     """`train.jsonl` and `val.jsonl`, `reward.py`, a chat template with the system prompt, and `grpo.yaml`.
 
     EasyR1 gives a reward only the answer's text and the record's `answer`, so `answer` is JSON with all it needs: the
     images, both boxes, the old description. EasyR1 has no system message; the template adds it.
 
-    Args:
-        held_out: so many records, the last ones, are for validation (at least 1 of each).
+    One record in twenty, up to 64 and the last ones, is for validation.
 
     Raises:
         DataError: a record without boxes. UsageError: records with different system prompts.
@@ -59,7 +58,7 @@ def export_easyr1(records: Sequence[PairRecord], options: ExportOptions, held_ou
     if len({record.instruction for record in records}) != 1:
         raise UsageError("EasyR1 takes one system prompt for all records: give --prompt FILE")
     rows = [_easyr1_row(record) for record in records]
-    held_out = held_out or min(64, max(1, len(rows) // 20))
+    held_out = min(64, max(1, len(rows) // 20))
     train, val = (rows[:-held_out], rows[-held_out:]) if len(rows) > held_out else (rows, rows)
     place = str(Path(options.tracker_weights).resolve()) if options.tracker_weights else None
     tracker = {"weights": place, "config": options.tracker_config}

@@ -91,17 +91,13 @@ def frozen_tracker(options: RewardOptions) -> FrozenTracker | None:
     """
     if not options.weights.needs_tracker:
         return None
+    import torch
+
     rank, device = os.environ.get("LOCAL_RANK"), options.tracker_device
-    if device == "auto" and rank is not None and _has_cuda():
+    if device == "auto" and rank is not None and torch.cuda.is_available():
         device = f"cuda:{rank}"
     network = reasoning_track(options.tracker_weights, options.tracker_config, device)
     return FrozenTracker(network, options.tracker_batch)
-
-
-def _has_cuda() -> bool:
-    import torch
-
-    return bool(torch.cuda.is_available())
 
 
 def reasoning_track(weights: str | None, config: str | None, device: str = "auto") -> SupportsBatch:
