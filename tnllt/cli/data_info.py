@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -45,7 +46,7 @@ def info(
         check_image_path(path)
     dataset = open_target(where, place, split, sequences, attributes)
     card = make_card(dataset)
-    click.echo(json.dumps(card.as_dict(), indent=2) if form == "json" else printable(format_card(card)))
+    click.echo(json.dumps(asdict(card), indent=2) if form == "json" else printable(format_card(card)))
     if sheet is not None:
         count = contact_sheet(dataset, sheet, most=most)
         click.echo(f"{sheet}: {count} sequences", err=True)

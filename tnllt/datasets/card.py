@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,9 +47,6 @@ class Card:
     side: tuple[float, float, float] | None = None
     resolutions: dict[str, int] = field(default_factory=dict)
     attributes: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def make_card(dataset: Dataset) -> Card:

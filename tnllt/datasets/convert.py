@@ -87,7 +87,7 @@ def convert(
     if images not in ("keep", "jpeg", "png"):
         raise UsageError(f"images = {images!r}; known are keep, jpeg, png")
     result = Conversion()
-    names = _attribute_names(dataset)
+    names = next((tuple(sequence.attributes) for sequence in dataset if sequence.attributes), None)
     if names is not None and set(names) > set(TNLLT_ATTRIBUTES):
         result.dropped, names = tuple(name for name in names if name not in TNLLT_ATTRIBUTES), TNLLT_ATTRIBUTES
     total = sum(len(sequence) for sequence in dataset)
@@ -105,12 +105,6 @@ def convert(
     except OSError as error:
         raise DataError(f"cannot be written ({error.strerror}); run the command again to go on", out) from error
     return result
-
-
-def _attribute_names(dataset: Dataset) -> tuple[str, ...] | None:
-    """The attributes that the sequences have, or None where none has any."""
-    found = next((sequence.attributes for sequence in dataset if sequence.attributes), None)
-    return None if found is None else tuple(found)
 
 
 def _write_sequence(

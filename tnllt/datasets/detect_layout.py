@@ -54,8 +54,9 @@ def detect_layout(folder: Path, annos: Path | None = None) -> tuple[Layout, list
     Raises:
         DataError: no sequence is here, and what one would look like.
     """
-    candidates = [(layout, annos) for layout in _by_signature(folder)]
-    for layout, side in (*candidates, *_by_annotation(annos or folder)):
+    # The releases differ in their marks; a benchmark fits of whose sequences one bears them all.
+    marked = [(layout, annos) for layout in LAYOUTS.values() if layout.signature and _bears_marks(folder, layout)]
+    for layout, side in (*marked, *_by_annotation(annos or folder)):
         places = find_places(layout, folder, side)
         if any(place.box_file is not None for place in places):
             return _adapted(layout, places, folder)
@@ -97,11 +98,6 @@ def _begins_with_a_box(path: Path | None) -> bool:
         return len(parse_table(first)[0]) in (4, 8)
     except (DataError, IndexError):
         return False
-
-
-def _by_signature(folder: Path) -> list[Layout]:
-    """Benchmarks of whose sequences one bears all their marks; the releases differ in these."""
-    return [layout for layout in LAYOUTS.values() if layout.signature and _bears_marks(folder, layout)]
 
 
 def _bears_marks(folder: Path, layout: Layout) -> bool:

@@ -55,7 +55,9 @@ def read_boxes(path: Path, form: str = "xywh") -> Boxes:
     if form == "polygon":
         corners = table.reshape(len(table), -1, 2)
         return np.concatenate([corners.min(1), corners.max(1) - corners.min(1)], axis=1)
-    return table
+    if form == "xywh":
+        return table
+    raise DataError(f"unknown box format {form!r}; known are {', '.join(BOX_FORMATS)}")
 
 
 def _read_vatic(path: Path) -> Boxes:

@@ -118,7 +118,9 @@ def _tar_members(archive: Archive, stream: Joined, packed: bool) -> Iterator[Mem
     source: IO[bytes] = gzip.GzipFile(fileobj=buffered) if packed else buffered  # type: ignore[assignment]
     with tarfile.open(fileobj=source, mode="r|", bufsize=_CHUNK, tarinfo=_BoundedInfo) as tar:
         for info in tar:
-            path = safe_path(info.name, archive) if not _is_top(info) else None
+            if info.isdir() and info.name.strip("/") in ("", "."):
+                continue
+            path = safe_path(info.name, archive)
             if info.issym() or info.islnk():
                 raise Unsafe(
                     f"member {info.name[:120]!r} is a link to {info.linkname[:120]!r}; "
@@ -127,7 +129,7 @@ def _tar_members(archive: Archive, stream: Joined, packed: bool) -> Iterator[Mem
                 )
             if info.isdir():
                 continue
-            if not info.isreg() or info.sparse is not None or path is None:
+            if not info.isreg() or info.sparse is not None:
                 raise Unsafe(f"member {info.name[:120]!r} is neither a file nor a folder", archive.parts[0])
             file = tar.extractfile(info)
             assert file is not None  # regular files have content
@@ -139,10 +141,6 @@ def _tar_members(archive: Archive, stream: Joined, packed: bool) -> Iterator[Mem
             padding += len(chunk)
             if padding > _FREE_OF_RATIO:
                 raise Unsafe("goes on behind its last member: no release does", archive.parts[0])
-
-
-def _is_top(info: tarfile.TarInfo) -> bool:
-    return info.isdir() and info.name.strip("/") in (".", "")
 
 
 def _zip_members(archive: Archive, stream: Joined, packed: bool) -> Iterator[Member]:

@@ -44,7 +44,9 @@ def unpack(
     }
     if not missing:
         return 0
-    _need_room(root, sum(file.size for file in missing.values()))
+    needed, free = sum(file.size for file in missing.values()), shutil.disk_usage(root).free
+    if needed > free:
+        raise DataError(f"needs {needed / 1e9:,.2f} GB but {free / 1e9:,.2f} GB are free; nothing was unpacked", root)
     _make_folders(root, missing.values())
     stream = Joined(plan.archive, progress=progress)
     written = 0
@@ -81,12 +83,6 @@ def _in_place(path: Path, file: PlannedFile, protected: Container[tuple[int, int
         return True
     remedy = "move it away, or use --overwrite" if path.is_file() else "move it away"
     raise DataError(f"is in the way: another file of this name belongs here; {remedy}", path)
-
-
-def _need_room(root: Path, needed: int) -> None:
-    free = shutil.disk_usage(root).free
-    if needed > free:
-        raise DataError(f"needs {needed / 1e9:,.2f} GB but {free / 1e9:,.2f} GB are free; nothing was unpacked", root)
 
 
 def _make_folders(root: Path, files: Iterable[PlannedFile]) -> None:

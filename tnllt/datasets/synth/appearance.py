@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,7 @@ class Look:
 
     def _phrase(self, colour: bool) -> str:
         if self.family == "emoji":
-            return _emoji_words(self.kind)
+            return unicodedata.name(self.kind[0]).lower()
         if self.family == "file":
             return self.kind.replace("_", " ").replace("-", " ").strip().lower()
         if self.family == "patch":
@@ -81,12 +82,6 @@ class Look:
             pattern = "two-tone" if self.pattern == "halved" else self.pattern
             return self.kind if pattern == "plain" else f"{pattern} {self.kind}"
         return PATTERNS[self.pattern].format(main=self.main, second=self.second, kind=self.kind)
-
-
-def _emoji_words(character: str) -> str:
-    import unicodedata
-
-    return unicodedata.name(character[0]).lower()
 
 
 def article(phrase: str) -> str:

@@ -14,11 +14,6 @@ from tnllt.errors import DataError
 SEQUENCES, FRAMES, SEED = 8, 80, 2127  #: with this seed, every attribute is in it
 
 
-def demo_config() -> SynthConfig:
-    """Small frames, procedural sources alone: nothing depends on what is installed."""
-    return SynthConfig(frames=FRAMES, width=480, height=270, sources=SynthSources(12), grey=0.0)
-
-
 def demo_folder() -> Path:
     """The folder of the demo dataset, in the user's cache. Made whole or not at all; safe to call at once.
 
@@ -30,8 +25,9 @@ def demo_folder() -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        config = SynthConfig(frames=FRAMES, width=480, height=270, sources=SynthSources(12), grey=0.0)
         with TemporaryDirectory(prefix=".making-demo-", dir=folder.parent, ignore_cleanup_errors=True) as making:
-            write_dataset(Path(making, "demo"), demo_config(), SEQUENCES, SEED)
+            write_dataset(Path(making, "demo"), config, SEQUENCES, SEED)
             Path(making, "demo").rename(folder)
     except OSError as error:
         if not folder.is_dir():  # else another process was quicker, with the same bytes

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,14 +20,11 @@ from tnllt.datasets.synth.sources import (
     read_photograph,
     read_sprite,
 )
-from tnllt.datasets.synth.sprites import Sprite, make_sprite
+from tnllt.datasets.synth.sprites import make_sprite
 from tnllt.datasets.synth.textures import make_texture
 from tnllt.datasets.synth.tracks import Track, read_tracks
 from tnllt.errors import UsageError
 from tnllt.sequence import Image
-
-if TYPE_CHECKING:
-    from tnllt.datasets.synth.appearance import Look
 
 #: How many are kept: of backgrounds (3 MB each) and of sprites (0.1 MB each).
 _BACKGROUNDS, _SPRITES = 200, 1000
@@ -57,7 +54,7 @@ class Library:
             raise UsageError(f"{sources.sprites}: no sprites here; PNG files with opacity are looked for")
         self.tracks: list[Track] = read_tracks(Path(sources.motion_from)) if sources.motion_from else []
         self.background = lru_cache(_BACKGROUNDS)(self._background)
-        self.sprite = lru_cache(_SPRITES)(self._sprite)
+        self.sprite = lru_cache(_SPRITES)(partial(make_sprite, pool=self))
 
     def describe(self) -> dict[str, Any]:
         """What a record notes of the sources: enough to see whether two machines have the same."""
@@ -115,9 +112,6 @@ class Library:
     def sprite_image(self, family: str, kind: str) -> NDArray[np.uint8]:
         """RGBA uint8 of an emoji (family "emoji") or of a user's file."""
         return emoji_raster(kind, self.sources.emoji) if family == "emoji" else read_sprite(self.files[kind])
-
-    def _sprite(self, look: Look) -> Sprite:
-        return make_sprite(look, self)
 
 
 @lru_cache(maxsize=4)

@@ -189,8 +189,7 @@ class ScenePlan:
 
     def backdrop(self) -> tuple[Image, ...]:
         """The background and its halvings; with clutter, a copy that is strewn with it."""
-        levels = self.library.background(self.background_index)
-        return self._strewn if self.clutter else levels
+        return self._strewn if self.clutter else self.library.background(self.background_index)
 
     @cached_property
     def _strewn(self) -> tuple[Image, ...]:
