@@ -67,6 +67,7 @@ class Asks:
         free=None,
         *,
         made: object = None,
+        files: list[str | Path] | None = None,
     ) -> None: ...
 
 
@@ -96,6 +97,7 @@ class Asks:
         ("free=[1]", [1]),
         ("free=text", "text"),
         ("weights=a=b", Path("a=b")),
+        ('files=["a", "b"]', ["a", "b"]),
     ],
 )
 def test_texts_become_what_is_declared(text: str, value: Any) -> None:

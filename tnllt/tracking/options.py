@@ -9,7 +9,6 @@ import os
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,8 +85,12 @@ def convert(value: Any, hint: Any) -> Any:
         return value  # a name or an address rather than a file
     for kind in sorted(kinds, key=_strictness):
         for form in _forms(value) if isinstance(value, str) and kind not in (str, Path) else (value,):
-            with suppress(msgspec.ValidationError):
+            try:
                 return msgspec.convert(form, kind, strict=False, dec_hook=_as_object)
+            except msgspec.ValidationError:
+                continue
+            except TypeError:  # msgspec cannot check this type
+                return json_value(value) if isinstance(value, str) else value
     raise ValueError(value)
 
 
