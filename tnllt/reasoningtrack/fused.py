@@ -203,14 +203,9 @@ def _pack(reorder: str, weight: Tensor, *shape: Any) -> Tensor | None:
         return None
     if weight.dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return None
-    packed: Tensor = getattr(torch.ops.mkldnn, reorder)(
-        weight.detach().contiguous(memory_format=_layout(weight)), *shape
-    )
+    layout = torch.channels_last if weight.ndim == 4 else torch.contiguous_format
+    packed: Tensor = getattr(torch.ops.mkldnn, reorder)(weight.detach().contiguous(memory_format=layout), *shape)
     return packed
-
-
-def _layout(weight: Tensor) -> torch.memory_format:
-    return torch.channels_last if weight.ndim == 4 else torch.contiguous_format
 
 
 def _without_norm(layer: nn.Sequential) -> nn.Conv2d:

@@ -119,6 +119,18 @@ def new_description(text: str, compat: Compat = "ours") -> str:
     return parse_answer(text, compat).answer or NO_DESCRIPTION
 
 
+def rewards(
+    text: str, before: float | None = None, after: float | None = None, variant: IouVariant = "halved"
+) -> dict[str, float | None]:
+    """Every reward of an answer by name; `before` and `after` as in `decision_reward`."""
+    return {
+        "format": format_reward(text),
+        "strict": strict_reward(text),
+        "iou": iou_reward(after, variant),
+        "decision": decision_reward(text, before, after),
+    }
+
+
 def score(
     text: str,
     before: float | None = None,
@@ -127,12 +139,7 @@ def score(
     variant: IouVariant = "halved",
 ) -> tuple[float | None, dict[str, float | None]]:
     """Weighted sum, and the parts. The sum is None where a part that counts has none."""
-    parts: dict[str, float | None] = {
-        "format": format_reward(text),
-        "strict": strict_reward(text),
-        "iou": iou_reward(after, variant),
-        "decision": decision_reward(text, before, after),
-    }
+    parts = rewards(text, before, after, variant)
     total = 0.0
     for name, weight in asdict(reward_weights).items():
         part = parts[name]

@@ -59,7 +59,7 @@ def training_tensors(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[
     several = distributed.is_initialized()  # older torch asks for a rank where there are no processes
     options = whole.StateDictOptions(full_state_dict=True, cpu_offload=several, ignore_frozen_params=True)
     weights: Any = whole.get_model_state_dict(model, options=options)
-    state: Any = whole.get_optimizer_state_dict(model, list(optimizers), options=options).get("state", {})
+    state: Any = whole.get_optimizer_state_dict(model, _plain(optimizers), options=options).get("state", {})
     tensors = {f"{_OPTIMIZER}{key}/{name}": value for name, values in state.items() for key, value in values.items()}
     return {**tensors, **{f"{_MODEL}{name}": value for name, value in weights.items()}}
 
@@ -75,7 +75,7 @@ def set_training_tensors(
     from torch.distributed.checkpoint import state_dict as whole
 
     options = whole.StateDictOptions(full_state_dict=True, ignore_frozen_params=True, strict=False)
-    own: Any = whole.get_optimizer_state_dict(model, list(optimizers), options=options)
+    own: Any = whole.get_optimizer_state_dict(model, _plain(optimizers), options=options)
     expected: dict[str, Any] = {
         f"{_MODEL}{n}": v for n, v in whole.get_model_state_dict(model, options=options).items()
     }
@@ -88,4 +88,9 @@ def set_training_tensors(
     for name, values in own["state"].items():
         values.update({key: found[f"{_OPTIMIZER}{key}/{name}"] for key in values})
     whole.set_model_state_dict(model, weights, options=options)
-    whole.set_optimizer_state_dict(model, list(optimizers), own, options=options)
+    whole.set_optimizer_state_dict(model, _plain(optimizers), own, options=options)
+
+
+def _plain(optimizers: Sequence[Optimizer]) -> list[Optimizer]:
+    """The optimizers themselves, without what accelerate puts around them."""
+    return [getattr(optimizer, "optimizer", optimizer) for optimizer in optimizers]

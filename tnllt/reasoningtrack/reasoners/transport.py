@@ -93,10 +93,8 @@ class Transport:
 
     def first_model(self, seconds: float) -> str | None:
         """The first model that the server lists, or None where listing fails, takes too long or lists none."""
-        seconds = min(_LISTING, self.timeout, seconds)
         try:
-            client = self._client.with_options(timeout=max(0.001, seconds))
-            reply = self._within(seconds, client.models.with_raw_response.list)
+            reply = self._list(min(_LISTING, self.timeout, seconds))
             listed = json.loads(reply.http_response.content)["data"]
             return next((m["id"] for m in listed if isinstance(m["id"], str) and m["id"]), None)
         except Exception:
@@ -106,8 +104,7 @@ class Transport:
         """Raises ReasonerError where no server answers; any reply counts, and so does one that is slow."""
         seconds = min(_LISTING, self.timeout)
         try:
-            client = self._client.with_options(timeout=max(0.001, seconds))
-            self._within(seconds, client.models.with_raw_response.list)
+            self._list(seconds)
         except openai.APIStatusError:
             return
         except ReasonerError as error:
@@ -115,6 +112,10 @@ class Transport:
                 raise
         except Exception as error:
             raise _connection_error(error, seconds) from error
+
+    def _list(self, seconds: float) -> Any:
+        client = self._client.with_options(timeout=max(0.001, seconds))
+        return self._within(seconds, client.models.with_raw_response.list)
 
     def close(self) -> None:
         self._client.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -80,21 +80,8 @@ class SequenceSource:
         def text(frame: int) -> str | None:
             return sequence.descriptions[frame] if sequence.descriptions is not None else sequence.language
 
-        frames = _Once(sequence)
-        return TrainingClip(np.flatnonzero(usable), boxes, text, lambda i, region, size: crop(frames(i), region, size))
-
-
-class _Once:
-    """Frames of one sequence, each decoded once: template and search crops may come from the same one."""
-
-    def __init__(self, sequence: Video) -> None:
-        self._sequence = sequence
-        self._frames: dict[int, Image] = {}
-
-    def __call__(self, index: int) -> Image:
-        if index not in self._frames:
-            self._frames[index] = self._sequence.frames[index]
-        return self._frames[index]
+        frame = cache(sequence.frames.__getitem__)  # template and search crops may come from the same one
+        return TrainingClip(np.flatnonzero(usable), boxes, text, lambda i, region, size: crop(frame(i), region, size))
 
 
 def crop(image: Image, region: Region, size: int) -> Image:
@@ -209,7 +196,7 @@ def synth_config(options: str = "") -> Any:
     return SynthConfig(**changes, families=families, sources=replace(config.sources, **sources))
 
 
-@lru_cache(maxsize=1)
+@cache
 def limit_opencv_threads() -> None:
     """One OpenCV thread per loader process: the processes are the parallelism."""
     cv2.setNumThreads(0)

@@ -191,7 +191,7 @@ class _Run:
         if not isinstance(step, int) or not 0 < step <= self.last:
             raise DataError("is not a state of this run; remove it, and the run resumes from the state before", state)
         average = {name.removeprefix(_AVERAGE): value for name, value in tensors.items() if name.startswith(_AVERAGE)}
-        set_training_tensors(self.step, self._plain_optimizers(), tensors, state)
+        set_training_tensors(self.step, self.optimizers, tensors, state)
         try:
             if self.average is not None:
                 self.average.load_state_dict(average)
@@ -204,7 +204,7 @@ class _Run:
         return step
 
     def _save(self, done: int) -> None:
-        tensors = training_tensors(self.step, self._plain_optimizers())
+        tensors = training_tensors(self.step, self.optimizers)
         if not self.main:
             return
         if self.average is not None:
@@ -215,10 +215,6 @@ class _Run:
         for old in _states(self.options.out)[:-2]:
             old.unlink(missing_ok=True)
         self._export()
-
-    def _plain_optimizers(self) -> list[torch.optim.Optimizer]:
-        """The optimizers themselves, without what accelerate puts around them."""
-        return [optimizer.optimizer for optimizer in self.optimizers]
 
     def _measured(self) -> Network:
         """The network that is exported and validated: the averaged one where there is one."""

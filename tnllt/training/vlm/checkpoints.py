@@ -57,7 +57,7 @@ def save_without_pickles(trainer: Any, resume: Path | None) -> None:
     class Checkpoints(TrainerCallback):  # type: ignore[misc]
         def on_save(self, args: Any, state: Any, control: Any, **kw: Any) -> None:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            tensors = training_tensors(_network(trainer), [_plain(kw["optimizer"])])
+            tensors = training_tensors(_network(trainer), [kw["optimizer"]])
             trainer.accelerator.wait_for_everyone()
             if state.is_world_process_zero:
                 (folder / "training_args.bin").unlink(missing_ok=True)
@@ -69,7 +69,7 @@ def save_without_pickles(trainer: Any, resume: Path | None) -> None:
                 return
             path = resume / _STATE
             tensors, schedule = read_state(path)
-            optimizer, scheduler = _plain(kw["optimizer"]), kw["lr_scheduler"]
+            optimizer, scheduler = kw["optimizer"], kw["lr_scheduler"]
             set_training_tensors(_network(trainer), [optimizer], tensors, path)
             rates = schedule.get("_last_lr")
             if schedule.keys() != set(_SCHEDULE) or not isinstance(rates, list):
@@ -92,11 +92,6 @@ def save_without_pickles(trainer: Any, resume: Path | None) -> None:
 
 def _network(trainer: Any) -> Any:
     return trainer.accelerator.unwrap_model(trainer.model)
-
-
-def _plain(optimizer: Any) -> Any:
-    """The optimizer itself, without what accelerate puts around it."""
-    return getattr(optimizer, "optimizer", optimizer)
 
 
 def _seed(*numbers: int) -> None:

@@ -9,14 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tnllt.errors import DataError, UsageError
-from tnllt.training.rewards import (
-    RewardWeights,
-    decision_reward,
-    format_reward,
-    iou_reward,
-    new_description,
-    strict_reward,
-)
+from tnllt.training.rewards import RewardWeights, new_description, rewards
 from tnllt.training.vlm.finetune import load_for_training, lora_config, train_and_save, trl_arguments
 from tnllt.training.vlm.frozen import FrozenTracker
 from tnllt.training.vlm.options import MAX_PIXELS, GrpoOptions, ModelOptions, Rollouts
@@ -88,28 +81,22 @@ def reward_functions(
 ) -> list[Callable[..., list[float | None]]]:
     """TRL reward functions in the order of the weights; each returns one reward, or None, per completion."""
 
-    def overlaps(numbers: Sequence[int], texts: Sequence[str]) -> list[float | None]:
-        assert tracker is not None
-        return tracker.overlaps([records[n] for n in numbers], texts)
+    def reward_function(name: str) -> Callable[..., list[float | None]]:
+        def reward(completions: Any, record: Sequence[int], **_: Any) -> list[float | None]:
+            texts = [text_of(completion) for completion in completions]
+            asked = [records[number] for number in record]
+            before: list[float | None] = [None] * len(texts)
+            after = before
+            if tracker is not None and name in ("iou", "decision"):
+                after = tracker.overlaps(asked, [new_description(text) for text in texts])
+            if tracker is not None and name == "decision":
+                before = tracker.overlaps(asked, [pair.description for pair in asked])
+            return [rewards(*parts, options.iou)[name] for parts in zip(texts, before, after, strict=True)]
 
-    def format(completions: Any, **_: Any) -> list[float | None]:
-        return [format_reward(text) for text in map(text_of, completions)]
+        reward.__name__ = name
+        return reward
 
-    def strict(completions: Any, **_: Any) -> list[float | None]:
-        return [strict_reward(text) for text in map(text_of, completions)]
-
-    def iou(completions: Any, record: Sequence[int], **_: Any) -> list[float | None]:
-        found = overlaps(record, [new_description(text_of(completion)) for completion in completions])
-        return [iou_reward(value, options.iou) for value in found]
-
-    def decision(completions: Any, record: Sequence[int], **_: Any) -> list[float | None]:
-        texts = [text_of(completion) for completion in completions]
-        before = overlaps(record, [records[n].description for n in record])
-        after = overlaps(record, [new_description(text) for text in texts])
-        return [decision_reward(text, old, new) for text, old, new in zip(texts, before, after, strict=True)]
-
-    known: dict[str, Callable[..., list[float | None]]] = {f.__name__: f for f in (format, strict, iou, decision)}
-    return [known[name] for name, _ in _counted(options.weights)]
+    return [reward_function(name) for name, _ in _counted(options.weights)]
 
 
 def text_of(completion: Any) -> str:
