@@ -53,7 +53,7 @@ def test_interpreter_is_something_else(make: Make) -> None:
 def test_import_error(make: Make) -> None:
     with pytest.raises(BaselineError, match="a_module_that_is_nowhere") as caught:
         make("broken_import")
-    assert "tnllt-run doctor mini.toml" in str(caught.value)
+    assert "tnllt-run doctor --baseline mini.toml" in str(caught.value)
     assert "broken_import.py" in caught.value.details
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from tnllt.cli.run import cli
 from tnllt.errors import DataError, TnlltError, UsageError
-from tnllt.tracking.baselines import get_baseline, load, names, records, tracker_class
+from tnllt.tracking.baselines import from_repository, get_baseline, load, names, records, tracker_class
 from tnllt.tracking.baselines.bridge import doctor_arguments
 from tnllt.tracking.baselines.doctor import examine
 from tnllt.tracking.baselines.installation import parse_cfg, repository_state
@@ -122,11 +122,27 @@ def test_a_record_that_starts_from_another(tmp_path: Path) -> None:
         load(file)
 
 
-def test_how_a_record_is_named_to_doctor(tmp_path: Path) -> None:
+def test_a_record_from_a_clone(mini: Path) -> None:
+    (mini / "lib/test/parameter/with_yaml.py").touch()
+    record = from_repository(mini, "with_yaml", "base", name="other")
+    assert record.name == "other" and record.call.experiments == "mini"
+    assert record.call.constructor == ("params", "yaml", "dataset")
+    with pytest.raises(UsageError, match=r"no lib/test/parameter/nix\.py; there are: mini, with_dataset, with_yaml"):
+        from_repository(mini, "nix", "base")
+    with pytest.raises(UsageError, match=r"has no experiments/with_yaml/nix\.yaml"):
+        from_repository(mini, "with_yaml", "nix")
+
+
+def test_how_a_record_is_named_to_doctor(mini: Path, tmp_path: Path) -> None:
     assert doctor_arguments(get_baseline("ostrack")) == "ostrack"
     file = tmp_path / "my record.toml"
     file.write_text('extends = "ostrack"\nname = "wide"\n')
-    assert doctor_arguments(load(file)) == f"'{file}'"
+    assert doctor_arguments(load(file)) == f"--baseline '{file}'"
+    (mini / "lib/test/parameter/with_yaml.py").touch()
+    clone = from_repository(mini, "with_yaml", "base")
+    assert doctor_arguments(clone) == f"--repo {mini} --tracker with_yaml --yaml base"
+    with pytest.raises(UsageError, match="no clone in the shape of OSTrack: it has no folder lib/test"):
+        from_repository(tmp_path, "ostrack", "base")
 
 
 def test_commit_is_the_clones_own(tmp_path: Path) -> None:
@@ -196,3 +212,12 @@ def test_commands() -> None:
     doctor = CliRunner().invoke(cli, ["doctor", "ostrack", "--set", "python=/no/python"], standalone_mode=False)
     assert doctor.return_value == 1 and "ostrack: 3 errors" in doctor.output
     assert "git clone https://github.com/botaoye/OSTrack" in doctor.output
+
+
+def test_doctor_of_a_clone(mini: Path) -> None:
+    clone = ["--repo", str(mini), "--tracker", "with_dataset"]
+    done = CliRunner().invoke(cli, ["doctor", *clone, "--yaml", "base", "--device", "cpu"], standalone_mode=False)
+    assert done.return_value == 1 and "with_dataset: 1 error" in done.output and "error    weights" in done.output
+    for wrong in (["ostrack", *clone], clone, ["ostrack", "--yaml", "base"]):
+        done = CliRunner().invoke(cli, ["doctor", *wrong], standalone_mode=False)
+        assert isinstance(done.exception, UsageError)

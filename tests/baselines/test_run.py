@@ -85,7 +85,7 @@ def rows(file: Path) -> list[list[float]]:
 def test_own_record(clips: Path, record: Path, mini: Path, weights: Path, tmp_path: Path) -> None:
     options = ["--set", f"repo={mini}", "--set", f"weights={weights}", "--set", f"python={sys.executable}"]
     results = tmp_path / "results"
-    assert run(clips, results, record, *options, "--workers", 2)[0] == 0
+    assert run(clips, results, "--baseline", record, *options, "--workers", 2)[0] == 0
     shift = 1.0 + len(DESCRIPTION)
     for name in ("one", "two"):
         boxes = rows(results / "mine_tracking_result" / f"{name}.txt")
@@ -95,7 +95,7 @@ def test_own_record(clips: Path, record: Path, mini: Path, weights: Path, tmp_pa
         assert len(facts["info"]["weights"]["sha256"]) == 64
         assert facts["confidence"][1:] == pytest.approx([1.0, 0.5, 0.3333], abs=1e-4)
     written = (results / "mine_tracking_result" / "one.txt").stat().st_mtime_ns
-    assert run(clips, results, record, *options)[0] == 0
+    assert run(clips, results, "--baseline", record, *options)[0] == 0
     assert (results / "mine_tracking_result" / "one.txt").stat().st_mtime_ns == written, "a second run leaves it alone"
 
 
@@ -105,9 +105,9 @@ def test_a_failure_is_kept_and_tried_again(
     options = ["--set", f"repo={mini}", "--set", f"weights={weights}", "--set", f"python={sys.executable}"]
     results = tmp_path / "results"
     broken = [*options, "--set", 'cfg=TEST.FAULT="track"', "-s", "one"]
-    code, said = run(clips, results, record, *broken)
+    code, said = run(clips, results, "--baseline", record, *broken)
     assert code == 3 and "lost at frame 3" in said
-    assert run(clips, results, record, *options)[0] == 0
+    assert run(clips, results, "--baseline", record, *options)[0] == 0
     assert len(rows(results / "mine_tracking_result" / "one.txt")) == 4
 
 
@@ -115,7 +115,9 @@ def test_what_upstream_prints_is_in_the_record(
     clips: Path, record: Path, mini: Path, weights: Path, tmp_path: Path
 ) -> None:
     options = ["--set", f"repo={mini}", "--set", f"weights={weights}", "--set", f"python={sys.executable}"]
-    assert run(clips, tmp_path, record, *options, "--set", 'cfg=TEST.FAULT="chatter"', "-s", "one")[0] == 0
+    assert (
+        run(clips, tmp_path, "--baseline", record, *options, "--set", 'cfg=TEST.FAULT="chatter"', "-s", "one")[0] == 0
+    )
     facts: Any = json.loads((tmp_path / "mine_tracking_result" / "one.run.json").read_text())
     assert "more" in facts["output"]
 
@@ -130,20 +132,16 @@ def test_spaces_and_other_letters_in_every_path(
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
     options = ["--set", f"repo={repo}", "--set", f"weights={file}", "--set", f"python={python}"]
-    assert run(data, home / "results", own, *options, "-s", "one")[0] == 0
+    assert run(data, home / "results", "--baseline", own, *options, "-s", "one")[0] == 0
     assert len(rows(home / "results" / "mine_tracking_result" / "one.txt")) == 4
     options[1] = f"repo={home}"
     with pytest.raises(UsageError, match="is not a clone of Mine"):
-        run(data, home / "results", own, *options, "-s", "two")
+        run(data, home / "results", "--baseline", own, *options, "-s", "two")
 
 
 def test_any_clone_of_that_shape(clips: Path, mini: Path, weights: Path, tmp_path: Path) -> None:
-    own = tmp_path / "theirs.toml"
-    own.write_text(
-        'extends = "ostrack"\nname = "theirs"\n[tracker]\nname = "with_dataset"\nyaml = "base"\nexperiments = "mini"\n'
-        f'[options]\nrepo = "{mini}"\nweights = "{weights}"\npython = "{sys.executable}"\n'
-    )
-    assert run(clips, tmp_path, own)[0] == 0
+    which = ["--repo", mini, "--tracker", "with_dataset", "--yaml", "base", "--name", "theirs"]
+    assert run(clips, tmp_path, *which, "--set", f"weights={weights}")[0] == 0
     assert rows(tmp_path / "theirs_tracking_result" / "two.txt")[3] == [8.0, 12.0, 7.0, 8.0]
 
 
@@ -153,10 +151,10 @@ def test_a_record_that_knows_where_things_are(
     (tmp_path / "weights.pth").write_bytes(b"beside the record")
     with record.open("a") as file:
         file.write(f'[options]\nrepo = "{mini}"\nweights = "weights.pth"\ncfg = "TEST.STEP=3"\n')
-    assert run(clips, tmp_path, record, "--mode", "BB", "-s", "one")[0] == 0
+    assert run(clips, tmp_path, "--baseline", record, "--mode", "BB", "-s", "one")[0] == 0
     assert rows(tmp_path / "mine_tracking_result" / "one.txt")[1] == [8.0, 8.0, 7.0, 8.0]
     again = ["--set", "cfg=TEST.STEP=4", "--name", "other"]
-    assert run(clips, tmp_path, record, "--mode", "BB", "-s", "one", *again)[0] == 0
+    assert run(clips, tmp_path, "--baseline", record, "--mode", "BB", "-s", "one", *again)[0] == 0
     assert rows(tmp_path / "other_tracking_result" / "one.txt")[1] == [9.0, 8.0, 7.0, 8.0]
 
 
@@ -164,11 +162,11 @@ def test_doctor_starts_it_where_asked(record: Path, mini: Path, tmp_path: Path) 
     weights = tmp_path / "w.pth"
     weights.write_bytes(b"PK\x03\x04")
     options = ["--set", f"repo={mini}", "--set", f"weights={weights}", "--device", "cpu", "--start"]
-    done = CliRunner().invoke(cli, ["doctor", str(record), *options], standalone_mode=False)
+    done = CliRunner().invoke(cli, ["doctor", "--baseline", str(record), *options], standalone_mode=False)
     assert done.return_value == 0, done.output
     assert "upstream's code imports and the weights load" in done.output and "mine: " in done.output
     broken = [*options, "--set", 'cfg=TEST.FAULT="constructor"']
-    done = CliRunner().invoke(cli, ["doctor", str(record), *broken])
+    done = CliRunner().invoke(cli, ["doctor", "--baseline", str(record), *broken])
     assert isinstance(done.exception, BaselineError) and "the constructor broke" in str(done.exception)
 
 
@@ -207,11 +205,11 @@ def test_other_content_under_the_same_names_is_not_mixed(
     """Neither weights that changed under their path nor a setting that changed in the TOML."""
     own = Path(shutil.copy(weights, tmp_path / "w.pth"))
     options = ["--set", f"repo={mini}", "--set", f"weights={own}", "--set", f"python={sys.executable}"]
-    assert run(clips, tmp_path, record, *options, "-s", "one")[0] == 0
+    assert run(clips, tmp_path, "--baseline", record, *options, "-s", "one")[0] == 0
     own.write_bytes(b"others!!")
     with pytest.raises(UsageError, match="weights"):
-        run(clips, tmp_path, record, *options)
+        run(clips, tmp_path, "--baseline", record, *options)
     own.write_bytes(weights.read_bytes())
     record.write_text(record.read_text().replace("config = {", 'config = { "TEST.STEP" = 2.0,'))
     with pytest.raises(UsageError, match=r"TEST\.STEP None, now 2\.0"):
-        run(clips, tmp_path, record, *options)
+        run(clips, tmp_path, "--baseline", record, *options)

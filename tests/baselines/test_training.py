@@ -168,7 +168,7 @@ def test_a_launcher_that_is_killed_takes_the_training_along(
         'repository = "https://example.org/mini"\n[tracker]\nname = "network"\nyaml = "base"\nexperiments = "mini"\n'
         '[checkpoint]\npath = "x"\nsource = "here"\n[training]\nscript_name = "mini"\n'
     )
-    command = ["baseline", own, "-d", data, "--split", "all", "-o", tmp_path / "out", "--device", "cpu"]
+    command = ["baseline", "--baseline", own, "-d", data, "--split", "all", "-o", tmp_path / "out", "--device", "cpu"]
     command += ["--set", f"repo={mini}", "--set", 'cfg=TRAIN.FAULT="hang"', "--processes", processes, "--epochs", 1]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     launcher = subprocess.Popen(

@@ -70,11 +70,7 @@ def test_the_worker_runs_from_the_wheel(installed: Path, mini: Path, weights: Pa
     synth = ["synth", "clips", "-n", 1, "-t", 4, "--size", "160x120"]
     made = run(installed, "tnllt-data", *synth, folder=tmp_path)
     assert made.returncode == 0, made.stderr
-    (tmp_path / "own.toml").write_text(
-        'extends = "ostrack"\nname = "with_dataset"\n'
-        '[tracker]\nname = "with_dataset"\nyaml = "base"\nexperiments = "mini"\n'
-    )
-    which = ["own.toml", "--set", f"repo={mini}", "--set", f"weights={weights}"]
+    which = ["--repo", mini, "--tracker", "with_dataset", "--yaml", "base", "--set", f"weights={weights}"]
     where = ["-d", "./clips", "--split", "all", "--results", "results", "--device", "cpu"]
     done = run(installed, "tnllt-run", *which, *where, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -202,7 +202,8 @@ def test_boxes_are_upstreams_own(
     settings = [f"repo={repo}", f"python={upstream.python}", f"weights={case['checkpoint']}", f"cfg={cfg}"]
     given = [part for setting in settings for part in ("--set", setting)]
     results = tmp_path / "results"
-    run("tnllt.cli.run", record, "-d", upstream.clips, "--results", results, *given, "--device", "cpu", "--threads", 1)
+    which = ["--baseline", record] if record.endswith(".toml") else [record]
+    run("tnllt.cli.run", *which, "-d", upstream.clips, "--results", results, *given, "--device", "cpu", "--threads", 1)
     for clip, rows in expected.items():
         assert len(set(map(tuple, rows))) == len(rows), "a box that stays would prove nothing"
         written = (results / f"{name}_tracking_result" / f"{clip}.txt").read_text().splitlines()
@@ -229,11 +230,12 @@ def test_one_training_step(upstream: Upstream, name: str, tmp_path: Path) -> Non
     record = upstream.record(name, tmp_path)
     data = tmp_path / "data"
     run("tnllt.cli.data", "synth", data, *SYNTH)
+    which = ["--baseline", record] if record.endswith(".toml") else [record]
     given = ["--set", f"repo={repo}", "--set", f"python={upstream.python}", "--device", "cpu"]
     output = tmp_path / "out"
     before = listing(repo)
     more = ["--set", f"cfg={cfg}", "--loader-workers", READERS.get(name, 0)]
-    run("tnllt.cli.train", "baseline", record, "-d", data, "-o", output, *given, *ONE_STEP, *more)
+    run("tnllt.cli.train", "baseline", *which, "-d", data, "-o", output, *given, *ONE_STEP, *more)
     assert listing(repo) == before, "upstream's files were touched"
     steps = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     losses = [value for step in steps for key, value in step.items() if key.endswith("/total")]
@@ -242,7 +244,7 @@ def test_one_training_step(upstream: Upstream, name: str, tmp_path: Path) -> Non
     results = tmp_path / "results"
     more = ["--set", f"weights={weights}", "--device", "cpu", "--threads", 1]
     settings = [*given[:4], "--set", f"cfg={STOOD_IN.get(name, '').format(files=upstream.files)}"]
-    run("tnllt.cli.run", record, "-d", upstream.clips, "--results", results, *settings, *more)
+    run("tnllt.cli.run", *which, "-d", upstream.clips, "--results", results, *settings, *more)
     for clip in upstream.clips.iterdir():
         boxes = np.loadtxt(results / f"{name}_tracking_result" / f"{clip.name}.txt", delimiter=",")
         assert boxes.shape == (len(list((clip / "img").iterdir())), 4) and np.isfinite(boxes).all()

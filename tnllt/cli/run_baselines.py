@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tnllt.cli.common import prints_findings
+from tnllt.errors import UsageError
 from tnllt.findings import Findings
+
+if TYPE_CHECKING:
+    from tnllt.tracking.baselines.record import BaselineRecord
 
 
 def list_baselines() -> None:
@@ -28,7 +34,11 @@ def list_baselines() -> None:
 
 
 @click.command()
-@click.argument("baseline")
+@click.argument("baseline", required=False)
+@click.option("--baseline", "file", type=click.Path(path_type=Path), help="A baseline's TOML file of your own.")
+@click.option("--repo", type=click.Path(path_type=Path), help="A clone in the shape of pytracking or OSTrack.")
+@click.option("--tracker", help="With --repo: the tracker's name there.")
+@click.option("--yaml", help="With --repo: the configuration's name there.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="As for running: repo, python, weights, ..."
 )
@@ -36,21 +46,25 @@ def list_baselines() -> None:
 @click.option("--start", is_flag=True, help="Also start it: import upstream's code and load the weights.")
 @prints_findings("tnllt.tracking.baselines.doctor:CHECKER")
 def doctor(
-    baseline: str,
+    baseline: str | None,
+    file: Path | None,
+    repo: Path | None,
+    tracker: str | None,
+    yaml: str | None,
     settings: tuple[str, ...],
     device: str | None,
     start: bool,
 ) -> Findings:
-    """Look at the clone, interpreter and weights of BASELINE, a name or a TOML file of your own.
+    """Look at a baseline's clone, interpreter and weights; name what is missing and the command that brings it.
 
-    What is missing is named with the command that brings it. Upstream's weights are pickles: loading them can run code,
-    so give only files that you trust. Exit code 1 where something is missing.
+    Upstream's weights are pickles: loading them can run code, so give only files that you trust. Exit code 1 where
+    something is missing.
     """
-    from tnllt.tracking.baselines import get_baseline, tracker_class
+    from tnllt.tracking.baselines.bridge import tracker_class
     from tnllt.tracking.baselines.doctor import CHECKER, examine
     from tnllt.tracking.options import check_options, parse_settings
 
-    record = get_baseline(baseline)
+    record = _record(baseline, file, repo, tracker, yaml)
     given = {**parse_settings(settings), **({"device": device} if device else {})}
     options = check_options(tracker_class(record), given) if record.tracker is not None else {}
     findings = examine(record, **options)
@@ -59,3 +73,19 @@ def doctor(
         begun = CHECKER.finding("start", "upstream's code imports and the weights load")
         findings = replace(findings, found=[*findings.found, begun])
     return findings
+
+
+def _record(
+    name: str | None, file: Path | None, repo: Path | None, tracker: str | None, yaml: str | None
+) -> BaselineRecord:
+    from tnllt.tracking.baselines import from_repository, get_baseline
+
+    if [name, file, repo].count(None) != 2:
+        raise UsageError("give one baseline: a name (tnllt-run list --baselines), --baseline FILE.toml, or --repo DIR")
+    if repo is None:
+        if tracker or yaml:
+            raise UsageError("--tracker and --yaml go with --repo DIR")
+        return get_baseline(str(file or name))
+    if not tracker or not yaml:
+        raise UsageError("--repo DIR goes with --tracker NAME and --yaml NAME")
+    return from_repository(repo, tracker, yaml)

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,16 +24,35 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("tracker", required=False, metavar="")
+@click.option("--baseline", type=click.Path(path_type=Path), help="A baseline's TOML file of your own.")
+@click.option("--repo", type=click.Path(path_type=Path), help="A clone in the shape of pytracking or OSTrack.")
+@click.option("--tracker", "clone_tracker", help="With --repo: the tracker's name there.")
+@click.option("--yaml", help="With --repo: the configuration's name there.")
 @config_options(RunConfig)
-def track(tracker: str | None, config: RunConfig) -> int:
-    """Track a dataset with the tracker NAME (see `tnllt-run list`), module:Class, file.py:Class or baseline.toml.
+def track(
+    tracker: str | None,
+    baseline: Path | None,
+    repo: Path | None,
+    clone_tracker: str | None,
+    yaml: str | None,
+    config: RunConfig,
+) -> int:
+    """Track a dataset with the tracker NAME (see `tnllt-run list`), module:Class, file.py:Class or a baseline.
 
     Sequences that have a result are left as they are, so a run that was interrupted continues. Exit code 3: a sequence
     failed.
     """
-    if tracker is None:
+    if repo is not None:
+        from tnllt.tracking.registry import find_repository
+
+        if tracker or baseline or not clone_tracker or not yaml:
+            raise UsageError("--repo DIR goes with --tracker NAME and --yaml NAME, and without another tracker")
+        return _run(find_repository(repo, clone_tracker, yaml), config)
+    if clone_tracker or yaml:
+        raise UsageError("--tracker and --yaml go with --repo DIR")
+    if (tracker is None) == (baseline is None):
         raise UsageError("name one tracker; `tnllt-run list` shows them")
-    return _run(tracker, config)
+    return _run(tracker or str(baseline), config)
 
 
 @click.command()

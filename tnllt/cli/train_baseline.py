@@ -14,7 +14,8 @@ from tnllt.tracking.baselines.launch import TrainingOptions
 
 
 @click.command()
-@click.argument("name", metavar="BASELINE")
+@click.argument("name", required=False)
+@click.option("--baseline", "file", type=click.Path(path_type=Path), help="A baseline's TOML file of your own.")
 @location_options
 @click.option("--split", default="train", show_default=True, help="Which sequences: train, test, all.")
 @click.option("--sequences", "-s", multiple=True, help="Names, globs, or a file of names; may be repeated.")
@@ -22,7 +23,8 @@ from tnllt.tracking.baselines.launch import TrainingOptions
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="repo, python, yaml, cfg: as for running.")
 @config_options(TrainingOptions, "options")
 def baseline(
-    name: str,
+    name: str | None,
+    file: Path | None,
     where: Locations,
     split: str,
     sequences: tuple[str, ...],
@@ -30,7 +32,7 @@ def baseline(
     settings: tuple[str, ...],
     options: TrainingOptions,
 ) -> None:
-    """Train a baseline (a name, or a TOML file of your own) by its own training script, with nothing edited.
+    """Train a published baseline by its own training script, on a benchmark's sequences, with nothing edited.
 
     A later run with the same --out continues after the last checkpoint. The weights then run:
     tnllt-run NAME --set weights=OUT/checkpoints/train/... (the last line names the file).
@@ -40,7 +42,9 @@ def baseline(
     from tnllt.tracking.baselines.launch import train
     from tnllt.tracking.options import parse_settings
 
-    record = get_baseline(name)
+    if (name is None) == (file is None):
+        raise UsageError("give one baseline: a name (tnllt-run list --baselines), or --baseline FILE.toml")
+    record = get_baseline(str(file or name))
     given = parse_settings(settings)
     if unknown := sorted(set(given) - {"repo", "python", "yaml", "cfg"}):
         raise UsageError(f"--set {unknown[0]}: training takes repo, python, yaml and cfg")

@@ -109,15 +109,17 @@ def _add_frames(digest: Any, frames: Frames) -> None:
 
 
 def _without_folders(target: str) -> str:
-    """A target without the folders on this machine: "file.py:Class", "baseline:record.toml"."""
+    """A target without the folders on this machine: "file.py:Class", "baseline:record.toml", "repo:TRACKER/YAML"."""
     kind, colon, rest = target.partition(":")
+    if kind == "repo":
+        return f"{kind}:{rest.partition('@')[0]}"
     return f"{kind}:{Path(rest).name}" if kind == "baseline" else f"{Path(kind).name}{colon}{rest}"
 
 
 def _code(target: str, cls: type) -> str:
     """The code by the hash of the user's file, an installed package by its version."""
     name = target.rpartition(":")[0]
-    if target.startswith("baseline:") or name.partition(".")[0] == "tnllt":
+    if target.startswith(("baseline:", "repo:")) or name.partition(".")[0] == "tnllt":
         return f"tnllt {system.versions()['tnllt']}"
     modules = (sys.modules.get(module) for module in (name, cls.__module__))
     files = {name} if name.endswith(".py") else {getattr(module, "__file__", None) for module in modules}

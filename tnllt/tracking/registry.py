@@ -45,8 +45,8 @@ class TrackerSpec:
 
     Attributes:
         name: what its results go under.
-        target: "package.module:Class", "/path/file.py:Class", "baseline:NAME", or
-            "baseline:/path/record.toml".
+        target: "package.module:Class", "/path/file.py:Class", "baseline:NAME", "baseline:/path/record.toml", or
+            "repo:TRACKER/YAML@FOLDER" for a clone.
         options: JSON-able keyword arguments of its constructor.
     """
 
@@ -62,6 +62,12 @@ class TrackerSpec:
             from tnllt.tracking.baselines import get_baseline, tracker_class
 
             return tracker_class(get_baseline(rest))
+        if kind == "repo":
+            from tnllt.tracking.baselines import from_repository, tracker_class
+
+            names, _, clone = rest.partition("@")
+            tracker, _, yaml = names.partition("/")
+            return tracker_class(from_repository(Path(clone), tracker, yaml, self.name))
         return load_class(self.target)
 
     def create(self, device: str = "") -> Tracker:
@@ -121,6 +127,14 @@ def _place_of(cls: type[Tracker]) -> str:
     if not place or getattr(module, cls.__qualname__, None) is not cls:
         raise UsageError(f"{cls.__qualname__} cannot be imported by a worker: define it at the top of a module or file")
     return f"{place}:{cls.__name__}"
+
+
+def find_repository(
+    repo: Path, tracker: str, yaml: str, options: Mapping[str, Any] | None = None, label: str | None = None
+) -> TrackerSpec:
+    """A tracker of a clone in the shape of pytracking or OSTrack. Raises UsageError as `find_tracker`."""
+    spec = TrackerSpec(label or tracker, f"repo:{tracker}/{yaml}@{user_path(repo).absolute()}")
+    return _checked(spec, options or {}, tracker)
 
 
 def _checked(spec: TrackerSpec, options: Mapping[str, Any], asked: str) -> TrackerSpec:

@@ -224,7 +224,10 @@ def modes_text(record: BaselineRecord) -> str:
 
 def doctor_arguments(record: BaselineRecord) -> str:
     """How `tnllt-run doctor` is told of this record."""
-    return record.name if record.source.parent == folder() else shlex.quote(str(record.source))
+    if record.source.suffix != ".toml":
+        repo = shlex.quote(str(record.source))
+        return f"--repo {repo} --tracker {record.call.name} --yaml {shlex.quote(record.call.yaml)}"
+    return record.name if record.source.parent == folder() else f"--baseline {shlex.quote(str(record.source))}"
 
 
 def weights_lines(name: str, reports: Sequence[Mapping[str, Any]]) -> list[str]:

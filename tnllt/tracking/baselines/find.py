@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tnllt.errors import DataError, UsageError, did_you_mean
-from tnllt.files import read_toml
+from tnllt.files import read_toml, user_path
 from tnllt.tracking.baselines.record import BaselineRecord, record_from
 
 
@@ -61,6 +61,68 @@ def load(path: Path) -> BaselineRecord:
     if path.parent == folder() and record.name != path.stem:
         raise DataError(f"name = {record.name!r} must be the file's name, {path.stem!r}", path)
     return record
+
+
+def from_repository(repo: Path, tracker: str, yaml: str, name: str | None = None) -> BaselineRecord:
+    """A record for any clone in the shape of OSTrack: `lib.test.parameter.<tracker>`, one constructor argument read
+    from upstream's own class. For anything else, write a TOML file.
+
+    Raises:
+        UsageError: the clone has no such tracker or configuration.
+    """
+    repo = user_path(repo)
+    if not (repo / "lib" / "test").is_dir():
+        raise UsageError(f"{repo} is no clone in the shape of OSTrack: it has no folder lib/test")
+    for kind in ("parameter", "tracker"):
+        if not (repo / "lib" / "test" / kind / f"{tracker}.py").is_file():
+            there = sorted(p.stem for p in (repo / "lib" / "test" / kind).glob("*.py") if not p.stem.startswith("_"))
+            raise UsageError(f"{repo} has no lib/test/{kind}/{tracker}.py; there are: {', '.join(there) or 'none'}")
+    configurations = {p.stem: p.parent.name for p in sorted((repo / "experiments").glob("*/*.yaml"))}
+    own = repo / "experiments" / tracker / f"{yaml}.yaml"
+    if not own.is_file() and yaml not in configurations:
+        raise UsageError(f"{repo} has no experiments/{tracker}/{yaml}.yaml")
+    return record_from(
+        {
+            "name": name or tracker,
+            "title": tracker,
+            "modes": ["BB"],
+            "licence": "see the repository",
+            "citation": "",
+            "repository": str(repo),
+            "tracker": {
+                "name": tracker,
+                "yaml": yaml,
+                "experiments": tracker if own.is_file() else configurations[yaml],
+                "constructor": _constructor(repo / "lib" / "test" / "tracker" / f"{tracker}.py"),
+            },
+            "checkpoint": {
+                "path": f"checkpoints/train/{tracker}/{{yaml}}",
+                "source": "your training writes them there",
+            },
+        },
+        repo,
+    )
+
+
+def _constructor(source: Path) -> list[str]:
+    """What the tracker's class is built with, from the arguments' names of its `__init__`."""
+    import ast
+
+    try:
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise UsageError(f"{source} is not Python: {error}") from error
+    getter = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "get_tracker_class"]
+    wanted = {node.id for g in getter for node in ast.walk(g) if isinstance(node, ast.Name)}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name in wanted:
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+                    given = [a.arg for a in method.args.args[1:]]
+                    return ["params", *("dataset" if "dataset" in a else "yaml" for a in given[1:])]
+    raise UsageError(
+        f"{source} has no get_tracker_class that answers a class of this file; write a TOML record instead"
+    )
 
 
 def _table(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

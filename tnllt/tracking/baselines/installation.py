@@ -115,6 +115,8 @@ class Installation:
 
 def existing_repo(record: BaselineRecord, repo: Path | str | None) -> Path:
     """The clone, resolved. UsageError, with the command that brings it, where there is none."""
+    if repo is None and Path(record.repository).is_dir():
+        repo = Path(record.repository)
     if repo is None:
         raise UsageError(f"{record.name} needs its clone: --set repo=DIR ({clone_command(record)})")
     found = user_path(repo).resolve()

@@ -196,7 +196,7 @@ class BaselineRecord:
     """One baseline. See the classes above for its tables; `status` "results-only" has no code to run.
 
     Attributes:
-        source: the TOML file.
+        source: the TOML file, or the clone that it was made from.
         scores: {variant: {benchmark: score in percent}} as its authors published.
         traps: what changes results silently, one sentence each.
     """
