@@ -244,7 +244,7 @@ def record(folder: Path, data: bytes) -> None:
             found.fps()
     with expected("s"):
         changes_of(read_many([find_results(folder, ["s"]).trackers["T"]["s"]])[0])
-    _look(store, "T", ["s"])
+    _look(store, "T", {"s": None})
 
 
 def trace(folder: Path, data: bytes) -> None:

@@ -160,21 +160,34 @@ def test_a_folder_spelled_otherwise_than_its_annotation(tmp_path: Path):
     assert codes("tnllt", tmp_path)["name-case"] == ["carDark: annotated as carDark, its folder is CarDark"]
 
 
+def test_two_targets_in_one_video(tmp_path: Path):
+    write_images(tmp_path / "Jogging" / "img", range(1, 5))
+    write(tmp_path / "Jogging" / "groundtruth_rect.1.txt", *rows(4))
+    write(tmp_path / "Jogging" / "groundtruth_rect.2.txt", *rows(4, first=7))
+    assert codes("otb100", tmp_path)["frames-shared"] == ["Jogging-1: same frames as Jogging-2"]
+
+
+def test_previews(tree: Path):
+    write_images(tree / "a", range(1), "firstFrame_bbox%d.jpg")
+    assert codes("tnllt", tree)["image-preview"] == ["a: firstFrame_bbox0.jpg"]
+
+
 def test_split_lists(tree: Path):
     (tree / "splits").mkdir()
     (tree / "splits" / "test.txt").write_text("a\nghost\na")
     write(tree / "splits" / "train.txt", "a")
     found = codes("tnllt", tree)
     assert "test: 1 of 3 names of the folder's own list are not here (ghost)" in found["split-missing"][0]
-    assert found["split-twice"] == [": test: a"]
+    assert found["split-twice"] == [": test: a"] and found["split-newline"] == [": test.txt"]
     assert "1 names in both train and test: a" in found["split-overlap"][0]
     assert found["split-unlisted"] == [": 1 sequences: b"]
 
 
-def test_differing_annotations(tree: Path):
+def test_nested_folders_and_differing_annotations(tree: Path):
     write(tree / "annos" / "annos" / "a.txt", *rows(6))
     write(tree / "annos" / "annos" / "b.txt", *rows(4))
     found = codes("tnllt", tree)
+    assert found["folder-nested"] == [": annos/annos"]
     assert "a: 1 frame differ from" in found["annos-differ"][0]
     assert "b: 4 boxes here, 5 in" in found["annos-differ"][1]
 
@@ -245,6 +258,7 @@ def test_the_real_annotations(shared: Path):
     assert (lasot.facts["sequences"], lasot.facts["boxes"]) == (280, 685_360) and lasot.count("error") == 0
     previews = check_dataset(shared / "data" / "tnl2k" / "sequences")
     assert previews.facts["sequences"] == 12
+    assert sum(f.code == "image-preview" for f in previews.found) == 12
 
 
 def test_every_code_is_documented():

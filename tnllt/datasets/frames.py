@@ -67,8 +67,13 @@ def is_frame(name: str) -> bool:
     return (
         os.path.splitext(lower)[1] in IMAGE_SUFFIXES  # noqa: PTH122  # called once per frame of a release
         and not lower.startswith(".")
-        and not any(fnmatch(lower, pattern) for pattern in PREVIEWS)
+        and not is_preview(lower)
     )
+
+
+def is_preview(name: str) -> bool:
+    """Whether a file of this name is an image for people, such as one with the box drawn in."""
+    return any(fnmatch(name.lower(), pattern) for pattern in PREVIEWS)
 
 
 def frame_order(name: str) -> tuple[Any, ...]:

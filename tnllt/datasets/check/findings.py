@@ -45,14 +45,19 @@ CHECKER = Checker("check", (
     Kind("image-undecodable", "error", "an image that cannot be decoded", "fetch it again; a tracker stops there"),
     Kind("image-truncated", "error", "an image file that ends early", "fetch it again; its lower part decodes as gray"),
     Kind("image-size", "warning", "frames of one sequence differ in size", "most trackers expect one size"),
+    Kind("image-preview", "note", "images with the box drawn in", "none needed: they are never read as frames"),
     Kind("name-case", "warning", "names that differ in case alone", "on Windows and macOS they are one folder"),
     Kind("name-twice", "warning", "two sequences of one name", "result files bear the name: rename one"),
     Kind("content-twice", "warning", "two sequences with the same boxes", "one may be a copy of the other; keep one"),
+    Kind("frames-shared", "note", "several targets in one video", "none needed: each target is a sequence"),
     Kind("split-missing", "warning", "a split list names sequences that are not here",
          "download them, or mend the list"),
     Kind("split-unlisted", "note", "sequences that no split list names", "none needed; `split=None` reads them"),
     Kind("split-twice", "warning", "a split list names a sequence twice", "remove the second line"),
     Kind("split-overlap", "error", "train and test share sequences", "a score on them means nothing; mend the lists"),
+    Kind("split-newline", "note", "a split list without a final newline",
+         "none needed here; `cat` would join two names"),
+    Kind("folder-nested", "note", "a folder inside a folder of its name", "none needed: it is seen through"),
 ))  # fmt: skip
 
 # Faults that everyone meets who downloads the releases as they are: (benchmark, sequence, code) -> what is known.
@@ -76,6 +81,8 @@ _KNOWN_KINDS: Mapping[tuple[str, str], str] = {
     ("tnl2k", "language-empty"): "the TNL2K release has empty language files",
     ("tnl2k", "language-odd"): "the TNL2K release has descriptions with two spaces, or cut off",
     ("tnl2k", "content-twice"): "TNL2K's advSamp_* are adversarial copies of other videos",
+    ("tnllt", "split-newline"): "the release's lists have none",
+    ("tnllt", "folder-nested"): "the release's zip files nest their folder",
 }
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tnllt.datasets import reader, text
 from tnllt.datasets.check.findings import about
-from tnllt.datasets.frames import ImageFrames, VideoFrames, frame_number
+from tnllt.datasets.frames import ImageFrames, VideoFrames, frame_number, is_frame, is_preview
 from tnllt.datasets.images import image_size
 from tnllt.datasets.index import Place
 from tnllt.errors import DataError, DataWarning, TnlltError
@@ -50,7 +50,7 @@ def check_sequence(place: Place) -> Checked:
         frames = reader.make_frames(place)
         images = [frames.folder / name for name in frames.found()] if isinstance(frames, ImageFrames) else []
         size = _size(frames, images)
-        findings += [*_counts(place, boxes, frames, images), *_gaps(place, images)]
+        findings += [*_counts(place, boxes, frames, images), *_previews(place), *_gaps(place, images)]
         if boxes is not None:
             present, faults = _flags(place, boxes)
             findings += [*faults, *_boxes(place, boxes, present, size), *_differing_annos(place, boxes)]
@@ -114,6 +114,18 @@ def _counts(place: Place, boxes: Boxes | None, frames: Frames | None, images: li
         yield about(place, "frames-more", f"{found} frames, {len(boxes)} boxes", place.image_folder)
     elif found < len(boxes):
         yield about(place, "boxes-more", f"{len(boxes)} boxes, {found} frames", place.box_file)
+
+
+def _previews(place: Place) -> Iterator[Finding]:
+    if place.folder is None or place.is_video:
+        return
+    names = {path.name for folder in {place.folder, place.image_folder or place.folder} for path in folder.iterdir()}
+    previews = sorted(name for name in names if is_preview(name))
+    if place.image_folder is None:
+        previews += sorted(name for name in names if is_frame(name))  # a lone image beside the boxes
+    if previews:
+        shown = ", ".join(previews[:3]) + (", ..." if len(previews) > 3 else "")
+        yield about(place, "image-preview", shown, place.folder)
 
 
 def _gaps(place: Place, images: list[Path]) -> Iterator[Finding]:

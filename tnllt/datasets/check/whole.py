@@ -12,7 +12,7 @@ from tnllt.datasets.check.findings import about
 from tnllt.datasets.check.sequences import Checked
 from tnllt.datasets.dataset import split_names
 from tnllt.datasets.index import Place, walk_folders
-from tnllt.datasets.layout import Layout
+from tnllt.datasets.layout import Layout, VideoPart
 from tnllt.datasets.reader import flags_of_empty_boxes, present_value
 from tnllt.errors import DataError
 from tnllt.findings import Finding
@@ -27,6 +27,7 @@ def check_whole(layout: Layout, checked: list[Checked], root: Path | None) -> It
     yield from _lonely(places)
     if root is not None:
         yield from _twice(layout, root)
+        yield from _folders(layout, root)
     yield from _splits(layout, places)
 
 
@@ -89,16 +90,34 @@ def _twice(layout: Layout, root: Path) -> Iterator[Finding]:
             yield about(group[0], "name-twice", f"{len(group)} folders of this name", root)
 
 
+def _folders(layout: Layout, root: Path) -> Iterator[Finding]:
+    """What unpacking leaves and readers see through: folders in folders of their name, lists without a last newline."""
+    for name in ("annos", "tracking_results", layout.title):
+        inner = root / name / name
+        if name and inner.is_dir():
+            yield about(layout, "folder-nested", f"{name}/{name}", inner)
+    for path in [*sorted((root / "splits").glob("*.txt")), *sorted(root.glob("*_set.txt"))]:
+        if splits.read(path) and not text.read_text(path).endswith("\n"):
+            yield about(layout, "split-newline", path.name, path)
+
+
 def _copies(checked: list[Checked]) -> Iterator[Finding]:
-    """Sequences with the same boxes."""
+    """Sequences with the same boxes, and targets that share their frames."""
     same: dict[bytes, list[Place]] = defaultdict(list)
+    videos: dict[tuple[Path, int, int | None], list[Place]] = defaultdict(list)
     for one in checked:
-        if one.boxes is not None and len(one.boxes) > 1 and not one.place.first_box_only:
-            same[hashlib.sha256(one.boxes.tobytes()).digest()].append(one.place)
-    for group in same.values():
-        if len(group) > 1:
-            others = ", ".join(place.name for place in group[1:])
-            yield about(group[0], "content-twice", f"same boxes as {others}", group[0].box_file)
+        place = one.place
+        if one.boxes is not None and len(one.boxes) > 1 and not place.first_box_only:
+            same[hashlib.sha256(one.boxes.tobytes()).digest()].append(place)
+        if place.image_folder is not None:
+            part = place.part or VideoPart("")
+            videos[place.image_folder, part.first, part.last].append(place)
+    for groups, code, what in ((same, "content-twice", "boxes"), (videos, "frames-shared", "frames")):
+        for group in groups.values():
+            if len(group) > 1:
+                others = ", ".join(place.name for place in group[1:])
+                path = group[0].box_file if code == "content-twice" else group[0].image_folder
+                yield about(group[0], code, f"same {what} as {others}", path)
 
 
 def _lonely(places: list[Place]) -> Iterator[Finding]:
