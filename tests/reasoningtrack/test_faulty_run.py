@@ -70,6 +70,7 @@ def track(weights, url: str, frames: int, **options):
         weights=weights,
         reasoner=f"openai:{url}",
         reasoner_options=settings,
+        reasoner_required=False,
         refresh_interval=1,
         refresh_move=1e9,
         device="cpu",
