@@ -42,3 +42,13 @@ def test_modules_stay_readable() -> None:
         text = path.read_text(encoding="utf-8")
         if len(text.splitlines()) > 400:
             assert "ong because" in (ast.get_docstring(ast.parse(text)) or ""), f"{path}: over 400 lines"
+
+
+def test_a_class_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert len(places) > 200
+    assert not {name: files for name, files in places.items() if len(files) > 1}
