@@ -89,7 +89,7 @@ def synth(
     seconds, total = time.monotonic() - begun, len(names) * config.frames
     rate = f"{total / max(seconds, 1e-9):.0f} a second"
     click.echo(f"{out}: {len(names)} sequences, {total} frames in {seconds:.1f} s ({rate})")
-    flags = [sequence.attributes or {} for sequence in open_dataset(out, split=None)]
+    flags = [sequence.attributes or {} for sequence in open_dataset("tnllt", out, split=None)]
     counts = "  ".join(f"{name} {sum(flag[name] for flag in flags)}" for name in ATTRIBUTES)
     click.echo(f"Attributes: {counts}")
     click.echo(f"Open it with: tnllt-data info {out}")

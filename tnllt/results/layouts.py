@@ -161,12 +161,19 @@ def _members(place: Path) -> Iterator[_Member]:
         yield from _walk(place, (), set())
     elif not place.exists():
         raise DataError("no such results folder; --results takes the folder above the trackers' folders", place)
-    elif place.is_file() and zipfile.is_zipfile(place):
+    elif place.is_file() and _is_zip(place):
         yield from _zip_members(place, ())
     else:
         raise DataError(
             "is neither a folder nor a zip file; --results takes the folder above the trackers' folders", place
         )
+
+
+def _is_zip(path: str | Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile as error:  # one part of an archive that spans several files
+        raise DataError(f"is a zip file that cannot be read ({error}); download or pack it again", path) from error
 
 
 def _walk(folder: Path, parts: tuple[str, ...], visited: set[tuple[int, int]]) -> Iterator[_Member]:
@@ -187,7 +194,7 @@ def _walk(folder: Path, parts: tuple[str, ...], visited: set[tuple[int, int]]) -
                 yield from _walk(Path(entry.path), (*parts, entry.name), visited)
         elif entry.name.lower().endswith(".zip"):
             # A zip beside its own unpacked folder is not a second tracker.
-            if not os.path.isdir(entry.path[:-4]) and entry.is_file() and zipfile.is_zipfile(entry.path):  # noqa: PTH112
+            if not os.path.isdir(entry.path[:-4]) and entry.is_file() and _is_zip(entry.path):  # noqa: PTH112
                 yield from _zip_members(Path(entry.path), (*parts, entry.name[:-4]))
         else:
             yield _Member((*parts, entry.name), entry.path, partial(read_bytes, entry.path))
