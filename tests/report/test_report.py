@@ -21,8 +21,8 @@ from tnllt.eval.compare import compare
 from tnllt.eval.report import write_report
 from tnllt.eval.report.build import PAIRED, ReportContent, page_data
 from tnllt.eval.report.overlaps import FEWEST_POINTS, LEVELS, NOTHING, Packed, first_strides, pack, stride_for
+from tnllt.eval.report.templating import embed
 from tnllt.eval.report.thumbnails import worst_frames
-from tnllt.eval.report.write import embed
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
 

@@ -97,7 +97,6 @@ def page_data(scores: Scores, content: ReportContent, strides: Seq[int]) -> tupl
     paired = scores.ranking("success")[:PAIRED]
     data = {
         "title": content.title or f"{len(scores.trackers)} trackers on {scores.dataset or 'a benchmark'}",
-        "eyebrow": "Tracking evaluation report",
         "confidence": CONFIDENCE,
         "facts": _facts(scores),
         "footnotes": list(footnotes(scores)),

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import json
-import re
-from collections.abc import Iterable
-from importlib.resources import files
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tnllt import __version__
 from tnllt.errors import DataError
 from tnllt.eval.report.build import ReportContent, page_data
 from tnllt.eval.report.overlaps import first_strides, pack
+from tnllt.eval.report.templating import embed, render_page
 from tnllt.eval.scores import Scores
 from tnllt.eval.tables import summary
-from tnllt.files import plain, write_atomic
+from tnllt.files import write_atomic
 
 FILE_NAME = "report.html"
 #: Largest file that mail servers and code hosts still show; overlaps are thinned until the report fits.
@@ -27,7 +21,7 @@ MAX_BYTES = 8_000_000
 _OVERLAP_BYTES = 2_000_000
 #: Points of overlaps that are kept per byte of the report until they are packed: more would never fit.
 _POINTS_PER_BYTE = 4
-_SCRIPTS = ("core.js", "charts.js", "leaderboard.js", "curves.js", "sequences.js", "timeline.js", "main.js")
+_SCRIPTS = ("core.js", "state.js", "charts.js", "leaderboard.js", "curves.js", "sequences.js", "timeline.js", "main.js")
 
 
 def write_report(scores: Scores, folder: str | Path, content: ReportContent, *, max_bytes: int | None = None) -> Path:
@@ -71,36 +65,16 @@ def render(scores: Scores, content: ReportContent, max_bytes: int | None = None)
     numbers = embed(summary(scores, scores.metrics("all")))
     strides = first_strides(scores.lengths.tolist(), len(scores.trackers), most * _POINTS_PER_BYTE)
     data, series = page_data(scores, content, strides)
-    rest = len(fill_template(data["title"], numbers, embed({**data, "overlaps": None})).encode("utf-8", "replace"))
+    rest = len(_page({**data, "overlaps": None}, numbers).encode("utf-8", "replace"))
     rest += 64 * len(series) + 1_000  # the index of the overlaps
     if max_bytes is None:
         most = max(most, rest + _OVERLAP_BYTES)
     data["overlaps"] = pack(series, max(0, most - rest), strides).to_json()
-    return fill_template(data["title"], numbers, embed(data))
+    return _page(data, numbers)
 
 
-def fill_template(title: str, numbers: str, data: str) -> str:
-    page = files("tnllt.eval.report") / "page"
-    script = (
-        "'use strict';\n(() => {\n" + "\n".join((page / name).read_text("utf-8") for name in _SCRIPTS) + "\n})();\n"
+def _page(data: Mapping[str, Any], numbers: str) -> str:
+    values = {name: data[name] for name in ("facts", "footnotes", "colophon")}
+    return render_page(
+        "report.html", _SCRIPTS, {"scores": numbers, "data": embed(data)}, {"title": data["title"][:200], **values}
     )
-    # The digest lets these scripts run and no others, whatever a name or a description may hold.
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    parts = {
-        "csp": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'",
-        "generator": f"tnllt {__version__}",
-        "title": html.escape(title[:200]),
-        "style": (page / "style.css").read_text("utf-8"),
-        "scores": numbers,
-        "data": data,
-        "script": script,
-    }
-    template = (page / "report.html").read_text("utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
-
-
-def embed(value: Any) -> str:
-    """JSON that no HTML parser can leave: `<`, `>`, `&` and the line separators as escapes, lone surrogates too."""
-    text = json.dumps(plain(value), allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -44,15 +44,11 @@ function initProtocol() {
 
 function initHeader() {
   const order = ranked();
-  $('#title').textContent = D.title;
-  $('#eyebrow').textContent = D.eyebrow;
   const best = order[0];
   if (best !== undefined && known(scoreOf(best))) {
     $('#lede').append(el('b', {}, short(D.trackers[best].name, 80)), ` leads with a ${metric().label.toLowerCase().replace(/ \(.*\)/, '')} of `, el('b', {}, fixed(scoreOf(best))),
       order.length > 1 && known(scoreOf(order[1])) ? `, ahead of ${short(D.trackers[order[1]].name, 80)} at ${fixed(scoreOf(order[1]))}.` : '.');
   }
-  $('#facts').append(...D.facts.map(([term, text]) => el('div', {}, el('dt', {}, term), el('dd', {}, text))));
-  $('#foot').append(el('ul', {}, D.footnotes.map((text) => el('li', {}, text))), el('p', {}, D.colophon));
 }
 
 function initControls() {
@@ -62,17 +58,7 @@ function initControls() {
   $('#set').addEventListener('change', (event) => change({ set: Number(event.target.value) }));
   $('#intervals').addEventListener('change', (event) => change({ intervals: event.target.checked }));
   on(['metric'], () => { $('#metric').value = state.metric; });
-  const themes = ['auto', 'light', 'dark'];
-  let theme = 0;
-  $('#theme').addEventListener('click', () => {
-    theme = (theme + 1) % 3;
-    document.documentElement.dataset.theme = themes[theme];
-    $('#theme').textContent = 'Theme: ' + themes[theme];
-    change({ theme: themes[theme] });
-  });
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => change({ theme: themes[theme] }));
-  addEventListener('keydown', (event) => { if (event.key === 'Escape') hideTip(); });
-  addEventListener('scroll', hideTip, { passive: true });
+  initTheme((theme) => change({ theme }));
 }
 
 initControls();

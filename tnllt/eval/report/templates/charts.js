@@ -1,4 +1,4 @@
-// Two charts that several sections use: lines over a threshold, and a table of coloured cells.
+// Charts that several pages use: lines over a threshold, and a table of coloured cells.
 function ticks(low, high, about) {
   const rough = (high - low) / about || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -31,8 +31,8 @@ function axes({ width, height, xs, ys, xLabel, yLabel, label, logX = false, xTic
   return { root, x, y, pad };
 }
 
-/** Curves of the shown trackers, with a crosshair that reads them all. */
-function lineChart(node, { thresholds, curves, xLabel, yLabel, label, mark }) {
+/** Curves {tracker, name, values}, with a crosshair that reads them all; `focus` is the tracker that stands out, or null. */
+function lineChart(node, { thresholds, curves, xLabel, yLabel, label, mark, focus = null }) {
   const width = Math.max(280, node.clientWidth);
   const height = Math.round(clip(width * 0.62, 260, 430));
   const xs = [thresholds[0], thresholds[thresholds.length - 1]];
@@ -41,9 +41,9 @@ function lineChart(node, { thresholds, curves, xLabel, yLabel, label, mark }) {
   for (const { tracker, values } of curves) {
     const points = values.map((v, i) => `${x(thresholds[i]).toFixed(1)},${y(v).toFixed(1)}`).join(' ');
     root.append(svg('polyline', {
-      points, fill: 'none', stroke: 'var(--c)', 'stroke-dasharray': look(tracker).dash, 'stroke-width': state.focus === tracker ? 3.6 : 2,
+      points, fill: 'none', stroke: 'var(--c)', 'stroke-dasharray': look(tracker).dash, 'stroke-width': focus === tracker ? 3.6 : 2,
       'stroke-linejoin': 'round', 'data-tracker': tracker,
-      class: look(tracker).class + (state.focus !== null && state.focus !== tracker ? ' dim' : ''),
+      class: look(tracker).class + (focus !== null && focus !== tracker ? ' dim' : ''),
     }));
   }
   const hair = svg('line', { y1: y(0), y2: y(1), stroke: 'var(--ink)', opacity: 0 });
@@ -53,7 +53,7 @@ function lineChart(node, { thresholds, curves, xLabel, yLabel, label, mark }) {
     const at = ((event.clientX - box.left) * width / box.width - pad.left) / (width - pad.left - pad.right);
     const i = clip(Math.round(at * (thresholds.length - 1)), 0, thresholds.length - 1);
     hair.setAttribute('x1', x(thresholds[i])); hair.setAttribute('x2', x(thresholds[i])); hair.setAttribute('opacity', 0.35);
-    const rows = curves.map((c) => [c.values[i], D.trackers[c.tracker].name]).sort((a, b) => b[0] - a[0]);
+    const rows = curves.map((c) => [c.values[i], c.name]).sort((a, b) => b[0] - a[0]);
     showTip(`${xLabel}: ${neat(thresholds[i])}\n` + rows.slice(0, 12).map(([v, name]) => `${fixed(v)}  ${short(name, 32)}`).join('\n'), event.clientX, event.clientY);
   });
   root.addEventListener('pointerleave', () => { hair.setAttribute('opacity', 0); hideTip(); });
