@@ -21,6 +21,7 @@ from tnllt.option_fields import takes_fields_of
 from tnllt.results.layouts import ResultFile, find_results
 from tnllt.results.lint import lint
 from tnllt.results.reading import read_many
+from tnllt.results.variants import joined_names, variants_of
 from tnllt.sequence import Sequence, Trajectory
 
 
@@ -132,14 +133,21 @@ def _all_names(config: ScoreConfig) -> dict[str, None]:
 
 
 def choose_trackers(wanted: str | Iterable[str], among: list[str]) -> list[str]:
-    """Trackers by names and globs, in the order given. Raises UsageError where one matches nothing."""
+    """Trackers by names and globs, in the order given. Raises UsageError where one matches nothing.
+
+    The name of a tracker that has no results of its own stands for its variants.
+    """
     chosen: dict[str, None] = {}
-    for word in listed_names(wanted, "--trackers"):
+    for word in joined_names(listed_names(wanted, "--trackers")):
         if word == "all" and "all" not in among:
             hits = among
         else:
-            hits = [name for name in among if name == word] or [n for n in among if fnmatchcase(n, word)]
-            hits = hits or [name for name in among if name.casefold() == word.casefold()]
+            hits = [name for name in among if name == word] or variants_of(word, among)
+            hits = (
+                hits
+                or [n for n in among if fnmatchcase(n, word)]
+                or [name for name in among if name.casefold() == word.casefold()]
+            )
         if not hits:
             hint = did_you_mean(word, among, f"found {', '.join(among)}")
             raise UsageError(f"no tracker {word!r} among the results; {hint}")
