@@ -34,6 +34,14 @@ def test_run_records() -> None:
     assert record.description_changes == [{"frame": 3, "description": "the red car"}]
 
 
+def test_newer_traces() -> None:
+    pytest.importorskip("torch")
+    from tnllt.reasoningtrack.reasoners.trace import read_refreshes
+
+    ((_, event),) = read_refreshes(KEPT / "trace-2.jsonl")
+    assert event.decision == "keep" and event.own == "the car" and event.update is False
+
+
 def test_traces(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from tnllt.reasoningtrack.reasoners.trace import read_refreshes
@@ -72,12 +80,12 @@ def _refreshes(path: Path) -> object:
     ("name", "read"),
     [
         ("run-1.json", read_record),
-        ("trace-1.jsonl", _refreshes),
+        ("trace-2.jsonl", _refreshes),
         ("baseline-1.json", read_baseline),
         ("scores-1.json", read_baseline),
     ],
 )
-@pytest.mark.parametrize(("number", "words"), [("2", "reads up to .*/1; update tnllt"), ("x", "none of tnllt's files")])
+@pytest.mark.parametrize(("number", "words"), [("9", "reads up to .*; update tnllt"), ("x", "none of tnllt's files")])
 def test_numbers_that_are_not_known_yet(
     tmp_path: Path, name: str, read: Callable[[Path], object], number: str, words: str
 ) -> None:

@@ -257,10 +257,10 @@ class Odd:
 
 
 def test_lone_surrogates_in_an_answer_do_no_harm(tmp_path: Path) -> None:
-    from tnllt.reasoningtrack.reasoners.consult import Question, ask
+    from tnllt.reasoningtrack.reasoners import Look, Question, ask
 
-    image = np.zeros((2, 2, 3), np.uint8)
-    outcome = ask(Odd(), Question(image, image, "a car", "a car", 0, 1, 2))
+    look = Look(np.zeros((2, 2, 3), np.uint8), (0.0, 0, 1, 1), 0)
+    outcome = ask(Odd(), Question.of_pair(look, look, "a car"))
     assert outcome.description == "the ? car" and outcome.event["think"] == "a?b"
     store = ResultStore(tmp_path)
     events = [outcome.event, {"event": "x", "odd": "\ud800", "line": "one\u2028two\x85three"}]

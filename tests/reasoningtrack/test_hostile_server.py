@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tnllt.errors import UsageError
-from tnllt.reasoningtrack.reasoners import Question, ask, make_reasoner
+from tnllt.reasoningtrack.reasoners import Look, Question, ask, make_reasoner
 
 pytest.importorskip("openai")
 
@@ -85,7 +85,8 @@ ENDLESS: dict[str, Callable[[socket.socket], None]] = {
 
 def question() -> Question:
     frames = [np.random.default_rng(i).integers(0, 256, (40, 60, 3), dtype=np.uint8) for i in range(2)]
-    return Question(frames[0], frames[1], "the car", "running text", 0, 10, 11)
+    first, second = (Look(frame, (1, 1, 9, 9), 10 * i) for i, frame in enumerate(frames))
+    return Question.of_pair(first, second, "the car", "running text")
 
 
 def client(url: str, **options: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tnllt.errors import DataError
-from tnllt.reasoningtrack.reasoners import Question, ask, consult, make_reasoner
+from tnllt.reasoningtrack.reasoners import Look, Question, ask, consult, make_reasoner
 
 SENTENCE = "the wooden ship on the river"
 
@@ -61,10 +61,14 @@ def server(tiny_vlm: Path, tmp_path_factory: pytest.TempPathFactory):
         log.close()
 
 
+def looks(pair, frame=10):
+    return (Look(image, (1, 1, 9, 9), number) for image, number in zip(pair, (0, frame), strict=True))
+
+
 @pytest.mark.slow
 def test_two_real_pictures_get_a_real_answer(server, pair):
     reasoner = make_reasoner(server, cache="off", max_tokens=24)
-    outcome = ask(reasoner, Question(*pair, SENTENCE, "the ship", 715, 1091, 1092))
+    outcome = ask(reasoner, Question.of_pair(*looks(pair), SENTENCE, "the ship"))
     assert outcome.error is None
     assert outcome.reasoning is not None and outcome.reasoning.raw
     # Random weights write no tags: no update, and the record says so.
@@ -87,7 +91,7 @@ def test_the_pictures_and_the_sentence_reach_the_model(server, pair):
 @pytest.mark.slow
 def test_several_sequences_at_once(server, pair):
     reasoner = make_reasoner(server, cache="off", max_tokens=8, concurrency=3)
-    outcomes = consult(reasoner, [Question(*pair, SENTENCE, "x", 0, 1, n) for n in range(6)])
+    outcomes = consult(reasoner, [Question.of_pair(*looks(pair, n), SENTENCE, "x") for n in range(6)])
     assert [o.error for o in outcomes] == [None] * 6
     assert [o.event["frame"] for o in outcomes] == list(range(6))
 
@@ -112,5 +116,5 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 def test_a_local_model_stops_at_its_deadline(tiny_vlm: Path):
     frames = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
     reasoner = make_reasoner(f"transformers:{tiny_vlm}", cache="off", total_timeout=0.01, device="cpu")
-    result = ask(reasoner, Question(frames[0], frames[1], "the car", "running text", 0, 10, 11))
+    result = ask(reasoner, Question.of_pair(*looks(frames), "the car", "running text"))
     assert result.event["error"]["kind"] == "timeout" and result.description == "running text"

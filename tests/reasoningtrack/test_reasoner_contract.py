@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 
 from tnllt.errors import DataError, UsageError
-from tnllt.reasoningtrack.reasoners import Question, Reasoning, ask, consult, load_prompt, make_reasoner, parse_answer
+from tnllt.reasoningtrack.reasoners import (
+    Look,
+    Question,
+    Reasoning,
+    ask,
+    consult,
+    load_prompt,
+    make_reasoner,
+    parse_answer,
+)
 from tnllt.reasoningtrack.reasoners.trace import image_hash
 
 YES = "<think> it turned </think><d>yes</d>\n<answer> the red car seen from behind </answer>"
@@ -22,8 +31,12 @@ def picture(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 
 
+def look(n: int) -> Look:
+    return Look(picture(n), (2.0 + n, 3, 10, 8), 10 * n)
+
+
 def question(n: int = 0, current: str = "running text") -> Question:
-    return Question(picture(n), picture(n + 1), "the red car", current, 10 * n, 10 * n + 10, 10 * n + 11)
+    return Question.of_pair(look(n), look(n + 1), "the red car", current)
 
 
 class Scripted:
@@ -113,11 +126,45 @@ def test_foreign_answers_that_are_no_reasoning():
     assert outcome.error is not None and outcome.description == "running text"
 
 
+class Whole:
+    """Takes the whole question, beside the three or alone."""
+
+    def __init__(self) -> None:
+        self.asked: list[Question] = []
+
+    def describe(self, first, second, description, question=None):
+        assert first is question.previous.image and second is question.current.image and description == question.own
+        self.asked.append(question)
+        return Reasoning("cannot tell", False, None, keep=True)
+
+
+class Alone(Whole):
+    def describe(self, question):
+        self.asked.append(question)
+        return Reasoning("cannot tell", False, None, keep=True)
+
+
+@pytest.mark.parametrize("kind", [Whole, Alone])
+def test_a_reasoner_may_take_the_whole_question_and_keep_what_is_in_force(kind, tmp_path: Path):
+    asked, reasoner = question(2), kind()
+    outcome = ask(reasoner, asked)
+    assert reasoner.asked == [asked]
+    assert (outcome.error, outcome.description, outcome.event["decision"]) == (None, "running text", "keep")
+    again = ask(make_reasoner(f"replay:{write_trace(tmp_path / 'a.trace.jsonl', [outcome])}"), asked)
+    assert again.description == "running text" and again.event["decision"] == "keep"
+
+
+def test_keep_in_an_answer():
+    parsed = parse_answer("<think>It is hidden.</think><d>keep</d><answer></answer>")
+    assert parsed.keep and not parsed.update and parsed.missing == ()
+    assert not parse_answer(YES).keep
+
+
 def test_event_is_json_and_names_what_was_seen():
     event = ask(Scripted(Reasoning("t", True, "new", "raw", 0.25, {"model": "m"})), question(3)).event
     assert json.loads(json.dumps(event)) == event
-    assert event["schema"] == "tnllt.trace/1" and event["frame"] == 41
-    assert event["first"] == {"frame": 30, "sha256": image_hash(picture(3))}
+    assert event["schema"] == "tnllt.trace/2" and event["frame"] == 40
+    assert event["first"] == {"frame": 30, "sha256": image_hash(picture(3)), "box": [5, 3, 10, 8]}
     assert (event["own"], event["before"], event["after"]) == ("the red car", "running text", "new")
 
 
@@ -175,7 +222,7 @@ def test_replay_of_a_folder_and_of_repeated_questions(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("{cut", "row 1"), ('{"schema": "other/9", "event": "refresh"}', "tnllt.trace/1"), ("[]", "row 1")],
+    [("{cut", "row 1"), ('{"schema": "other/9", "event": "refresh"}', "tnllt.trace/2"), ("[]", "row 1")],
 )
 def test_replay_refuses_what_is_no_trace(tmp_path: Path, text, says):
     file = tmp_path / "bad.trace.jsonl"

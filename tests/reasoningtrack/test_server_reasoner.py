@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tnllt.errors import UsageError
-from tnllt.reasoningtrack.reasoners import Question, ReasonerError, ask, consult, make_reasoner
+from tnllt.reasoningtrack.reasoners import Look, Question, ReasonerError, ask, consult, make_reasoner
 from tnllt.reasoningtrack.reasoners.resilience import CircuitBreaker, backoff, retry_after
 from tnllt.reasoningtrack.reasoners.trace import text_hash
 
@@ -27,6 +27,10 @@ GOOD = "<think>it turned</think><d>yes</d><answer>the car from behind</answer>"
 
 def picture(seed: int, height: int = 40, width: int = 60) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def look(n: int) -> Look:
+    return Look(picture(n), (2.0, 3, 10, 8), 10 * n)
 
 
 def chat(content=GOOD, **message) -> dict:
@@ -97,7 +101,7 @@ def client(server, **options):
 
 
 def outcome(reasoner):
-    return ask(reasoner, Question(picture(1), picture(2), "the car", "running text", 0, 10, 11))
+    return ask(reasoner, Question.of_pair(look(1), look(2), "the car", "running text"))
 
 
 def test_request_is_one_system_message_two_pictures_and_the_sentence(tmp_path: Path):
@@ -410,7 +414,7 @@ def test_requests_of_several_sequences_run_at_once_within_the_bound():
         handler.send(chat())
 
     with serving(slow) as server:
-        questions = [Question(picture(n), picture(n + 1), "x", "x", 0, 1, 2) for n in range(8)]
+        questions = [Question.of_pair(look(n), look(n + 1), "x") for n in range(8)]
         outcomes = consult(client(server, concurrency=4), questions)
     assert most == 4 and all(o.error is None for o in outcomes)
 

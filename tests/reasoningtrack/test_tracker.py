@@ -17,7 +17,7 @@ from tnllt.reasoningtrack import ReasoningTrack
 from tnllt.reasoningtrack.checkpoint import save_safetensors
 from tnllt.reasoningtrack.config import Config
 from tnllt.reasoningtrack.network import Network
-from tnllt.reasoningtrack.reasoners import Reasoning
+from tnllt.reasoningtrack.reasoners import Question, Reasoning
 from tnllt.reasoningtrack.reasoners.trace import image_hash
 from tnllt.tracking.tracker import Mode, SupportsBatch
 
@@ -99,6 +99,28 @@ def test_refreshes_ask_about_the_sequences_own_sentence(weights: dict[str, torch
     assert (info["refreshes"], info["reasoner_failures"], info["description"]) == ([3, 5, 7, 9, 11], 1, "a red car")
     tracker.finish()
     assert tracker.info()["refreshes"] == [3, 5, 7, 9, 11]
+
+
+def test_a_question_has_the_very_first_frame_both_boxes_and_the_confidence(weights: dict[str, torch.Tensor]) -> None:
+    asked: list[Question] = []
+
+    class Whole:
+        def describe(self, question: Question) -> Reasoning:
+            asked.append(question)
+            return Reasoning("hidden", len(asked) == 1, "a blue car", keep=True)
+
+    frames = pictures(8)
+    tracker = ReasoningTrack(CONFIG, weights, Whole(), refresh_interval=2, refresh_area=1.1)  # type: ignore[arg-type]
+    tracker.sequence_name = "car-1"
+    follow(tracker, frames)
+    assert [(q.first.frame, q.previous.frame, q.current.frame) for q in asked] == [(0, 0, 3), (0, 3, 5), (0, 5, 7)]
+    for q in asked:
+        for look in (q.first, q.previous, q.current):
+            np.testing.assert_array_equal(look.image, frames[look.frame])
+        assert q.first.box == tuple(BOX) and q.sequence == "car-1"
+        assert q.confidence is not None and 0 < q.confidence < 1
+    assert [q.current.box for q in asked] == [(60.0 - i, 50.0, 20.0, 16.0) for i in (2, 4, 6)]
+    assert [q.description for q in asked] == ["a red car", "a blue car", "a blue car"]
 
 
 def test_a_failure_keeps_the_description_in_force(weights: dict[str, torch.Tensor]) -> None:

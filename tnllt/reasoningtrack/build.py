@@ -78,7 +78,8 @@ def resolve_reasoner(
         given["prompt"] = prompt
     if not isinstance(spec, str):
         if not callable(getattr(spec, "describe", None)):
-            raise UsageError(f"a reasoner needs describe(first, second, description); {type(spec).__name__} has none")
+            needed = "describe(first, second, description) or describe(question)"
+            raise UsageError(f"a reasoner needs {needed}; {type(spec).__name__} has none")
         if given:
             raise UsageError("reasoner_options and prompt are for a reasoner given by name, not for an object")
         return spec

@@ -22,7 +22,7 @@ from tnllt.reasoningtrack.config import Config, ConfigLike
 from tnllt.reasoningtrack.geometry import box_in_image, crop_square, first_template, has_changed
 from tnllt.reasoningtrack.inference import Answer, Query
 from tnllt.reasoningtrack.memory import TemplateHistory, template_indices
-from tnllt.reasoningtrack.reasoners import Question, Reasoner, StaticReasoner, consult
+from tnllt.reasoningtrack.reasoners import Look, Question, Reasoner, StaticReasoner, consult
 from tnllt.reasoningtrack.reasoners.trace import SCHEMA
 from tnllt.reasoningtrack.text import WordPiece
 from tnllt.sequence import Image
@@ -38,8 +38,10 @@ class State:
         frame: number of frames seen.
         history, features: every frame's template crop, on disk; the encoded ones that are in use, by frame.
         reference: the box at the last refresh. due: the next frame starts with a refresh.
-        seen: the last image that the reasoner was shown, and its frame number.
+        first, seen: the first frame, and the frame of the last refresh; None where no reasoner is asked.
         earlier: the last frame's image, kept only where a refresh of the released kind is due.
+        confidence: of the last box; None before any.
+        sequence: its name, where it is known.
     """
 
     own: str
@@ -47,17 +49,23 @@ class State:
     box: NDArray[np.float64]
     history: TemplateHistory
     emit: Emit | None
-    seen: tuple[Image, int] | None
+    first: Look | None
     reference: NDArray[np.float64]
+    sequence: str | None = None
+    seen: Look | None = field(init=False)
     text: Tensor = field(init=False)
     frame: int = 0
     features: dict[int, Tensor] = field(default_factory=dict)
     temporal: Tensor | None = None
     due: bool = False
     earlier: Image | None = None
+    confidence: float | None = None
     refreshes: list[int] = field(default_factory=list)
     failures: int = 0
     cut: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.seen = self.first
 
 
 class ReasoningTrack(Tracker):
@@ -69,7 +77,7 @@ class ReasoningTrack(Tracker):
         weights: a published DUTrack checkpoint, a safetensors file, or a state dict. Without one the bundled
             demonstration weights are used, of config "tiny".
         reasoner: "static", "openai:URL", "transformers:PATH", "replay:FILE", or any object with
-            `describe(first, second, description)`.
+            `describe(first, second, description)` or `describe(question)` (see `Reasoner`).
         reasoner_options: options of that reasoner, as a mapping, as JSON or as "name=value,...".
         reasoner_required: a server that cannot be reached is an error before the first frame; False tracks on with
             the description that the sequence has.
@@ -191,7 +199,8 @@ class ReasoningTrack(Tracker):
         history = TemplateHistory(self.config.template_size, self._history)
         history.append(first_template(image, first.tolist(), self.config))
         asks = bool(own) and not isinstance(self._reasoner, StaticReasoner)
-        state = State(own, own, first, history, emit, (image.copy(), 0) if asks else None, first)
+        look = Look(image.copy(), _four(first), 0) if asks else None
+        state = State(own, own, first, history, emit, look, first, self.sequence_name)
         self._read_description(state)
         return state
 
@@ -218,7 +227,7 @@ class ReasoningTrack(Tracker):
         """Frees what was kept for the sequence; facts about it."""
         state.history.close()
         state.features.clear()
-        state.seen = state.earlier = None
+        state.first = state.seen = state.earlier = None
         return _sequence_facts(state)
 
     # --- the parts of a step ------------------------------------------------------------------------------------
@@ -231,16 +240,16 @@ class ReasoningTrack(Tracker):
                 continue
             state.due, state.reference = False, state.box.copy()
             state.refreshes.append(state.frame)
-            if state.seen is None:
+            if state.first is None or state.seen is None:
                 continue
-            second, shown = image, state.frame
+            current = Look(image, _four(state.box), state.frame)
             if self._released and state.earlier is not None:
-                second, shown = state.earlier, state.frame - 1
-            first, looked = state.seen
+                current = Look(state.earlier, current.box, state.frame - 1)
             asked.append((state, image))
-            questions.append(Question(first, second, state.own, state.description, looked, shown, state.frame))
+            looks, texts = (state.first, state.seen, current), (state.own, state.description)
+            questions.append(Question(*looks, *texts, state.confidence, state.frame, state.sequence))
         for (state, image), outcome in zip(asked, consult(self._reasoner, questions), strict=True):
-            state.seen, state.earlier = (image.copy(), state.frame), None
+            state.seen, state.earlier = Look(image.copy(), _four(state.box), state.frame), None
             state.failures += outcome.error is not None
             if state.emit is not None:
                 state.emit(outcome.event)
@@ -277,7 +286,7 @@ class ReasoningTrack(Tracker):
     def _accept(self, state: State, image: Image, answer: Answer, side: int) -> Prediction:
         """The network's answer becomes the last box; its template crop enters the memory."""
         state.box = box_in_image(answer.box.tolist(), state.box.tolist(), side, image.shape)
-        state.temporal = answer.temporal
+        state.temporal, state.confidence = answer.temporal, answer.score
         factor, size = self.config.template_factor, self.config.template_size
         state.history.append(crop_square(image, state.box.tolist(), factor, size)[0])
         if state.frame % self._interval == 0:
@@ -299,6 +308,11 @@ def _checked_box(box: ArrayLike) -> NDArray[np.float64]:
     if values.shape != (4,) or not np.isfinite(values).all() or not (values[2:] > 0).all():
         raise DataError(f"a box must be x, y, w, h with w and h above 0, not {np.asarray(box).tolist()}")
     return values
+
+
+def _four(box: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    x, y, w, h = (float(value) for value in box)
+    return x, y, w, h
 
 
 def _sequence_facts(state: State) -> dict[str, Any]:

@@ -129,6 +129,7 @@ class TrackingLoop:
         try:
             system.seed_everything(run.seed)
             self.tracker.run_seed = run.seed
+            self.tracker.sequence_name = run.sequence.name
             self._phase(READING)
             image = run.next_image()
             self._phase(STARTING)

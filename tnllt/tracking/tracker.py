@@ -61,12 +61,14 @@ class Tracker(abc.ABC):
         emit: set by the runner before `initialize`; takes events for the trace. None outside a run.
         run_seed: set by the runner before `initialize`; for a tracker that computes in another process, which the
             runner cannot seed.
+        sequence_name: set by the runner before `initialize` and `start`; None outside a run.
         oracle: True where the tracker looks at the annotation; its run records note it.
     """
 
     modes: ClassVar[tuple[Mode, ...]] = (Mode.BB,)
     emit: Emit | None = None
     run_seed: int = 0
+    sequence_name: str | None = None
     oracle: ClassVar[bool] = False
 
     @classmethod

@@ -1,7 +1,14 @@
 """Reasoners: models that revise a target's description while it is tracked."""
 
-from tnllt.reasoningtrack.reasoners.base import Reasoner, ReasonerError, Reasoning, StaticReasoner
-from tnllt.reasoningtrack.reasoners.consult import Question, Refresh, ask, consult
+from tnllt.reasoningtrack.reasoners.base import (
+    Look,
+    Question,
+    Reasoner,
+    ReasonerError,
+    Reasoning,
+    StaticReasoner,
+)
+from tnllt.reasoningtrack.reasoners.consult import Refresh, answer_to, ask, consult
 from tnllt.reasoningtrack.reasoners.factory import KINDS, make_reasoner
 from tnllt.reasoningtrack.reasoners.parsing import Parsed, parse_answer
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
@@ -9,6 +16,7 @@ from tnllt.reasoningtrack.reasoners.replay import ReplayReasoner
 
 __all__ = [
     "KINDS",
+    "Look",
     "Parsed",
     "Question",
     "Reasoner",
@@ -17,6 +25,7 @@ __all__ = [
     "Refresh",
     "ReplayReasoner",
     "StaticReasoner",
+    "answer_to",
     "ask",
     "consult",
     "load_prompt",

@@ -55,7 +55,8 @@ class AnswerCache:
             detail["missing"] = list(parsed.missing)
         elif not detail["cached"]:
             self._put(key, raw)
-        return Reasoning(parsed.think, parsed.update, parsed.answer, raw, time.perf_counter() - started, detail)
+        seconds = time.perf_counter() - started
+        return Reasoning(parsed.think, parsed.update, parsed.answer, raw, seconds, detail, parsed.keep)
 
     def get(self, key: str) -> str | None:
         if self.folder is None:

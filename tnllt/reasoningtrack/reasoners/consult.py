@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import Sequence
@@ -9,35 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tnllt.reasoningtrack.reasoners.base import Reasoner, ReasonerError, Reasoning
+from tnllt.reasoningtrack.reasoners.base import Look, Question, Reasoner, ReasonerError, Reasoning
 from tnllt.reasoningtrack.reasoners.trace import REFRESH, SCHEMA, image_hash
-from tnllt.sequence import Image
 from tnllt.text import redact
 
 log = logging.getLogger(__name__)
 
 #: Characters of a failure's message in the record.
 _MOST_MESSAGE = 500
-
-
-@dataclass(frozen=True, eq=False)
-class Question:
-    """One refresh of one sequence.
-
-    Attributes:
-        first, second: RGB uint8 (H, W, 3); `first_frame`, `second_frame` are their numbers.
-        own: the sequence's own description, which the model is asked about.
-        current: the current description, which a failure keeps.
-        frame: the frame before whose forward pass the refresh happens.
-    """
-
-    first: Image
-    second: Image
-    own: str
-    current: str
-    first_frame: int
-    second_frame: int
-    frame: int
 
 
 @dataclass(frozen=True)
@@ -67,30 +47,34 @@ def consult(reasoner: Reasoner, questions: Sequence[Question]) -> list[Refresh]:
 
 
 def ask(reasoner: Reasoner, question: Question) -> Refresh:
-    """Asks one question. On "yes" the answer becomes the description, on "no" the sequence's own one comes back; a
-    failure of any kind keeps the current one."""
+    """Asks one question, and applies the rule of `Reasoning.after`; a failure of any kind keeps the description in
+    force."""
     started = time.perf_counter()
     failure = None
     try:
-        answer = _copied(reasoner.describe(question.first, question.second, question.own))
-        after = str(answer.description) if answer.update and answer.description else question.own
+        answer = answer_to(reasoner, question)
+        after = answer.after(question)
     except Exception as error:
         failure, answer = _failed(error, time.perf_counter() - started)
-        after = question.current
+        after = question.description
         kind, message = failure["kind"], failure["message"]
         log.warning("refresh at frame %d failed (%s: %s); the description stays", question.frame, kind, message)
     event = {
         "schema": SCHEMA,
         "event": REFRESH,
         "frame": question.frame,
-        "first": {"frame": question.first_frame, "sha256": image_hash(question.first)},
-        "second": {"frame": question.second_frame, "sha256": image_hash(question.second)},
+        "sequence": question.sequence,
+        "initial": {"frame": question.first.frame, "box": _rounded(question.first)},
+        "first": _shown(question.previous),
+        "second": _shown(question.current),
+        "confidence": question.confidence,
         "own": question.own,
-        "before": question.current,
+        "before": question.description,
         "after": after,
         "raw": answer.raw,
         "think": answer.think,
         "update": answer.update,
+        "decision": None if failure else answer.decision,
         "answer": answer.description,
         "seconds": round(answer.seconds, 6),
         "error": failure,
@@ -99,6 +83,27 @@ def ask(reasoner: Reasoner, question: Question) -> Refresh:
     if failure is not None:
         return Refresh(after, None, f"{failure['kind']}: {failure['message']}", event)
     return Refresh(after, answer, None, event)
+
+
+def answer_to(reasoner: Reasoner, question: Question) -> Reasoning:
+    """The reasoner's answer, given what its `describe` takes by its signature. Raises what it raises."""
+    describe: Any = reasoner.describe
+    try:
+        taken = list(inspect.signature(describe).parameters)
+    except (TypeError, ValueError):  # of a callable that is not written in Python
+        taken = []
+    if taken == ["question"]:
+        return _copied(describe(question))
+    whole = {"question": question} if "question" in taken else {}
+    return _copied(describe(question.previous.image, question.current.image, question.own, **whole))
+
+
+def _shown(look: Look) -> dict[str, Any]:
+    return {"frame": look.frame, "sha256": image_hash(look.image), "box": _rounded(look)}
+
+
+def _rounded(look: Look) -> list[float]:
+    return [round(float(value), 3) for value in look.box]
 
 
 def _copied(answer: Any) -> Reasoning:
@@ -110,6 +115,7 @@ def _copied(answer: Any) -> Reasoning:
         _clean(getattr(answer, "raw", "") or "") or "",
         float(getattr(answer, "seconds", 0.0) or 0.0),
         dict(getattr(answer, "detail", None) or {}),
+        bool(getattr(answer, "keep", False)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Reading `<think>...</think><d>yes|no</d><answer>...</answer>` out of what a model wrote."""
+"""Reading `<think>...</think><d>yes|no|keep</d><answer>...</answer>` out of what a model wrote."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ class Parsed:
     def update(self) -> bool:
         """True for exactly "yes" with a text to change to; a missing decision is "no"."""
         return self.decision == "yes" and bool(self.answer)
+
+    @property
+    def keep(self) -> bool:
+        """True for exactly "keep", which no published model writes."""
+        return self.decision == "keep"
 
 
 def parse_answer(raw: str, compat: Compat = "ours") -> Parsed:

@@ -59,7 +59,8 @@ class ReplayReasoner:
         if event.error:
             kind, message = event.error.get("kind", "failed"), event.error.get("message", "")
             raise ReasonerError(kind, message, detail, seconds)
-        return Reasoning(event.think, bool(event.update), event.answer, event.raw, seconds, detail)
+        keep = event.decision == "keep"
+        return Reasoning(event.think, bool(event.update), event.answer, event.raw, seconds, detail, keep)
 
     def info(self) -> Mapping[str, Any]:
         return {"reasoner": "replay", "trace": str(self.path)}

@@ -1,12 +1,18 @@
-"""Trace events of a reasoner (JSON lines, schema `tnllt.trace/1`): what it was shown and answered, enough for a replay.
+"""Trace events of a reasoner (JSON lines, schema `tnllt.trace/2`): what it was shown and answered, enough for a replay.
 
 One event per refresh::
 
-    {"schema": "tnllt.trace/1", "event": "refresh", "frame": 31,
-     "first": {"frame": 10, "sha256": ...}, "second": {"frame": 30, "sha256": ...},
+    {"schema": "tnllt.trace/2", "event": "refresh", "frame": 31, "sequence": its name or null,
+     "initial": {"frame": 0, "box": the initial box},
+     "first": {"frame": 10, "sha256": ..., "box": ...}, "second": {"frame": 30, "sha256": ..., "box": ...},
+     "confidence": the tracker's of its last box,
      "own": the sequence's own description, "before": the description until now, "after": the description from now on,
-     "raw": ..., "think": ..., "update": true, "answer": ..., "seconds": 1.2,
+     "raw": ..., "think": ..., "update": true, "decision": "yes", "no", "keep", or null after a failure,
+     "answer": ..., "seconds": 1.2,
      "error": null or {"kind": ..., "message": ...}, "detail": {"prompt_sha256": ..., "model": ..., ...}}
+
+`first` is the frame of the last refresh, or before any the sequence's first. Version 1 has no `sequence`, `initial`,
+`box`, `confidence` and `decision`, and no "keep".
 """
 
 from __future__ import annotations
@@ -24,7 +30,7 @@ from tnllt.files import check_schema, parse_json, read_bytes
 from tnllt.records import from_table
 from tnllt.sequence import Image
 
-SCHEMA = "tnllt.trace/1"
+SCHEMA = "tnllt.trace/2"
 REFRESH = "refresh"
 
 
@@ -43,6 +49,7 @@ class RefreshEvent:
     raw: str
     think: str | None = None
     update: Any = False
+    decision: str | None = None
     answer: str | None = None
     seconds: float | None = None
     error: dict[str, str] | None = None
