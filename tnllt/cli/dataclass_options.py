@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from tnllt.errors import UsageError
 from tnllt.option_fields import Flag, flag_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,7 +32,11 @@ def config_options(config: type, argument: str = "config", without: Iterable[str
         @functools.wraps(function)
         def wrapper(*args: Any, **given: Any) -> Any:
             values = {f.name: _value(f, given.pop(f.name)) for f, _ in offered}
-            return function(*args, **{argument: config(**values)}, **given)
+            try:
+                made = config(**values)
+            except ValueError as error:
+                raise UsageError(str(error)) from error
+            return function(*args, **{argument: made}, **given)
 
         decorated: Any = wrapper
         for field, flag in reversed(offered):

@@ -19,7 +19,7 @@ _SUBCOMMANDS = {
     "report": ("tnllt.cli.eval_report:report", "One self-contained HTML file that shows everything."),
     "view": ("tnllt.cli.eval_view:view", "Play a sequence with the boxes of several trackers."),
     "render": ("tnllt.cli.eval_view:render", "A sequence with boxes as a video or GIF."),
-    "pack": ("tnllt.cli.eval_pack:pack", "Put one tracker's results into an archive with a manifest."),
+    "pack": ("tnllt.cli.eval_pack:pack", "Put results into archives with a manifest; make entries of a leaderboard."),
     "unpack": ("tnllt.cli.eval_pack:unpack", "Check such an archive and unpack it."),
     "lint": ("tnllt.cli.eval_lint:lint", "Find what is wrong with result files, with stable codes."),
     "score-file": ("tnllt.cli.eval_file:score_file", "Score one result file against one ground-truth file."),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tnllt.config import Locations
 from tnllt.datasets import open_dataset
@@ -11,15 +13,19 @@ from tnllt.errors import DataError
 from tnllt.eval.evaluate import evaluate
 from tnllt.eval.protocols import get_protocol
 from tnllt.eval.selection import Selection
+from tnllt.files import write_atomic
 from tnllt.numbers import parse_tables
+from tnllt.results.entry import FILE, IDENTIFYING, Entry
 from tnllt.results.pack import Manifest, check_complete, dataset_digest, pack
+from tnllt.results.reading import read_many
+from tnllt.results.variants import parse_variant
 from tnllt.sequence import Trajectory
 
 #: Scores that a manifest carries, so that a reader sees at once what was packed.
 METRICS = ("success", "precision", "normalized_precision")
 
 
-def pack_scored(path: Path, selection: Selection) -> Manifest:
+def pack_scored(path: Path, selection: Selection, blind: bool = False) -> Manifest:
     """Packs the results of the selection's one tracker with their scores; see `tnllt.results.pack.pack`."""
     ((tracker, files),) = selection.files.items()
     check_complete(selection.sequences, files, selection.read()[tracker])
@@ -31,7 +37,36 @@ def pack_scored(path: Path, selection: Selection) -> Manifest:
         files,
         protocol={"name": protocol.name, "digest": protocol.digest()},
         scores={metric: float(scores.score(metric)[0]) for metric in METRICS},
+        blind=blind,
     )
+
+
+def write_entries(folder: Path, selection: Selection, entry: Entry, blind: bool = False) -> dict[str, list[Path]]:
+    """An entry of a leaderboard per tracker, its variants with it; returns {tracker: files written}.
+
+    Args:
+        folder: below it each tracker gets a folder of its name.
+        entry: what is the same for all; mode and machine come from the run records where it does not state them.
+    """
+    written: dict[str, list[Path]] = {}
+    for name in selection.files:
+        tracker = parse_variant(name).tracker
+        own = written.setdefault(tracker, [])
+        own.append(folder / tracker / f"{name}.zip")
+        pack_scored(own[-1], selection.only(name), blind)
+        if len(own) == 1:
+            stated = replace(entry, tracker=tracker, machine=entry.machine or _machine(selection, name))
+            own.append(folder / tracker / FILE)
+            hidden: dict[str, Any] = dict.fromkeys(IDENTIFYING, "") if blind else {}
+            write_atomic(own[-1], replace(stated, **hidden).to_toml())
+    return written
+
+
+def _machine(selection: Selection, tracker: str) -> str:
+    """Device and processor of a tracker's first run record; "" where it has none."""
+    record = read_many([next(iter(selection.files[tracker].values()))])[0].record
+    machine = record.get("machine") or {}
+    return ", ".join(str(part) for part in (record.get("device"), machine.get("processor")) if part)
 
 
 def verify_pack(archive: Path, manifest: Manifest, members: Mapping[str, bytes], where: Locations) -> None:

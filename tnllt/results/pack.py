@@ -18,6 +18,7 @@ from tnllt import __version__
 from tnllt.errors import DataError, IncompleteError
 from tnllt.files import check_schema, file_name, parse_json, read_bytes, to_json, write_atomic
 from tnllt.records import from_table
+from tnllt.results.blind import blinded
 from tnllt.results.layouts import SUFFIX, ResultFile
 from tnllt.results.reading import read_many
 from tnllt.results.zipped import ZippedFiles
@@ -104,9 +105,12 @@ def check_complete(
 
 def pack(
     path: Path, tracker: str, sequences: Seq[Sequence], files: Mapping[str, ResultFile], *,
-    protocol: Mapping[str, Any] | None = None, scores: Mapping[str, float | None] | None = None,
+    protocol: Mapping[str, Any] | None = None, scores: Mapping[str, float | None] | None = None, blind: bool = False,
 ) -> Manifest:  # fmt: skip
     """Writes the archive: `<tracker>_tracking_result/<sequence>.txt` byte for byte, records and traces, the manifest.
+
+    Args:
+        blind: leave hosts, users, absolute paths, addresses and printed output out of records and traces.
 
     Raises:
         IncompleteError: a sequence is missing, or rows are; nothing is written then.
@@ -123,6 +127,8 @@ def pack(
         trace = Path(files[sequence.name].place).with_name(f"{sequence.name}.trace.jsonl")
         if trace.is_file():
             members[f"{stem}.trace.jsonl"] = read_bytes(trace)
+    if blind:
+        members = {n: data if n.endswith(".txt") else blinded(data, n) for n, data in members.items()}
     dataset = {
         "name": next((s.dataset for s in sequences if s.dataset), ""),
         "sequences": len(sequences),
