@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,27 @@ class TemplateHistory:
             f"the template history cannot be kept here: {error.strerror}; --set history=FOLDER names another disk",
             self._folder,
         )
+
+
+class FewCrops:
+    """A history in memory of the few crops that some frames ahead need.
+
+    Args:
+        crops: {frame: uint8 (size, size, 3)}. count: frames of the whole history.
+    """
+
+    def __init__(self, crops: Mapping[int, Image], count: int) -> None:
+        self._crops, self._count = dict(crops), count
+
+    def append(self, crop: Image) -> None:
+        self._crops[self._count] = crop
+        self._count += 1
+
+    def __getitem__(self, frame: int) -> Image:
+        return self._crops[frame]
+
+    def close(self) -> None:
+        self._crops.clear()
 
 
 def _default_folder() -> Path:

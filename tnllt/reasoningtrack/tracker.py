@@ -21,7 +21,7 @@ from tnllt.reasoningtrack.build import Precision, content_hashes, load_engine, r
 from tnllt.reasoningtrack.config import Config, ConfigLike
 from tnllt.reasoningtrack.geometry import box_in_image, crop_square, first_template, has_changed
 from tnllt.reasoningtrack.inference import Answer, Query
-from tnllt.reasoningtrack.memory import TemplateHistory, template_indices
+from tnllt.reasoningtrack.memory import FewCrops, TemplateHistory, template_indices
 from tnllt.reasoningtrack.reasoners import Look, Question, Reasoner, StaticReasoner, consult
 from tnllt.reasoningtrack.reasoners.trace import SCHEMA
 from tnllt.reasoningtrack.text import WordPiece
@@ -47,7 +47,7 @@ class State:
     own: str
     description: str
     box: NDArray[np.float64]
-    history: TemplateHistory
+    history: TemplateHistory | FewCrops
     emit: Emit | None
     first: Look | None
     reference: NDArray[np.float64]
@@ -66,6 +66,22 @@ class State:
 
     def __post_init__(self) -> None:
         self.seen = self.first
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What tracking a sequence needs for some frames more, apart from the description and the frames.
+
+    Attributes:
+        frame: number of frames seen. box: the last one. crops: template crops by frame, of the frames ahead.
+        temporal: the network's tokens of the last frame. features: encoded templates; those missing are encoded anew.
+    """
+
+    frame: int
+    box: NDArray[np.float64]
+    crops: Mapping[int, Image]
+    temporal: Tensor | None
+    features: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 class ReasoningTrack(Tracker):
@@ -229,6 +245,21 @@ class ReasoningTrack(Tracker):
         state.features.clear()
         state.first = state.seen = state.earlier = None
         return _sequence_facts(state)
+
+    def snapshot(self, state: State, ahead: int) -> Snapshot:
+        """What `resume` needs to track `ahead` frames more; the state itself may go on, or end."""
+        later = range(state.frame + 1, state.frame + ahead + 1)
+        wanted = {i for frame in later for i in template_indices(frame, self.config.templates) if i <= state.frame}
+        crops = {i: state.history[i].copy() for i in sorted(wanted)}
+        return Snapshot(state.frame, state.box.copy(), crops, state.temporal, dict(state.features))
+
+    def resume(self, snapshot: Snapshot, description: str) -> State:
+        """A state that goes on from a snapshot with a description; it asks no reasoner. Any number may be made."""
+        history = FewCrops(snapshot.crops, snapshot.frame + 1)
+        state = State(description, description, snapshot.box.copy(), history, None, None, snapshot.box)
+        state.frame, state.temporal, state.features = snapshot.frame, snapshot.temporal, dict(snapshot.features)
+        self._read_description(state)
+        return state
 
     # --- the parts of a step ------------------------------------------------------------------------------------
 
