@@ -70,11 +70,11 @@ def test_what_the_page_shows_is_scores_json(made: Path) -> None:
             )
 
 
-def test_changes_carry_their_thoughts(made: Path) -> None:
+def test_answers_carry_their_thoughts(made: Path) -> None:
     data = embedded(made / "report.html", "data")
     for sequence in data["sequences"]:
         assert sequence["absent"] == [[19, 27]]
-        assert [(c["frame"], c["think"]) for c in sequence["changes"]] == [
+        assert [(c["frame"], c["think"]) for c in sequence["answers"]] == [
             (30, "It came back brighter than it went.")
         ] * 4
 

@@ -24,7 +24,7 @@ from tnllt.datasets import ArrayFrames, ImageFrames, VideoFrames
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.report.thumbnails import worst_frames
 from tnllt.eval.view.render import render
-from tnllt.eval.view.scene import Scene, changes_of, open_scene, spans
+from tnllt.eval.view.scene import Scene, answers_of, open_scene, spans
 from tnllt.eval.view.server import ViewServer
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
@@ -294,13 +294,15 @@ def test_frame_ranges() -> None:
 def test_scenes_know_their_events() -> None:
     record = {"description_changes": [{"frame": 5, "description": "new"}, {"frame": "x", "description": 3}, 7]}
     trajectory = Trajectory(np.ones((9, 4)), record=record)
-    assert [(c.frame, c.description) for c in changes_of(trajectory)] == [(6, "new")]
+    assert [(a.frame, a.description) for a in answers_of(trajectory)] == [(6, "new")]
     trace = [
-        {"frame": 3, "before": "a", "after": "b", "think": "so"},
-        {"frame": 4, "before": "b", "after": "b"},
+        {"frame": 3, "before": "a", "after": "b", "think": "so", "update": True},
+        {"frame": 4, "before": "b", "after": "b", "decision": "keep"},
+        {"frame": 5, "before": "b", "after": "b", "error": {"kind": "timeout", "message": "late"}},
         {"event": "x"},
     ]
-    assert [(c.frame, c.description, c.think) for c in changes_of(trajectory, trace)] == [(4, "b", "so")]
+    found = [(a.frame, a.description, a.think, a.decision, a.changed) for a in answers_of(trajectory, trace)]
+    assert found == [(4, "b", "so", "yes", True), (5, "b", "", "keep", False)]
     assert spans(np.array([1, 1, 0, 1, 0], bool)) == [(0, 2), (3, 4)]
 
 

@@ -24,7 +24,7 @@ from tnllt.eval.scores import Scores
 from tnllt.eval.selection import Selection
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
 from tnllt.eval.tables import footnotes
-from tnllt.eval.view.scene import changes_of, read_trace, spans
+from tnllt.eval.view.scene import answers_of, read_trace, spans
 from tnllt.findings import Finding
 from tnllt.sequence import Sequence, Trajectory
 
@@ -145,7 +145,7 @@ def _pass(
         overlaps = frame_overlaps(scores.trackers, errors, len(sequence))
         found.series.append(thinned(overlaps, stride).astype(np.float32))
         members = [i for i, (_, _, flags) in enumerate(sets) if flags is not None and flags[index]]
-        found.sequences.append(_sequence(sequence, members, _changes(scores.trackers, own, sequence.name, content)))
+        found.sequences.append(_sequence(sequence, members, _answers(scores.trackers, own, sequence.name, content)))
         if index in hardest:
             best = {scores.trackers[k]: (k, own[scores.trackers[k]]) for k in drawn if scores.trackers[k] in own}
             found.hardest[index] = _hard(index, sequence, scores, best, overlaps)
@@ -222,7 +222,7 @@ def _metric(metric: Metric) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _sequence(sequence: Sequence, members: list[int], changes: list[dict[str, Any]]) -> dict[str, Any]:
+def _sequence(sequence: Sequence, members: list[int], answers: list[dict[str, Any]]) -> dict[str, Any]:
     present = sequence.present
     return {
         "name": sequence.name,
@@ -230,21 +230,25 @@ def _sequence(sequence: Sequence, members: list[int], changes: list[dict[str, An
         "language": _cut(sequence.language or ""),
         "sets": members,
         "absent": [] if present is None else spans(~present),
-        "changes": changes,
+        "answers": answers,
     }
 
 
-def _changes(
+def _answers(
     trackers: Seq[str], own: Mapping[str, Trajectory], sequence: str, content: ReportContent
 ) -> list[dict[str, Any]]:
-    """Every tracker's description changes on one sequence, in the order of frames."""
-    changes = [
-        {"tracker": k, "frame": c.frame, "description": _cut(c.description), "think": _cut(c.think)}
-        for k, tracker in enumerate(trackers)
-        if tracker in own
-        for c in changes_of(own[tracker], content.trace(tracker, sequence))
-    ]
-    return sorted(changes, key=lambda c: (c["frame"], c["tracker"]))
+    """Every reasoner's answers on one sequence, in the order of frames; one that repeats the last is left out."""
+    answers = []
+    for k, tracker in enumerate(trackers):
+        last = None
+        for answer in answers_of(own[tracker], content.trace(tracker, sequence)) if tracker in own else ():
+            said = (answer.decision, answer.description)
+            if answer.changed or said != last:
+                texts = {"description": _cut(answer.description), "think": _cut(answer.think)}
+                facts = {"tracker": k, "frame": answer.frame, "decision": answer.decision, "changed": answer.changed}
+                answers.append({**facts, **texts})
+            last = said
+    return sorted(answers, key=lambda a: (a["frame"], a["tracker"]))
 
 
 def _table(scores: Scores, metric: Metric, sets: Seq[tuple[str, str, Any]]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def _log_fixed(rr: Any, recording: Any, scene: Scene) -> None:
 def _log_frames(rr: Any, recording: Any, scene: Scene, indices: range) -> None:
     frames = JpegFrames(scene.sequence.frames) if scene.sequence.has_frames else None
     boxes = {name: fitted(t.boxes, len(scene)) for name, t in scene.trajectories.items()}
-    changes = {name: {c.frame - 1: c for c in scene.changes[name]} for name in scene.trajectories}
+    answers = {name: {a.frame - 1: a for a in scene.answers[name]} for name in scene.trajectories}
     for index in indices:
         recording.set_time("frame", sequence=index)
         if frames is not None and index < len(frames):
@@ -57,9 +57,10 @@ def _log_frames(rr: Any, recording: Any, scene: Scene, indices: range) -> None:
             value = float(scene.overlaps[name][index])
             if np.isfinite(value):
                 recording.log(["overlap", name], rr.Scalars(value))
-            if index in changes[name]:
-                change = changes[name][index]
-                recording.log(["description", name], rr.TextDocument(f"{change.description}\n\n{change.think}"))
+            if index in answers[name]:
+                answer = answers[name][index]
+                text = f"{answer.description}\n\n{answer.decision}\n\n{answer.think}"
+                recording.log(["description", name], rr.TextDocument(text))
 
 
 def _log_box(rr: Any, recording: Any, entity: list[str], box: Any, colour: str) -> None:

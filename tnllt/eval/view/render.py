@@ -135,11 +135,13 @@ class Painter:
             canvas.text((points, top + points * 0.3 + tall * number), text, font=font, fill="white")
 
     def description(self, index: int) -> str:
-        """The description in force: the first tracker's latest change, else the sequence's language description."""
+        """The description in force, and the decision behind it: the first tracker's latest answer, else the sequence's
+        language description."""
         for name in self.names:
-            past = [c for c in self.scene.changes[name] if c.frame - 1 <= index]
+            past = [answer for answer in self.scene.answers[name] if answer.frame - 1 <= index]
             if past:
-                return past[-1].description
+                decision = f"[{past[-1].decision}] " if past[-1].decision else ""
+                return f"{decision}{past[-1].description}"
         return self.scene.sequence.language or ""
 
 

@@ -1,4 +1,4 @@
-"""What there is to look at in one sequence: frames, truth, trackers' boxes, overlaps and description changes."""
+"""What there is to look at in one sequence: frames, truth, trackers' boxes, overlaps, reasoners' answers."""
 
 from __future__ import annotations
 
@@ -25,12 +25,20 @@ from tnllt.sequence import Sequence, Trajectory
 
 
 @dataclass(frozen=True)
-class Change:
-    """A tracker's new description of the target, and the thought behind it. `frame` counts from 1."""
+class Answer:
+    """What a tracker's reasoner decided, and the description in force from then on.
+
+    Attributes:
+        frame: counted from 1.
+        decision: "yes", "no" or "keep"; "" where only the change is known.
+        changed: whether the description is another one than before.
+    """
 
     frame: int
     description: str
     think: str = ""
+    decision: str = ""
+    changed: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +63,9 @@ class Scene:
         }
 
     @cached_property
-    def changes(self) -> dict[str, tuple[Change, ...]]:
-        """{tracker: its description changes, in order}."""
-        return {name: changes_of(own, self.traces.get(name, ())) for name, own in self.trajectories.items()}
+    def answers(self) -> dict[str, tuple[Answer, ...]]:
+        """{tracker: its reasoner's answers, in order}."""
+        return {name: answers_of(own, self.traces.get(name, ())) for name, own in self.trajectories.items()}
 
     def __len__(self) -> int:
         return len(self.sequence)
@@ -101,7 +109,7 @@ class Scene:
             "boxes": _pack(fitted(trajectory.boxes, len(self))),
             "overlap": _pack(self.overlaps[name]),
             "reported_absent": [] if trajectory.absent is None else spans(trajectory.absent[: len(self)]),
-            "changes": [vars(change) for change in self.changes[name]],
+            "answers": [vars(answer) for answer in self.answers[name]],
         }
 
 
@@ -157,21 +165,24 @@ def spans(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
-def changes_of(trajectory: Trajectory, trace: Iterable[Mapping[str, Any]] = ()) -> tuple[Change, ...]:
-    """Description changes, in order: from the trace, which has the thought too, else from the run's record.
+def answers_of(trajectory: Trajectory, trace: Iterable[Mapping[str, Any]] = ()) -> tuple[Answer, ...]:
+    """A reasoner's answers, in order: from the trace, else the description changes of the run's record.
 
-    Events without a whole frame number or a description are passed over: they tell of something else.
+    Events of failures, and those without a whole frame number or a description, are passed over.
     """
     found = []
     for event in trace:
         after, thought = event.get("after"), event.get("think")
-        if isinstance(after, str) and after != event.get("before") and _is_frame(event.get("frame")):
-            found.append(Change(event["frame"] + 1, after, thought if isinstance(thought, str) else ""))
+        if isinstance(after, str) and _is_frame(event.get("frame")) and not event.get("error"):
+            decision = event.get("decision") or {True: "yes", False: "no"}.get(event.get("update", ""), "")
+            changed = after != event.get("before")
+            thought = thought if isinstance(thought, str) else ""
+            found.append(Answer(event["frame"] + 1, after, thought, str(decision)[:10], changed))
     if not found:
         entries = [e for e in trajectory.record.get("description_changes") or () if isinstance(e, Mapping)]
         sound = [e for e in entries if isinstance(e.get("description"), str) and _is_frame(e.get("frame"))]
-        found = [Change(e["frame"] + 1, e["description"]) for e in sound]
-    return tuple(sorted(found, key=lambda change: change.frame))
+        found = [Answer(e["frame"] + 1, e["description"]) for e in sound]
+    return tuple(sorted(found, key=lambda answer: answer.frame))
 
 
 def _is_frame(value: Any) -> bool:

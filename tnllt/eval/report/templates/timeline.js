@@ -82,11 +82,11 @@ function drawSeries(g, t, { pad, w, x, y }) {
 }
 
 function drawChanges(g, { pad, x, w }) {
-  for (const change of D.sequences[state.sequence].changes) {
-    if (!state.shown.has(change.tracker)) continue;
-    const px = x(change.frame - 1);
+  for (const answer of D.sequences[state.sequence].answers) {
+    if (!state.shown.has(answer.tracker) || !answer.changed) continue;
+    const px = x(answer.frame - 1);
     if (px < pad.left || px > w - pad.right) continue;
-    g.fillStyle = paint(change.tracker);
+    g.fillStyle = paint(answer.tracker);
     g.beginPath(); g.moveTo(px - 5, 4); g.lineTo(px + 5, 4); g.lineTo(px, 13); g.fill();
   }
 }
@@ -139,8 +139,8 @@ function openTimeline() {
   $('#timeline .quote').textContent = s.language || '';
   const step = stride();
   $('#timeline .fine').textContent = 'Shaded: target out of view. Left out: frames whose overlap the protocol does not measure.' + (step > 1 ? ` Each point is the mean of ${step} frames, to keep this file small.` : '');
-  $('#timeline .changes').replaceChildren(...s.changes.map((c) => el('li', {},
-    el('button', { class: 'link', type: 'button', onclick: () => moveCursor(c.frame - 1) }, `Frame ${count(c.frame)}`), ` ${short(D.trackers[c.tracker].name, 60)}: `,
+  $('#timeline .changes').replaceChildren(...s.answers.map((c) => el('li', {},
+    el('button', { class: 'link', type: 'button', onclick: () => moveCursor(c.frame - 1) }, `Frame ${count(c.frame)}`), ` ${short(D.trackers[c.tracker].name, 60)}${c.decision && `, ${c.decision}`}: `,
     el('bdi', {}, c.description), c.think ? el('span', { class: 'thought', dir: 'auto' }, c.think) : '')));
   drawStage();
   drawReadout();

@@ -114,7 +114,11 @@ function strip() {
     }
     flush(); g.stroke();
     g.fillStyle = colour(i);
-    for (const c of scene.trackers[i].changes) { const px = x(c.frame - 1); g.beginPath(); g.moveTo(px - 4, 0); g.lineTo(px + 4, 0); g.lineTo(px, 8); g.fill(); }
+    for (const a of scene.trackers[i].answers) {
+      const px = x(a.frame - 1);
+      if (!a.changed) { g.fillRect(px - 0.5, 0, 1, 5); continue; }
+      g.beginPath(); g.moveTo(px - 4, 0); g.lineTo(px + 4, 0); g.lineTo(px, 8); g.fill();
+    }
   }
   hand();
 }
@@ -140,13 +144,13 @@ function readout() {
   });
   const absent = scene.absent.some(([a, b]) => frame >= a && frame < b);
   document.querySelector('[data-v="truth"]').textContent = absent ? 'out of view' : '';
-  const latest = active().map((i) => [i, scene.trackers[i].changes.filter((c) => c.frame - 1 <= frame).pop()]).filter(([, c]) => c);
+  const latest = active().map((i) => [i, scene.trackers[i].answers.filter((a) => a.frame - 1 <= frame).pop()]).filter(([, c]) => c);
   const key = latest.map(([i, c]) => i + ':' + c.frame).join();
   if ($('thoughts').dataset.key !== key) {
     $('thoughts').dataset.key = key;
     $('thoughts').replaceChildren(...latest.map(([i, c]) => {
       const said = element('bdi', {}, c.description);
-      const node = element('article', {}, element('small', {}, `${scene.trackers[i].name.slice(0, 60)}, since frame ${c.frame}`), said);
+      const node = element('article', {}, element('small', {}, `${scene.trackers[i].name.slice(0, 60)}, frame ${c.frame}${c.decision && `: ${c.decision}`}`), said);
       if (c.think) node.append(element('div', { className: 'think', dir: 'auto' }, c.think));
       node.style.borderColor = colour(i);
       return node;
@@ -169,7 +173,7 @@ function worst() {
 }
 const after = (frames) => { const later = frames.filter((f) => f > frame); return later.length ? later[0] : frames[0]; };
 const absences = () => scene.absent.map(([a]) => a);
-const refreshes = () => [...new Set(active().flatMap((i) => scene.trackers[i].changes.map((c) => c.frame - 1)))].sort((a, b) => a - b);
+const refreshes = () => [...new Set(active().flatMap((i) => scene.trackers[i].answers.map((a) => a.frame - 1)))].sort((a, b) => a - b);
 function jump(frames) { if (frames.length) go(after(frames)); }
 function marks() {
   $('worst').disabled = !active().length;
