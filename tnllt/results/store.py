@@ -5,6 +5,7 @@ For tracker NAME and sequence SEQ, below the results folder::
     NAME_tracking_result/SEQ.txt           x,y,w,h per frame, comma, four decimals (the official toolkit reads it)
     NAME_tracking_result/SEQ.run.json      the run record (`tnllt.results.records`)
     NAME_tracking_result/SEQ.trace.jsonl   events, one JSON object a line; only where there were any
+    NAME_tracking_result/SEQ.masks.jsonl   with --masks: COCO's {"size", "counts"} a frame, null where there is none
     NAME_tracking_result/run.json          the run's identity (`tnllt.results.identity`)
 
 The text file is written last: where it is, the rest is there too. A failed sequence has a record and no text file.
@@ -26,6 +27,7 @@ import numpy as np
 from tnllt.errors import DataError
 from tnllt.files import file_name, parse_json, plain, read_bytes, sweep, write_atomic
 from tnllt.locks import FileLock
+from tnllt.masks import Mask, decode_mask
 from tnllt.numbers import parse_table
 from tnllt.results import identity as identities
 from tnllt.results.identity import RunIdentity
@@ -85,7 +87,12 @@ class ResultStore:
         return sorted({n.removesuffix(s) for n in names for s in suffixes if n.endswith(s)})
 
     def write(
-        self, tracker: str, sequence: str, trajectory: Trajectory, trace: Iterable[Mapping[str, Any]] = ()
+        self,
+        tracker: str,
+        sequence: str,
+        trajectory: Trajectory,
+        trace: Iterable[Mapping[str, Any]] = (),
+        masks: Iterable[Mapping[str, Any] | None] = (),
     ) -> RunRecord:
         """Writes one finished sequence and returns its record, with the text file's hash.
 
@@ -96,7 +103,8 @@ class ResultStore:
         record = _record_of(tracker, sequence, trajectory)
         record.sha256 = {**record.sha256, "result": hashlib.sha256(data).hexdigest()}
         self.forget(tracker, sequence)
-        self._write_trace(tracker, sequence, trace)
+        self._write_lines(tracker, sequence, ".trace.jsonl", trace)
+        self._write_lines(tracker, sequence, ".masks.jsonl", masks)
         write_atomic(self.path(tracker, sequence, ".run.json"), record.to_json())
         write_atomic(self.path(tracker, sequence), data)
         return record
@@ -104,15 +112,15 @@ class ResultStore:
     def write_failure(self, record: RunRecord, trace: Iterable[Mapping[str, Any]] = ()) -> None:
         """Writes the record of a failed sequence; an older result of it is removed."""
         self.forget(record.tracker, record.sequence)
-        self._write_trace(record.tracker, record.sequence, trace)
+        self._write_lines(record.tracker, record.sequence, ".trace.jsonl", trace)
         write_atomic(self.path(record.tracker, record.sequence, ".run.json"), record.to_json())
 
     def forget(self, tracker: str, sequence: str) -> None:
-        """Removes result, then record and trace of one sequence: in this order, so that no result stands alone.
+        """Removes result, then record, trace and masks of one sequence: in this order, so that no result stands alone.
 
         Raises DataError where one of them cannot be removed, because it is a folder, say.
         """
-        for suffix in (".txt", ".run.json", ".trace.jsonl"):
+        for suffix in (".txt", ".run.json", ".trace.jsonl", ".masks.jsonl"):
             path = self.path(tracker, sequence, suffix)
             try:
                 path.unlink(missing_ok=True)
@@ -255,16 +263,23 @@ class ResultStore:
             raise DataError("holds a row that is not an event (a JSON object)", path)
         return events
 
+    def masks(self, tracker: str, sequence: str) -> list[Mask | None]:
+        """The masks (H, W) of one sequence, frame by frame; empty where none were kept. Raises DataError with file."""
+        path = self.path(tracker, sequence, ".masks.jsonl")
+        lines = read_bytes(path).splitlines() if path.is_file() else []
+        tables = [parse_json(line, path, row) for row, line in enumerate(lines, 1)]
+        return [None if table is None else decode_mask(table) for table in tables]
+
     def sweep(self, tracker: str) -> None:
         """Removes temporary files that killed runs left behind more than an hour ago."""
         sweep(self.tracker_folder(tracker))
 
-    def _write_trace(self, tracker: str, sequence: str, trace: Iterable[Mapping[str, Any]]) -> None:
-        lines = [json.dumps(plain(event), ensure_ascii=False, allow_nan=False) + "\n" for event in trace]
+    def _write_lines(self, tracker: str, sequence: str, suffix: str, rows: Iterable[Mapping[str, Any] | None]) -> None:
+        lines = [json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
         if lines:
             # A lone surrogate, which JSON may spell and UTF-8 may not, stays as JSON spells it: \ud800.
             data = "".join(lines).encode("utf-8", "backslashreplace")
-            write_atomic(self.path(tracker, sequence, ".trace.jsonl"), data)
+            write_atomic(self.path(tracker, sequence, suffix), data)
 
 
 def _fault(data: bytes, rows: int | None) -> str:

@@ -45,6 +45,7 @@ class TrackingConfig:
         mode: inputs to start with: "BB", "NL" or "NL+BB"; None for the most that tracker and sequence have.
         seed: seeds every random number generator before each sequence.
         again: track sequences that have a result, too.
+        masks: keep the masks of a tracker that segments beside each result.
         video: write an MP4 beside each result.
         workers: processes on this machine, or jobs at once on the cluster.
         batch: sequences in one forward pass.
@@ -57,6 +58,7 @@ class TrackingConfig:
     mode: str | None = option(None, "Inputs.  [default: the most it can use]", choices=("BB", "NL", "NL+BB"))
     seed: int = option(0, "Seeds all random numbers before every sequence.")
     again: bool = option(False, "Track sequences that have a result, too.")
+    masks: bool = option(False, "Keep masks beside each result (trackers that segment; COCO's run lengths).")
     video: bool = option(False, "Write an MP4 with boxes and description beside each result.")
     workers: int = option(1, "Processes at once.", "-w", minimum=1)
     batch: int = option(1, "Sequences per forward pass.", minimum=1)

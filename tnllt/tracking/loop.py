@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
 
 from tnllt.errors import DataError, UsageError
+from tnllt.masks import encode_mask
 from tnllt.sequence import Image, Sequence, Trajectory
 from tnllt.tracking import system
 from tnllt.tracking.failures import FAULTS, TrackerFailure, checked, failure_of
@@ -29,7 +30,9 @@ class SequenceRun:
     seed: int = 0
     read_ahead: int = 4
     index: int = 0
+    keep_masks: bool = False
     listener: Emit | None = None
+    masks: list[dict[str, Any] | None] = field(default_factory=list)
     events: list[Mapping[str, Any]] = field(default_factory=list)
     state: Any = None
     begun: bool = False
@@ -71,6 +74,9 @@ class SequenceRun:
         self.confidence[self.index] = np.nan if confidence is None else confidence
         self.absent[self.index] = absent
         self.track[self.index] = seconds
+        if self.keep_masks:
+            mask = getattr(prediction, "mask", None)
+            self.masks.append(None if mask is None else encode_mask(mask))
         self.index += 1
 
     def trajectory(self) -> Trajectory:
@@ -231,9 +237,13 @@ class TrackingLoop:
             assert isinstance(self.tracker, SupportsBatch)
             run.state = self.tracker.start(image, box, language, run.emit)
             run.begun = True
-            first = self.tracker.step([run.state], [image])[0] if given is None else None
+            first = getattr(run.state, "prediction", None)
+            if given is None and first is None:
+                first = self.tracker.step([run.state], [image])[0]
         system.synchronize()
-        return given or first, time.perf_counter() - begin
+        if given is not None:
+            first = replace(given, mask=getattr(first, "mask", None))
+        return first, time.perf_counter() - begin
 
     def _finish(self, run: SequenceRun) -> Trajectory | TrackerFailure:
         try:

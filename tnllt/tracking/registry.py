@@ -32,6 +32,9 @@ BUILT_IN = {
     "NanoTrack": "tnllt.tracking.opencv:NanoTrack",
     "ViT": "tnllt.tracking.opencv:ViT",
     "ReasoningTrack": "tnllt.reasoningtrack:ReasoningTrack",
+    "sam2": "tnllt.foundation.sam:Sam2",
+    "edgetam": "tnllt.foundation.sam:EdgeTam",
+    "sam3": "tnllt.foundation.sam:Sam3",
 }
 #: Modules loaded from files by path are named so.
 _FILE_MODULE = "tnllt_user_"

@@ -164,6 +164,8 @@ def _run_spec(spec: TrackerSpec, data: Any, results: str, config: RunConfig) -> 
     modes = [mode.value for mode in cls.modes]
     if config.mode is not None and config.mode not in modes:
         raise UsageError(f"{spec.name} cannot start from {config.mode}; it takes {', '.join(modes)}")
+    if config.masks and not cls.gives_masks:
+        raise UsageError(f"{spec.name} gives boxes alone; leave --masks out")
     if config.timing and (config.workers > 1 or config.batch > 1 or config.cluster):
         raise UsageError("--timing measures one worker alone: leave --workers, --batch and --cluster out")
     settled = {

@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from numpy.typing import ArrayLike
 
+from tnllt.masks import Mask
 from tnllt.sequence import Image
 
 #: Called with one JSON-able event (a description refresh, say); the runner writes it to `<sequence>.trace.jsonl`.
@@ -46,11 +47,13 @@ class Prediction:
         box: x, y, w, h in pixels of the image it was given.
         confidence: higher is surer; None where the tracker has no score.
         absent: True where the tracker reports the target absent.
+        mask: (H, W) bool, the target's pixels, from a tracker that has them; `--masks` keeps it.
     """
 
     box: ArrayLike
     confidence: float | None = None
     absent: bool = False
+    mask: Mask | None = None
 
 
 class Tracker(abc.ABC):
@@ -63,6 +66,7 @@ class Tracker(abc.ABC):
             runner cannot seed.
         sequence_name: set by the runner before `initialize` and `start`; None outside a run.
         oracle: True where the tracker looks at the annotation; its run records note it.
+        gives_masks: True where its predictions have a mask.
     """
 
     modes: ClassVar[tuple[Mode, ...]] = (Mode.BB,)
@@ -70,6 +74,7 @@ class Tracker(abc.ABC):
     run_seed: int = 0
     sequence_name: str | None = None
     oracle: ClassVar[bool] = False
+    gives_masks: ClassVar[bool] = False
 
     @classmethod
     def identity(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -96,7 +101,7 @@ class Tracker(abc.ABC):
 
         Returns:
             In mode NL, where the target is in this frame. None there makes the runner ask `track` with the same image.
-            Where a box was given the answer is not read.
+            Where a box was given, no more than the mask of the answer is read.
         """
 
     @abc.abstractmethod
@@ -119,7 +124,8 @@ class SupportsBatch(Protocol):
     """A tracker that can track several sequences in one forward pass (`tnllt-run --batch B`).
 
     A state belongs to one sequence; `step` advances any number of them and must answer as if each were alone. In mode
-    NL the first `step` of a state is given the first frame again, and answers where the target is in it.
+    NL the first frame's answer is the state's attribute `prediction`; where it has none, the first `step` of the state
+    is given the first frame again, and answers where the target is in it.
     """
 
     def start(

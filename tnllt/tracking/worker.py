@@ -122,7 +122,7 @@ class Worker:
         sequence = self.dataset[name]
         try:
             mode = choose_mode(self.tracker, sequence, self.spec.mode)
-            run = SequenceRun(sequence, mode, self.spec.seed, self.spec.read_ahead)
+            run = SequenceRun(sequence, mode, self.spec.seed, self.spec.read_ahead, keep_masks=self.spec.masks)
         except Exception as error:
             self._fail(name, TrackerFailure("data", str(error), None, traceback.format_exc()), {})
             return False
@@ -156,7 +156,7 @@ class Worker:
         extra["seconds"] = {**self.common["seconds"], **end.record["seconds"]}
         whole = Trajectory(end.boxes, end.confidence, end.absent, end.seconds, extra)
         try:
-            record = self.store.write(self.spec.tracker.name, name, whole, run.events)
+            record = self.store.write(self.spec.tracker.name, name, whole, run.events, run.masks)
             if self.spec.video:
                 self._film(run.sequence, whole)
             message: dict[str, Any] = {"as": "done", "frames": record.frames, "fps": record.fps(), "mode": record.mode}

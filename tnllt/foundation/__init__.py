@@ -1,0 +1,1 @@
+"""Trackers made of foundation models: the SAM family, starts from language, multimodal language models."""
