@@ -82,21 +82,38 @@ class LocationConfig:
 
     def locate(self) -> Locations:
         """Every location settled; see `locate`."""
-        name = self.dataset if self.dataset is None or isinstance(self.dataset, str | Path) else self.dataset.name
-        root, annos, results, config = (
-            Path(value) if value else None for value in (self.root, self.annos, self.results, self.config)
-        )
-        return locate(str(name) if name else None, root, annos, results, config)
+        name = user_path(self.dataset).absolute() if isinstance(self.dataset, Path) else self.dataset
+        name = name if name is None or isinstance(name, str | Path) else name.name
+        places = (Path(value) if value else None for value in (self.root, self.annos, self.results, self.config))
+        return locate(str(name) if name else None, *places)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreConfig(LocationConfig):
+class DatasetConfig(LocationConfig):
+    """Which sequences of a dataset; `tnllt.datasets.open_configured` opens it.
+
+    Attributes:
+        split: the sequences' split, "all" or None for every annotated sequence; without effect on an open dataset.
+        sequences: of those, only these: names, globs, or a file of names, comma-separated or several.
+    """
+
+    split: str | None = option("test", "Which sequences: test, val, train, ...; all.", kind=str, metavar="NAME")
+    sequences: str | Path | Iterable[str | Path] | None = option(
+        None, "Of those, only these: names, globs, or a file of names; may be repeated.", "-s", kind=str,
+        metavar="NAMES", multiple=True,
+    )  # fmt: skip
+
+    def names(self) -> list[str] | None:
+        """What `sequences` names; None where it names nothing. Raises UsageError as `listed_names`."""
+        return None if self.sequences in (None, ()) else listed_names(self.sequences or "", "--sequences")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(DatasetConfig):
     """Which results are scored on which sequences, and how.
 
     Attributes:
         trackers: names and globs, comma-separated or several; "all".
-        split: the sequences' split, "all" or None for every annotated sequence; without effect on an open dataset.
-        sequences: of those, only these: names, globs, or a file of names, comma-separated or several.
         protocol: a `Protocol` or its name.
         allow_missing: score a tracker on the sequences that it has, and note it in every output.
         allow_short: pad short results with their last box, and note it in every output.
@@ -105,11 +122,6 @@ class ScoreConfig(LocationConfig):
     """
 
     trackers: str | Iterable[str] = option("all", "all, or names and globs: a,b,'ost*'.", kind=str, metavar="NAMES")
-    split: str | None = option("test", "Which sequences: test, val, ..., all.", metavar="NAME")
-    sequences: str | Path | Iterable[str | Path] | None = option(
-        None, "Of those, only these: names, globs, or a file of names; may be repeated.", "-s", kind=str,
-        metavar="NAMES", multiple=True,
-    )  # fmt: skip
     protocol: str | Protocol = option("tnllt", "Scoring rule; see `protocols`.", "-p", kind=str, metavar="NAME")
     allow_missing: bool = option(False, "Score what is there where sequences are missing, and say so.")
     allow_short: bool = option(False, "Pad short results with their last box, and say so.")

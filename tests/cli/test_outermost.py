@@ -95,6 +95,25 @@ def test_paths_that_no_file_can_have(tmp_path: Path, path: str, where: str) -> N
     assert ended.returncode == 2 and "unexpected" not in ended.stderr and ended.stderr.startswith("Error: "), ended
 
 
+@pytest.mark.parametrize("path", ["a\0b", "a" * 256, "/".join("a" * 200 for _ in range(25))])
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("data", ["info", "demo", "--sheet"]), ("data", ["check"]), ("run", ["still", "--baseline"]), ("eval", ["--out"])],
+)
+def test_such_paths_as_arguments_and_outputs(command: str, words: list[str], path: str) -> None:
+    """A zero character cannot be in a process's arguments, but a caller of the command in Python may give one."""
+    program = f"""
+import sys
+from tnllt.cli.{command} import cli
+from tnllt.cli.common import run_command
+sys.argv = ["x", *{[*words, path]!r}]
+run_command(cli, "x")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1 and "path" in ended.stderr, ended.stderr
+
+
 def test_a_user_without_home(tmp_path: Path) -> None:
     """No HOME and no entry in the password file, as in some containers."""
     program = """

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from trees import number_of, rows, tnllt_sequence, write, write_images
 
+import tnllt
 from tnllt import open_dataset
 from tnllt.cli.data import cli
 from tnllt.datasets.benchmarks import TNLLT_ATTRIBUTES
@@ -154,6 +155,15 @@ def test_a_folder_carries_its_own_name(tmp_path: Path):
     assert open_dataset(tmp_path / "mine", split="all").names == ["a"]
     tnllt_sequence(tmp_path / "copy" / packaged("tnllt", "test")[0])
     assert open_dataset(tmp_path / "copy").name == "tnllt"
+
+
+@pytest.mark.parametrize("name", ["TNLLT", "lasot", "demo"])
+def test_a_path_is_a_folder_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.chdir(tmp_path)
+    tnllt_sequence(Path(name) / "a")
+    for place in (Path(name), f"./{name}"):
+        assert open_dataset(place, split=None).names == ["a"]
+    assert tnllt.run("still", dataset=Path(name), split="all", results="r").done == ["a"]
 
 
 def test_language_in_the_layout_of_a_benchmark_without_it_is_read(tmp_path: Path):

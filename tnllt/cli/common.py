@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 import click
 
 from tnllt import __version__
-from tnllt.cli.dataclass_options import config_options
-from tnllt.config import LocationConfig
-from tnllt.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, TnlltError
+from tnllt.cli.dataclass_options import PATH, config_options
+from tnllt.config import LocationConfig, ScoreConfig
+from tnllt.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, TnlltError, UsageError
 from tnllt.files import write_atomic
 from tnllt.text import printable
 
@@ -27,6 +27,26 @@ if TYPE_CHECKING:
     from tnllt.findings import Findings
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Adds the options of `ScoreConfig`; the command gets one argument `config`.
+scoring_options = config_options(ScoreConfig)
+
+
+def format_option(*formats: str) -> Callable[[F], F]:
+    """Adds --format with these choices, the first of which is the default; the argument is `format_`."""
+    return click.option(
+        "--format", "format_", type=click.Choice(formats), default=formats[0], show_default=True,
+        help="Format of the output.",
+    )  # fmt: skip
+
+
+def output_folder(out: Path) -> Path:
+    """The folder, made if it does not exist. Raises UsageError where it cannot be made."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: the folder cannot be made ({error.strerror}); give another one") from error
+    return out
 
 
 def location_options(function: F) -> F:
@@ -55,7 +75,7 @@ def prints_findings(checker: str) -> Callable[[Callable[..., Findings]], Callabl
 
     options = (
         click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Format."),
-        click.option("--out", "-o", type=click.Path(path_type=Path), help="Write the findings to a file."),
+        click.option("--out", "-o", type=PATH, help="Write the findings to a file."),
         click.option("--verbose", "-v", is_flag=True, help="Name every finding, not the first three of a kind."),
         click.option("--strict", is_flag=True, help="Warnings, too, make the exit code 1."),
         click.option("--codes", is_flag=True, is_eager=True, expose_value=False, callback=list_codes,
@@ -87,7 +107,7 @@ def _attribute(place: str) -> Any:
 
 
 class LazyGroup(click.Group):
-    """A group that imports a subcommand's module when it is called, so that help is instant.
+    """A group some of whose subcommands' modules are imported when these are called, so that help is instant.
 
     Args:
         subcommands: name -> (where it is, "package.module:attribute"; what it does, a line of the help).
@@ -98,17 +118,18 @@ class LazyGroup(click.Group):
         self.subcommands = subcommands
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.subcommands)
+        return [*self.commands, *self.subcommands]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in self.subcommands:
-            return None
-        command: click.Command = _attribute(self.subcommands[name][0])
-        return command
+        if name in self.subcommands:
+            command: click.Command = _attribute(self.subcommands[name][0])
+            return command
+        return super().get_command(ctx, name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own = [(name, command.get_short_help_str(100)) for name, command in self.commands.items()]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in self.subcommands.items()])
+            formatter.write_dl(own + [(name, summary) for name, (_, summary) in self.subcommands.items()])
 
 
 def run_command(command: click.Command, prog: str) -> None:

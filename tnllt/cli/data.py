@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from tnllt.cli.common import LazyGroup, run_command, version_option
-from tnllt.config import Locations
+from tnllt.cli.common import LazyGroup, format_option, prints_findings, run_command, version_option
+from tnllt.cli.dataclass_options import PATH, config_options
+from tnllt.cli.progress import Progress
+from tnllt.config import DatasetConfig, LocationConfig
+from tnllt.option_fields import option
+from tnllt.text import printable
 
 if TYPE_CHECKING:
     from tnllt.datasets import Dataset
+    from tnllt.findings import Findings
 
-#: Subcommand -> (where it is, what it does); a module is imported when its subcommand is called.
-_SUBCOMMANDS = {
-    "check": ("tnllt.cli.data_check:check", "Find what is wrong with a dataset, before a tracker does."),
-    "info": ("tnllt.cli.data_info:info", "A dataset's card: counts, lengths, attributes, a contact sheet."),
-    "synth": ("tnllt.cli.data_synth:synth", "Make synthetic sequences to order, in TNLLT's layout."),
-    "prepare": ("tnllt.cli.data_prepare:prepare", "Join, verify and unpack a download."),
-    "convert": ("tnllt.cli.data_convert:convert", "Write a dataset in TNLLT's layout, or PNG as JPEG."),
-}
+#: The subcommand that is slow to import, and what it does.
+_SUBCOMMANDS = {"synth": ("tnllt.cli.data_synth:synth", "Make synthetic sequences to order, in TNLLT's layout.")}
 
 
 @click.group(cls=LazyGroup, subcommands=_SUBCOMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,23 +36,21 @@ def cli() -> None:
     """
 
 
-target_argument = click.argument("place", metavar="[ROOT]", required=False, type=click.Path(path_type=Path))
+@dataclass(frozen=True, kw_only=True)
+class _Data(DatasetConfig):
+    split: str | None = option("all", "test, train, ...; all: every annotated sequence.", kind=str)
 
 
-sequences_option = click.option(
-    "--sequences", "-s", multiple=True, help="Only these names or globs, or a file of names; may be repeated."
-)
-split_option = click.option(
-    "--split", default="all", show_default=True, help="test, train, ...; all: every annotated sequence."
-)
-workers_option = click.option("--workers", "-w", type=click.IntRange(1), help="Threads.  [default: one per processor]")
+_root = click.argument("place", metavar="[ROOT]", required=False, type=PATH)
+_workers = click.option("--workers", "-w", type=click.IntRange(1), help="Threads.  [default: one per processor]")
 
 
-def target(where: Locations, place: Path | None) -> tuple[str | Path, Path | None, Path | None]:
+def _target(config: LocationConfig, place: Path | None) -> tuple[str | Path, Path | None, Path | None]:
     """What ROOT and the location options mean together: dataset, root and annos of `open_dataset`.
 
     With --dataset, ROOT is that benchmark's root; alone, its layout is detected.
     """
+    where = config.locate()
     if place is None:
         return where.dataset, where.root, where.annos
     source = click.get_current_context().get_parameter_source("dataset")
@@ -59,15 +59,122 @@ def target(where: Locations, place: Path | None) -> tuple[str | Path, Path | Non
     return place, None, where.annos
 
 
-def open_target(
-    where: Locations, place: Path | None, split: str, sequences: tuple[str, ...], attributes: str | None = None
-) -> Dataset:
-    """The dataset that ROOT, the location options, --split, --sequences and --attributes name together."""
+def _open(config: DatasetConfig, place: Path | None, attributes: str | None = None) -> Dataset:
     from tnllt.datasets import open_dataset
 
-    name, root, annos = target(where, place)
-    chosen = None if split == "all" else split
-    return open_dataset(name, root, annos, split=chosen, names=sequences or None, attributes=attributes)
+    split = None if config.split == "all" else config.split
+    return open_dataset(*_target(config, place), split, config.names(), attributes)
+
+
+@cli.command()
+@_root
+@click.option("--decode", is_flag=True, help="Decode every image: finds broken and truncated files, other sizes.")
+@config_options(DatasetConfig, without=["split"])
+@_workers
+@prints_findings("tnllt.datasets.check:CHECKER")
+def check(place: Path | None, config: DatasetConfig, decode: bool, workers: int | None) -> Findings:
+    """Find what is wrong with a dataset, before a tracker does.
+
+    ROOT is a folder whose layout is detected, or the root of the benchmark that --dataset names; without it the
+    dataset is the one that --dataset, --root and --annos (or the environment, or tnllt.toml) give.
+
+    Compares frames, boxes and flags; examines boxes, language descriptions, split lists, names and copies; infers the
+    sense of the flags from boxes of zero area. Exit code 1 where an error is found.
+    """
+    from tnllt.datasets.check import check_dataset
+
+    progress = Progress("decoding", "images") if decode else None
+    name, folder, annos = _target(config, place)
+    names = config.names()
+    return check_dataset(name, folder, annos, names=names, decode=decode, workers=workers, progress=progress)
+
+
+@cli.command()
+@_root
+@config_options(_Data)
+@click.option("--attributes", help="Only sequences with all of these attributes: OV,FOC.")
+@click.option("--sheet", type=PATH, help="Write a contact sheet (PNG): boxes and descriptions.")
+@click.option("--gallery", type=PATH, help="Write an attribute gallery (PNG).")
+@click.option("--most", type=click.IntRange(1), default=24, show_default=True, help="Sequences on the contact sheet.")
+@format_option("text", "json")
+def info(
+    place: Path | None, config: DatasetConfig, attributes: str | None, sheet: Path | None, gallery: Path | None,
+    most: int, format_: str,
+) -> None:  # fmt: skip
+    """A dataset's card: counts, lengths, resolutions, fraction of absent frames, attributes, a contact sheet.
+
+    ROOT is a folder whose layout is detected, or the root of the benchmark that --dataset names.
+    """
+    from tnllt.datasets.card import format_card, make_card
+    from tnllt.datasets.contact_sheet import attribute_gallery, check_image_path, contact_sheet
+
+    for path in filter(None, (sheet, gallery)):
+        check_image_path(path)
+    dataset = _open(config, place, attributes)
+    card = make_card(dataset)
+    click.echo(json.dumps(asdict(card), indent=2) if format_ == "json" else printable(format_card(card)))
+    if sheet is not None:
+        count = contact_sheet(dataset, sheet, most=most)
+        click.echo(f"{sheet}: {count} sequences", err=True)
+    if gallery is not None:
+        shown = attribute_gallery(dataset, gallery)
+        click.echo(f"{gallery}: {' '.join(shown)}", err=True)
+
+
+@cli.command()
+@click.argument("downloads", type=PATH)
+@click.argument("root", required=False, type=PATH)
+@click.option("--overwrite", is_flag=True, help="Replace files that differ from the archives'.")
+def prepare(downloads: Path, root: Path | None, overwrite: bool) -> None:
+    """Join, verify and unpack a download into ROOT (DOWNLOADS/TNLLT where none is given).
+
+    DOWNLOADS holds TNLLT_part_* (with TNLLT.tar.gz.md5, if you have it), annos.zip, tracking_results.zip, or any tar
+    or zip file of sequences. The parts are read as one; no joined copy is written. Interrupted, run it again.
+
+    An archive is refused, before anything of it is written, if a member would land outside the folder, is a link, or
+    if it holds more than any release does.
+    """
+    from tnllt.datasets.archives import prepare as run
+
+    target = root or downloads / "TNLLT"
+    result = run(downloads, target, overwrite=overwrite, report=lambda label: Progress(label, "B"))
+    for name, count in result.archives.items():
+        sum_ = f", md5 {result.md5[name]} is right" if name in result.md5 else ""
+        click.echo(printable(f"{name}: {count:,} files written{sum_}; all read back"))
+    if not result.archives:
+        click.echo("Nothing to do: everything is in place.")
+    click.echo(f"tnllt-data check {shlex.quote(str(target))} --dataset tnllt")
+    if (target / "tracking_results").is_dir():
+        where = f"--root {shlex.quote(str(target))} --results {shlex.quote(str(target / 'tracking_results'))}"
+        click.echo(f"tnllt-eval {where} --trackers all")
+
+
+@cli.command()
+@click.argument("place", metavar="ROOT", type=PATH)
+@click.argument("out", type=PATH)
+@config_options(DatasetConfig)
+@click.option(
+    "--images", type=click.Choice(["keep", "jpeg", "png"]), default="keep", show_default=True,
+    help="keep: copy the files (a video becomes JPEG); jpeg, png: encode every frame.",
+)  # fmt: skip
+@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG.")
+@_workers
+def convert(place: Path, out: Path, config: DatasetConfig, images: str, quality: int, workers: int | None) -> None:
+    """Write a dataset in TNLLT's layout, or its PNG frames as JPEG.
+
+    ROOT is a folder or a video whose layout is detected, or the root of the benchmark that --dataset names.
+    OUT gets a folder per sequence, annos/ and splits/. What the dataset does not have is not written. With
+    `--images jpeg` the saving in bytes and the loss (PSNR of every frame) are stated. Interrupted, run it again.
+    """
+    from tnllt.datasets.convert import convert as run
+    from tnllt.datasets.convert import format_conversion
+
+    dataset = _open(config, place)
+    progress = Progress("converting", "frames")
+    result = run(
+        dataset, out, split=config.split or "all", images=images, quality=quality, workers=workers, progress=progress
+    )
+    click.echo(printable(format_conversion(result)))
 
 
 def main() -> None:

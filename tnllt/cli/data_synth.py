@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tnllt.cli.dataclass_options import config_options
+from tnllt.cli.dataclass_options import PATH, config_options
 from tnllt.cli.progress import Progress
 from tnllt.datasets import open_dataset
 from tnllt.datasets.synth import ATTRIBUTES, FAMILIES, FrameFormat, SynthConfig, SynthSources, only, write_dataset
@@ -32,7 +32,7 @@ def attribute_options(function: F) -> F:
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @click.option("--count", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many sequences.")
 @click.option(
     "--size", "frame_size", type=pair(int), default="640x360", show_default=True, metavar="WxH", help="Of the frames."

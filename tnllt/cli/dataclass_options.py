@@ -11,10 +11,22 @@ from typing import Any, TypeVar
 import click
 
 from tnllt.errors import UsageError
+from tnllt.files import user_path
 from tnllt.option_fields import Flag, flag_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KINDS = {"bool": bool, "int": int, "float": float, "Path": Path}
+
+
+class _PathType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.3
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return user_path(value)
+
+
+#: The type of an argument or option that is a path: one that a file can have, with `~` expanded.
+PATH = _PathType()
 
 
 def config_options(config: type, argument: str = "config", without: Iterable[str] = ()) -> Callable[[F], F]:
@@ -78,7 +90,7 @@ def _click_type(flag: Flag, kind: Any) -> Any:
     if flag.choices:
         return click.Choice(flag.choices)
     if kind is Path:
-        return click.Path(path_type=Path)
+        return PATH
     low = flag.minimum if flag.above is None else flag.above
     if kind in (int, float) and (low is not None or flag.maximum is not None):
         bounds: Any = click.IntRange if kind is int else click.FloatRange

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 from click.core import ParameterSource
 
-from tnllt.cli.common import LazyGroup, run_command, version_option
-from tnllt.cli.eval_options import format_option, scoring_options
+from tnllt.cli.common import LazyGroup, format_option, run_command, scoring_options, version_option
+from tnllt.cli.dataclass_options import PATH
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
 
@@ -21,9 +19,9 @@ _SUBCOMMANDS = {
     "render": ("tnllt.cli.eval_view:render", "A sequence with boxes as a video or GIF."),
     "pack": ("tnllt.cli.eval_pack:pack", "Put results into archives with a manifest; make entries of a leaderboard."),
     "unpack": ("tnllt.cli.eval_pack:unpack", "Check such an archive and unpack it."),
-    "lint": ("tnllt.cli.eval_lint:lint", "Find what is wrong with result files, with stable codes."),
-    "score-file": ("tnllt.cli.eval_file:score_file", "Score one result file against one ground-truth file."),
-    "protocols": ("tnllt.cli.eval_protocols:protocols", "Describe every scoring rule in one sentence."),
+    "lint": ("tnllt.cli.eval_results:lint", "Find what is wrong with result files, with stable codes."),
+    "score-file": ("tnllt.cli.eval_results:score_file", "Score one result file against one ground-truth file."),
+    "protocols": ("tnllt.cli.eval_results:protocols", "Describe every scoring rule in one sentence."),
 }
 
 
@@ -55,11 +53,11 @@ _SUBCOMMANDS = {
     default=None,
     help="95 % bootstrap intervals in the table.  [default: yes, but not in LaTeX's]",
 )
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for scores, curves, tables and figures.")
+@click.option("--out", "-o", type=PATH, help="Folder for scores, curves, tables and figures.")
 @click.option("--no-plots", is_flag=True, help="With --out: no figures.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
-@click.option("--save-baseline", type=click.Path(path_type=Path), help="File to keep these scores in, for --baseline.")
-@click.option("--baseline", type=click.Path(path_type=Path), help="Compare with scores kept by --save-baseline.")
+@click.option("--save-baseline", type=PATH, help="File to keep these scores in, for --baseline.")
+@click.option("--baseline", type=PATH, help="Compare with scores kept by --save-baseline.")
 @click.option("--max-drop", type=float, help="With --baseline: fail where a score fell by more.  [default: 0]")
 @click.option("--fail-under", multiple=True, metavar="METRIC=SCORE", help="Fail where a tracker scores lower.")
 @version_option

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from tnllt.cli.eval_options import format_option, output_folder, scoring_options
+from tnllt.cli.common import format_option, output_folder, scoring_options
+from tnllt.cli.dataclass_options import PATH
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
 from tnllt.eval.cd_figure import save_diagram
@@ -31,7 +32,7 @@ from tnllt.text import printable
 @click.option("--metric", "-m", default="success", metavar="NAME", show_default=True)
 @click.option("--top", default=5, type=click.IntRange(0), show_default=True, help="Sequences to name on either side.")
 @click.option("--runs", is_flag=True, help="Mean and deviation over runs of one tracker (NAME_000, NAME_001, ...).")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for the critical-difference diagram.")
+@click.option("--out", "-o", type=PATH, help="Folder for the critical-difference diagram.")
 @format_option("text", "json")
 def compare(
     config: ScoreConfig, a: str | None, b: str | None, metric: str, top: int, runs: bool, out: Path | None, format_: str

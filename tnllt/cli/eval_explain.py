@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tnllt.cli.common import format_option, scoring_options
 from tnllt.cli.eval_explain_text import (
     explanation_json,
     explanation_text,
@@ -15,7 +16,6 @@ from tnllt.cli.eval_explain_text import (
     reported_json,
     reported_text,
 )
-from tnllt.cli.eval_options import format_option, scoring_options
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
 from tnllt.eval.explain import explain as explain_rules

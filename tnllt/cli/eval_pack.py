@@ -8,9 +8,8 @@ from pathlib import Path
 
 import click
 
-from tnllt.cli.common import location_options
-from tnllt.cli.dataclass_options import config_options
-from tnllt.cli.eval_options import scoring_options
+from tnllt.cli.common import location_options, scoring_options
+from tnllt.cli.dataclass_options import PATH, config_options
 from tnllt.config import Locations, ScoreConfig
 from tnllt.errors import TnlltError, UsageError
 from tnllt.eval.intervals import group_runs
@@ -29,7 +28,7 @@ from tnllt.text import printable
 @click.option(
     "--out",
     "-o",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Archive to write; of several trackers, a folder.  [default: TRACKER.zip]",
 )
 @click.option(
@@ -44,7 +43,7 @@ from tnllt.text import printable
 @click.option(
     "--entry",
     "entry_folder",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Write entries of a leaderboard: DIR/TRACKER with the archive and entry.toml.",
 )
@@ -128,10 +127,10 @@ def _answered(entry: Entry, name: str, answer: str) -> Entry:
 
 
 @click.command()
-@click.argument("archive", type=click.Path(path_type=Path))
+@click.argument("archive", type=PATH)
 @location_options
 @click.option("--verify", is_flag=True, help="Check against the annotations, too, and score again.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder of results to unpack into.")
+@click.option("--out", "-o", type=PATH, help="Folder of results to unpack into.")
 def unpack(archive: Path, where: Locations, verify: bool, out: Path | None) -> None:
     """Check ARCHIVE, made by `pack`, and unpack it into a folder of results (--out).
 

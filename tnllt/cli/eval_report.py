@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from tnllt.cli.eval_options import output_folder, scoring_options
+from tnllt.cli.common import output_folder, scoring_options
+from tnllt.cli.dataclass_options import PATH
 from tnllt.config import ScoreConfig
 from tnllt.eval.metrics import get_metrics
 from tnllt.eval.report import check_size, report_content, write_report
@@ -17,7 +18,7 @@ from tnllt.text import printable
 
 @click.command()
 @scoring_options
-@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to leave report.html in.")
+@click.option("--out", "-o", type=PATH, required=True, help="Folder to leave report.html in.")
 @click.option("--title", default="", help="Heading of the report.")
 @click.option(
     "--max-size", type=click.FloatRange(min=0.5), metavar="MB",

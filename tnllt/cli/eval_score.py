@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tnllt.cli.eval_options import output_folder
+from tnllt.cli.common import output_folder
 from tnllt.config import ScoreConfig
 from tnllt.eval.gates import Gates, write_baseline
 from tnllt.eval.metrics import get_metrics

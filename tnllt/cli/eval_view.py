@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tnllt.cli.common import location_options
+from tnllt.cli.dataclass_options import PATH
 from tnllt.config import Locations
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.view.recording import write_recording
@@ -30,7 +31,7 @@ _FRAMES = click.option(
 @_TRACKERS
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port on 127.0.0.1.  [default: a free one]")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
-@click.option("--rerun", type=click.Path(path_type=Path), help="Write a recording for Rerun (.rrd) instead.")
+@click.option("--rerun", type=PATH, help="Write a recording for Rerun (.rrd) instead.")
 @_FRAMES
 def view(
     sequence: str, where: Locations, trackers: str, port: int, no_browser: bool, rerun: Path | None, span: str | None
@@ -55,7 +56,7 @@ def view(
 @click.argument("sequence")
 @location_options
 @_TRACKERS
-@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="File to write: .mp4, .webm or .gif.")
+@click.option("--out", "-o", type=PATH, required=True, help="File to write: .mp4, .webm or .gif.")
 @_FRAMES
 @click.option("--fps", default=30.0, type=click.FloatRange(0.5, 120), show_default=True, help="Frames per second.")
 @click.option(

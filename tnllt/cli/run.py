@@ -9,13 +9,13 @@ from tnllt.cli.common import LazyGroup, run_command, version_option
 #: Subcommands and where they are; each module loads when it is asked for.
 _TRACK = "NAME"
 SUBCOMMANDS = {
-    _TRACK: (
-        "tnllt.cli.run_track:track",
-        "Track a dataset with the tracker NAME.  `tnllt-run NAME --help`: options.",
+    _TRACK: ("tnllt.cli.run_track:track", "Track a dataset with the tracker NAME.  `tnllt-run NAME --help`: options."),
+    "list": ("tnllt.cli.run_trackers:list_trackers", "Trackers that run here, and what the others lack."),
+    "check": (
+        "tnllt.cli.run_trackers:check",
+        "Try a tracker on five synthetic sequences, and report what it gets wrong.",
     ),
-    "list": ("tnllt.cli.run_list:list_trackers", "Trackers that run here, and what the others lack."),
-    "check": ("tnllt.cli.run_check:check", "Try a tracker on five synthetic sequences, and report what it gets wrong."),
-    "doctor": ("tnllt.cli.run_baselines:doctor", "What a baseline lacks here, and the command that brings it."),
+    "doctor": ("tnllt.cli.run_trackers:doctor", "What a baseline lacks here, and the command that brings it."),
     "status": ("tnllt.cli.run_status:status", "Done, failed, missing, and speed, per tracker."),
     "retry": ("tnllt.cli.run_track:retry", "Track failed sequences again, and nothing else."),
 }

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tnllt.cli.common import location_options
-from tnllt.config import Locations, listed_names
+from tnllt.cli.common import format_option
+from tnllt.cli.dataclass_options import config_options
+from tnllt.config import DatasetConfig
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 from tnllt.text import printable
 
@@ -19,27 +20,23 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[TRACKER]...")
-@location_options
-@click.option("--split", default="test", show_default=True, help="Which sequences: test, train, all.")
-@click.option("--sequences", "-s", multiple=True, help="Names, globs, or a file of names; may be repeated.")
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Format."
-)
-def status(names: tuple[str, ...], where: Locations, split: str, sequences: tuple[str, ...], form: str) -> int:
+@config_options(DatasetConfig)
+@format_option("text", "json")
+def status(names: tuple[str, ...], config: DatasetConfig, format_: str) -> int:
     """Done, failed, missing, and speed of each TRACKER (by default of all). Exit code 3 where one is incomplete."""
     from tnllt.results.records import lacks_answers
     from tnllt.results.store import ResultStore
     from tnllt.tracking.config import results_folder
 
-    store = ResultStore(results_folder(where))
+    store = ResultStore(results_folder(config.locate()))
     there = store.trackers()
     unknown = [name for name in names if name not in there]
     if unknown or not there:
         known = ", ".join(there) or "none"
         raise UsageError(f"{store.folder} has no results of {', '.join(unknown) or 'any tracker'}; there are: {known}")
-    wanted = _wanted(where, split, sequences)
+    wanted = _wanted(config)
     rows = [_look(store, name, wanted) for name in names or there]
-    if form == "json":
+    if format_ == "json":
         click.echo(json.dumps(rows, indent=1))
     else:
         _print(rows, wanted is not None)
@@ -48,18 +45,16 @@ def status(names: tuple[str, ...], where: Locations, split: str, sequences: tupl
     return EXIT_INCOMPLETE if incomplete else EXIT_OK
 
 
-def _wanted(where: Locations, split: str, sequences: tuple[str, ...]) -> dict[str, int | None] | None:
+def _wanted(config: DatasetConfig) -> dict[str, int | None] | None:
     """Names and lengths of the sequences that should be there; None where no dataset is named."""
-    from tnllt.datasets import open_dataset
+    from tnllt.datasets.dataset import open_configured
     from tnllt.tracking.plan import frames_of
 
-    named = where.dataset != "tnllt" or where.root is not None or where.annos is not None
-    if not named:
+    where = config.locate()
+    if where.dataset == "tnllt" and where.root is None and where.annos is None:
         return None
-    names = listed_names(sequences, "--sequences") if sequences else None
-    dataset = open_dataset(where.dataset, where.root, where.annos, None if split == "all" else split, names)
     # A hidden test set has one box per sequence: without frames its length is not known.
-    return {s.name: frames_of(s) if len(s) > 1 or s.has_frames else None for s in dataset}
+    return {s.name: frames_of(s) if len(s) > 1 or s.has_frames else None for s in open_configured(config)}
 
 
 def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +14,7 @@ import click
 from tnllt.cli.dataclass_options import config_options
 from tnllt.errors import EXIT_OK, UsageError
 from tnllt.text import printable
+from tnllt.tracking.baselines.find import BaselineChoice
 from tnllt.tracking.config import RunConfig, results_folder
 
 if TYPE_CHECKING:
@@ -23,36 +23,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("tracker", required=False, metavar="")
-@click.option("--baseline", type=click.Path(path_type=Path), help="A baseline's TOML file of your own.")
-@click.option("--repo", type=click.Path(path_type=Path), help="A clone in the shape of pytracking or OSTrack.")
-@click.option("--tracker", "clone_tracker", help="With --repo: the tracker's name there.")
-@click.option("--yaml", help="With --repo: the configuration's name there.")
+@click.argument("which", required=False, metavar="")
+@config_options(BaselineChoice, "other")
 @config_options(RunConfig)
-def track(
-    tracker: str | None,
-    baseline: Path | None,
-    repo: Path | None,
-    clone_tracker: str | None,
-    yaml: str | None,
-    config: RunConfig,
-) -> int:
+def track(which: str | None, other: BaselineChoice, config: RunConfig) -> int:
     """Track a dataset with the tracker NAME (see `tnllt-run list`), module:Class, file.py:Class or a baseline.
 
     Sequences that have a result are left as they are, so a run that was interrupted continues. Exit code 3: a sequence
     failed.
     """
-    if repo is not None:
-        from tnllt.tracking.registry import find_repository
-
-        if tracker or baseline or not clone_tracker or not yaml:
-            raise UsageError("--repo DIR goes with --tracker NAME and --yaml NAME, and without another tracker")
-        return _run(find_repository(repo, clone_tracker, yaml), config)
-    if clone_tracker or yaml:
-        raise UsageError("--tracker and --yaml go with --repo DIR")
-    if (tracker is None) == (baseline is None):
-        raise UsageError("name one tracker; `tnllt-run list` shows them")
-    return _run(tracker or str(baseline), config)
+    return _run(other.named(which), config)
 
 
 @click.command()

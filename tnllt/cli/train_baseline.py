@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from tnllt.cli.common import location_options
-from tnllt.cli.dataclass_options import config_options
-from tnllt.config import Locations
+from tnllt.cli.dataclass_options import PATH, config_options
+from tnllt.config import DatasetConfig
 from tnllt.errors import UsageError
+from tnllt.option_fields import option
 from tnllt.tracking.baselines.launch import TrainingOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TrainingData(DatasetConfig):
+    split: str | None = option("train", "Which sequences: train, test, all.", kind=str)
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--baseline", "file", type=click.Path(path_type=Path), help="A baseline's TOML file of your own.")
-@location_options
-@click.option("--split", default="train", show_default=True, help="Which sequences: train, test, all.")
-@click.option("--sequences", "-s", multiple=True, help="Names, globs, or a file of names; may be repeated.")
-@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Checkpoints and logs.")
+@click.option("--baseline", "file", type=PATH, help="A baseline's TOML file of your own.")
+@config_options(_TrainingData, "data")
+@click.option("--out", "-o", required=True, type=PATH, help="Checkpoints and logs.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="repo, python, yaml, cfg: as for running.")
 @config_options(TrainingOptions, "options")
 def baseline(
-    name: str | None,
-    file: Path | None,
-    where: Locations,
-    split: str,
-    sequences: tuple[str, ...],
-    out: Path,
-    settings: tuple[str, ...],
+    name: str | None, file: Path | None, data: DatasetConfig, out: Path, settings: tuple[str, ...],
     options: TrainingOptions,
-) -> None:
+) -> None:  # fmt: skip
     """Train a published baseline by its own training script, on a benchmark's sequences, with nothing edited.
 
     A later run with the same --out continues after the last checkpoint. The weights then run:
     tnllt-run NAME --set weights=OUT/checkpoints/train/... (the last line names the file).
     """
-    from tnllt.datasets import open_dataset
+    from tnllt.datasets.dataset import open_configured
     from tnllt.tracking.baselines import get_baseline
     from tnllt.tracking.baselines.launch import train
     from tnllt.tracking.options import parse_settings
@@ -48,6 +46,5 @@ def baseline(
     given = parse_settings(settings)
     if unknown := sorted(set(given) - {"repo", "python", "yaml", "cfg"}):
         raise UsageError(f"--set {unknown[0]}: training takes repo, python, yaml and cfg")
-    dataset = open_dataset(where.dataset, where.root, where.annos, None if split == "all" else split, sequences or None)
-    weights = train(record, dataset, out, options, **given)
+    weights = train(record, open_configured(data), out, options, **given)
     click.echo(f"{record.name}: trained; it runs with --set weights={weights}")

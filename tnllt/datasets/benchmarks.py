@@ -176,7 +176,7 @@ _SPELLINGS = {"otb": "otb100", "otb2015": "otb100", "otb99": "otb99_lang", "otbl
 
 
 def find_layout(name: str) -> Layout | None:
-    """The record of a benchmark, however it is spelled (`LaSOT`, `got-10k`, `OTB99-Lang`), or None."""
-    plain = "".join(c for c in name.lower() if c.isalnum())
+    """The record of a benchmark, however it is spelled (`LaSOT`, `got-10k`, `OTB99-Lang`); None for a path."""
+    plain = "" if "/" in name else "".join(c for c in name.lower() if c.isalnum())
     plain = _SPELLINGS.get(plain, plain)
     return LAYOUTS.get(plain) or next((v for k, v in LAYOUTS.items() if k.replace("_", "") == plain), None)

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from tnllt.config import locate
+from tnllt.config import DatasetConfig, locate
 from tnllt.datasets import splits
 from tnllt.datasets.benchmarks import LAYOUTS, find_layout
 from tnllt.datasets.frames import VIDEO_SUFFIXES
@@ -166,7 +166,7 @@ def open_dataset(
     """Opens a benchmark by name, or a folder, a TOML file that describes one, or a video file with boxes.
 
     Args:
-        name_or_folder: `tnllt`, `lasot`, ... (see `tnllt.datasets.BENCHMARKS`), `demo`, or a path.
+        name_or_folder: `tnllt`, `lasot`, ... (see `tnllt.datasets.BENCHMARKS`), `demo`, or a path (a `Path` always).
         root: the benchmark's folder; where neither it nor `annos` is given, TNLLT_ROOT and tnllt.toml give them.
         annos: its folder of annotations alone; for a video file, its box file.
         split: which sequences: the split's list where all its names are annotated, else every annotated one (a
@@ -193,6 +193,16 @@ def open_dataset(
     return dataset if attributes is None else dataset.select(attributes=attributes)
 
 
+def open_configured(config: DatasetConfig) -> Dataset:
+    """The dataset and sequences that a configuration names. Raises as `open_dataset`."""
+    names = config.names()
+    if isinstance(config.dataset, Dataset):
+        return config.dataset if names is None else config.dataset.select(names)
+    where = config.locate()
+    split = None if config.split == "all" else config.split
+    return open_dataset(where.dataset, where.root, where.annos, split, names)
+
+
 def _path(value: str | Path | None) -> Path | None:
     return None if value is None else user_path(value)
 
@@ -209,7 +219,9 @@ def find_dataset(
 
     Arguments and errors are those of `open_dataset`.
     """
-    name, top, side = str(name_or_folder), _path(root), _path(annos)
+    # A `Path` is a folder, whatever its name; an absolute one is no benchmark's.
+    name = str(user_path(name_or_folder).absolute()) if isinstance(name_or_folder, Path) else name_or_folder
+    top, side = _path(root), _path(annos)
     for folder in (top, side):
         if folder is not None and not folder.exists():
             raise DataError("no such folder", folder)

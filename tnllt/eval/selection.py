@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tnllt.config import ScoreConfig, listed_names
-from tnllt.datasets import Dataset, open_dataset
+from tnllt.datasets.dataset import open_configured
 from tnllt.errors import UsageError, did_you_mean
 from tnllt.eval.cache import ScoreCache
 from tnllt.eval.evaluate import require_presence
@@ -117,19 +117,11 @@ def select(config: ScoreConfig) -> Selection:
 
 def select_sequences(config: ScoreConfig) -> list[Sequence]:
     """The annotated sequences that a configuration names. Raises UsageError or DataError as `open_dataset` does."""
-    wanted = None if config.sequences is None else listed_names(config.sequences, "--sequences")
-    if isinstance(config.dataset, Dataset):
-        return list(config.dataset if wanted is None else config.dataset.select(wanted))
-    where = config.locate()
-    split = None if config.split == "all" else config.split
-    return list(open_dataset(where.dataset, where.root, where.annos, split=split, names=wanted))
+    return list(open_configured(config))
 
 
 def _all_names(config: ScoreConfig) -> dict[str, None]:
-    if isinstance(config.dataset, Dataset):
-        return dict.fromkeys(config.dataset.names)
-    where = config.locate()
-    return dict.fromkeys(open_dataset(where.dataset, where.root, where.annos, split=None).names)
+    return dict.fromkeys(open_configured(replace(config, split=None, sequences=None)).names)
 
 
 def choose_trackers(wanted: str | Iterable[str], among: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tnllt.config import LocationConfig, Locations, listed_names
+from tnllt.config import DatasetConfig, Locations
 from tnllt.files import user_path
 from tnllt.option_fields import option
 from tnllt.tracking.registry import TrackerSpec
@@ -88,12 +88,10 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(Limits, TrackingConfig, LocationConfig):
+class RunConfig(Limits, TrackingConfig, DatasetConfig):
     """The settings of `tnllt.run`, which are the options of `tnllt-run`.
 
     Attributes:
-        split: which sequences: "test", "train", ...; "all" or None for every annotated one.
-        sequences: of those, only these names, globs, or files of names.
         options: options of the tracker: a mapping, or texts "key=value".
         name: what the results go under; by default the tracker's name.
         device: given to the workers in turn: a text "cuda:0,cuda:1", or several names.
@@ -105,10 +103,6 @@ class RunConfig(Limits, TrackingConfig, LocationConfig):
         watcher: called as the run goes on; by default nothing is shown.
     """
 
-    split: str | None = option("test", "Which sequences: test, train, all.", kind=str)
-    sequences: str | Iterable[str] | None = option(
-        (), "Names, globs, or a file of names; may be repeated.", "-s", multiple=True, kind=str
-    )
     options: Mapping[str, Any] | Iterable[str] = option(
         (), "An option of the tracker; may be repeated.", "--set", metavar="KEY=VALUE", multiple=True, kind=str
     )
@@ -127,10 +121,8 @@ class RunConfig(Limits, TrackingConfig, LocationConfig):
 
         name = absolute(where.dataset) if is_path(where.dataset) else where.dataset
         root, annos = (absolute(path) if path is not None else None for path in (where.root, where.annos))
-        names = None
-        if self.sequences is not None and self.sequences != ():
-            given = listed_names(self.sequences, "--sequences")
-            names = tuple(absolute(n) if user_path(n).is_file() else n for n in given)
+        given = self.names()
+        names = None if given is None else tuple(absolute(n) if user_path(n).is_file() else n for n in given)
         return DatasetSpec(name, root, annos, None if self.split == "all" else self.split, names)
 
 

@@ -61,16 +61,10 @@ class TrackerSpec:
     def tracker_class(self) -> type[Tracker]:
         """The class. Raises UsageError where it cannot be found, MissingExtraError where it lacks packages."""
         kind, _, rest = self.target.partition(":")
-        if kind == "baseline":
+        if kind in ("baseline", "repo"):
             from tnllt.tracking.baselines import get_baseline, tracker_class
 
-            return tracker_class(get_baseline(rest))
-        if kind == "repo":
-            from tnllt.tracking.baselines import from_repository, tracker_class
-
-            names, _, clone = rest.partition("@")
-            tracker, _, yaml = names.partition("/")
-            return tracker_class(from_repository(Path(clone), tracker, yaml, self.name))
+            return tracker_class(get_baseline(rest if kind == "baseline" else self.target, self.name))
         return load_class(self.target)
 
     def create(self, device: str = "") -> Tracker:
@@ -89,8 +83,9 @@ def find_tracker(
     """A tracker, its options checked.
 
     Args:
-        tracker: a registered name, `module:Class`, `file.py:Class`, a baseline's name or the path of its TOML file; a
-            class that another process can import; or a `TrackerSpec`, whose options these are added to.
+        tracker: a registered name, `module:Class`, `file.py:Class`, a baseline's name or the path of its TOML file,
+            "repo:TRACKER/YAML@DIR" for a clone; a class that another process can import; or a `TrackerSpec`, whose
+            options these are added to.
         options: as `--set` gave them.
         label: what its results go under; by default the tracker's own name.
 
@@ -130,14 +125,6 @@ def _place_of(cls: type[Tracker]) -> str:
     if not place or getattr(module, cls.__qualname__, None) is not cls:
         raise UsageError(f"{cls.__qualname__} cannot be imported by a worker: define it at the top of a module or file")
     return f"{place}:{cls.__name__}"
-
-
-def find_repository(
-    repo: Path, tracker: str, yaml: str, options: Mapping[str, Any] | None = None, label: str | None = None
-) -> TrackerSpec:
-    """A tracker of a clone in the shape of pytracking or OSTrack. Raises UsageError as `find_tracker`."""
-    spec = TrackerSpec(label or tracker, f"repo:{tracker}/{yaml}@{user_path(repo).absolute()}")
-    return _checked(spec, options or {}, tracker)
 
 
 def _checked(spec: TrackerSpec, options: Mapping[str, Any], asked: str) -> TrackerSpec:
@@ -197,6 +184,8 @@ def _target(name: str) -> tuple[str, str]:
     known = registered()
     if name in known:
         return name, known[name]
+    if name.startswith("repo:"):
+        return name, name
     if name.endswith(".toml"):
         return name, f"baseline:{user_path(name).absolute()}"
     if ":" in name:

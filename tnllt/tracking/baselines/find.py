@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tnllt.errors import DataError, UsageError, did_you_mean
 from tnllt.files import read_toml, user_path
+from tnllt.option_fields import option
 from tnllt.tracking.baselines.record import BaselineRecord, record_from
 
 
@@ -35,13 +37,50 @@ def records() -> list[BaselineRecord]:
     return [get_baseline(name) for name in names()]
 
 
-def get_baseline(name: str) -> BaselineRecord:
-    """A packaged record by name, or a user's by the path of its TOML file.
+@dataclass(frozen=True)
+class BaselineChoice:
+    """Which baseline, apart from a name: a TOML file, or a clone with the names of tracker and configuration in it.
+
+    Raises:
+        UsageError: of the three that go together one is missing.
+    """
+
+    baseline: Path | None = option(None, "A baseline's TOML file of your own.")
+    repo: Path | None = option(None, "A clone in the shape of pytracking or OSTrack.")
+    tracker: str | None = option(None, "With --repo: the tracker's name there.", kind=str)
+    yaml: str | None = option(None, "With --repo: the configuration's name there.", kind=str)
+
+    def __post_init__(self) -> None:
+        if bool(self.repo) != bool(self.tracker) or bool(self.repo) != bool(self.yaml):
+            raise UsageError("--repo DIR, --tracker NAME and --yaml NAME go together")
+
+    def named(self, name: str | None) -> str:
+        """One text for what is chosen here or by name, as `get_baseline` takes it. Raises UsageError for none or two.
+
+        Args:
+            name: of a tracker or baseline, or None.
+        """
+        clone = f"repo:{self.tracker}/{self.yaml}@{user_path(self.repo).absolute()}" if self.repo else None
+        chosen = [text for text in (name, self.baseline and str(self.baseline), clone) if text]
+        if len(chosen) != 1:
+            raise UsageError("name one tracker (`tnllt-run list` shows them), or give --baseline FILE or --repo DIR")
+        return chosen[0]
+
+
+def get_baseline(name: str, label: str | None = None) -> BaselineRecord:
+    """A packaged record by name, a user's by the path of its TOML file, or a clone's: "repo:TRACKER/YAML@DIR".
+
+    Args:
+        label: what the record of a clone is called; by default as its tracker.
 
     Raises:
         UsageError: there is no such record.
         DataError: the record is faulty.
     """
+    if name.startswith("repo:"):
+        inside, _, clone = name.removeprefix("repo:").partition("@")
+        tracker, _, yaml = inside.partition("/")
+        return from_repository(Path(clone), tracker, yaml, label)
     if name.endswith(".toml"):
         return load(Path(name))
     if name not in names():
