@@ -13,7 +13,6 @@ from tnllt.datasets.splits import packaged
 from tnllt.errors import UsageError
 from tnllt.eval.metrics import METRICS
 from tnllt.eval.protocols import PROTOCOLS, TNLLT
-from tnllt.eval.rule_text import protocol_card
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
@@ -22,7 +21,7 @@ from baselines_page import baselines_page  # noqa: E402
 
 def protocols_page() -> str:
     """Every protocol: its summary, and the rules in which it differs from the official one."""
-    official = {rule: value for rule, _, value, _ in protocol_card(TNLLT)}
+    official = {rule: value for rule, _, value, _ in TNLLT.card()}
     lines = [
         "# Protocols",
         "",
@@ -35,9 +34,9 @@ def protocols_page() -> str:
     for protocol in PROTOCOLS.values():
         aliases = f" (also `{'`, `'.join(protocol.aliases)}`)" if protocol.aliases else ""
         lines += [f"## `{protocol.name}`{aliases}", "", protocol.summary, ""]
-        rows = [(label, value, why) for rule, label, value, why in protocol_card(protocol) if value != official[rule]]
+        rows = [(label, value, why) for rule, label, value, why in protocol.card() if value != official[rule]]
         if protocol is TNLLT:
-            rows = [(label, value, why) for _, label, value, why in protocol_card(protocol)]
+            rows = [(label, value, why) for _, label, value, why in protocol.card()]
         if rows:
             lines += ["| rule | here | why it matters |", "|---|---|---|"]
             lines += [f"| {_cell(label)} | {_cell(value)} | {_cell(why)} |" for label, value, why in rows]

@@ -15,10 +15,9 @@ from tnllt.eval import evaluate
 from tnllt.eval.explain import Rescorer, explain
 from tnllt.eval.folder_gap import folder_gap, related
 from tnllt.eval.metrics import CURVE_METRICS
-from tnllt.eval.protocol import RULES
+from tnllt.eval.protocol import RULE_TEXTS, RULES
 from tnllt.eval.protocols import PROTOCOLS
 from tnllt.eval.reported import find_reported, parse_reported
-from tnllt.eval.rule_text import RULE_TEXTS, protocol_card
 from tnllt.files import to_json
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
@@ -120,7 +119,7 @@ def test_every_rule_has_words() -> None:
     for rule, text in RULE_TEXTS.items():
         assert text.why and text.label != rule, rule
     for protocol in PROTOCOLS.values():
-        for rule, _, value, _ in protocol_card(protocol):
+        for rule, _, value, _ in protocol.card():
             assert value and value not in ("True", "False"), rule
 
 

@@ -13,7 +13,6 @@ from tnllt.config import ScoreConfig
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.evaluate import evaluate
 from tnllt.eval.protocols import PROTOCOLS, TNLLT, get_protocol
-from tnllt.eval.rule_text import protocol_card
 from tnllt.eval.selection import select
 from tnllt.files import read_bytes, to_json
 from tnllt.findings import Findings
@@ -77,8 +76,8 @@ def protocols(name: str | None, format_: str) -> None:
         protocol = get_protocol(name)
         click.echo(textwrap.fill(f"{protocol.name}: {protocol.summary}", 100))
         click.echo()
-        official = {rule: value for rule, _, value, _ in protocol_card(TNLLT)}
-        for rule, label, value, why in protocol_card(protocol):
+        official = {rule: value for rule, _, value, _ in TNLLT.card()}
+        for rule, label, value, why in protocol.card():
             note = "" if value == official[rule] else f" (official: {official[rule]})"
             click.echo(textwrap.fill(f"{label}: {value}{note}", 100, initial_indent="  ", subsequent_indent="      "))
             click.echo(textwrap.fill(why, 100, initial_indent="      ", subsequent_indent="      "))

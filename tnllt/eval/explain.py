@@ -20,9 +20,8 @@ from tnllt.errors import UsageError
 from tnllt.eval.evaluate import assemble, require_presence
 from tnllt.eval.frame_changes import changed_frames
 from tnllt.eval.metrics import CURVE_METRICS, Metric
-from tnllt.eval.protocol import RULES, Protocol
+from tnllt.eval.protocol import RULE_TEXTS, RULES, Protocol
 from tnllt.eval.protocols import get_protocol
-from tnllt.eval.rule_text import RULE_TEXTS
 from tnllt.eval.scores import Scores
 from tnllt.eval.tracker_curves import TrackerCurves, score_sequence
 from tnllt.sequence import Sequence, Trajectory

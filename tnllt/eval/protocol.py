@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,86 +48,160 @@ NORMALIZED_THRESHOLDS = _range(0, 50, 100.0, divide=True)
 #: linspace(0, 0.5, 51): three values differ from k/100 in the last place.
 LINSPACE_NORMALIZED_THRESHOLDS = tuple(float(t) for t in np.linspace(0, 0.5, 51))
 
+Words = dict[Any, str] | Callable[[Any], str]
+
+
+@dataclass(frozen=True)
+class RuleText:
+    """A rule's label, its values in words, and why it matters."""
+
+    label: str
+    values: Words
+    why: str
+
+    def value(self, value: Any) -> str:
+        if callable(self.values):
+            return self.values(value)
+        return self.values.get(value, str(value))
+
+
+_VALID = {
+    "positive_box": "x, y, width and height are all positive",
+    "positive_size": "width and height are positive, wherever the box lies",
+    "positive_center": "its centre is positive",
+    "not_nan": "it has no NaN",
+    "every_frame": "always",
+}
+_ERROR = {-1.0: "-1, which passes every threshold", float("inf"): "infinite: a miss", None: "as computed"}
+_REDUCTION = {
+    "mean": "mean of the curve",
+    "area": "area under the curve (trapezoid rule)",
+    "value": "curve at one threshold",
+}
+
+
+def _switch(yes: str, no: str) -> dict[Any, str]:
+    return {True: yes, False: no}
+
+
+def _thresholds(values: Any) -> str:
+    return f"{len(values)} values, {values[0]:g} to {values[-1]:g}"
+
+
+def rule(default: Any, label: str, values: Words, why: str) -> Any:
+    """A field of `Protocol`, with its words."""
+    return field(default=default, metadata={"text": RuleText(label, values, why)})
+
 
 @dataclass(frozen=True)
 class Protocol:
     """Rules of one toolkit. Defaults are the official rule of TNLLT.
 
+    Every field is followed by its name and values in words and by why it matters; `card` gives these as text.
+
     Attributes:
         name: what `--protocol` takes.
         summary: the rule in one sentence.
         aliases: other names of the same rule.
-        overlap_valid: ground-truth boxes whose overlap is measured; elsewhere it is -1, which passes no threshold.
-        error_valid: ground-truth boxes whose centre errors are measured.
-        invalid_error: centre error of an invalid frame: -1 (a hit), inf (a miss), None (as computed).
-        invalid_normalized_error: the same for the normalised error.
-        absent: what becomes of frames whose target is out of view.
-        absent_error: both errors of an absent frame, where it is not what an invalid frame gets.
-        count_invalid: whether invalid frames stay in the denominator.
-        first_frame: whether the first row is replaced by the initial box, left as it is, or not scored.
-        invalid_result: what becomes of a result box with NaN or without a size.
-        short_result: what becomes of a result with fewer rows than the ground truth.
-        refuse_nan_annotation: whether a sequence with NaN in its annotation is refused.
-        refuse_nan_overlap: whether a sequence with an overlap that is not a number is refused.
-        overlap_strict: overlap > threshold, else overlap >= threshold.
-        zero_overlap_misses: an overlap of exactly 0 passes no threshold, not even 0.
-        stores_corners: boxes are kept as corners: right = x + w is formed first, the centre is (x + right) / 2 and the
-            width right - x, each rounded on its own.
-        inclusive_corners: right = x + w - 1 and a width of right - left + 1, else right = x + w.
-        ignore_nan_corner: a NaN corner loses every comparison (MATLAB's min and max), else it spreads.
-        overlap_epsilon: added to the union.
-        clip_overlap: overlaps are clipped to [0, 1].
-        round_boxes: boxes are rounded to integers first.
-        divide_centers: each centre is divided by the size before they are subtracted, else their difference is.
-        size_epsilon: added to the size that the normalised error is divided by.
-        size_floor: smallest size that the normalised error is divided by.
-        count_epsilon: added to the number of frames that counts are divided by.
-        overlap_thresholds: thresholds of the success curve.
-        error_thresholds: thresholds of the precision curve, in pixels.
-        normalized_thresholds: thresholds of the normalised precision curve.
-        success: how the success curve becomes a score; likewise `precision`, `normalized_precision`.
-        precision_at: the pixel threshold of a "value" reduction; likewise `normalized_precision_at`.
-        drop_zero_curves: whether a sequence whose curve is all zero is left out of the mean.
-        min_sequences: an attribute with fewer sequences is skipped.
     """
 
     name: str
     summary: str = ""
     aliases: tuple[str, ...] = ()
-    overlap_valid: Validity = "positive_box"
-    error_valid: Validity = "positive_box"
-    invalid_error: float | None = -1.0
-    invalid_normalized_error: float | None = -1.0
-    absent: AbsentRule = "removed"
-    absent_error: float | None = None
-    count_invalid: bool = True
-    first_frame: FirstFrame = "groundtruth"
-    invalid_result: InvalidResult = "previous"
-    short_result: ShortResult = "refused"
-    refuse_nan_annotation: bool = False
-    refuse_nan_overlap: bool = False
-    overlap_strict: bool = True
-    zero_overlap_misses: bool = False
-    stores_corners: bool = False
-    inclusive_corners: bool = True
-    ignore_nan_corner: bool = True
-    overlap_epsilon: float = 0.0
-    clip_overlap: bool = False
-    round_boxes: bool = False
-    divide_centers: bool = True
-    size_epsilon: float = 0.0
-    size_floor: float = 0.0
-    count_epsilon: float = 2.0**-52
-    overlap_thresholds: tuple[float, ...] = OVERLAP_THRESHOLDS
-    error_thresholds: tuple[float, ...] = PIXEL_THRESHOLDS
-    normalized_thresholds: tuple[float, ...] = NORMALIZED_THRESHOLDS
-    success: Reduction = "mean"
-    precision: Reduction = "value"
-    precision_at: float = 20.0
-    normalized_precision: Reduction = "value"
-    normalized_precision_at: float = 0.2
-    drop_zero_curves: bool = True
-    min_sequences: int = 2
+    # fmt: off
+    overlap_valid: Validity = rule("positive_box", "Ground truth valid, for overlap", _VALID,
+        "A target cut by the left or top image border has x or y of 0 or less; where that makes the box invalid, the "
+        "frame counts as a miss whatever the tracker did.")
+    error_valid: Validity = rule("positive_box", "Ground truth valid, for centre errors", _VALID,
+        "Frames with an invalid box get a fixed error instead of a measured one.")
+    invalid_error: float | None = rule(-1.0, "Centre error of an invalid frame", _ERROR,
+        "An error of -1 is below every threshold, so that frames without a usable box count as hits.")
+    invalid_normalized_error: float | None = rule(-1.0, "Normalised error of an invalid frame", _ERROR,
+        "An error of -1 is below every threshold, so that frames without a usable box count as hits.")
+    absent: AbsentRule = rule("removed", "Frames without the target",
+        {
+            "removed": "never hits, but in the denominator",
+            "invalid": "treated as frames with an invalid box",
+            "ignored": "flags ignored: scored as if the target were there",
+            "excluded": "out of the count altogether",
+        },
+        "No tracker can overlap a target that is not there; what such frames count for changes every score by up to "
+        "their fraction of the video.")
+    absent_error: float | None = rule(None, "Errors of an absent frame",
+        {None: "like any invalid frame", float("inf"): "infinite: a miss", -1.0: "a hit"},
+        "Where absent frames get an error of -1, a frame without the target counts as located; infinite makes it a "
+        "miss.")
+    count_invalid: bool = rule(True, "Invalid frames in the denominator", _switch("yes", "no"),
+        "Frames that cannot be hits lower every score as long as they stay in the denominator.")
+    first_frame: FirstFrame = rule("groundtruth", "First frame",
+        {"groundtruth": "replaced by the initial box", "as_is": "as the tracker wrote it", "excluded": "not scored"},
+        "The tracker starts from the initial box; scoring it adds one certain hit per sequence.")
+    invalid_result: InvalidResult = rule("previous", "Result box with NaN or without a size",
+        {
+            "previous": "the box before it",
+            "zero_to_previous": "zero size: the box before it; NaN or negative: refused",
+            "as_is": "taken as it is",
+            "miss": "a miss",
+        },
+        "Repeating the box before a broken one can turn misses into hits.")
+    short_result: ShortResult = rule("refused", "Result with too few rows",
+        {"refused": "refused", "zeros": "padded with zeros", "cut": "result and ground truth cut to the shorter"},
+        "Padding counts the missing frames as misses, cutting leaves them out of the count.")
+    refuse_nan_annotation: bool = rule(False, "Sequence with NaN in its annotation", _switch("refused", "accepted"),
+        "A refused sequence leaves the mean of every tracker.")
+    refuse_nan_overlap: bool = rule(False, "Sequence with an overlap that is not a number",
+        _switch("refused", "accepted"),
+        "A refused sequence leaves the mean of every tracker.")
+    overlap_strict: bool = rule(True, "An overlap passes",
+        _switch("when it is above the threshold", "when it reaches the threshold"),
+        "It matters at threshold 1 (only >= lets a perfect box pass), at 0 (>= passes everything) and where boxes are "
+        "integers.")
+    zero_overlap_misses: bool = rule(False, "An overlap of exactly 0",
+        _switch("passes no threshold", "is compared like any other"),
+        "With >=, frames without any overlap pass threshold 0 unless they are handled separately.")
+    stores_corners: bool = rule(False, "Boxes are kept as",
+        _switch("corners: right = x + w is formed first", "corner and size"),
+        "The two agree in exact arithmetic; they differ in the last bits.")
+    inclusive_corners: bool = rule(True, "Corners", _switch("right = x + w - 1, widths plus 1", "right = x + w"),
+        "The two agree in exact arithmetic; they differ in the last bits; overlaps at a threshold can change.")
+    ignore_nan_corner: bool = rule(True, "A NaN corner",
+        _switch("loses every comparison, as in MATLAB", "makes the overlap NaN"),
+        "It decides whether a box with NaN can still overlap.")
+    overlap_epsilon: float = rule(0.0, "Added to the union", lambda v: f"{v:g}",
+        "It keeps the quotient defined; it changes the last bits of overlaps.")
+    clip_overlap: bool = rule(False, "Overlap clipped to [0, 1]", _switch("yes", "no"),
+        "Boxes of negative size give overlaps outside [0, 1].")
+    round_boxes: bool = rule(False, "Boxes rounded to integers", _switch("yes", "no"),
+        "Rounding changes the overlap of small targets most.")
+    divide_centers: bool = rule(True, "Normalised error",
+        _switch("each centre divided by the size, then subtracted", "the difference divided by the size"),
+        "The two agree in exact arithmetic; they differ in the last bits.")
+    size_epsilon: float = rule(0.0, "Added to the size that errors are divided by", lambda v: f"{v:g}",
+        "It keeps the quotient defined.")
+    size_floor: float = rule(0.0, "Smallest size that errors are divided by", lambda v: f"{v:g} px" if v else "none",
+        "A floor keeps the error of targets below a pixel, and of frames without a box, from growing without bound.")
+    count_epsilon: float = rule(2.0**-52, "Added to the number of frames", lambda v: f"{v:.3g}",
+        "It changes the last bits only.")
+    overlap_thresholds: tuple[float, ...] = rule(OVERLAP_THRESHOLDS, "Overlap thresholds", _thresholds,
+        "A frame whose overlap lies between the old and the new threshold changes.")
+    error_thresholds: tuple[float, ...] = rule(PIXEL_THRESHOLDS, "Pixel thresholds", _thresholds,
+        "Other thresholds weigh near misses differently.")
+    normalized_thresholds: tuple[float, ...] = rule(NORMALIZED_THRESHOLDS, "Normalised thresholds", _thresholds,
+        "Frames whose error lies exactly between two spellings of a threshold change.")
+    success: Reduction = rule("mean", "Success score", _REDUCTION,
+        "A curve's mean and its area weigh its two ends differently.")
+    precision: Reduction = rule("value", "Precision score", _REDUCTION,
+        "One threshold of the curve and the area under it are different numbers.")
+    precision_at: float = rule(20.0, "Precision is read at", lambda v: f"{v:g} px",
+        "The curve rises with the threshold.")
+    normalized_precision: Reduction = rule("value", "Normalised precision score", _REDUCTION,
+        "The curve at 0.20 and its mean from 0 to 0.5 are different numbers; the mean is usually the lower one.")
+    normalized_precision_at: float = rule(0.2, "Normalised precision is read at", lambda v: f"{v:g}",
+        "The curve rises with the threshold.")
+    drop_zero_curves: bool = rule(True, "Sequences with a zero curve", _switch("dropped", "kept"),
+        "A sequence that a tracker loses from the start on counts 0 where it is kept and nothing where it is dropped.")
+    min_sequences: int = rule(2, "Fewest sequences of an attribute", str, "An attribute with fewer is not scored.")
+    # fmt: on
 
     def __post_init__(self) -> None:
         for rule in ("overlap_thresholds", "error_thresholds", "normalized_thresholds"):
@@ -148,6 +222,10 @@ class Protocol:
     def needs_presence(self) -> bool:
         """Whether a score depends on the frames in which the target is out of view."""
         return self.absent != "ignored"
+
+    def card(self) -> list[tuple[str, str, str, str]]:
+        """Every rule as (field, label, value in words, why it matters)."""
+        return [(name, text.label, text.value(getattr(self, name)), text.why) for name, text in RULE_TEXTS.items()]
 
     def rules(self) -> dict[str, Any]:
         """Every rule by name, without the protocol's own name, summary and aliases."""
@@ -183,5 +261,7 @@ class Protocol:
 
 
 _LABELS = ("name", "summary", "aliases")
+#: The words of every rule, in order.
+RULE_TEXTS: Mapping[str, RuleText] = {f.name: f.metadata["text"] for f in fields(Protocol) if f.name not in _LABELS}
 #: Names of the rules, in order.
-RULES = tuple(f.name for f in fields(Protocol) if f.name not in _LABELS)
+RULES = tuple(RULE_TEXTS)

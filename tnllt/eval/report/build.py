@@ -19,7 +19,6 @@ from tnllt.eval.intervals import runs, score_intervals
 from tnllt.eval.metrics import Metric
 from tnllt.eval.report.overlaps import mean_known, thinned
 from tnllt.eval.report.thumbnails import thumbnails
-from tnllt.eval.rule_text import protocol_card
 from tnllt.eval.scores import Scores
 from tnllt.eval.selection import Selection
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
@@ -125,7 +124,7 @@ def page_data(scores: Scores, content: ReportContent, strides: Seq[int]) -> tupl
             "summary": scores.protocol.summary,
             "rules": [
                 {"rule": label, "value": value, "why": why}
-                for _, label, value, why in protocol_card(scores.protocol)
+                for _, label, value, why in scores.protocol.card()
             ],
         },
     }  # fmt: skip
