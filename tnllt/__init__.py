@@ -51,25 +51,7 @@ if TYPE_CHECKING:
     from tnllt.tracking import run_sequence as run_sequence
     from tnllt.tracking.runner import run as run
 
-__all__ = [
-    "Annotation",
-    "Dataset",
-    "Mode",
-    "Prediction",
-    "Protocol",
-    "Scores",
-    "Sequence",
-    "TNLLTDataset",
-    "TnlltError",
-    "Tracker",
-    "Trajectory",
-    "__version__",
-    "evaluate",
-    "open_dataset",
-    "run",
-    "run_sequence",
-    "score",
-]
+__all__ = ("__version__", *_MODULES)  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

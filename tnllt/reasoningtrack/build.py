@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from tnllt.reasoningtrack.config import FREE, PRESETS, Config, ConfigLike
 from tnllt.reasoningtrack.inference import Engine
 from tnllt.reasoningtrack.network import Network
 from tnllt.reasoningtrack.reasoners import Reasoner, ReasonerError, make_reasoner
+from tnllt.tracking.identity import content_hash
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 
@@ -50,7 +50,7 @@ def load_engine(
     else:
         source = user_path(weights) if weights is not None else _demonstration(config)
         tensors, own = read_checkpoint(source)
-        facts |= {"weights": source.name, "weights_sha256": _sha256(source)}
+        facts |= {"weights": source.name, "weights_sha256": content_hash(source)}
     chosen = Config.make(config if config is not None else own or published_preset(tensors) or "256")
     with torch.device("meta"):
         network = Network(chosen)
@@ -66,7 +66,7 @@ def content_hashes(options: Mapping[str, Any]) -> dict[str, str]:
     named = {name: options.get(name) for name in ("weights", "prompt")}
     named["weights"] = named["weights"] or DEMONSTRATION
     places = {name: user_path(value) for name, value in named.items() if isinstance(value, str | Path) and value}
-    return {f"{name}_sha256": _sha256(place) for name, place in places.items() if place.is_file()}
+    return {f"{name}_sha256": content_hash(place) for name, place in places.items() if place.is_file()}
 
 
 def resolve_reasoner(
@@ -144,11 +144,3 @@ def _device(name: str) -> torch.device:
 
 def _device_name(device: torch.device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

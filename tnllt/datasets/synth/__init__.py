@@ -2,7 +2,8 @@
 
 In memory, for training: any frame, or a crop of it at the wanted scale, in any order::
 
-    from tnllt.datasets.synth import SynthConfig, plan
+    from tnllt.datasets.synth import SynthConfig as SynthConfig
+from tnllt.datasets.synth import plan as plan
     scene = plan(seed=7, config=SynthConfig(frames=200))
     image, box, present, _ = scene.render(42)
     crop = scene.render(42, region=(x, y, side, side), size=128)
@@ -11,27 +12,18 @@ In memory, for training: any frame, or a crop of it at the wanted scale, in any 
 
 from __future__ import annotations
 
-from tnllt.datasets.synth.config import ATTRIBUTES, FAMILIES, RATES, FrameFormat, SynthConfig, SynthSources, only
-from tnllt.datasets.synth.demo import demo_folder
-from tnllt.datasets.synth.library import Library, library
-from tnllt.datasets.synth.plan import plan
-from tnllt.datasets.synth.scene import Layer, Rendered, ScenePlan
-from tnllt.datasets.synth.write import write_dataset
-
-__all__ = [
-    "ATTRIBUTES",
-    "FAMILIES",
-    "RATES",
-    "FrameFormat",
-    "Layer",
-    "Library",
-    "Rendered",
-    "ScenePlan",
-    "SynthConfig",
-    "SynthSources",
-    "demo_folder",
-    "library",
-    "only",
-    "plan",
-    "write_dataset",
-]
+from tnllt.datasets.synth.config import ATTRIBUTES as ATTRIBUTES
+from tnllt.datasets.synth.config import FAMILIES as FAMILIES
+from tnllt.datasets.synth.config import RATES as RATES
+from tnllt.datasets.synth.config import FrameFormat as FrameFormat
+from tnllt.datasets.synth.config import SynthConfig as SynthConfig
+from tnllt.datasets.synth.config import SynthSources as SynthSources
+from tnllt.datasets.synth.config import only as only
+from tnllt.datasets.synth.demo import demo_folder as demo_folder
+from tnllt.datasets.synth.library import Library as Library
+from tnllt.datasets.synth.library import library as library
+from tnllt.datasets.synth.plan import plan as plan
+from tnllt.datasets.synth.scene import Layer as Layer
+from tnllt.datasets.synth.scene import Rendered as Rendered
+from tnllt.datasets.synth.scene import ScenePlan as ScenePlan
+from tnllt.datasets.synth.write import write_dataset as write_dataset
