@@ -9,6 +9,8 @@ import sys
 import tarfile
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -55,6 +57,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     half = (len(whole) + 1) // 2
     for i, part in enumerate((whole[:half], whole[half:])):
         (download / f"TNLLT_part_a{'ab'[i]}").write_bytes(part)
+    video = cv2.VideoWriter(str(folder / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25, (160, 120))
+    for level in range(5):
+        video.write(np.full((120, 160, 3), 40 * level, np.uint8))
+    video.release()
     return folder
 
 

@@ -27,6 +27,7 @@ _MODULES = {
     "Tracker": "tnllt.tracking",
     "run_sequence": "tnllt.tracking",
     "run": "tnllt.tracking.runner",
+    "track": "tnllt.tracking.follow",
     "Protocol": "tnllt.eval",
     "Scores": "tnllt.eval",
     "evaluate": "tnllt.eval",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from tnllt.tracking import Prediction as Prediction
     from tnllt.tracking import Tracker as Tracker
     from tnllt.tracking import run_sequence as run_sequence
+    from tnllt.tracking.follow import track as track
     from tnllt.tracking.runner import run as run
 
 __all__ = ("__version__", *_MODULES)  # noqa: PLE0604

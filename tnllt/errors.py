@@ -35,6 +35,10 @@ class DataError(TnlltError):
         super().__init__(place + message)
 
 
+class EndOfStream(TnlltError):
+    """There is no further frame: raised by frames whose number is not known beforehand."""
+
+
 class DataWarning(UserWarning):
     """Data that can be used although something about it is wrong. The text states what was done."""
 

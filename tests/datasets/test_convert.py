@@ -122,3 +122,18 @@ def test_the_longest_names_are_converted(tmp_path: Path):
     tnllt_sequence(tmp_path / "in" / name, 2)
     convert(open_dataset(tmp_path / "in"), tmp_path / "out")
     assert (tmp_path / "out" / name / "imgs" / "00002.png").is_file() and not list((tmp_path / "out").glob(".*"))
+
+
+def test_jpeg_files_are_copied_byte_for_byte(tmp_path: Path):
+    folder = tmp_path / "in" / "a" / "imgs"
+    folder.mkdir(parents=True)
+    picture_ = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    for name, flags in (("00001.jpeg", [cv2.IMWRITE_JPEG_QUALITY, 60]), ("00002.JPG", [])):
+        (folder / name).write_bytes(cv2.imencode(".jpg", picture_, flags)[1].tobytes())
+    cv2.imwrite(str(folder / "00003.png"), picture_)
+    write(tmp_path / "in" / "a" / "groundtruth.txt", *rows(3))
+    result = convert(TNLLTDataset(tmp_path / "in", split=None), tmp_path / "out", images="jpeg")
+    out = tmp_path / "out" / "a" / "imgs"
+    assert (out / "00001.jpg").read_bytes() == (folder / "00001.jpeg").read_bytes()
+    assert (out / "00002.jpg").read_bytes() == (folder / "00002.JPG").read_bytes()
+    assert len(result.psnr) == 1, "only the PNG was encoded"

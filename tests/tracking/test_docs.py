@@ -29,8 +29,10 @@ def test_the_tracker_in_ten_lines(data: Path, tmp_path: Path) -> None:
 
 
 def test_the_other_examples(data: Path, tmp_path: Path) -> None:
-    modes, from_python = blocks()[1:]
+    modes, one_source, from_python = blocks()[1:]
     exec(modes, {})
+    images = repr(str(data / "c" / "imgs"))
+    exec(one_source.replace("track(0,", f"track({images},").replace("NanoTrack", "still"), {})
     exec(from_python.replace('"runs/demo"', repr(str(tmp_path))).replace('"demo"', repr(str(data))), {})
     assert len(results(tmp_path, "still")) == 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -141,3 +142,25 @@ class Batched(Tracker):
 
     def end(self, state):
         return {"tracked": state["frames"], "largest_batch": self.largest}
+
+
+class Telling(Tracker):
+    """Stays, gives confidence, changes its description in frame 3, and does `what` in frame `at`."""
+
+    modes = (Mode.BB, Mode.NL, Mode.NL_BB)
+
+    def __init__(self, what: str = "", at: int = 5) -> None:
+        self.what, self.at = what, at
+
+    def initialize(self, image, box=None, language=None):
+        self.box, self.frame, self.language = box or [1.0, 2.0, 3.0, 4.0], 0, language
+
+    def track(self, image):
+        self.frame += 1
+        if self.frame == 3 and self.language:
+            self.emit({"frame": 3, "before": self.language, "after": f'{self.language}, now "red"'})
+        if self.frame == self.at and self.what == "raise":
+            raise RuntimeError("lost my way")
+        if self.frame == self.at and self.what == "interrupt":
+            signal.raise_signal(signal.SIGINT)
+        return Prediction(self.box, 0.25, absent=self.frame == 4)

@@ -155,7 +155,7 @@ def prepare(downloads: Path, root: Path | None, overwrite: bool) -> None:
 @config_options(DatasetConfig)
 @click.option(
     "--images", type=click.Choice(["keep", "jpeg", "png"]), default="keep", show_default=True,
-    help="keep: copy the files (a video becomes JPEG); jpeg, png: encode every frame.",
+    help="keep: copy the files (a video becomes JPEG); jpeg, png: encode those of another format.",
 )  # fmt: skip
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG.")
 @_workers

@@ -58,13 +58,13 @@ def view(
 @_TRACKERS
 @click.option("--out", "-o", type=PATH, required=True, help="File to write: .mp4, .webm or .gif.")
 @_FRAMES
-@click.option("--fps", default=30.0, type=click.FloatRange(0.5, 120), show_default=True, help="Frames per second.")
+@click.option("--fps", type=click.FloatRange(0.5, 120), help="Frames per second.  [default: the source's, else 30]")
 @click.option(
     "--width", type=click.IntRange(64, 7680), help="Width in pixels.  [default: the frames' own, within limits]"
 )
 @click.option("--no-truth", is_flag=True, help="Do not draw the ground truth.")
 def render(
-    sequence: str, where: Locations, trackers: str, out: Path, span: str | None, fps: float, width: int | None,
+    sequence: str, where: Locations, trackers: str, out: Path, span: str | None, fps: float | None, width: int | None,
     no_truth: bool,
 ) -> None:  # fmt: skip
     """SEQUENCE with boxes and description as a video or GIF for slides."""

@@ -13,9 +13,10 @@ import click
 
 from tnllt.cli.dataclass_options import config_options
 from tnllt.errors import EXIT_OK, UsageError
+from tnllt.files import user_path
 from tnllt.text import printable
 from tnllt.tracking.baselines.find import BaselineChoice
-from tnllt.tracking.config import RunConfig, results_folder
+from tnllt.tracking.config import RunConfig, SourceConfig, results_folder
 
 if TYPE_CHECKING:
     from tnllt.tracking.registry import TrackerSpec
@@ -25,14 +26,23 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("which", required=False, metavar="")
 @config_options(BaselineChoice, "other")
+@config_options(SourceConfig, "single")
 @config_options(RunConfig)
-def track(which: str | None, other: BaselineChoice, config: RunConfig) -> int:
+def track(which: str | None, other: BaselineChoice, single: SourceConfig, config: RunConfig) -> int:
     """Track a dataset with the tracker NAME (see `tnllt-run list`), module:Class, file.py:Class or a baseline.
+
+    With --source, a single video, camera or stream: tnllt-run ReasoningTrack --source clip.mp4 --box 51,47,25,62
+    --text "the couple on the road" --out couple.mp4
 
     Sequences that have a result are left as they are, so a run that was interrupted continues. Exit code 3: a sequence
     failed.
     """
-    return _run(other.named(which), config)
+    tracker = other.named(which)
+    if single != SourceConfig():
+        from tnllt.cli.run_source import follow
+
+        return follow(tracker, single, config)
+    return _run(tracker, config)
 
 
 @click.command()
@@ -82,9 +92,10 @@ def _run(tracker: str | TrackerSpec, config: RunConfig) -> int:
     from tnllt.tracking.runner import execute
 
     progress = RunProgress()
+    config = dataclasses.replace(config, watcher=progress, colour=_colour(tracker, config))
     try:
         with _endable():
-            result = execute(tracker, dataclasses.replace(config, watcher=progress))
+            result = execute(tracker, config)
     except _Ended as ended:
         progress.line("Interrupted. What is done is kept; run again to continue.")
         return 128 + ended.signal
@@ -92,6 +103,20 @@ def _run(tracker: str | TrackerSpec, config: RunConfig) -> int:
         progress.close()
     _conclude(result)
     return result.exit_code
+
+
+def _colour(tracker: str | TrackerSpec, config: RunConfig) -> str:
+    """The colour that the tracker has in figures and reports of the same results folder."""
+    if not config.video:
+        return config.colour
+    from tnllt.eval.style import load_style
+    from tnllt.results.store import ResultStore
+    from tnllt.tracking.registry import find_tracker
+
+    name = tracker.name if not isinstance(tracker, str) else config.name or find_tracker(tracker).name
+    folder = results_folder(config.locate())
+    among = ResultStore(folder).trackers()
+    return load_style(config=user_path(config.config) if config.config else None).looks([name], among)[name].bright
 
 
 class _Ended(BaseException):

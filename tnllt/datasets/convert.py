@@ -75,7 +75,7 @@ def convert(
         dataset: the sequences; those without frames get annotations alone.
         out: folder to write into.
         split: name of the list to write, None for none.
-        images: "keep" copies the files as they are, "jpeg" and "png" encode them anew.
+        images: "keep" copies the files as they are; "jpeg" and "png" encode those of another format anew.
         quality: of JPEG, 1 to 100.
         workers: encoding threads, by default one per processor.
         progress: called with frames done and in all.
@@ -192,11 +192,16 @@ def _write_frames(
 
 def _convert_image(source: Path, stem: Path, images: str, quality: int) -> _Cost:
     size = source.stat().st_size
-    if images != "keep":
+    if images == "png" or (images == "jpeg" and not _is_jpeg(source)):
         return _encode(read_image(source), size, stem, images, quality)
-    suffix = {".jpeg": ".jpg"}.get(source.suffix.lower(), source.suffix.lower())
+    suffix = ".jpg" if images == "jpeg" or source.suffix.lower() == ".jpeg" else source.suffix.lower()
     shutil.copyfile(source, stem.with_suffix(suffix))
     return size, size, None
+
+
+def _is_jpeg(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\xff\xd8"
 
 
 def _encode(image: Image, before: int, stem: Path, images: str, quality: int) -> _Cost:

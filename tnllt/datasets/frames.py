@@ -198,6 +198,16 @@ class VideoFrames:
             raise DataError("the number of frames is not in the video's header; convert it to images", self.file)
         return count
 
+    @property
+    def fps(self) -> float:
+        """Frames per second as the file's header has it; 0 where it does not."""
+        import cv2
+
+        capture = self._open()
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
+        capture.release()
+        return rate if 0 < rate <= 1000 else 0.0
+
     def __len__(self) -> int:
         if self._length is None:
             self._length = _usable(self.found(), self._annotated, self.file)
@@ -285,10 +295,12 @@ def _read_ahead(frames: Frames, indices: range, ahead: int, workers: int) -> Ite
 
 
 def _usable(found: int, annotated: Callable[[], int] | None, place: Path) -> int:
-    """How many frames a sequence has: its annotated ones, of which a warning says so where the images go on."""
-    if annotated is None:
+    """How many frames a sequence has: its annotated ones, of which a warning says so where the images go on.
+
+    A single box is the initial one of all frames: a user's own video, or a test set whose annotation is kept back.
+    """
+    if annotated is None or (expected := annotated()) == 1:
         return found
-    expected = annotated()
     if found > expected:
         text = f"{place}: {found} frames but {expected} boxes; the sequence is its {expected} annotated frames"
         warnings.warn(text, DataWarning, stacklevel=4)

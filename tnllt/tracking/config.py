@@ -47,6 +47,7 @@ class TrackingConfig:
         again: track sequences that have a result, too.
         masks: keep the masks of a tracker that segments beside each result.
         video: write an MP4 beside each result.
+        colour: "#rrggbb" of the tracker's box in it.
         workers: processes on this machine, or jobs at once on the cluster.
         batch: sequences in one forward pass.
         threads: threads of OpenCV, torch and other numerical libraries in each worker; 0 for OMP_NUM_THREADS where
@@ -60,6 +61,7 @@ class TrackingConfig:
     again: bool = option(False, "Track sequences that have a result, too.")
     masks: bool = option(False, "Keep masks beside each result (trackers that segment; COCO's run lengths).")
     video: bool = option(False, "Write an MP4 with boxes and description beside each result.")
+    colour: str = "#66aad1"
     workers: int = option(1, "Processes at once.", "-w", minimum=1)
     batch: int = option(1, "Sequences per forward pass.", minimum=1)
     threads: int = option(0, "Per worker; 0: OMP_NUM_THREADS, else cores / workers.", minimum=0)
@@ -124,6 +126,33 @@ class RunConfig(Limits, TrackingConfig, DatasetConfig):
         given = self.names()
         names = None if given is None else tuple(absolute(n) if user_path(n).is_file() else n for n in given)
         return DatasetSpec(name, root, annos, None if self.split == "all" else self.split, names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """One source that is tracked in place of a dataset.
+
+    Attributes:
+        source: a video file, a folder of images, a glob, a camera's number, or a stream's URL.
+        box: "x,y,w,h" in the first frame, a file whose first row it is, or "mouse".
+        text: language description of the target.
+        out: annotated video to write, with a CSV file of the boxes beside it; or that CSV file alone.
+        show: show the frames in a window as they are tracked.
+        live: take the newest frame each time, and drop those that arrive while the tracker works.
+        fps: frames per second of the video; None takes the source's.
+    """
+
+    source: str | None = option(
+        None, "Track this, not a dataset: a video, a folder, a glob in quotes, a camera's number, a URL."
+    )
+    box: str | None = option(
+        None, "x,y,w,h; a file with them; or mouse.  [default: mouse, where there is no --text]", metavar="BOX"
+    )
+    text: str | None = option(None, "With --source: description of the target.")
+    out: Path | None = option(None, "With --source: video to write (.mp4, .webm, .gif) with a .csv beside, or .csv.")
+    show: bool = option(False, "With --source: show the frames in a window; q ends.")
+    live: bool = option(False, "With --source: drop frames that arrive while the tracker works.")
+    fps: float | None = option(None, "Of --out.  [default: the source's, else 30]", above=0, maximum=1000)
 
 
 @dataclass(frozen=True, kw_only=True)

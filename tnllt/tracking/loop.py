@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tnllt.errors import DataError, UsageError
+from tnllt.errors import DataError, EndOfStream, UsageError
 from tnllt.masks import encode_mask
 from tnllt.sequence import Image, Sequence, Trajectory
 from tnllt.tracking import system
@@ -23,7 +24,7 @@ from tnllt.tracking.tracker import Emit, Mode, Prediction, SupportsBatch, Tracke
 
 @dataclass
 class SequenceRun:
-    """One sequence while it is being tracked."""
+    """One sequence while it is being tracked; `image` and `prediction` are those of its latest frame."""
 
     sequence: Sequence
     mode: Mode
@@ -39,11 +40,9 @@ class SequenceRun:
 
     def __post_init__(self) -> None:
         self.count = frame_count(self.sequence)
-        self.boxes = np.zeros((self.count, 4))
-        self.confidence = np.full(self.count, np.nan)
-        self.absent = np.zeros(self.count, bool)
-        self.read = np.zeros(self.count)
-        self.track = np.zeros(self.count)
+        # They grow: a stream's number of frames is not known.
+        self.boxes, self.confidence, self.read, self.track = (array("d") for _ in range(4))
+        self.absent = bytearray()
         self.info: Mapping[str, Any] = {}
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.clock = time.perf_counter()
@@ -51,8 +50,9 @@ class SequenceRun:
         self.reader = ReadAhead(self.sequence.frames, self.count, self.read_ahead, f"sequence {self.sequence.name!r}")
 
     def next_image(self) -> Image:
-        image, self.read[self.index] = self.reader.read()
-        return image
+        self.image, seconds = self.reader.read()
+        self.read.append(seconds)
+        return self.image
 
     def emit(self, event: Mapping[str, Any]) -> None:
         """Takes an event of the tracker's for the trace."""
@@ -69,22 +69,23 @@ class SequenceRun:
         """Writes the answer for the frame in hand. Raises TrackerFailure where it is not a box."""
         box, confidence, absent = checked(prediction, self.index)
         if absent and self.index > 0:
-            box = self.boxes[self.index - 1]
-        self.boxes[self.index] = box
-        self.confidence[self.index] = np.nan if confidence is None else confidence
-        self.absent[self.index] = absent
-        self.track[self.index] = seconds
+            box = self.boxes[-4:].tolist()
+        self.prediction = Prediction(box, confidence, absent, getattr(prediction, "mask", None))
+        self.boxes.extend(box)
+        self.confidence.append(np.nan if confidence is None else confidence)
+        self.absent.append(absent)
+        self.track.append(seconds)
         if self.keep_masks:
-            mask = getattr(prediction, "mask", None)
+            mask = self.prediction.mask
             self.masks.append(None if mask is None else encode_mask(mask))
         self.index += 1
 
     def trajectory(self) -> Trajectory:
         """What was tracked so far, with the record's fields that belong to one sequence."""
-        n = self.index
-        confidence = None if np.isnan(self.confidence[:n]).all() else self.confidence[:n]
-        absent = self.absent[:n] if self.absent[:n].any() or confidence is not None else None
-        return Trajectory(self.boxes[:n], confidence, absent, self.track[:n], self.record_fields())
+        boxes, scores, seconds = (np.array(values) for values in (self.boxes, self.confidence, self.track))
+        confidence = None if np.isnan(scores).all() else scores
+        absent = np.array(self.absent, bool) if any(self.absent) or confidence is not None else None
+        return Trajectory(boxes.reshape(-1, 4), confidence, absent, seconds, self.record_fields())
 
     def record_fields(self) -> dict[str, Any]:
         memory = {"start": self.memory, "end": system.resident_mb(), "peak": system.peak_mb()}
@@ -145,7 +146,7 @@ class TrackingLoop:
             run.take(first, seconds)
         except FAULTS as error:
             failure = self._failure(error, run.index)
-            self._end(run)
+            self.end(run)
             return failure
         self._tracked([run])
         self.active.append(run)
@@ -163,6 +164,8 @@ class TrackingLoop:
             try:
                 images.append(run.next_image())
                 ready.append(run)
+            except EndOfStream:
+                over.append((run, self._finish(run)))
             except FAULTS as error:
                 over.append((run, self._abandon(run, self._failure(error, run.index))))
         if ready:
@@ -247,16 +250,16 @@ class TrackingLoop:
 
     def _finish(self, run: SequenceRun) -> Trajectory | TrackerFailure:
         try:
-            self._end(run, quietly=False)
+            self.end(run, quietly=False)
         except FAULTS as error:
             return self._failure(error, run.index)
         return run.trajectory()
 
     def _abandon(self, run: SequenceRun, failure: TrackerFailure) -> TrackerFailure:
-        self._end(run)
+        self.end(run)
         return failure
 
-    def _end(self, run: SequenceRun, quietly: bool = True) -> None:
+    def end(self, run: SequenceRun, quietly: bool = True) -> None:
         """Lets go of the sequence. With `quietly` a fault of the tracker here does not hide the one before."""
         if run in self.active:
             self.active.remove(run)
@@ -319,7 +322,7 @@ def run_sequence(
                 failure = end
     finally:
         if run.begun:  # interrupted from outside (KeyboardInterrupt)
-            loop._end(run)
+            loop.end(run)
     raise failure
 
 

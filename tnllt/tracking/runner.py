@@ -199,13 +199,13 @@ def _outcomes(spec: RunSpec, plan: RunPlan, config: RunConfig, watcher: Watcher)
 
 def _film_what_was_there(spec: RunSpec, dataset: Any, plan: RunPlan) -> None:
     """Videos of results that earlier runs made."""
-    from tnllt.tracking.video import write_video
+    from tnllt.tracking.video import film
 
     store = ResultStore(spec.results)
     for name in plan.done:
         path = store.path(spec.tracker.name, name, ".mp4")
         if not path.is_file():
-            write_video(path, dataset[name], store.read(spec.tracker.name, name), spec.tracker.name)
+            film(path, dataset[name], store.read(spec.tracker.name, name), spec.tracker.name, spec.colour)
 
 
 @contextmanager

@@ -185,10 +185,10 @@ class Worker:
         self.send(end=name, **message)
 
     def _film(self, sequence: Sequence, trajectory: Trajectory) -> None:
-        from tnllt.tracking.video import write_video
+        from tnllt.tracking.video import film
 
         path = self.store.path(self.spec.tracker.name, sequence.name, ".mp4")
-        write_video(path, sequence, trajectory, self.spec.tracker.name)
+        film(path, sequence, trajectory, self.spec.tracker.name, self.spec.colour)
 
     def _warm_up(self) -> None:
         """Tracks the first frames of the first sequence that can be started: caches fill, kernels compile."""

@@ -1,0 +1,153 @@
+"""`tnllt.track`: one source, one tracker, one frame at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from tnllt.errors import DataError, UsageError
+from tnllt.sequence import Annotation, Image
+from tnllt.sequence import Sequence as Video
+from tnllt.tracking.failures import TrackerFailure
+from tnllt.tracking.loop import SequenceRun, TrackingLoop, choose_mode
+from tnllt.tracking.registry import TrackerLike, find_tracker
+from tnllt.tracking.stream import ImageStream, LatestImages, SourceLike, open_stream
+from tnllt.tracking.tracker import Mode, Prediction
+
+#: x, y, w, h in pixels of the first frame; or a function that is shown the first frame and gives it.
+Box = Sequence[float] | Callable[[Image], Sequence[float]]
+
+
+class SourceTracking(Iterator[tuple[Image, Prediction]]):
+    """What `track` returns: frames with the tracker's predictions, each computed when it is asked for.
+
+    Attributes:
+        name: the tracker's.
+        fps: frames per second that the source states, 0 where it states none.
+        index: number of the frame given last, from 0, among all of the source; with `live` some are left out.
+        description: the language description in force in that frame, or "".
+        dropped: with `live`, how many frames were left out.
+        waited: with `live`, for how many seconds that frame had been there when the tracker took it.
+    """
+
+    def __init__(
+        self, stream: ImageStream, tracker: Any, name: str, box: Box | None, text: str | None, mode: str | None,
+        seed: int, live: bool,
+    ) -> None:  # fmt: skip
+        self.name, self.fps, self.description = name, stream.fps, text or ""
+        self._latest = LatestImages(stream) if live else None
+        images = stream.images if self._latest is None else self._latest
+        first = next(images, None)
+        if first is None:
+            raise DataError(f"{stream.name} gives no frame")
+        given = box(first) if callable(box) else box
+        start = np.full(4, np.nan) if given is None else np.asarray(given, np.float64).reshape(-1)
+        if len(start) != 4:
+            raise UsageError(f"a box is four numbers x, y, w, h, not {len(start)}")
+        frames = ImageStream(stream.name, chain([first], images))
+        video = Video(stream.name, Annotation(start[None], language=text), frames)
+        chosen = choose_mode(tracker, video, mode)
+        inside = (start[:2] < first.shape[1::-1]).all() and (start[:2] + start[2:] > 0).all()
+        if chosen is not Mode.NL and not inside:
+            raise UsageError(f"box {start.tolist()} is outside of the frame of {first.shape[1]} x {first.shape[0]}")
+        # Live, the next frame is not decoded before it is wanted: it would be old by then.
+        self._run = SequenceRun(video, chosen, seed, 0 if live else 4, listener=self._heard)
+        self._loop = TrackingLoop(tracker)
+        self._begun = self._ended = False
+
+    def __next__(self) -> tuple[Image, Prediction]:
+        """Raises TrackerFailure where the tracker fails."""
+        if self._ended:
+            raise StopIteration
+        if not self._begun:
+            self._begun = True
+            failure = self._loop.start(self._run)
+        else:
+            over = self._loop.step()
+            failure = over[0][1] if over and isinstance(over[0][1], TrackerFailure) else None
+            if over and failure is None:
+                self.close()
+                raise StopIteration
+        if failure is not None:
+            self.close()
+            raise failure
+        return self._run.image, self._run.prediction
+
+    @property
+    def index(self) -> int:
+        return self._run.index - 1 if self._latest is None else self._latest.index
+
+    @property
+    def dropped(self) -> int:
+        return 0 if self._latest is None else self._latest.dropped
+
+    @property
+    def waited(self) -> float:
+        return 0.0 if self._latest is None else self._latest.waited
+
+    def close(self) -> None:
+        """Lets go of source and tracker. Nothing more comes."""
+        if not self._ended:
+            self._ended = True
+            if self._latest is not None:
+                self._latest.close()
+            self._loop.end(self._run)
+            self._loop.tracker.close()
+
+    def __enter__(self) -> SourceTracking:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _heard(self, event: Mapping[str, Any]) -> None:
+        if isinstance(event.get("after"), str):
+            self.description = event["after"]
+
+
+def track(
+    source: SourceLike,
+    tracker: TrackerLike = "ReasoningTrack",
+    box: Box | None = None,
+    text: str | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    mode: str | None = None,
+    seed: int = 0,
+    device: str = "",
+    live: bool = False,
+) -> SourceTracking:
+    """Tracks a target through a source::
+
+        for frame, prediction in tnllt.track("clip.mp4", "NanoTrack", box=(51, 47, 25, 62)):
+            print(prediction.box, prediction.confidence)
+
+    The tracker is loaded before the source is opened, and runs in this process: the time limits of `tnllt.run`, which
+    end a worker's process, are not available.
+
+    Args:
+        source: a video file, a folder of images, a glob, a camera's number, a URL (RTSP, HTTP), or an iterable of
+            images. Images are RGB, uint8 (H, W, 3); those that OpenCV read are BGR and have to be turned round first
+            (`image[:, :, ::-1]`), which nothing can check.
+        tracker: as for `tnllt.run`.
+        box: x, y, w, h in pixels of the first frame, or a function that is shown that frame and gives them.
+        text: language description of the target.
+        options: of the tracker.
+        mode: inputs to start with; None takes the most that the tracker can use of what is given.
+        seed: seeds every random number generator.
+        device: for trackers that have such an option.
+        live: take the newest frame each time and drop those that arrived while the tracker worked.
+
+    Returns:
+        an iterator of (frame, prediction), which tells more: `index`, `description`, `dropped`. The first prediction
+        is the given box.
+
+    Raises:
+        UsageError, DataError: tracker, source, box or text cannot be used. While iterating: TrackerFailure.
+    """
+    spec = find_tracker(tracker, options)
+    loaded = spec.create(device)
+    return SourceTracking(open_stream(source), loaded, spec.name, box, text, mode, seed, live)
