@@ -614,7 +614,7 @@ def _worker_script() -> Any:
 
 def image(folder: Path, data: bytes) -> None:
     from tnllt.datasets.frames import read_image
-    from tnllt.datasets.images import examine, image_size, is_truncated
+    from tnllt.datasets.frames import examine, image_size, is_truncated
 
     path = put(folder, "00001.jpg", data)
     is_truncated(data)

@@ -14,7 +14,7 @@ from trees import rows, tnllt_sequence, write, write_images
 from tnllt.cli.data import cli
 from tnllt.datasets.check import CHECKER, check_dataset
 from tnllt.datasets.check.sequences import odd_description
-from tnllt.datasets.images import image_size
+from tnllt.datasets.frames import image_size
 
 
 def codes(*args, **options) -> dict[str, list[str]]:

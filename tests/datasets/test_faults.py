@@ -26,8 +26,16 @@ from tnllt.datasets.card import Card, format_card, make_card
 from tnllt.datasets.check import check_dataset
 from tnllt.datasets.contact_sheet import attribute_gallery
 from tnllt.datasets.convert import convert, format_conversion
-from tnllt.datasets.frames import ArrayFrames, ImageFrames, VideoFrames, prefetch, read_image
-from tnllt.datasets.images import examine, image_size, is_truncated
+from tnllt.datasets.frames import (
+    ArrayFrames,
+    ImageFrames,
+    VideoFrames,
+    examine,
+    image_size,
+    is_truncated,
+    prefetch,
+    read_image,
+)
 from tnllt.datasets.reader import read_groundtruth, read_metadata
 from tnllt.errors import DataError, TnlltError, UsageError
 

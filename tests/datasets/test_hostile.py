@@ -13,8 +13,7 @@ from tnllt.datasets.archives.members import Unsafe, safe_path
 from tnllt.datasets.archives.plan import destinations
 from tnllt.datasets.archives.sources import Archive
 from tnllt.datasets.check.sequences import odd_description
-from tnllt.datasets.frames import frame_order, read_image
-from tnllt.datasets.images import image_size, is_truncated
+from tnllt.datasets.frames import frame_order, image_size, is_truncated, read_image
 from tnllt.errors import DataError
 
 _any = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tnllt.datasets.frames import read_image
+from tnllt.datasets.frames import examine, image_size, read_image
 from tnllt.datasets.headers import oriented_size, read_header
-from tnllt.datasets.images import examine, image_size
 from tnllt.errors import DataError
 
 W = H = 44_000
@@ -109,7 +108,7 @@ def test_claims_are_refused(tmp_path: Path, name: str) -> None:
 def test_a_refusal_takes_no_memory(tmp_path: Path, name: str) -> None:
     (tmp_path / "1.png").write_bytes(CLAIMS[name])
     code = (
-        "import resource, sys; from pathlib import Path; import cv2; from tnllt.datasets.images import examine\n"
+        "import resource, sys; from pathlib import Path; import cv2; from tnllt.datasets.frames import examine\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; examine(Path(sys.argv[1]))\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )

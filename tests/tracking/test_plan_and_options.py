@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tracking.conftest import TRACKERS
+from tnllt.config import DatasetConfig
 from tnllt.errors import UsageError
 from tnllt.tracking import registry
-from tnllt.tracking.config import DatasetSpec, RunSpec
+from tnllt.tracking.config import RunSpec
 from tnllt.tracking.options import check_options, parse_settings
 from tnllt.tracking.plan import in_shard, longest_first, parse_shard
 from tnllt.tracking.registry import RESERVED, find_tracker, registered
@@ -146,7 +147,7 @@ def test_settings_and_constructors_of_other_kinds() -> None:
 
 
 def test_a_run_survives_json() -> None:
-    spec = RunSpec(tracker=find_tracker("still"), dataset=DatasetSpec("demo", names=("a",)), results="r", batch=2)
+    spec = RunSpec(tracker=find_tracker("still"), dataset=DatasetConfig("demo", sequences=["a"]), results="r", batch=2)
     assert RunSpec.from_json(json.loads(json.dumps(spec.as_json()))) == spec
 
 

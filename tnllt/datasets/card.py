@@ -11,8 +11,7 @@ import numpy as np
 
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
 from tnllt.datasets.dataset import Dataset
-from tnllt.datasets.frames import ImageFrames
-from tnllt.datasets.images import image_size
+from tnllt.datasets.frames import ImageFrames, image_size
 from tnllt.errors import TnlltError
 from tnllt.sequence import Sequence
 

@@ -1,4 +1,7 @@
-"""Images of a sequence, decoded when asked for and never before: image folders, video files, arrays."""
+"""Images of a sequence, decoded when asked for and never before: image folders, video files, arrays.
+
+And image files as files: their size from the header, and whether they are whole.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import re
 import threading
 import warnings
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tnllt.datasets.headers import refusal
+from tnllt.datasets.headers import PNG, oriented_size, png_chunks, refusal
 from tnllt.errors import DataError, DataWarning
 from tnllt.files import read_bytes
 from tnllt.sequence import Frames, Image, Sequence
@@ -315,3 +319,50 @@ def _checked(index: int, length: int, place: Path) -> int:
     if not 0 <= position < length:
         raise FrameIndexError(f"has {length} frames; there is no frame {index} (counted from 0)", place)
     return position
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) of an image, from its header where that is enough. Raises DataError."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError as error:
+        raise DataError(f"frame cannot be read ({error.strerror})", path) from error
+    size = oriented_size(head)
+    if size is None:
+        height, width, _ = read_image(path).shape
+        return height, width
+    return size
+
+
+def is_truncated(data: bytes) -> bool:
+    """Whether a PNG or JPEG file ends before its image does, or a PNG's checksums fail."""
+    if data.startswith(PNG):
+        return not _whole_png(data)
+    if data.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" not in data[-65536:]
+    return False
+
+
+def _whole_png(data: bytes) -> bool:
+    for at, length in png_chunks(data):
+        end = at + 8 + length
+        if zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big") or end + 4 > len(data):
+            return False
+        if data[at + 4 : at + 8] == b"IEND":
+            return True
+    return False
+
+
+def examine(path: Path) -> tuple[str | None, tuple[int, int] | None]:
+    """Decodes one image: (`image-undecodable`, `image-truncated` or None; its (height, width) or None)."""
+    try:
+        data = read_bytes(path)
+    except DataError:
+        return "image-undecodable", None
+    image = decode(data)
+    if data and is_truncated(data):
+        return "image-truncated", None if image is None else (image.shape[0], image.shape[1])
+    if image is None:
+        return "image-undecodable", None
+    return None, (image.shape[0], image.shape[1])

@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 
 from tnllt.boxes import overlap
+from tnllt.config import DatasetConfig
 from tnllt.datasets import Dataset
 from tnllt.datasets.convert import annotation_files
+from tnllt.datasets.dataset import open_configured
 from tnllt.findings import Checker, Finding, Findings, Kind
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Annotation, Boxes, Flags, Image, Sequence, Trajectory
-from tnllt.tracking.config import DatasetSpec, Limits, RunSpec
+from tnllt.tracking.config import Limits, RunSpec
 from tnllt.tracking.pool import Pool
 from tnllt.tracking.process import Job
 from tnllt.tracking.registry import TrackerSpec
@@ -50,14 +52,14 @@ def check_tracker(spec: TrackerSpec, limits: Limits) -> Findings:
     modes = spec.tracker_class.modes
     with tempfile.TemporaryDirectory(prefix="tnllt-check-") as folder:
         names = write_sequences(Path(folder) / "data")
-        data = DatasetSpec("tnllt", str(Path(folder) / "data"), None, None)
+        data = DatasetConfig("tnllt", root=str(Path(folder) / "data"), split=None)
         ordinary = [name for name in names if name != TEXT]
         first = _track(spec, data, Path(folder) / "first", ordinary, None, limits)
         again = _track(spec, data, Path(folder) / "again", ordinary[::-1], None, limits)
         text = {}
         if Mode.NL in modes:
             text = _track(spec, data, Path(folder) / "text", [TEXT], Mode.NL.value, limits)
-        dataset = data.open()
+        dataset = open_configured(data)
         found = [f for name in names for f in _judge(name, dataset, {**first, **text}, modes)]
         found += _compare_orders(first, again)
     found = [Finding(**{**vars(f), "subject": spec.name}) for f in found]
@@ -118,7 +120,7 @@ def _paste(image: Image, box: Boxes) -> None:
 
 
 def _track(
-    tracker: TrackerSpec, data: DatasetSpec, results: Path, names: list[str], mode: str | None, limits: Limits
+    tracker: TrackerSpec, data: DatasetConfig, results: Path, names: list[str], mode: str | None, limits: Limits
 ) -> dict[str, Trajectory | str]:
     """{sequence: the tracker's answers, or why it failed}."""
     spec = RunSpec(tracker=tracker, dataset=data, results=str(results), mode=mode, threads=1)

@@ -13,28 +13,10 @@ from tnllt.option_fields import option
 from tnllt.tracking.registry import TrackerSpec
 
 if TYPE_CHECKING:
-    from tnllt.datasets import Dataset
     from tnllt.tracking.pool import Watcher
 
 #: Frames of the first sequence that a timing run tracks and discards before anything is measured.
 WARM_UP = 10
-
-
-@dataclass(frozen=True)
-class DatasetSpec:
-    """A dataset in words; see `tnllt.datasets.open_dataset`."""
-
-    name: str
-    root: str | None = None
-    annos: str | None = None
-    split: str | None = "test"
-    names: tuple[str, ...] | None = None
-
-    def open(self) -> Dataset:
-        """The dataset. Raises UsageError and DataError as `open_dataset`."""
-        from tnllt.datasets import open_dataset
-
-        return open_dataset(self.name, self.root, self.annos, self.split, self.names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,15 +99,14 @@ class RunConfig(Limits, TrackingConfig, DatasetConfig):
     failures_only: bool = False
     watcher: Watcher | None = None
 
-    def dataset_spec(self, where: Locations) -> DatasetSpec:
+    def dataset_config(self, where: Locations) -> DatasetConfig:
         """The dataset in words that hold in another working folder, too."""
         from tnllt.datasets.dataset import is_path
 
         name = absolute(where.dataset) if is_path(where.dataset) else where.dataset
         root, annos = (absolute(path) if path is not None else None for path in (where.root, where.annos))
-        given = self.names()
-        names = None if given is None else tuple(absolute(n) if user_path(n).is_file() else n for n in given)
-        return DatasetSpec(name, root, annos, None if self.split == "all" else self.split, names)
+        names = [absolute(n) if user_path(n).is_file() else n for n in self.names() or ()]
+        return DatasetConfig(name, root=root, annos=annos, split=self.split, sequences=names or None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +150,7 @@ class RunSpec(TrackingConfig):
     """
 
     tracker: TrackerSpec
-    dataset: DatasetSpec
+    dataset: DatasetConfig
     results: str
     device: str = ""
     identity: dict[str, Any] = field(default_factory=dict)
@@ -181,9 +162,8 @@ class RunSpec(TrackingConfig):
 
     @staticmethod
     def from_json(table: dict[str, Any]) -> RunSpec:
-        dataset = dict(table["dataset"])
-        dataset["names"] = None if dataset["names"] is None else tuple(dataset["names"])
-        return RunSpec(**{**table, "tracker": TrackerSpec(**table["tracker"]), "dataset": DatasetSpec(**dataset)})
+        tracker, dataset = TrackerSpec(**table["tracker"]), DatasetConfig(**table["dataset"])
+        return RunSpec(**{**table, "tracker": tracker, "dataset": dataset})
 
 
 def part(config: Any, kind: type) -> dict[str, Any]:

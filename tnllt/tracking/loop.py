@@ -17,7 +17,7 @@ from tnllt.masks import encode_mask
 from tnllt.sequence import Image, Sequence, Trajectory
 from tnllt.tracking import system
 from tnllt.tracking.failures import FAULTS, TrackerFailure, checked, failure_of
-from tnllt.tracking.heartbeat import FINISHING, IDLE, READING, STARTING, TRACKING, Heartbeat
+from tnllt.tracking.process import FINISHING, IDLE, READING, STARTING, TRACKING, Heartbeat
 from tnllt.tracking.readahead import ReadAhead
 from tnllt.tracking.tracker import Emit, Mode, Prediction, SupportsBatch, Tracker
 

@@ -16,9 +16,8 @@ from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
 from tnllt.tracking.config import Limits, RunSpec
 from tnllt.tracking.failures import TrackerFailure
-from tnllt.tracking.heartbeat import FINISHING, LOADING, READING, STARTING, TRACKING
 from tnllt.tracking.options import takes_device
-from tnllt.tracking.process import Job, TrackingWorker
+from tnllt.tracking.process import FINISHING, LOADING, READING, STARTING, TRACKING, Job, TrackingWorker
 
 if TYPE_CHECKING:
     from tnllt.tracking.plan import RunPlan
@@ -297,7 +296,7 @@ class Pool:
             implementation=spec.tracker.target,
             options=dict(spec.tracker.options),
             mode=spec.mode or "",
-            dataset=spec.dataset.name,
+            dataset=str(spec.dataset.dataset),
             frames=job.frames,
             seed=spec.seed,
             concurrency=spec.concurrency(),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 from tnllt.config import cache_folder, listed_names
+from tnllt.datasets.dataset import open_configured
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 from tnllt.locks import FileLock
 from tnllt.option_fields import check_fields
@@ -115,8 +116,8 @@ def execute(tracker: TrackerLike, config: RunConfig) -> RunResult:
         raise UsageError("each worker opens the dataset itself: give dataset= a name or a folder")
     options = config.options if isinstance(config.options, Mapping) else parse_settings(config.options)
     spec = find_tracker(tracker, options, config.name)
-    data = config.dataset_spec(where)
-    dataset = data.open()
+    data = config.dataset_config(where)
+    dataset = open_configured(data)
     if not any(sequence.has_frames for sequence in dataset):
         dataset[0].frames  # noqa: B018  # raises: a tracker needs images
     run_spec = _run_spec(spec, data, absolute(results_folder(where)), config)

@@ -24,6 +24,7 @@ import warnings
 from multiprocessing.connection import Connection
 from typing import Any
 
+from tnllt.datasets.dataset import open_configured
 from tnllt.errors import DataError, DataWarning, TnlltError, UsageError
 from tnllt.locks import FileLock
 from tnllt.results.identity import RunIdentity, differences
@@ -33,9 +34,9 @@ from tnllt.sequence import Sequence, Trajectory
 from tnllt.tracking import system
 from tnllt.tracking.config import WARM_UP, RunSpec
 from tnllt.tracking.failures import FAULTS, TrackerFailure
-from tnllt.tracking.heartbeat import IDLE, LOADING, WRITING, Heartbeat
 from tnllt.tracking.identity import data_digest, run_facts
 from tnllt.tracking.loop import SequenceRun, TrackingLoop, choose_mode
+from tnllt.tracking.process import IDLE, LOADING, WRITING, Heartbeat
 from tnllt.tracking.tracker import Mode
 
 #: Of what a tracker printed, a record keeps the end.
@@ -71,7 +72,7 @@ class Worker:
             changed = differences(self.spec.identity, run_facts(self.spec))
             if changed:
                 raise UsageError(f"{self.spec.tracker.name} changed since the run began: {'; '.join(changed)}")
-        self.dataset = self.spec.dataset.open()
+        self.dataset = open_configured(self.spec.dataset)
         if self.spec.timing:
             self._warm_up()
         seconds = time.perf_counter() - begin

@@ -12,7 +12,7 @@ from tnllt.datasets.check.findings import CHECKER, about
 from tnllt.datasets.check.sequences import Checked, check_sequence
 from tnllt.datasets.check.whole import check_whole
 from tnllt.datasets.dataset import find_dataset, match_names
-from tnllt.datasets.images import examine
+from tnllt.datasets.frames import examine
 from tnllt.datasets.progress import OnProgress
 from tnllt.findings import Finding, Findings
 

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from tnllt.datasets import reader, text
 from tnllt.datasets.check.findings import about
-from tnllt.datasets.frames import ImageFrames, VideoFrames, frame_number, is_frame, is_preview
-from tnllt.datasets.images import image_size
+from tnllt.datasets.frames import ImageFrames, VideoFrames, frame_number, image_size, is_frame, is_preview
 from tnllt.datasets.index import Place
 from tnllt.errors import DataError, DataWarning, TnlltError
 from tnllt.findings import Finding

@@ -7,8 +7,7 @@ from tempfile import TemporaryDirectory
 
 from tnllt.config import cache_folder
 from tnllt.datasets.synth.config import SynthConfig, SynthSources
-from tnllt.datasets.synth.record import GENERATOR
-from tnllt.datasets.synth.write import write_dataset
+from tnllt.datasets.synth.write import GENERATOR, write_dataset
 from tnllt.errors import DataError
 
 SEQUENCES, FRAMES, SEED = 8, 80, 2127  #: with this seed, every attribute is in it

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.datasets.synth.appearance import Look, fill_template
-from tnllt.datasets.synth.attack import perturb
 from tnllt.datasets.synth.attribute_flags import IN_VIEW, FrameMeasures
 from tnllt.datasets.synth.config import SynthConfig
 from tnllt.datasets.synth.drawing import (
@@ -21,6 +20,7 @@ from tnllt.datasets.synth.drawing import (
     compress,
     draw_sprite,
     lay_background,
+    perturb,
     smear,
 )
 from tnllt.datasets.synth.library import Library
