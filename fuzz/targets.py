@@ -207,13 +207,13 @@ def tracks(folder: Path, data: bytes) -> None:
 
 
 def config(folder: Path, data: bytes) -> None:
-    from tnllt.config import locate
+    from tnllt.config import LocationConfig
 
     path = put(folder, "tnllt.toml", data)
     with expected("tnllt.toml"):
-        locate(config=path)
+        LocationConfig(config=path).locate()
     with expected("tnllt.toml"):
-        locate(dataset="lasot", config=path)
+        LocationConfig("lasot", config=path).locate()
 
 
 def baseline(folder: Path, data: bytes) -> None:
@@ -613,8 +613,7 @@ def _worker_script() -> Any:
 
 
 def image(folder: Path, data: bytes) -> None:
-    from tnllt.datasets.frames import read_image
-    from tnllt.datasets.frames import examine, image_size, is_truncated
+    from tnllt.datasets.frames import examine, image_size, is_truncated, read_image
 
     path = put(folder, "00001.jpg", data)
     is_truncated(data)

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tnllt.config import locate
+from tnllt.config import LocationConfig
 from tnllt.datasets import open_dataset, text
 from tnllt.datasets.archives.prepare import prepare
 from tnllt.datasets.frames import read_image
@@ -50,7 +50,7 @@ def endless(path: Path, size: int) -> Path:
         text.read_first_line,
         read_record,
         read_toml,
-        lambda path: locate(config=path),
+        lambda path: LocationConfig(config=path).locate(),
     ],
     ids=["bytes", "boxes", "flags", "sentence", "record", "toml", "config"],
 )

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from tnllt.datasets import Dataset
     from tnllt.eval.protocol import Protocol
 
-_PATHS = ("root", "annos", "results")
-
 
 @dataclass(frozen=True)
 class Locations:
@@ -81,11 +79,37 @@ class LocationConfig:
     config: str | Path | None = option(None, "TOML file with these locations.", kind=Path, environment="TNLLT_CONFIG")
 
     def locate(self) -> Locations:
-        """Every location settled; see `locate`."""
-        name = user_path(self.dataset).absolute() if isinstance(self.dataset, Path) else self.dataset
-        name = name if name is None or isinstance(name, str | Path) else name.name
-        places = (Path(value) if value else None for value in (self.root, self.annos, self.results, self.config))
-        return locate(str(name) if name else None, *places)
+        """Every location, from these fields, the environment and the configuration file.
+
+        Raises:
+            UsageError: the configuration file is missing, or has a value of the wrong type.
+            DataError: it is not TOML.
+        """
+        file = config_file(Path(self.config) if self.config else None)
+        table = read_toml(file) if file is not None else {}
+        given = user_path(self.dataset).absolute() if isinstance(self.dataset, Path) else self.dataset
+        text = str(given) if isinstance(given, str | Path) else given.name if given is not None else ""
+        name = text or os.environ.get("TNLLT_DATASET") or table.get("dataset")
+        if name is not None and not isinstance(name, str):
+            raise UsageError(f"{file}: `dataset` must be a string, not {name!r}")
+        # Paths at the top of the file belong to its own dataset; another dataset must not be looked for there.
+        own = table if name is None or name == table.get("dataset", name) else {}
+        sections = table.get("datasets", {})
+        section = sections.get(name, {}) if isinstance(sections, dict) and name is not None else {}
+        if not isinstance(section, dict):
+            raise UsageError(f"{file}: [datasets.{name}] must be a table, not {section!r}")
+        found: dict[str, Path | None] = {}
+        for key in ("root", "annos", "results"):
+            value = getattr(self, key) or os.environ.get(f"TNLLT_{key.upper()}") or None
+            if value is None and file is not None:
+                stated = section.get(key, own.get(key))
+                if stated is not None and not isinstance(stated, str):
+                    raise UsageError(f"{file}: `{key}` must be a string, not {stated!r}")
+                value = file.parent / user_path(stated) if stated is not None else None
+            found[key] = user_path(value) if value is not None else None
+        if found["results"] is None and found["root"] is not None and (found["root"] / "tracking_results").is_dir():
+            found["results"] = found["root"] / "tracking_results"
+        return Locations(name or "tnllt", **found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,45 +179,6 @@ def config_file(explicit: Path | None = None) -> Path | None:
     if (folder := _user_folder("XDG_CONFIG_HOME", ".config")) is not None:
         candidates.append(folder / "tnllt" / "config.toml")
     return next((path for path in candidates if path.is_file()), None)
-
-
-def locate(
-    dataset: str | None = None,
-    root: Path | None = None,
-    annos: Path | None = None,
-    results: Path | None = None,
-    config: Path | None = None,
-) -> Locations:
-    """Every location, from the arguments (None: not given), the environment and the configuration file.
-
-    Raises:
-        UsageError: the configuration file is missing, or has a value of the wrong type.
-        DataError: it is not TOML.
-    """
-    file = config_file(config)
-    table = read_toml(file) if file is not None else {}
-    name = dataset or os.environ.get("TNLLT_DATASET") or table.get("dataset")
-    if name is not None and not isinstance(name, str):
-        raise UsageError(f"{file}: `dataset` must be a string, not {name!r}")
-    # Paths at the top of the file belong to its own dataset; another dataset must not be looked for there.
-    own = table if name is None or name == table.get("dataset", name) else {}
-    sections = table.get("datasets", {})
-    section = sections.get(name, {}) if isinstance(sections, dict) and name is not None else {}
-    if not isinstance(section, dict):
-        raise UsageError(f"{file}: [datasets.{name}] must be a table, not {section!r}")
-    given = {"root": root, "annos": annos, "results": results}
-    found: dict[str, Path | None] = {}
-    for key in _PATHS:
-        value = given[key] or os.environ.get(f"TNLLT_{key.upper()}") or None
-        if value is None and file is not None:
-            text = section.get(key, own.get(key))
-            if text is not None and not isinstance(text, str):
-                raise UsageError(f"{file}: `{key}` must be a string, not {text!r}")
-            value = file.parent / user_path(text) if text is not None else None
-        found[key] = user_path(value) if value is not None else None
-    if found["results"] is None and found["root"] is not None and (found["root"] / "tracking_results").is_dir():
-        found["results"] = found["root"] / "tracking_results"
-    return Locations(name or "tnllt", **found)
 
 
 def cache_folder() -> Path:

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from tnllt.config import DatasetConfig, locate
+from tnllt.config import DatasetConfig, LocationConfig
 from tnllt.datasets import splits
 from tnllt.datasets.benchmarks import LAYOUTS, find_layout
 from tnllt.datasets.frames import VIDEO_SUFFIXES
@@ -232,7 +232,7 @@ def find_dataset(
     if layout is None:
         return _find_path(name, side)
     if top is None and side is None:
-        where = locate(name)  # TNLLT_ROOT, tnllt.toml
+        where = LocationConfig(name).locate()  # TNLLT_ROOT, tnllt.toml
         top, side = where.root, where.annos
     if top is not None and (top / "dataset.toml").is_file():
         layout, top = from_toml(top / "dataset.toml", LAYOUTS)

@@ -150,10 +150,12 @@ def make_source(spec: str, root: Path | None = None) -> ClipSource:
     kind, _, argument = spec.partition(":")
     if kind in KINDS:
         return KINDS[kind](argument, spec)
-    from tnllt.config import locate
+    from tnllt.config import LocationConfig
     from tnllt.datasets import open_dataset
 
-    dataset = open_dataset(spec, root=root or locate(spec).root, split=None if Path(spec).is_dir() else "train")
+    dataset = open_dataset(
+        spec, root=root or LocationConfig(spec).locate().root, split=None if Path(spec).is_dir() else "train"
+    )
     if len(dataset) and not dataset[0].has_frames:
         raise DataError(f"{spec} has annotations but no frames here: give its frames with --root {spec}=DIR")
     return SequenceSource(spec, dataset)

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from tnllt.config import locate
+from tnllt.config import DatasetConfig
 from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.reasoners.factory import make_reasoner
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
@@ -51,11 +51,10 @@ def gather(sources: RecordSources, work: Path, seed: int = 0) -> list[PairRecord
 
 
 def _make_pairs(sources: RecordSources, folder: Path, seed: int) -> None:
-    from tnllt.datasets import open_dataset
+    from tnllt.datasets.dataset import open_configured
 
-    where = locate(sources.dataset, sources.root, sources.annos)
-    sequences = open_dataset(
-        where.dataset, where.root, where.annos, split=None if sources.split == "all" else sources.split
+    sequences = open_configured(
+        DatasetConfig(sources.dataset, root=sources.root, annos=sources.annos, split=sources.split)
     )
     teacher = make_reasoner(sources.teacher) if sources.teacher else None
     if folder.exists():
