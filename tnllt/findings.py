@@ -18,7 +18,6 @@ from tnllt.text import one_line, printable
 
 Severity = Literal["error", "warning", "note", "ok"]
 
-FORMATS = ("text", "json", "github")
 _WEIGHTS: dict[str, int] = {"error": 0, "warning": 1, "note": 2, "ok": 3}
 _LEVELS = {"error": "error", "warning": "warning"}
 
@@ -126,7 +125,7 @@ class Findings:
         """The findings as "text", "json" or "github".
 
         Args:
-            form: one of `FORMATS`.
+            form: see above.
             verbose: whether text names every finding, not the first `most` of a kind, and none of the notes.
             most: see `verbose`.
         """

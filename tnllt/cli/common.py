@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
@@ -17,10 +18,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 import click
 
 from tnllt import __version__
-from tnllt.cli.dataclass_options import PATH, config_options
+from tnllt.cli.dataclass_options import config_options
 from tnllt.config import LocationConfig, ScoreConfig
 from tnllt.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, TnlltError, UsageError
 from tnllt.files import write_atomic
+from tnllt.option_fields import option
 from tnllt.text import printable
 
 if TYPE_CHECKING:
@@ -66,39 +68,37 @@ def prints_findings(checker: str) -> Callable[[Callable[..., Findings]], Callabl
     Args:
         checker: where the `Checker` is, "package.module:attribute"; --codes lists its kinds.
     """
-    from tnllt.findings import FORMATS
 
     def list_codes(context: click.Context, _: click.Parameter, wanted: bool) -> None:
         if wanted:
             click.echo(_attribute(checker).listing())
             context.exit()
 
-    options = (
-        click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Format."),
-        click.option("--out", "-o", type=PATH, help="Write the findings to a file."),
-        click.option("--verbose", "-v", is_flag=True, help="Name every finding, not the first three of a kind."),
-        click.option("--strict", is_flag=True, help="Warnings, too, make the exit code 1."),
-        click.option("--codes", is_flag=True, is_eager=True, expose_value=False, callback=list_codes,
-                     help="List every code with its meaning and remedy."),
-    )  # fmt: skip
-
     def decorate(function: Callable[..., Findings]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def wrapper(*args: Any, form: str, out: Path | None, verbose: bool, strict: bool, **kwargs: Any) -> int:
+        def wrapper(*args: Any, printing: _Printing, **kwargs: Any) -> int:
             findings = function(*args, **kwargs)
-            text = findings.render(form, verbose)
-            if out is not None:
-                write_atomic(out, text + "\n")
+            text = findings.render(printing.format_, printing.verbose)
+            if printing.out is not None:
+                write_atomic(printing.out, text + "\n")
             elif text:
                 click.echo(text)
-            return findings.exit_code(strict)
+            return findings.exit_code(printing.strict)
 
-        decorated: Callable[..., Any] = wrapper
-        for option in reversed(options):
-            decorated = option(decorated)
+        codes = click.option("--codes", is_flag=True, is_eager=True, expose_value=False, callback=list_codes,
+                             help="List every code with its meaning and remedy.")  # fmt: skip
+        decorated: Callable[..., Any] = config_options(_Printing, "printing")(codes(wrapper))
         return decorated
 
     return decorate
+
+
+@dataclass(frozen=True)
+class _Printing:
+    format_: str = option("text", "Format.", choices=("text", "json", "github"))
+    out: Path | None = option(None, "Write the findings to a file.", "-o")
+    verbose: bool = option(False, "Name every finding, not the first three of a kind.", "-v")
+    strict: bool = option(False, "Warnings, too, make the exit code 1.")
 
 
 def _attribute(place: str) -> Any:

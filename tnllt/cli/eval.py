@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import click
 from click.core import ParameterSource
 
-from tnllt.cli.common import LazyGroup, format_option, run_command, scoring_options, version_option
-from tnllt.cli.dataclass_options import PATH
+from tnllt.cli.common import LazyGroup, run_command, scoring_options, version_option
+from tnllt.cli.dataclass_options import config_options
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
+from tnllt.option_fields import option
 
 #: Subcommand -> (where it is, what it does); a module is imported when its subcommand is called.
 _SUBCOMMANDS = {
@@ -25,6 +29,31 @@ _SUBCOMMANDS = {
 }
 
 
+@dataclass(frozen=True)
+class ScoreOutput:
+    """What is printed, written and checked of the scores."""
+
+    metric: str = option("all", "success, precision, normalized-precision, op50, ... or all.", "-m", metavar="NAMES")
+    attributes: bool = option(False, "Scores per attribute too; with --out a figure for each, and a radar.")
+    format_: str = option("text", "Format of the output.", choices=("text", "markdown", "latex", "csv", "json"))
+    by: str = option(
+        "overall", "Columns of the table: metrics, or one metric's attributes or sequences.",
+        choices=("overall", "attribute", "sequence"),
+    )  # fmt: skip
+    intervals: bool | None = option(
+        None, "95 % bootstrap intervals in the table.  [default: yes, but not in LaTeX's]", "--intervals/--no-intervals"
+    )
+    out: Path | None = option(None, "Folder for scores, curves, tables and figures.", "-o")
+    no_plots: bool = option(False, "With --out: no figures.")
+    quiet: bool = option(False, "Print nothing but errors.", "-q")
+    save_baseline: Path | None = option(None, "File to keep these scores in, for --baseline.")
+    baseline: Path | None = option(None, "Compare with scores kept by --save-baseline.")
+    max_drop: float | None = option(None, "With --baseline: fail where a score fell by more.  [default: 0]")
+    fail_under: tuple[str, ...] = option(
+        (), "Fail where a tracker scores lower.", metavar="METRIC=SCORE", multiple=True, kind=str
+    )
+
+
 @click.group(
     cls=LazyGroup,
     subcommands=_SUBCOMMANDS,
@@ -32,37 +61,10 @@ _SUBCOMMANDS = {
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @scoring_options
-@click.option(
-    "--metric",
-    "-m",
-    default="all",
-    show_default=True,
-    metavar="NAMES",
-    help="success, precision, normalized-precision, op50, ... or all.",
-)
-@click.option("--attributes", is_flag=True, help="Scores per attribute too; with --out a figure for each, and a radar.")
-@format_option("text", "markdown", "latex", "csv", "json")
-@click.option(
-    "--by",
-    type=click.Choice(["overall", "attribute", "sequence"]),
-    default="overall",
-    help="Columns of the table: metrics, or one metric's attributes or sequences.",
-)
-@click.option(
-    "--intervals/--no-intervals",
-    default=None,
-    help="95 % bootstrap intervals in the table.  [default: yes, but not in LaTeX's]",
-)
-@click.option("--out", "-o", type=PATH, help="Folder for scores, curves, tables and figures.")
-@click.option("--no-plots", is_flag=True, help="With --out: no figures.")
-@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
-@click.option("--save-baseline", type=PATH, help="File to keep these scores in, for --baseline.")
-@click.option("--baseline", type=PATH, help="Compare with scores kept by --save-baseline.")
-@click.option("--max-drop", type=float, help="With --baseline: fail where a score fell by more.  [default: 0]")
-@click.option("--fail-under", multiple=True, metavar="METRIC=SCORE", help="Fail where a tracker scores lower.")
+@config_options(ScoreOutput, "output")
 @version_option
 @click.pass_context
-def cli(ctx: click.Context, /, config: ScoreConfig, **how: object) -> None:
+def cli(ctx: click.Context, /, config: ScoreConfig, output: ScoreOutput) -> None:
     """Score trackers exactly as the official toolkit does, or as another toolkit does (--protocol).
 
     \b
@@ -77,7 +79,7 @@ def cli(ctx: click.Context, /, config: ScoreConfig, **how: object) -> None:
     else:
         from tnllt.cli.eval_score import score
 
-        score(config, **how)  # type: ignore[arg-type]
+        score(config, output)
 
 
 def _refuse_misplaced(ctx: click.Context) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,45 +15,37 @@ from tnllt.eval.selection import select
 from tnllt.eval.tables import render
 from tnllt.text import printable
 
+if TYPE_CHECKING:
+    from tnllt.cli.eval import ScoreOutput
 
-def score(
-    config: ScoreConfig,
-    metric: str,
-    attributes: bool,
-    out: Path | None,
-    no_plots: bool,
-    quiet: bool,
-    save_baseline: Path | None,
-    baseline: Path | None,
-    max_drop: float | None,
-    fail_under: tuple[str, ...],
-    **table: Any,
-) -> None:
+
+def score(config: ScoreConfig, output: ScoreOutput) -> None:
     """See `tnllt-eval --help`. Raises GateError where a gate fails, after everything is printed and saved."""
-    get_metrics(metric)
-    gates = Gates.of(fail_under, baseline, max_drop)
-    folder = output_folder(out) if out is not None else None
+    get_metrics(output.metric)
+    gates = Gates.of(output.fail_under, output.baseline, output.max_drop)
+    folder = output_folder(output.out) if output.out is not None else None
     scores = select(config).score()
     # Files first: a reader of our output that goes away (`| head`) must not cost them.
     if folder is not None:
-        written = scores.save(folder, metric)
-        if not no_plots:
-            written += scores.plot(folder, metric, attributes=attributes)
-        if not quiet:
+        written = scores.save(folder, output.metric)
+        if not output.no_plots:
+            written += scores.plot(folder, output.metric, attributes=output.attributes)
+        if not output.quiet:
             click.echo(f"{len(written)} files in {printable(str(folder))}", err=True)
-    if save_baseline is not None:
-        write_baseline(scores, save_baseline)
-    if not quiet:
-        _print(scores, metric, attributes, **table)
+    if output.save_baseline is not None:
+        write_baseline(scores, output.save_baseline)
+    if not output.quiet:
+        _print(scores, output)
     gates.check(scores)
 
 
-def _print(scores: Scores, metric: str, attributes: bool, format_: str, by: str, intervals: bool | None) -> None:
-    click.echo(render(scores, metric, format_, by, intervals), nl=False)
-    if format_ == "json":
+def _print(scores: Scores, output: ScoreOutput) -> None:
+    form, intervals = output.format_, output.intervals
+    click.echo(render(scores, output.metric, form, output.by, intervals), nl=False)
+    if form == "json":
         click.echo()
-    elif attributes and by == "overall" and scores.attribute_members():
-        for chosen in scores.metrics(metric):
+    elif output.attributes and output.by == "overall" and scores.attribute_members():
+        for chosen in scores.metrics(output.metric):
             if chosen.has_curve:
                 click.echo()
-                click.echo(render(scores, chosen.name, format_, "attribute", intervals), nl=False)
+                click.echo(render(scores, chosen.name, form, "attribute", intervals), nl=False)
