@@ -511,15 +511,9 @@ class Host(object):
         info = dict(self.spec.get("info", {}))
         if box is not None:
             info["init_bbox"] = list(numpy.array(box, dtype=numpy.float64))
-        answer = {}
-        self.text = message.get("text")
-        text = self.spec["text"]
-        if self.text is not None and text.get("max_tokens"):
-            self.text, cut = shorten(self.text, getattr(self.tracker, text["tokenizer"]), text["max_tokens"])
-            if cut:
-                answer["text_cut"] = cut
-        if text.get("key"):
-            info[text["key"]] = self.text
+        answer = self.take_text(message.get("text"))
+        if self.spec["text"].get("key"):
+            info[self.spec["text"]["key"]] = self.text
         seed_everything(message.get("seed", 0))
         self.call(self.tracker.initialize, image, info)
         if not message.get("box"):
@@ -528,17 +522,25 @@ class Host(object):
 
     def track(self, message):
         info = {}
+        answer = self.take_text(message["text"]) if "text" in message else {}
         text = self.spec["text"]
         if text.get("every_frame"):
             info[text["key"]] = self.text
         output = self.call(self.tracker.track, self.frame(message), info)
         box = output["target_bbox"]
         box = [float(v) for v in (box.tolist() if hasattr(box, "tolist") else box)]
-        answer = {"box": box}
+        answer["box"] = box
         score = output.get(self.spec.get("score") or "best_score")
         if score is not None:
             answer["confidence"] = float(score)
         return answer
+
+    def take_text(self, given):
+        """The description from now on, cut where upstream takes no longer one; what was cut, as part of an answer."""
+        self.text, cut, text = given, "", self.spec["text"]
+        if given is not None and text.get("max_tokens"):
+            self.text, cut = shorten(given, getattr(self.tracker, text["tokenizer"]), text["max_tokens"])
+        return {"text_cut": cut} if cut else {}
 
     def call(self, method, image, info):
         if self.spec["text"].get("positional"):

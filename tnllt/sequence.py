@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -124,6 +124,11 @@ class Sequence:
         if self._frames is None:
             raise DataError(f"sequence {self.name!r} has annotations but no frames here; give the dataset's --root")
         return self._frames
+
+    def with_language(self, language: str, descriptions: tuple[str, ...]) -> Sequence:
+        """This sequence with another language description, and other ones per frame (T)."""
+        annotation = replace(self.annotation, language=language, descriptions=descriptions)
+        return Sequence(self.name, annotation, self._frames, self.dataset)
 
     def __len__(self) -> int:
         """Number of annotated frames T."""

@@ -164,3 +164,25 @@ class Telling(Tracker):
         if self.frame == self.at and self.what == "interrupt":
             signal.raise_signal(signal.SIGINT)
         return Prediction(self.box, 0.25, absent=self.frame == 4)
+
+
+class Told(Tracker):
+    """Moves right by one pixel a frame for every letter of what it is told; `heeds` False: it does not read."""
+
+    modes = (Mode.BB, Mode.NL_BB)
+
+    def __init__(self, heeds: bool = True, step: float = 0.0) -> None:
+        self.heeds, self.step, self.told = heeds, step, []
+
+    def initialize(self, image, box=None, language=None):
+        self.box, self.told = np.array(box, float), [language]
+
+    def describe(self, text):
+        self.told.append(text)
+
+    def track(self, image):
+        self.box[0] += self.step + (len(self.told[-1] or "") if self.heeds else 0)
+        return self.box.copy()
+
+    def info(self):
+        return {"told": self.told}

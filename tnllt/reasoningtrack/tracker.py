@@ -26,6 +26,7 @@ from tnllt.reasoningtrack.reasoners import Look, Question, Reasoner, StaticReaso
 from tnllt.reasoningtrack.reasoners.trace import SCHEMA
 from tnllt.reasoningtrack.text import WordPiece
 from tnllt.sequence import Image
+from tnllt.sequence import Sequence as VideoSequence
 from tnllt.tracking.tracker import Emit, Mode, Prediction, Tracker
 
 
@@ -92,7 +93,7 @@ class ReasoningTrack(Tracker):
             default what the weights say, or "256".
         weights: a published DUTrack checkpoint, a safetensors file, or a state dict. Without one the bundled
             demonstration weights are used, of config "tiny".
-        reasoner: "static", "openai:URL", "transformers:PATH", "replay:FILE", or any object with
+        reasoner: "static", "annotation" (an oracle: the dataset's text of the moment), "openai:URL", "transformers:PATH", "replay:FILE", or any object with
             `describe(first, second, description)` or `describe(question)` (see `Reasoner`).
         reasoner_options: options of that reasoner, as a mapping, as JSON or as "name=value,...".
         reasoner_required: a server that cannot be reached is an error before the first frame; False tracks on with
@@ -146,6 +147,7 @@ class ReasoningTrack(Tracker):
         self.config: Config = self._engine.config
         self._words = WordPiece(self.config.text_length)
         self._reasoner = resolve_reasoner(reasoner, reasoner_options, prompt, compat)
+        self.oracle = bool(getattr(self._reasoner, "oracle", False))
         if reasoner_required:
             require_reachable(self._reasoner)
         self._facts |= {"compat": compat, "refresh": [refresh_interval, refresh_area, refresh_move]}
@@ -157,6 +159,17 @@ class ReasoningTrack(Tracker):
     def initialize(self, image: Image, box: Sequence[float] | None = None, language: str | None = None) -> None:
         self.finish()
         self._state = self.start(image, box, language, self.emit)
+
+    def receive(self, sequence: VideoSequence) -> None:
+        """Called by the runner before `initialize`: a reasoner that is an oracle looks at the annotation."""
+        receive = getattr(self._reasoner, "receive", None)
+        if receive is not None:
+            receive(sequence)
+
+    def describe(self, text: str) -> None:
+        state = self._current()
+        state.own = state.description = text.strip()
+        self._read_description(state)
 
     def track(self, image: Image) -> Prediction:
         return self.step([self._current()], [image])[0]

@@ -8,7 +8,8 @@ Schema `tnllt.run/1`. Lists are per frame and as long as the result has rows; `n
     implementation    "package.module:Class" that ran, or the baseline's name
     options           {name: value} as given by --set
     mode              "BB", "NL" or "NL+BB"
-    oracle            true where the tracker was shown the annotation (`groundtruth`)
+    text              {} for the sequence's own description, else {"source", "texts": [[frame, text], ...], "note"}
+    oracle            true where the tracker was shown the annotation (`groundtruth`), or texts of later frames
     sequence, dataset, frames
     seed              what every random number generator was seeded with before this sequence
     device            "cpu", "cuda:0", ...
@@ -79,6 +80,7 @@ class RunRecord:
     implementation: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     mode: str = "BB"
+    text: dict[str, Any] = field(default_factory=dict)
     oracle: bool = False
     dataset: str = ""
     frames: int = 0

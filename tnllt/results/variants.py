@@ -60,7 +60,7 @@ def parse_variant(name: str) -> Variant:
     match = _NAME.fullmatch(name)
     if match is None:
         return Variant(name)
-    return Variant(match["tracker"], dict(pair.split("=") for pair in match["values"].split(",")))  # type: ignore[misc]
+    return Variant(match["tracker"], dict(pair.split("=") for pair in match["values"].split(",")))
 
 
 def joined_names(words: Iterable[str]) -> list[str]:

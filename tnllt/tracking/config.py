@@ -11,6 +11,7 @@ from tnllt.config import DatasetConfig, Locations
 from tnllt.files import user_path
 from tnllt.option_fields import option
 from tnllt.tracking.registry import TrackerSpec
+from tnllt.tracking.texts import Texts
 
 if TYPE_CHECKING:
     from tnllt.tracking.pool import Watcher
@@ -77,6 +78,10 @@ class RunConfig(Limits, TrackingConfig, DatasetConfig):
 
     Attributes:
         options: options of the tracker: a mapping, or texts "key=value".
+        text: what the tracker is told instead of the sequence's own description, see `tnllt.tracking.texts`; each of
+            several sources makes a variant of the tracker, `NAME@text=SOURCE`.
+        grid: {key: values}, or texts "key=value,value": every combination is a variant, `NAME@key=value,...`. A key is
+            an option of the tracker, or seed, mode or text.
         name: what the results go under; by default the tracker's name.
         device: given to the workers in turn: a text "cuda:0,cuda:1", or several names.
         shard: "I/N": only the I-th of N equal parts.
@@ -89,6 +94,13 @@ class RunConfig(Limits, TrackingConfig, DatasetConfig):
 
     options: Mapping[str, Any] | Iterable[str] = option(
         (), "An option of the tracker; may be repeated.", "--set", metavar="KEY=VALUE", multiple=True, kind=str
+    )
+    text: str | Iterable[str] | None = option(
+        (), 'Told to it: own, none, shuffled, class, annotation, a file, "a text".', kind=str, metavar="SOURCES",
+        multiple=True,
+    )  # fmt: skip
+    grid: Mapping[str, Iterable[Any]] | Iterable[str] = option(
+        (), "Every combination as a variant; may be repeated.", kind=str, metavar="KEY=A,B", multiple=True
     )
     name: str | None = option(None, "What the results go under.  [default: the tracker's name]")
     device: str | Iterable[str] = option("", "For the workers in turn: cuda:0,cuda:1 or cpu.", kind=str)
@@ -147,6 +159,7 @@ class RunSpec(TrackingConfig):
         identity, data: the facts of the run's identity and the digests of its sequences (`tnllt.results.identity`),
             which every worker compares with what it finds; without facts nothing is compared.
         replaces: digest of the identity file that this run replaces, with `again`.
+        texts: what the sequences are described by; None for their own descriptions.
     """
 
     tracker: TrackerSpec
@@ -156,14 +169,15 @@ class RunSpec(TrackingConfig):
     identity: dict[str, Any] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)
     replaces: str = ""
+    texts: Texts | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @staticmethod
     def from_json(table: dict[str, Any]) -> RunSpec:
-        tracker, dataset = TrackerSpec(**table["tracker"]), DatasetConfig(**table["dataset"])
-        return RunSpec(**{**table, "tracker": tracker, "dataset": dataset})
+        made = {"tracker": TrackerSpec(**table["tracker"]), "dataset": DatasetConfig(**table["dataset"])}
+        return RunSpec(**{**table, **made, "texts": Texts(**table["texts"]) if table["texts"] else None})
 
 
 def part(config: Any, kind: type) -> dict[str, Any]:

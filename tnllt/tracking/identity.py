@@ -44,6 +44,8 @@ def run_facts(spec: RunSpec) -> dict[str, Any]:
         "options": options,
         **own,
     }
+    if spec.texts is not None:
+        facts["text"] = spec.texts.fact()
     found: dict[str, Any] = plain(facts)
     return found
 

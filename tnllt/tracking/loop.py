@@ -37,6 +37,8 @@ class SequenceRun:
     events: list[Mapping[str, Any]] = field(default_factory=list)
     state: Any = None
     begun: bool = False
+    texts: Mapping[int, str] = field(default_factory=dict)
+    """Descriptions that replace the one before from their frame on; frame 0 has that of the sequence."""
 
     def __post_init__(self) -> None:
         self.count = frame_count(self.sequence)
@@ -218,12 +220,20 @@ class TrackingLoop:
 
     def _answers(self, ready: list[SequenceRun], images: list[Image]) -> list[Any]:
         if self.batch == 1:
+            self._describe(ready[0])
             return [self.tracker.track(images[0])]
         assert isinstance(self.tracker, SupportsBatch)
         answers = self.tracker.step([f.state for f in ready], images)
         if len(answers) != len(ready):
             raise TrackerFailure("answer", f"step gave {len(answers)} predictions for {len(ready)} sequences")
         return list(answers)
+
+    def _describe(self, run: SequenceRun) -> None:
+        text = run.texts.get(run.index) if run.mode is not Mode.BB else None
+        if text is not None:
+            self.tracker.describe(text)
+            before = next(run.texts[i] for i in reversed(range(run.index)) if i in run.texts)
+            run.emit({"event": "described", "frame": run.index, "before": before, "after": text})
 
     def _begin(self, run: SequenceRun, image: Image) -> tuple[Any, float]:
         """Starts the tracker; returns its answer for the first frame (the box it was given, where there is one)."""
@@ -326,8 +336,10 @@ def run_sequence(
     raise failure
 
 
-def choose_mode(tracker: Any, sequence: Sequence, wanted: Mode | str | None = None) -> Mode:
+def choose_mode(tracker: Any, sequence: Sequence, wanted: Mode | str | None = None, empty_text: bool = False) -> Mode:
     """The inputs to start with: `wanted`, else the most informative that tracker and sequence both have.
+
+    With `empty_text`, a description that is the empty text counts as one.
 
     Raises:
         UsageError: the tracker cannot be started so. DataError: the sequence lacks the initial box or the description.
@@ -340,7 +352,7 @@ def choose_mode(tracker: Any, sequence: Sequence, wanted: Mode | str | None = No
             raise UsageError(f"{name} cannot start from {wanted.value}; it takes {', '.join(m.value for m in modes)}")
     lacking = ""
     for mode in reversed(modes) if wanted is None else (wanted,):
-        if mode is not Mode.BB and not (sequence.language or "").strip():
+        if mode is not Mode.BB and not empty_text and not (sequence.language or "").strip():
             lacking = "has no language description"
         elif mode is not Mode.NL and not _is_box(sequence):
             lacking = "has no initial box"

@@ -30,7 +30,7 @@ class GroundTruth(Tracker):
 
     name: ClassVar[str] = "groundtruth"
     modes: ClassVar[tuple[Mode, ...]] = (Mode.NL, Mode.BB)
-    oracle: ClassVar[bool] = True
+    oracle = True
 
     def receive(self, sequence: Sequence) -> None:
         """Called by the runner before `initialize`, since the tracker is an oracle."""

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
-from tnllt.config import cache_folder, listed_names
+from tnllt.config import DatasetConfig, cache_folder, listed_names
 from tnllt.datasets.dataset import open_configured
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 from tnllt.locks import FileLock
 from tnllt.option_fields import check_fields
 from tnllt.results.records import lacks_answers
 from tnllt.results.store import ResultStore
+from tnllt.results.variants import parse_variant, variant_name
 from tnllt.tracking import system
 from tnllt.tracking.config import (
     RunConfig,
@@ -26,11 +27,17 @@ from tnllt.tracking.config import (
     part,
     results_folder,
 )
+from tnllt.tracking.grid import variants_in
 from tnllt.tracking.identity import run_facts
 from tnllt.tracking.options import parse_settings
 from tnllt.tracking.plan import RunPlan, make_plan, parse_shard
 from tnllt.tracking.pool import Pool, SequenceOutcome, Unwatched, Watcher
 from tnllt.tracking.registry import TrackerLike, TrackerSpec, find_tracker
+from tnllt.tracking.texts import Texts
+from tnllt.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from tnllt.datasets import Dataset
 
 P = ParamSpec("P")
 #: Growth of a worker's memory over one sequence, in MB, from which a run reports it.
@@ -50,6 +57,8 @@ class RunResult:
         memory: {sequence: MB by which the worker grew over it}, where that is over 200 MB.
         modes: {mode: number of sequences}, for what was tracked.
         unanswered: {sequence: (refreshes of the description that failed, all)}, where any failed.
+        variants: of a run of several variants (texts, a grid), one result each; `before`, `done` and `failed` then name
+            "VARIANT: SEQUENCE".
     """
 
     tracker: str
@@ -60,12 +69,27 @@ class RunResult:
     memory: dict[str, float] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
     unanswered: dict[str, tuple[int, int]] = field(default_factory=dict)
+    variants: list[RunResult] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, tracker: str, variants: list[RunResult]) -> RunResult:
+        """The result of several variants of a tracker."""
+        return cls(
+            tracker,
+            variants[0].results,
+            [f"{v.tracker}: {name}" for v in variants for name in v.before],
+            [f"{v.tracker}: {name}" for v in variants for name in v.done],
+            {f"{v.tracker}: {name}": why for v in variants for name, why in v.failed.items()},
+            variants=variants,
+        )
 
     @property
     def exit_code(self) -> int:
         """The command's exit code: 3 where a sequence failed, or more than a tenth of its refreshes; else 0."""
         lacking = any(lacks_answers(*counts) for counts in self.unanswered.values())
-        return EXIT_INCOMPLETE if self.failed or lacking else EXIT_OK
+        if self.failed or lacking or any(variant.exit_code for variant in self.variants):
+            return EXIT_INCOMPLETE
+        return EXIT_OK
 
     def count(self, outcome: SequenceOutcome) -> None:
         if outcome.how == "failed":
@@ -103,7 +127,7 @@ def run(tracker: TrackerLike, *where: Any, **settings: Any) -> RunResult:
 
     Raises:
         UsageError, DataError: as `tnllt-run` ends with exit code 2. A sequence that fails raises nothing; it is in the
-            returned `failed`.
+            returned `failed`. With `text` or `grid`, every variant is checked before the first one is tracked.
     """
     return execute(tracker, RunConfig(*where, **settings))
 
@@ -114,13 +138,27 @@ def execute(tracker: TrackerLike, config: RunConfig) -> RunResult:
     where = config.locate()
     if not isinstance(config.dataset, str | Path | None):
         raise UsageError("each worker opens the dataset itself: give dataset= a name or a folder")
-    options = config.options if isinstance(config.options, Mapping) else parse_settings(config.options)
-    spec = find_tracker(tracker, options, config.name)
     data = config.dataset_config(where)
     dataset = open_configured(data)
     if not any(sequence.has_frames for sequence in dataset):
         dataset[0].frames  # noqa: B018  # raises: a tracker needs images
-    run_spec = _run_spec(spec, data, absolute(results_folder(where)), config)
+    results = absolute(results_folder(where))
+    planned = []
+    for values, own, texts in variants_in(config, lambda: list(open_configured(dataclasses.replace(data, sequences=None)))):
+        options = own.options if isinstance(own.options, Mapping) else parse_settings(own.options)
+        spec = find_tracker(tracker, options, own.name)
+        planned.append((_run_spec(spec, values, texts, data, results, own), own))
+    names = [spec.tracker.name for spec, _ in planned]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"two variants are both called {twice}: give files other names, and each value once")
+    found = [_execute(spec, dataset, own) for spec, own in planned]
+    return found[0] if len(found) == 1 else RunResult.of(parse_variant(names[0]).tracker, found)
+
+
+def _execute(run_spec: RunSpec, dataset: Dataset, config: RunConfig) -> RunResult:
+    """One variant's run."""
+    spec = run_spec.tracker
     shard = parse_shard(config.shard) if config.shard else (0, 1)
     plan = make_plan(run_spec, dataset, shard, config.failures_only)
     if config.cluster is not None:
@@ -153,13 +191,26 @@ def failed_runs(store: ResultStore, trackers: tuple[str, ...] = ()) -> list[tupl
             settings: dict[str, Any] = {"seed": record.seed}
             if run is not None and run.facts.get("mode"):
                 settings["mode"] = run.facts["mode"]
+            if record.text:
+                settings["text"] = [record.text["source"]]
             found.append((spec, settings))
     return found
 
 
-def _run_spec(spec: TrackerSpec, data: Any, results: str, config: RunConfig) -> RunSpec:
+def _run_spec(
+    spec: TrackerSpec,
+    values: Mapping[str, Any],
+    texts: Texts | None,
+    data: DatasetConfig,
+    results: str,
+    config: RunConfig,
+) -> RunSpec:
     """What each worker gets. Raises UsageError where settings contradict each other or the tracker."""
-    cls = spec.tracker_class
+    spec, cls = dataclasses.replace(spec, name=variant_name(spec.name, values)), spec.tracker_class
+    if texts is not None and texts.over_time and (cls.describe is Tracker.describe or config.batch > 1):
+        raise UsageError(
+            f"{spec.name} cannot be told another text during a sequence: give one text for each, or leave --batch out"
+        )
     if config.batch > 1 and not all(hasattr(cls, m) for m in ("start", "step", "end")):
         raise UsageError(f"{spec.name} tracks one sequence at a time; leave --batch out")
     modes = [mode.value for mode in cls.modes]
@@ -175,7 +226,7 @@ def _run_spec(spec: TrackerSpec, data: Any, results: str, config: RunConfig) -> 
         "threads": config.threads or default_threads(config.workers),
         "read_ahead": 0 if config.timing else config.read_ahead,
     }
-    run_spec = RunSpec(tracker=spec, dataset=data, results=results, **settled)
+    run_spec = RunSpec(tracker=spec, dataset=data, results=results, texts=texts, **settled)
     return dataclasses.replace(run_spec, identity=run_facts(run_spec))
 
 

@@ -73,7 +73,7 @@ class Tracker(abc.ABC):
     emit: Emit | None = None
     run_seed: int = 0
     sequence_name: str | None = None
-    oracle: ClassVar[bool] = False
+    oracle: bool = False
     gives_masks: ClassVar[bool] = False
 
     @classmethod
@@ -107,6 +107,13 @@ class Tracker(abc.ABC):
     @abc.abstractmethod
     def track(self, image: Image) -> Prediction | Sequence[float]:
         """The target's box in the next frame, RGB uint8 (H, W, 3)."""
+
+    def describe(self, text: str) -> None:
+        """The language description from the next frame on; called before `track` where a run's texts change over time.
+
+        Optional: a tracker without it is refused such texts.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes no other description during a sequence")
 
     def finish(self) -> None:
         """The sequence is over, however it ended: let go of what was kept for it. Called once per `initialize`."""

@@ -120,10 +120,8 @@ class Worker:
         self.jobs[name] = lock, attempt, fields
         self.send(begin=name)
         discard_output()
-        sequence = self.dataset[name]
         try:
-            mode = choose_mode(self.tracker, sequence, self.spec.mode)
-            run = SequenceRun(sequence, mode, self.spec.seed, self.spec.read_ahead, keep_masks=self.spec.masks)
+            run = self._run(name, self.spec.read_ahead)
         except Exception as error:
             self._fail(name, TrackerFailure("data", str(error), None, traceback.format_exc()), {})
             return False
@@ -132,6 +130,18 @@ class Worker:
             self._fail(name, failure, run.record_fields())
             return False
         return True
+
+    def _run(self, name: str, read_ahead: int) -> SequenceRun:
+        """The sequence with the texts of this run. Raises DataError where it cannot be started."""
+        sequence, texts = self.dataset[name], self.spec.texts
+        if texts is not None:
+            sequence = texts.of(sequence)
+        replaced = texts is not None and name in texts.sequences
+        mode = choose_mode(self.tracker, sequence, self.spec.mode, empty_text=replaced)
+        run = SequenceRun(sequence, mode, self.spec.seed, read_ahead, keep_masks=self.spec.masks)
+        if texts is not None and replaced:
+            run.texts = {int(frame): str(text) for frame, text in texts.sequences[name]}
+        return run
 
     def _join(self, name: str) -> RunIdentity | None:
         """This run's identity, compared with the folder's. Raises UsageError where the folder is another run's."""
@@ -153,7 +163,14 @@ class Worker:
             return
         self.heartbeat.phase(WRITING)
         lock, attempt, identity = self.jobs.pop(name)
-        extra = {**self.common, **end.record, "output": kept_output(), "attempts": attempt, "identity": identity}
+        extra = {
+            **self.common,
+            **end.record,
+            **self._text(name),
+            "output": kept_output(),
+            "attempts": attempt,
+            "identity": identity,
+        }
         extra["seconds"] = {**self.common["seconds"], **end.record["seconds"]}
         whole = Trajectory(end.boxes, end.confidence, end.absent, end.seconds, extra)
         try:
@@ -171,7 +188,9 @@ class Worker:
     def _fail(self, name: str, failure: TrackerFailure, fields: dict[str, Any], run: SequenceRun | None = None) -> None:
         lock, attempt, identity = self.jobs.pop(name)
         record = RunRecord(
-            **{**self.common, **fields, "tracker": self.spec.tracker.name, "sequence": name, "status": "failed"},
+            **{**self.common, **fields, **self._text(name), "tracker": self.spec.tracker.name},
+            sequence=name,
+            status="failed",
             output=kept_output(),
             attempts=attempt,
             identity=identity,
@@ -195,8 +214,7 @@ class Worker:
         """Tracks the first frames of the first sequence that can be started: caches fill, kernels compile."""
         for sequence in self.dataset:
             try:
-                mode = choose_mode(self.tracker, sequence, self.spec.mode)
-                run = SequenceRun(sequence, mode, self.spec.seed, 0)
+                run = self._run(sequence.name, 0)
             except TnlltError:
                 continue
             run.count = min(run.count, WARM_UP)
@@ -206,13 +224,16 @@ class Worker:
                     pass
             return
 
+    def _text(self, name: str) -> dict[str, Any]:
+        return {} if self.spec.texts is None else {"text": self.spec.texts.record(name)}
+
     def _common_fields(self, seconds: float) -> dict[str, Any]:
         tracker, cls = self.spec.tracker, type(self.tracker)
         device = str(getattr(self.tracker, "device", None) or self.spec.device or "cpu")
         return {
             "implementation": tracker.target,
             "options": dict(tracker.options),
-            "oracle": bool(getattr(cls, "oracle", False)),
+            "oracle": bool(self.tracker.oracle) or (self.spec.texts is not None and self.spec.texts.over_time),
             "device": device,
             "versions": system.versions(cls.__module__),
             "machine": dict(system.describe_system(device)),

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from tnllt.sequence import Image
+from tnllt.errors import DataError
+from tnllt.sequence import Image, Sequence
 from tnllt.text import redact
 
 
@@ -136,3 +137,27 @@ class StaticReasoner:
 
     def info(self) -> Mapping[str, Any]:
         return {"reasoner": "static"}
+
+
+class AnnotationReasoner:
+    """An oracle: the description that the dataset states for the current frame."""
+
+    name = "reasoner annotation"
+    concurrency = 1
+    oracle = True
+
+    def __init__(self) -> None:
+        self._texts: dict[str | None, tuple[str, ...]] = {}
+
+    def receive(self, sequence: Sequence) -> None:
+        """Keeps a sequence's texts. Raises DataError where it has none."""
+        if sequence.descriptions is None:
+            raise DataError(f"sequence {sequence.name!r} has no descriptions over time, which reasoner=annotation gives")
+        self._texts[sequence.name] = sequence.descriptions
+
+    def describe(self, question: Question) -> Reasoning:
+        text = self._texts[question.sequence][question.frame]
+        return Reasoning(None, text != question.own, text, text)
+
+    def info(self) -> Mapping[str, Any]:
+        return {"reasoner": "annotation"}

@@ -1,4 +1,4 @@
-"""From `static`, `openai:URL`, `transformers:PATH`, `replay:FILE` to a reasoner."""
+"""From `static`, `annotation`, `openai:URL`, `transformers:PATH`, `replay:FILE` to a reasoner."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from tnllt.tracking.options import check_options
 #: Kind -> (module, class, its parameter that stands behind the colon).
 _MAKERS = {
     "static": ("base", "StaticReasoner", None),
+    "annotation": ("base", "AnnotationReasoner", None),
     "openai": ("server", "ServerReasoner", "url"),
     "transformers": ("local", "LocalReasoner", "path"),
     "replay": ("replay", "ReplayReasoner", "path"),
 }
-KINDS = ("static", "openai:URL", "transformers:PATH", "replay:FILE")
+KINDS = ("static", "annotation", "openai:URL", "transformers:PATH", "replay:FILE")
 
 
 def make_reasoner(spec: str, **options: Any) -> Reasoner:

@@ -82,6 +82,7 @@ class BaselineTracker(Tracker):
         self.loaded: list[dict[str, Any]] = []
         self.versions: dict[str, str] = {}
         self._frame, self._cut = 0, ""
+        self._told: dict[str, str] = {}
         self._worker: UpstreamWorker | None = None
         self._frames = FrameFile()
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -153,23 +154,31 @@ class BaselineTracker(Tracker):
     ) -> Prediction | None:
         if self._worker is None or not self._worker.alive:
             self._start()
-        self._frame, self._cut = 0, ""
+        self._frame, self._cut, self._told = 0, "", {}
         if box is None and Mode.NL not in self.record.modes:
             raise UsageError(f"{self.record.name} needs the initial box (it takes {modes_text(self.record)})")
         initial = None if box is None else [float(v) for v in np.asarray(box, dtype=float)]
         message = {"box": initial, "text": language, "seed": self.run_seed, **self._frames.put(image)}
         answer = self._request("initialize", self.frame_timeout, **message)
+        self._note_cut(answer)
+        return Prediction(answer["box"]) if box is None else None
+
+    def describe(self, text: str) -> None:
+        self._told = {"text": text}
+
+    def _note_cut(self, answer: Mapping[str, Any]) -> None:
         if answer.get("text_cut"):
             self._cut = answer["text_cut"]
             if self.emit is not None:
                 self.emit({"event": "text_cut", "dropped": self._cut})
-        return Prediction(answer["box"]) if box is None else None
 
     def track(self, image: Image) -> Prediction:
         if self._worker is None or not self._worker.alive:
             raise BaselineError(f"{self.record.name}: the worker has ended; start the sequence again")
         self._frame += 1
-        answer = self._request("track", self.frame_timeout, f"track, call {self._frame}", **self._frames.put(image))
+        message, self._told = {**self._told, **self._frames.put(image)}, {}
+        answer = self._request("track", self.frame_timeout, f"track, call {self._frame}", **message)
+        self._note_cut(answer)
         box = answer["box"]
         if len(box) != 4:
             raise BaselineError(
@@ -215,6 +224,8 @@ def tracker_class(record: BaselineRecord) -> type[BaselineTracker]:
     """A `Tracker` class for one record, with the record's modes. UsageError where there is no code to run."""
     record.call  # noqa: B018 - raises for a record without code
     attributes = {"name": record.name, "record": record, "modes": record.modes, "__doc__": BaselineTracker.__doc__}
+    if not (record.text.every_frame or record.text.positional):  # upstream reads the text on the first frame alone
+        attributes["describe"] = Tracker.describe
     return type(record.name, (BaselineTracker,), {**attributes, "__module__": __name__})
 
 
