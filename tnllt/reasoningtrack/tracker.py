@@ -93,8 +93,9 @@ class ReasoningTrack(Tracker):
             default what the weights say, or "256".
         weights: a published DUTrack checkpoint, a safetensors file, or a state dict. Without one the bundled
             demonstration weights are used, of config "tiny".
-        reasoner: "static", "annotation" (an oracle: the dataset's text of the moment), "openai:URL", "transformers:PATH", "replay:FILE", or any object with
-            `describe(first, second, description)` or `describe(question)` (see `Reasoner`).
+        reasoner: "static", "annotation" (an oracle: the dataset's text of the moment), "openai:URL",
+            "transformers:PATH", "replay:FILE", or any object with `describe(first, second, description)` or
+            `describe(question)` (see `Reasoner`).
         reasoner_options: options of that reasoner, as a mapping, as JSON or as "name=value,...".
         reasoner_required: a server that cannot be reached is an error before the first frame; False tracks on with
             the description that the sequence has.

@@ -152,7 +152,9 @@ class AnnotationReasoner:
     def receive(self, sequence: Sequence) -> None:
         """Keeps a sequence's texts. Raises DataError where it has none."""
         if sequence.descriptions is None:
-            raise DataError(f"sequence {sequence.name!r} has no descriptions over time, which reasoner=annotation gives")
+            raise DataError(
+                f"sequence {sequence.name!r} has no descriptions over time, which reasoner=annotation gives"
+            )
         self._texts[sequence.name] = sequence.descriptions
 
     def describe(self, question: Question) -> Reasoning:
