@@ -230,7 +230,7 @@ REFUSED = (
     (("--source", "{clip}", "--box", "1,2,3,4", "--out", "x.csv", "--workers", "2"), "--workers is for runs"),
     (("--source", "{clip}", "--box", "1,2,3,4", "--out", "nowhere/file.txt/x.csv", "--mode", "NL"), "cannot start"),
     (("--source", "http://127.0.0.1:9/x", "--box", "1,2,3,4", "--out", "x.csv"), "cannot be opened"),
-    (("--text", "the box"), "name the source"),
+    (("--box", "1,2,3,4", "--text", "the box"), "name the source"),
 )
 
 

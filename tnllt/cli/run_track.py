@@ -41,6 +41,8 @@ def track(which: str | None, other: BaselineChoice, single: SourceConfig, config
     if single != SourceConfig():
         from tnllt.cli.run_source import follow
 
+        single = dataclasses.replace(single, text=", ".join(config.text or ()) or None)
+        config = dataclasses.replace(config, text=())
         return follow(tracker, single, config)
     return _run(tracker, config)
 

@@ -96,8 +96,8 @@ class RunConfig(Limits, TrackingConfig, DatasetConfig):
         (), "An option of the tracker; may be repeated.", "--set", metavar="KEY=VALUE", multiple=True, kind=str
     )
     text: str | Iterable[str] | None = option(
-        (), 'Told to it: own, none, shuffled, class, annotation, a file, "a text".', kind=str, metavar="SOURCES",
-        multiple=True,
+        (), 'own, none, shuffled, class, annotation, FILE, "a text"; with --source, the text itself.', kind=str,
+        metavar="SOURCES", multiple=True,
     )  # fmt: skip
     grid: Mapping[str, Iterable[Any]] | Iterable[str] = option(
         (), "Every combination as a variant; may be repeated.", kind=str, metavar="KEY=A,B", multiple=True
@@ -128,7 +128,7 @@ class SourceConfig:
     Attributes:
         source: a video file, a folder of images, a glob, a camera's number, or a stream's URL.
         box: "x,y,w,h" in the first frame, a file whose first row it is, or "mouse".
-        text: language description of the target.
+        text: language description of the target; the command's --text.
         out: annotated video to write, with a CSV file of the boxes beside it; or that CSV file alone.
         show: show the frames in a window as they are tracked.
         live: take the newest frame each time, and drop those that arrive while the tracker works.
@@ -141,7 +141,7 @@ class SourceConfig:
     box: str | None = option(
         None, "x,y,w,h; a file with them; or mouse.  [default: mouse, where there is no --text]", metavar="BOX"
     )
-    text: str | None = option(None, "With --source: description of the target.")
+    text: str | None = None
     out: Path | None = option(None, "With --source: video to write (.mp4, .webm, .gif) with a .csv beside, or .csv.")
     show: bool = option(False, "With --source: show the frames in a window; q ends.")
     live: bool = option(False, "With --source: drop frames that arrive while the tracker works.")

@@ -144,7 +144,9 @@ def execute(tracker: TrackerLike, config: RunConfig) -> RunResult:
         dataset[0].frames  # noqa: B018  # raises: a tracker needs images
     results = absolute(results_folder(where))
     planned = []
-    for values, own, texts in variants_in(config, lambda: list(open_configured(dataclasses.replace(data, sequences=None)))):
+    for values, own, texts in variants_in(
+        config, lambda: list(open_configured(dataclasses.replace(data, sequences=None)))
+    ):
         options = own.options if isinstance(own.options, Mapping) else parse_settings(own.options)
         spec = find_tracker(tracker, options, own.name)
         planned.append((_run_spec(spec, values, texts, data, results, own), own))
