@@ -75,6 +75,17 @@ def _read(handle: int, path: str | Path, most: int) -> bytes:
     raise DataError(f"is larger than {most >> 20} MB; no such file is", path)
 
 
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file of any size, in hexadecimal digits. Raises OSError where it cannot be read."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_STEP):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def user_path(given: str | Path) -> Path:
     """A path as a user wrote it, with `~` expanded. Raises UsageError where no file can have it."""
     text = str(given)
@@ -223,7 +234,7 @@ def temporary_beside(path: Path, durable: bool = True) -> Iterator[Path]:
             with suppress(OSError):
                 _flush(path.parent)
     except OSError as error:
-        raise DataError(_reason(error), path) from error
+        raise DataError(os_reason(error), path) from error
     finally:
         if not done:
             _remove(temporary)
@@ -260,7 +271,8 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _reason(error: OSError) -> str:
+def os_reason(error: OSError) -> str:
+    """Why something could not be written, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full; nothing was written. Free some space and run again: what is there is kept"
     return f"cannot be written: {error.strerror or error}"

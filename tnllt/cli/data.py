@@ -122,6 +122,31 @@ def info(
 
 
 @cli.command()
+@click.argument("name")
+@click.argument("root", metavar="DIR", type=PATH)
+@click.option("--only", multiple=True, metavar="GLOB", help="Only files of these names: 'airplane*'; may be repeated.")
+@prints_findings("tnllt.datasets.check:CHECKER")
+def get(name: str, root: Path, only: tuple[str, ...]) -> Findings:
+    """Download the dataset NAME into DIR/downloads, unpack it into DIR, and check it.
+
+    Sizes and SHA-256 are compared where they are published. Interrupted, run it again: it goes on where it was. What no
+    program can fetch (Baidu pan, forms) prints the steps.
+    """
+    from tnllt.datasets.archives import prepare as run
+    from tnllt.datasets.check import check_dataset
+    from tnllt.download import fetch, find_offer
+
+    offer = find_offer("datasets", name)
+    click.echo(printable(f"{name}: from {offer.page} ({offer.licence})"), err=True)
+    downloads = root / "downloads"
+    for note in fetch(offer, downloads, only, report=lambda label: Progress(label, "B")):
+        click.echo(printable(note), err=True)
+    run(downloads, root, report=lambda label: Progress(label, "B"))
+    click.echo(printable(f"{root} is whole; {downloads} may be deleted."), err=True)
+    return check_dataset(name, root)
+
+
+@cli.command()
 @click.argument("downloads", type=PATH)
 @click.argument("root", required=False, type=PATH)
 @click.option("--overwrite", is_flag=True, help="Replace files that differ from the archives'.")

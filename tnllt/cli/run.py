@@ -11,6 +11,7 @@ _TRACK = "NAME"
 SUBCOMMANDS = {
     _TRACK: ("tnllt.cli.run_track:track", "Track a dataset with the tracker NAME.  `tnllt-run NAME --help`: options."),
     "list": ("tnllt.cli.run_trackers:list_trackers", "Trackers that run here, and what the others lack."),
+    "get": ("tnllt.cli.run_trackers:get", "Download the weights of NanoTrack or ViT, and check that they load."),
     "check": (
         "tnllt.cli.run_trackers:check",
         "Try a tracker on five synthetic sequences, and report what it gets wrong.",
@@ -42,7 +43,7 @@ def cli() -> None:
     """Run trackers over datasets; a run that was interrupted continues.
 
     \b
-    tnllt-run NanoTrack --dataset demo --results runs/demo --set weights=DIR
+    tnllt-run NanoTrack --dataset demo --results runs/demo
     tnllt-run my_module:MyTracker --dataset lasot --root /data/LaSOT --workers 4
     """
 

@@ -33,6 +33,26 @@ def list_trackers(name: str | None, baselines: bool) -> None:
         _show_all()
 
 
+@click.command()
+@click.argument("name")
+def get(name: str) -> None:
+    """Download the weights of the tracker NAME (NanoTrack, ViT) into the cache folder, and check that they load.
+
+    Interrupted, run it again: it goes on where it was. Nothing else of tnllt-run downloads anything.
+    """
+    from tnllt.cli.progress import Progress
+    from tnllt.download import fetch, find_offer
+    from tnllt.tracking.opencv import weights_folder
+
+    offer, folder = find_offer("weights", name), weights_folder(name, there=False)
+    assert folder is not None
+    click.echo(printable(f"{name}: from {offer.page} ({offer.licence}) into {folder}"))
+    for note in fetch(offer, folder, report=lambda label: Progress(label, "B")):
+        click.echo(printable(note))
+    find_tracker(name).create()
+    click.echo(printable(f"{name} is there and loads: tnllt-run {name} --dataset demo"))
+
+
 def _show_all() -> None:
     found = registered()
     lacking = {name: missing(name) for name in found}

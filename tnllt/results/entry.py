@@ -15,7 +15,6 @@ Archives beside the tracker's own hold its variants (`T@text=none.zip`, see `tnl
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tnllt.errors import DataError, UsageError
-from tnllt.files import check_schema, file_name, read_toml, user_path
+from tnllt.files import check_schema, file_name, read_toml, sha256_of, user_path
 from tnllt.option_fields import option
 from tnllt.records import from_table
 from tnllt.text import one_line
@@ -40,19 +39,15 @@ IDENTIFYING = ("contact", "repository", "commit", "paper", "reproduced_by")
 
 
 def weights_digest(text: str) -> str:
-    """SHA-256 of a file; a text of 64 hexadecimal digits, or none, as it is. Raises UsageError where there is no such file."""
+    """SHA-256 of a file; 64 hexadecimal digits, or none, as they are. Raises UsageError where there is no such file."""
     if re.fullmatch(r"|[0-9a-fA-F]{64}", text):
         return text.lower()
-    digest = hashlib.sha256()
     try:
-        with user_path(text).open("rb") as stream:
-            while part := stream.read(1 << 20):
-                digest.update(part)
+        return sha256_of(user_path(text))
     except OSError as error:
         raise UsageError(
             f"--weights {text}: cannot be read ({error.strerror}); give the file or its SHA-256"
         ) from error
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tnllt.errors import DataError
-from tnllt.files import plain
+from tnllt.files import plain, sha256_of
 from tnllt.tracking import system
 from tnllt.tracking.options import check_options
 
@@ -83,11 +83,7 @@ def content_hash(path: Path, patterns: tuple[str, ...] = ("**/*",)) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _file_hash(path: str, size: int, modified: int) -> str:
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256_of(Path(path))
 
 
 def _add_frames(digest: Any, frames: Frames) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import cv2
 
+from tnllt.config import cache_folder
 from tnllt.errors import DataError, UsageError
 from tnllt.files import user_path
 from tnllt.sequence import Image
@@ -100,9 +101,10 @@ class _Weighted(_OpenCVTracker):
 
     @classmethod
     def _find(cls, weights: str | Path | None) -> list[Path]:
-        given = weights or os.environ.get(cls.variable)
-        if not given:
-            raise UsageError(f"{cls.name} needs weights: --set weights=PATH or {cls.variable}=PATH; see {cls.source}")
+        given = weights or os.environ.get(cls.variable) or weights_folder(cls.name)
+        if given is None:
+            other = f"--set weights=PATH or {cls.variable}=PATH; see {cls.source}"
+            raise UsageError(f"{cls.name} needs weights: `tnllt-run get {cls.name}` downloads them; or {other}")
         place = user_path(given)
         if not place.exists():
             raise UsageError(f"{place}: no weights of {cls.name} there; see {cls.source}")
@@ -151,6 +153,12 @@ class ViT(_Weighted):
         parameters = _factory("TrackerVit", "_Params")()
         parameters.net, parameters.tracking_score_threshold = str(self._files[0]), self._threshold
         return _load(_factory("TrackerVit"), parameters, self._files[0])
+
+
+def weights_folder(name: str, there: bool = True) -> Path | None:
+    """Where `tnllt-run get` puts a tracker's weights; None where it has not, unless `there` is False."""
+    folder = cache_folder() / "weights" / name
+    return folder if folder.is_dir() or not there else None
 
 
 def _factory(name: str, suffix: str = "_create") -> Any:

@@ -39,7 +39,7 @@ BUILT_IN = {
 #: Modules loaded from files by path are named so.
 _FILE_MODULE = "tnllt_user_"
 #: Subcommands of tnllt-run, never trackers' names.
-RESERVED = ("list", "check", "doctor", "status", "retry")
+RESERVED = ("list", "check", "doctor", "status", "retry", "get")
 
 
 @dataclass(frozen=True)
