@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tnllt.datasets.synth import Layer, Library, ScenePlan, SynthConfig, SynthSources, plan
-from tnllt.datasets.synth.appearance import Look, random_look, relative
+from tnllt.datasets.synth.appearance import SpriteLook, random_look, relative
 from tnllt.datasets.synth.colours import COLOURS, distinct, nearest
 from tnllt.datasets.synth.shapes import OBJECTS, SHAPES
 
@@ -118,14 +118,14 @@ def test_named_colours_are_what_one_sees(sources: Library) -> None:
     """The middle colour of each plainly painted shape is nearest to the colour that its sentence names."""
     for name in COLOURS:
         for seed in range(3):
-            raster = sources.sprite(Look("shape", "circle", name, seed=seed)).levels[0]
+            raster = sources.sprite(SpriteLook("shape", "circle", name, seed=seed)).levels[0]
             inside = raster[raster[..., 3] == 255][:, :3]
             assert nearest(np.median(inside, axis=0))[0] == name
 
 
 def test_both_colours_of_an_object_are_to_be_seen(sources: Library) -> None:
     for kind in OBJECTS:
-        raster = sources.sprite(Look("object", kind, "green", "pink", seed=1)).levels[0]
+        raster = sources.sprite(SpriteLook("object", kind, "green", "pink", seed=1)).levels[0]
         inside = raster[raster[..., 3] == 255][:, :3].astype(np.float64)
         for colour in ("green", "pink"):
             lab = [
@@ -155,22 +155,22 @@ def test_relatives_differ_in_what_was_asked(sources: Library) -> None:
 
 
 def test_phrases_read_well() -> None:
-    assert Look("object", "car", "red", "black").words() == "red car with black wheels"
-    assert Look("object", "person", "orange", "blue").words() == "person in an orange shirt and blue trousers"
-    assert Look("shape", "star", "red", "white", "striped").words() == "red star with white stripes"
-    assert Look("shape", "star", "red", "white", "striped").words(colour=False) == "striped star"
-    assert Look("shape", "oval", "red").words(colour=False) == "oval"
-    assert Look("patch", "round", "green", material=0).words() == "green mottled round patch"
-    assert Look("emoji", "\N{CAT FACE}").words() == "cat face"
-    assert Look("file", "toy_robot-2").words() == "toy robot 2"
+    assert SpriteLook("object", "car", "red", "black").words() == "red car with black wheels"
+    assert SpriteLook("object", "person", "orange", "blue").words() == "person in an orange shirt and blue trousers"
+    assert SpriteLook("shape", "star", "red", "white", "striped").words() == "red star with white stripes"
+    assert SpriteLook("shape", "star", "red", "white", "striped").words(colour=False) == "striped star"
+    assert SpriteLook("shape", "oval", "red").words(colour=False) == "oval"
+    assert SpriteLook("patch", "round", "green", material=0).words() == "green mottled round patch"
+    assert SpriteLook("emoji", "\N{CAT FACE}").words() == "cat face"
+    assert SpriteLook("file", "toy_robot-2").words() == "toy robot 2"
 
 
 def test_every_sprite_can_be_drawn(sources: Library) -> None:
     for kind in SHAPES:
         for pattern in ("plain", "striped", "dotted", "bordered", "checkered", "halved"):
-            sprite = sources.sprite(Look("shape", kind, "red", "white", pattern))
+            sprite = sources.sprite(SpriteLook("shape", kind, "red", "white", pattern))
             assert sprite.solid.sum() > 800 and len(sprite.points) > 60
-    look = Look("object", "car", "red", "black")
+    look = SpriteLook("object", "car", "red", "black")
     premultiplied = sources.sprite(look).levels[0].astype(int)
     assert (premultiplied[..., :3] <= premultiplied[..., 3:]).all()
     assert sources.sprite(look) is sources.sprite(replace(look))

@@ -174,10 +174,10 @@ def test_bad_sources_are_named(tmp_path: Path) -> None:
         Library(SynthSources(motion_from=str(tmp_path / "back")))
     (tmp_path / "back/flat.png").write_bytes(cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes())
     broken = Library(SynthSources(sprites=str(tmp_path / "back")))
-    from tnllt.datasets.synth.appearance import Look
+    from tnllt.datasets.synth.appearance import SpriteLook
 
     with pytest.raises(DataError, match="opacity"):
-        broken.sprite(Look("file", "flat"))
+        broken.sprite(SpriteLook("file", "flat"))
 
 
 def test_real_tracks_are_followed(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_emoji_show_what_their_names_say() -> None:
     assert len(library.emoji) > 500
     scene = plan(1, SynthConfig(frames=10, families={"emoji": 1.0}, change=0, sources=names), library)
     assert scene.layers[scene.target].look(0).family == "emoji"
-    from tnllt.datasets.synth.appearance import Look
+    from tnllt.datasets.synth.appearance import SpriteLook
     from tnllt.datasets.synth.colours import nearest
 
     for character, colour in (
@@ -220,7 +220,7 @@ def test_emoji_show_what_their_names_say() -> None:
         ("\N{ORANGE BOOK}", "orange"),
         ("\N{LARGE RED CIRCLE}", "red"),
     ):
-        raster = library.sprite(Look("emoji", character)).levels[0]
+        raster = library.sprite(SpriteLook("emoji", character)).levels[0]
         inside = raster[raster[..., 3] == 255][:, :3]
         assert nearest(np.median(inside, axis=0))[0] == colour
 

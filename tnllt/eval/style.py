@@ -42,7 +42,7 @@ FORMATS = ("png", "svg", "pdf")
 
 
 @dataclass(frozen=True)
-class Look:
+class DrawnStyle:
     """How one tracker is drawn.
 
     Attributes:
@@ -116,7 +116,7 @@ class Style:
         own = self.trackers.get(tracker)
         return one_line(own.name if own is not None and own.name is not None else tracker)
 
-    def looks(self, trackers: Iterable[str], among: Iterable[str] = ()) -> dict[str, Look]:
+    def looks(self, trackers: Iterable[str], among: Iterable[str] = ()) -> dict[str, DrawnStyle]:
         """{tracker: its look}.
 
         Args:
@@ -128,12 +128,12 @@ class Style:
         places = {name: place for place, name in enumerate([*self.order, *rest])}
         return {name: self._look(name, places[name]) for name in drawn}
 
-    def _look(self, tracker: str, place: int) -> Look:
+    def _look(self, tracker: str, place: int) -> DrawnStyle:
         own = self.trackers.get(tracker, TrackerStyle())
         colour = own.colour or COLOURS[place % len(COLOURS)]
         dash = DASHES[place // len(COLOURS) % len(DASHES)] if own.dash is None else own.dash
         lengths = _NAMED_DASHES[dash] if isinstance(dash, str) else dash
-        return Look(self.label(tracker), colour, own.colour or _lighter(colour), lengths)
+        return DrawnStyle(self.label(tracker), colour, own.colour or _lighter(colour), lengths)
 
     def ordered(self, trackers: Iterable[str]) -> list[str]:
         """Trackers in the order of the style; those that it does not name follow as they come."""

@@ -30,7 +30,7 @@ _TEXT_LENGTH = 32
 
 
 @dataclass(eq=False)
-class State:
+class MaskState:
     """One sequence being tracked.
 
     Attributes:
@@ -91,7 +91,7 @@ class SamTracker(Tracker):
         self.folder, self.box_rule, self.initial_masks = model_folder(weights, download), box_rule, initial_masks
         self.device = torch_device(device)
         self._sequence = ""
-        self._state: State | None = None
+        self._state: MaskState | None = None
         self._dtype_name = dtype
         self._model = self._load(self.model_class)
         self._prepare(self._model.config)
@@ -164,7 +164,7 @@ class SamTracker(Tracker):
         language: str | None,
         emit: Emit | None = None,
         mask: Mask | None = None,
-    ) -> State:
+    ) -> MaskState:
         """A sequence's first frame. Raises UsageError without box and mask, DataError for a mask of another size."""
         import torch
 
@@ -174,7 +174,7 @@ class SamTracker(Tracker):
             raise UsageError(f"{self.name} starts from a box or a mask; --starter makes a box from a description")
         if mask is not None and mask.shape != image.shape[:2]:
             raise DataError(f"the initial mask has {mask.shape}, the frame {image.shape[:2]} pixels")
-        state = State(self._session(self._model, image), image.shape[:2], emit)
+        state = MaskState(self._session(self._model, image), image.shape[:2], emit)
         index = state.session.obj_id_to_idx(0)
         if mask is not None:
             whole = torch.from_numpy(mask.astype(np.float32))[None, None].to(self.device)
@@ -190,12 +190,12 @@ class SamTracker(Tracker):
         self._advance([state], [image])
         return state
 
-    def step(self, states: Sequence[State], images: Sequence[Image]) -> list[Prediction]:
+    def step(self, states: Sequence[MaskState], images: Sequence[Image]) -> list[Prediction]:
         """The next frame of each sequence; the images are encoded in one forward pass."""
         self._advance(states, images)
         return [state.prediction for state in states]
 
-    def end(self, state: State) -> Mapping[str, Any]:
+    def end(self, state: MaskState) -> Mapping[str, Any]:
         state.session = None
         return {}
 
@@ -207,7 +207,7 @@ class SamTracker(Tracker):
         places = dict.fromkeys(("inference_device", "inference_state_device", "video_storage_device"), self.device)
         return session(video_height=image.shape[0], video_width=image.shape[1], dtype=self._dtype, **places)
 
-    def _advance(self, states: Sequence[State], images: Sequence[Image]) -> None:
+    def _advance(self, states: Sequence[MaskState], images: Sequence[Image]) -> None:
         import torch
 
         with torch.inference_mode():
@@ -229,7 +229,7 @@ class SamTracker(Tracker):
         resized = torch.nn.functional.interpolate(whole, self._input, mode="bilinear", antialias=True)
         return ((resized.round_().clamp_(0, 255) / 255 - self._mean) / self._deviation).to(self._dtype)
 
-    def _encode(self, states: Sequence[State], pixels: Any) -> None:
+    def _encode(self, states: Sequence[MaskState], pixels: Any) -> None:
         """Encodes the images of several sequences in one pass, and leaves each session its own features."""
         found = self._model.get_image_features(pixels, return_dict=True)
         names = {"vision_feats": found.fpn_hidden_states, "vision_pos_embeds": found.fpn_position_encoding}
@@ -238,7 +238,7 @@ class SamTracker(Tracker):
             own = {n: [m[:, min(i, m.shape[1] - 1)][:, None] for m in maps] for n, maps in names.items()}
             state.session.cache.cache_vision_features(state.frame + 1, own)
 
-    def _answer(self, state: State, logits: Any, confidence: float, absent: bool) -> Prediction:
+    def _answer(self, state: MaskState, logits: Any, confidence: float, absent: bool) -> Prediction:
         """Mask (at the frame's size) and box of low-resolution logits; an empty mask is an absent target."""
         import torch
 
@@ -253,7 +253,7 @@ class SamTracker(Tracker):
         """How many frames back the model looks: for memories of masks or for object pointers."""
         return max(self._memories, self._pointers) - 1
 
-    def _forget(self, state: State) -> None:
+    def _forget(self, state: MaskState) -> None:
         """Drops what no later frame reads; the numbers of frames stay as they are."""
         session, now = state.session, state.frame
         session.processed_frames[now] = None
@@ -320,7 +320,7 @@ class Sam3(SamTracker):
         language: str | None,
         emit: Emit | None = None,
         mask: Mask | None = None,
-    ) -> State:
+    ) -> MaskState:
         if box is not None or mask is not None or self.initial_masks is not None or not language:
             return super().start(image, box, language, emit, mask)
         if self._grounding is None:
@@ -332,7 +332,7 @@ class Sam3(SamTracker):
         prompt = session.add_prompt(language)
         session.prompt_input_ids[prompt] = words["input_ids"]
         session.prompt_attention_masks[prompt] = words["attention_mask"]
-        state = State(session, image.shape[:2], emit, text=language)
+        state = MaskState(session, image.shape[:2], emit, text=language)
         self._advance([state], [image])
         if state.target is None and not self.wait:
             raise DataError(
@@ -348,7 +348,7 @@ class Sam3(SamTracker):
             self._tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
         self._grounding = self._load("Sam3VideoModel")
 
-    def _advance(self, states: Sequence[State], images: Sequence[Image]) -> None:
+    def _advance(self, states: Sequence[MaskState], images: Sequence[Image]) -> None:
         pairs = list(zip(states, images, strict=True))
         boxed = [(state, image) for state, image in pairs if not state.text]
         if boxed:
@@ -357,7 +357,7 @@ class Sam3(SamTracker):
             if state.text:
                 self._ground(state, image)
 
-    def _ground(self, state: State, image: Image) -> None:
+    def _ground(self, state: MaskState, image: Image) -> None:
         """One frame of a session started from text: which objects there are, and where the target is."""
         state.frame += 1
         output = self._grounding(inference_session=state.session, frame=self._pixels(image))

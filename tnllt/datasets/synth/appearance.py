@@ -41,7 +41,7 @@ PATCHES = ("round", "long", "ragged", "angular")
 
 
 @dataclass(frozen=True)
-class Look:
+class SpriteLook:
     """One appearance. Hashable, so that its raster can be cached.
 
     Attributes:
@@ -92,7 +92,7 @@ def _choice(rng: np.random.Generator, items: tuple[str, ...] | list[str]) -> str
     return items[int(rng.integers(len(items)))]
 
 
-def random_look(rng: np.random.Generator, family: str, images: int, files: list[str], textured: float) -> Look:
+def random_look(rng: np.random.Generator, family: str, images: int, files: list[str], textured: float) -> SpriteLook:
     """A look of the family, drawn at random.
 
     Args:
@@ -108,16 +108,16 @@ def random_look(rng: np.random.Generator, family: str, images: int, files: list[
     if family == "shape":
         pattern = _choice(rng, ["plain", "plain", *PATTERNS])
         kind = _choice(rng, tuple(SHAPES))
-        return Look("shape", kind, main, second if pattern != "plain" else "", pattern, material, outlined, seed)
+        return SpriteLook("shape", kind, main, second if pattern != "plain" else "", pattern, material, outlined, seed)
     if family == "object":
-        return Look("object", _choice(rng, tuple(OBJECTS)), main, second, "plain", material, outlined, seed)
+        return SpriteLook("object", _choice(rng, tuple(OBJECTS)), main, second, "plain", material, outlined, seed)
     if family == "patch":
         kind = _choice(rng, PATCHES)
-        return Look("patch", kind, main if rng.random() < 0.5 else "", "", "plain", max(material, 0), False, seed)
-    return Look(family, _choice(rng, files), seed=seed)
+        return SpriteLook("patch", kind, main if rng.random() < 0.5 else "", "", "plain", max(material, 0), False, seed)
+    return SpriteLook(family, _choice(rng, files), seed=seed)
 
 
-def relative(rng: np.random.Generator, look: Look, how: str, files: list[str], colour: bool = True) -> Look:
+def relative(rng: np.random.Generator, look: SpriteLook, how: str, files: list[str], colour: bool = True) -> SpriteLook:
     """A look of the same kind whose noun phrase differs from that of `look`.
 
     Args:
@@ -157,7 +157,7 @@ def relative(rng: np.random.Generator, look: Look, how: str, files: list[str], c
 
 # --- a scene ---
 
-Looks = tuple[tuple[int, Look], ...]
+Looks = tuple[tuple[int, SpriteLook], ...]
 _TEMPLATES = ("the {p}", "the {p}", "the {p}", "{a}", "{p}", "we want to track the {p}")
 
 
@@ -195,8 +195,8 @@ def choose_appearance(rng: np.random.Generator, config: SynthConfig, library: Li
     look = random_look(rng, family, library.backgrounds, files, config.textured)
     count = int(rng.integers(config.distractors[0], config.distractors[1] + 1))
     others = [_distractor(rng, look, library, files, colour) for _ in range(count)]
-    target: list[tuple[int, Look]] = [(0, look)]
-    distractors: list[list[tuple[int, Look]]] = [[(0, other)] for other in others]
+    target: list[tuple[int, SpriteLook]] = [(0, look)]
+    distractors: list[list[tuple[int, SpriteLook]]] = [[(0, other)] for other in others]
     if changes:
         _change(rng, config, target, distractors, colour)
     twin = None
@@ -227,7 +227,9 @@ def _family(rng: np.random.Generator, config: SynthConfig, library: Library, cha
     return str(rng.choice(names, p=weights / weights.sum()))
 
 
-def _distractor(rng: np.random.Generator, look: Look, library: Library, files: list[str], colour: bool) -> Look:
+def _distractor(
+    rng: np.random.Generator, look: SpriteLook, library: Library, files: list[str], colour: bool
+) -> SpriteLook:
     """A look of the same kind or family whose words differ from those of `look`, if there is one."""
     how = str(rng.choice(["colour", "shape", "part"], p=[0.5, 0.25, 0.25]))
     family = look.family if look.family != "patch" else "shape"
@@ -245,8 +247,8 @@ def _distractor(rng: np.random.Generator, look: Look, library: Library, files: l
 def _change(
     rng: np.random.Generator,
     config: SynthConfig,
-    target: list[tuple[int, Look]],
-    distractors: list[list[tuple[int, Look]]],
+    target: list[tuple[int, SpriteLook]],
+    distractors: list[list[tuple[int, SpriteLook]]],
     colour: bool,
 ) -> None:
     """The target changes its look once or more often; a distractor may take the look that it gives up."""
@@ -271,7 +273,11 @@ def _change(
 
 
 def _wrong(
-    rng: np.random.Generator, target: list[tuple[int, Look]], others: list[Look], colour: bool, files: list[str]
+    rng: np.random.Generator,
+    target: list[tuple[int, SpriteLook]],
+    others: list[SpriteLook],
+    colour: bool,
+    files: list[str],
 ) -> str:
     """Words that are true of a distractor (of nothing, where there is none) and never of the target."""
     true = {look.words(colour) for _, look in target}

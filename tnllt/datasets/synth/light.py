@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.datasets.synth import motion
-from tnllt.datasets.synth.appearance import Look
+from tnllt.datasets.synth.appearance import SpriteLook
 from tnllt.datasets.synth.config import SynthConfig
 from tnllt.datasets.synth.geometry import affine
 from tnllt.datasets.synth.library import Library
@@ -34,7 +34,7 @@ def make_light(
 
 
 def _sweeping_shadow(rng: np.random.Generator, config: SynthConfig, library: Library) -> Layer:
-    look = Look("shade", "band")
+    look = SpriteLook("shade", "band")
     frames, width, height = config.frames, config.width, config.height
     rounds = max(1.0, frames / 300)
     x = width * ((-0.4 + 1.8 * rounds * np.linspace(0, 1, frames)) % 1.8 - 0.4)
@@ -46,7 +46,7 @@ def _sweeping_shadow(rng: np.random.Generator, config: SynthConfig, library: Lib
 
 def ground_shadow(rng: np.random.Generator, full: NDArray[np.float64], library: Library) -> Layer:
     """A soft shadow below the target whose whole extent is `full` (T, 4)."""
-    look = Look("shade", "ellipse")
+    look = SpriteLook("shade", "ellipse")
     center = full[:, :2] + full[:, 2:] * (0.5, 0.94)
     scale = full[:, 2:] * (1.25, 0.35) / SIDE
     opacity = np.full(len(full), rng.uniform(0.3, 0.6))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from tnllt.datasets.synth.appearance import Look, random_look
+from tnllt.datasets.synth.appearance import SpriteLook, random_look
 from tnllt.datasets.synth.config import SynthConfig
 from tnllt.datasets.synth.geometry import affine, placed, unwarped
 from tnllt.datasets.synth.library import Library
@@ -56,10 +56,10 @@ def _measures(
     return low_wall, np.array([0, need[1] * rng.uniform(0.45, 0.6)])
 
 
-def _panel(rng: np.random.Generator, library: Library) -> Look:
+def _panel(rng: np.random.Generator, library: Library) -> SpriteLook:
     look = random_look(rng, "patch", library.backgrounds, [], 1.0)
     main = look.main if rng.random() < 0.3 else ""
-    return Look("patch", "panel", main, "", "plain", look.material, False, look.seed)
+    return SpriteLook("patch", "panel", main, "", "plain", look.material, False, look.seed)
 
 
 def _passing(

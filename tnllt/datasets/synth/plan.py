@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from tnllt.datasets.synth import motion
-from tnllt.datasets.synth.appearance import Look, SceneAppearance, choose_appearance, relative
+from tnllt.datasets.synth.appearance import SceneAppearance, SpriteLook, choose_appearance, relative
 from tnllt.datasets.synth.attribute_flags import IN_VIEW, FrameMeasures
 from tnllt.datasets.synth.config import SynthConfig
 from tnllt.datasets.synth.geometry import affine, bounds, placed
@@ -248,7 +248,7 @@ class _Planner:
         for _ in range(6):
             other = relative(rng, look, "shape", files, not grey)
             if look.family == "patch":  # the same background's grain, another cut
-                other = Look("patch", other.kind, look.main, "", "plain", look.material, False, other.seed)
+                other = SpriteLook("patch", other.kind, look.main, "", "plain", look.material, False, other.seed)
             looks.append(other)
         height, width = self.library.background(number)[0].shape[:2]
         unit = float(pose.size[0]) / float(np.sqrt(abs(np.linalg.det(background[0, :, :2]))))

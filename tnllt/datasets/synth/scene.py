@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.datasets.synth.appearance import Look, fill_template
+from tnllt.datasets.synth.appearance import SpriteLook, fill_template
 from tnllt.datasets.synth.attribute_flags import IN_VIEW, FrameMeasures
 from tnllt.datasets.synth.config import SynthConfig
 from tnllt.datasets.synth.drawing import (
@@ -62,13 +62,13 @@ class Layer:
     """
 
     role: str
-    looks: tuple[tuple[int, Look], ...]
+    looks: tuple[tuple[int, SpriteLook], ...]
     matrix: NDArray[np.float64]
     wave: NDArray[np.float64] | None = None
     blur: NDArray[np.float64] | None = None
     opacity: NDArray[np.float64] | None = None
 
-    def look(self, index: int) -> Look:
+    def look(self, index: int) -> SpriteLook:
         """The look in frame `index`; in the middle of a change, the one that prevails."""
         return [look for first, look in self.looks if index >= first][-1]
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.datasets.synth.appearance import Look
+from tnllt.datasets.synth.appearance import SpriteLook
 from tnllt.datasets.synth.colours import COLOURS, FIXED
 from tnllt.datasets.synth.shapes import DRAWINGS, SHAPES
 
@@ -46,7 +46,7 @@ class Sprite:
         return self.outline if deformed else self.hull
 
 
-def make_sprite(look: Look, pool: Library) -> Sprite:
+def make_sprite(look: SpriteLook, pool: Library) -> Sprite:
     """Draws a look. The same look and the same sources give the same bytes."""
     rng = np.random.default_rng(look.seed)
     if look.family == "shade":
@@ -96,7 +96,7 @@ def _fitted(straight: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(canvas, 0, 255), np.uint8)
 
 
-def _painted(look: Look, pool: Library, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _painted(look: SpriteLook, pool: Library, rng: np.random.Generator) -> NDArray[np.uint8]:
     side = SIDE * _FINE
     drawing = [("main", SHAPES[look.kind])] if look.family == "shape" else DRAWINGS[look.kind]
     roles = ["", "main", "second", *FIXED]
@@ -185,7 +185,7 @@ def _shade(kind: str) -> NDArray[np.uint8]:
     return out
 
 
-def _patch(look: Look, pool: Library, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _patch(look: SpriteLook, pool: Library, rng: np.random.Generator) -> NDArray[np.uint8]:
     """A piece of an image cut out along a smooth random line, tinted if the look names a colour."""
     piece = pool.piece(look.material, SIDE, rng).astype(np.float32)
     if look.main:

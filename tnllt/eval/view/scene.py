@@ -25,7 +25,7 @@ from tnllt.sequence import Sequence, Trajectory
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReasonerAnswer:
     """What a tracker's reasoner decided, and the description in force from then on.
 
     Attributes:
@@ -63,7 +63,7 @@ class Scene:
         }
 
     @cached_property
-    def answers(self) -> dict[str, tuple[Answer, ...]]:
+    def answers(self) -> dict[str, tuple[ReasonerAnswer, ...]]:
         """{tracker: its reasoner's answers, in order}."""
         return {name: answers_of(own, self.traces.get(name, ())) for name, own in self.trajectories.items()}
 
@@ -165,7 +165,7 @@ def spans(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
-def answers_of(trajectory: Trajectory, trace: Iterable[Mapping[str, Any]] = ()) -> tuple[Answer, ...]:
+def answers_of(trajectory: Trajectory, trace: Iterable[Mapping[str, Any]] = ()) -> tuple[ReasonerAnswer, ...]:
     """A reasoner's answers, in order: from the trace, else the description changes of the run's record.
 
     Events of failures, and those without a whole frame number or a description, are passed over.
@@ -177,11 +177,11 @@ def answers_of(trajectory: Trajectory, trace: Iterable[Mapping[str, Any]] = ()) 
             decision = event.get("decision") or {True: "yes", False: "no"}.get(event.get("update", ""), "")
             changed = after != event.get("before")
             thought = thought if isinstance(thought, str) else ""
-            found.append(Answer(event["frame"] + 1, after, thought, str(decision)[:10], changed))
+            found.append(ReasonerAnswer(event["frame"] + 1, after, thought, str(decision)[:10], changed))
     if not found:
         entries = [e for e in trajectory.record.get("description_changes") or () if isinstance(e, Mapping)]
         sound = [e for e in entries if isinstance(e.get("description"), str) and _is_frame(e.get("frame"))]
-        found = [Answer(e["frame"] + 1, e["description"]) for e in sound]
+        found = [ReasonerAnswer(e["frame"] + 1, e["description"]) for e in sound]
     return tuple(sorted(found, key=lambda answer: answer.frame))
 
 
