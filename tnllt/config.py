@@ -155,6 +155,22 @@ class ScoreConfig(DatasetConfig):
     cache: bool = option(True, "Neither look scores up in the cache nor keep them.")
 
 
+@dataclass(frozen=True)
+class BoardConfig:
+    """How a site is titled and which rule comes first.
+
+    Attributes:
+        url: where the site will be; hubs' formats link to it.
+        hub: the dataset's name on a hub, for Hugging Face's eval results.
+    """
+
+    title: str = option("", "Heading of the board.  [default: the dataset's name]")
+    protocol: str = option("tnllt", "Protocol of the first page.", "-p", metavar="NAME")
+    url: str = option("", "Address of the site, for hubs' formats.", metavar="URL")
+    organisation: str = option("", "Who keeps the board, for hubs' formats.", metavar="NAME")
+    hub: str = option("", "The dataset on a hub, as ORG/NAME.", metavar="ORG/NAME")
+
+
 def listed_names(given: str | Path | Iterable[str | Path], flag: str) -> list[str]:
     """The names in a text separated by commas, or in several such texts.
 

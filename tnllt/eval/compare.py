@@ -99,6 +99,29 @@ def compare_all(scores: Scores, metric: str | Metric = "success") -> list[Compar
     return _corrected(found)
 
 
+def groups(scores: Scores, metric: str | Metric = "success") -> NDArray[np.int64]:
+    """(K,) the group of each tracker, from 1: those that cannot be told apart from the best of their group.
+
+    Down the ranking, the first tracker that differs from the best of the group begins the next one (permutation test,
+    Holm's correction over the tests against one best). 0: a tracker without a score.
+    """
+    chosen = _linear(metric)
+    table, values = weighted_scores(scores, chosen), scores.score(chosen)
+    order = [k for k in scores.ranking(chosen) if not np.isnan(values[k])]
+    found = np.zeros(len(values), np.int64)
+    group = 0
+    while order:
+        group += 1
+        best, rest = order[0], order[1:]
+        first = WeightedScores(table.values[[best] * len(rest)], table.weights[[best] * len(rest)])
+        second = WeightedScores(table.values[rest], table.weights[rest])
+        differs = np.flatnonzero(holm(permutation_test(first, second)) < 1 - CONFIDENCE) if rest else []
+        size = 1 + (int(differs[0]) if len(differs) else len(rest))
+        found[order[:size]] = group
+        order = order[size:]
+    return found
+
+
 def ranks(scores: Scores, metric: str | Metric = "success") -> RankStability:
     """How stable each tracker's rank is under resampling of the sequences."""
     table = weighted_scores(scores, _linear(metric))

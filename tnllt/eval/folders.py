@@ -66,7 +66,7 @@ def evaluate_files(
             if cache is not None:
                 cache.put(keys[own.tracker], own)
     ordered = [scored[tracker] for tracker in files]
-    references = _references(listed, annotations, rules, cache)
+    references = cached_references(listed, annotations, rules, cache)
     lazy = {tracker: Results({s: own[s] for s in names if s in own}) for tracker, own in files.items()}
     return assemble(listed, ordered, references, rules, lazy, allow_missing, allow_short, rounding)
 
@@ -99,9 +99,10 @@ def _parse(files: Files, read: dict[str, dict[str, _Read]]) -> dict[str, dict[st
     return {tracker: {name: next(parsed) for name in own} for tracker, own in read.items()}
 
 
-def _references(
+def cached_references(
     sequences: list[Sequence], annotations: bytes, protocol: Protocol, cache: ScoreCache | None
 ) -> list[TrackerCurves]:
+    """`score_references`, from the cache where they are there."""
     if cache is None:
         return score_references(sequences, protocol)
     keys = {name: cache_key(annotations, [(f"\0{name}", b"")], protocol, False, "none") for name in (CEILING, FLOOR)}

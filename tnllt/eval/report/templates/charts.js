@@ -31,19 +31,19 @@ function axes({ width, height, xs, ys, xLabel, yLabel, label, logX = false, xTic
   return { root, x, y, pad };
 }
 
-/** Curves {tracker, name, values}, with a crosshair that reads them all; `focus` is the tracker that stands out, or null. */
+/** Curves {tracker, name, look, values}, with a crosshair that reads them all; `focus` is the tracker that stands out, or null. */
 function lineChart(node, { thresholds, curves, xLabel, yLabel, label, mark, focus = null }) {
   const width = Math.max(280, node.clientWidth);
   const height = Math.round(clip(width * 0.62, 260, 430));
   const xs = [thresholds[0], thresholds[thresholds.length - 1]];
   const { root, x, y, pad } = axes({ width, height, xs, ys: [0, 1], xLabel, yLabel, label });
   if (known(mark)) root.append(svg('line', { x1: x(mark), x2: x(mark), y1: y(0), y2: y(1), stroke: 'var(--muted)', 'stroke-dasharray': '3 3' }));
-  for (const { tracker, values } of curves) {
+  for (const { tracker, look: own, values } of curves) {
     const points = values.map((v, i) => `${x(thresholds[i]).toFixed(1)},${y(v).toFixed(1)}`).join(' ');
     root.append(svg('polyline', {
-      points, fill: 'none', stroke: 'var(--c)', 'stroke-dasharray': look(tracker).dash, 'stroke-width': focus === tracker ? 3.6 : 2,
+      points, fill: 'none', stroke: 'var(--c)', 'stroke-dasharray': own.dash, 'stroke-width': focus === tracker ? 3.6 : 2,
       'stroke-linejoin': 'round', 'data-tracker': tracker,
-      class: look(tracker).class + (focus !== null && focus !== tracker ? ' dim' : ''),
+      class: own.class + (focus !== null && focus !== tracker ? ' dim' : ''),
     }));
   }
   const hair = svg('line', { y1: y(0), y2: y(1), stroke: 'var(--ink)', opacity: 0 });

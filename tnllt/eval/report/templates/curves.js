@@ -7,7 +7,7 @@ function drawCurves() {
   const info = D.curves[current];
   if (!info) return;
   const order = ranked(info.metric);
-  const curves = order.filter((t) => state.shown.has(t) && info.mean[state.set] && info.mean[state.set][t]).map((t) => ({ tracker: t, name: D.trackers[t].name, values: info.mean[state.set][t] }));
+  const curves = order.filter((t) => state.shown.has(t) && info.mean[state.set] && info.mean[state.set][t]).map((t) => ({ tracker: t, name: D.trackers[t].name, look: look(t), values: info.mean[state.set][t] }));
   lineChart($('#curves .plot'), {
     thresholds: info.thresholds, curves, xLabel: info.x, yLabel: info.y, mark: info.mark, focus: state.focus,
     label: `${info.label} of ${curves.length} trackers over ${D.sets[state.set].label}`,

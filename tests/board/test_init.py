@@ -1,0 +1,93 @@
+"""`init` makes a repository; its workflow's steps, as the YAML has them, take a good entry and refuse a bad one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.board.conftest import run_board, run_eval
+from tnllt.errors import UsageError
+
+yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+ROOT = Path(__file__).resolve().parents[2]
+#: What a step of the workflow finds in GitHub's expressions.
+EXPRESSIONS = {"${{ github.base_ref }}": "main"}
+
+
+def shell(command: str, folder: Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", command], cwd=folder, capture_output=True, text=True,
+        env={**os.environ, **(environment or {})},
+    )  # fmt: skip
+
+
+def run_job(job: str, repository: Path, tools: Path) -> tuple[int, str]:
+    """Runs the job's `run` steps; installing and the actions of others are passed over."""
+    workflow: dict[Any, Any] = yaml.safe_load((repository / ".github" / "workflows" / "board.yml").read_text())
+    assert workflow[True] == {"pull_request": None, "push": {"branches": ["main"]}}  # "on" is a boolean in YAML 1.1
+    said = ""
+    for step in workflow["jobs"][job]["steps"]:
+        if "run" not in step or step["name"] == "install":
+            continue
+        variables = {}
+        for name, value in step.get("env", {}).items():
+            for expression, text in EXPRESSIONS.items():
+                value = value.replace(expression, text)
+            variables[name] = value
+        assert "${{" not in step["run"] + str(variables)
+        path = f"{tools}:{os.environ['PATH']}"
+        done = shell(step["run"], repository, {**variables, "PATH": path, "PYTHONPATH": str(ROOT)})
+        said += done.stdout + done.stderr
+        if done.returncode:
+            return done.returncode, said
+    return 0, said
+
+
+@pytest.mark.slow
+def test_a_good_and_a_bad_pull_request(made: Path, tmp_path: Path) -> None:
+    repository, origin, tools = tmp_path / "board", tmp_path / "origin.git", tmp_path / "tools"
+    result = run_board("init", repository, "--dataset", "tnllt", "--annos", made / "annos")
+    assert result.return_value is None and "entries/StaticBox/StaticBox.zip" in result.output
+    tools.mkdir()
+    (tools / "tnllt-board").write_text(f'#!/bin/sh\nexec {sys.executable} -m tnllt.cli.board "$@"\n')
+    (tools / "tnllt-board").chmod(0o755)
+    git = "git -c user.name=a -c user.email=a@example.org -c init.defaultBranch=main"
+    begin = f"{git} init -q && {git} add -A && {git} commit -qm board && git init -q --bare {origin} && "
+    done = shell(f"{begin} git remote add origin {origin} && git push -q origin HEAD:main && git fetch -q", repository)
+    assert done.returncode == 0, done.stderr
+    assert run_job("publish", repository, tools)[0] == 0
+    assert "Static box" in (repository / "site" / "index.html").read_text()
+
+    places = ["--dataset", "tnllt", "--annos", repository / "annos", "--results", made / "results"]
+    run_eval("pack", "Beta", *places, "--entry", repository / "entries", "--mode", "NL+BB")
+    commit = f"{git} checkout -qb pull && {git} add -A && {git} commit -qm entry"
+    assert shell(commit, repository).returncode == 0
+    assert run_job("check", repository, tools) == (0, "")
+
+    archive = repository / "entries" / "Beta" / "Beta.zip"
+    archive.write_bytes(archive.read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03", 1))
+    (repository / "entries" / "Beta" / "setup.sh").write_text("echo hello\n")
+    assert shell(f"{git} add -A && {git} commit -qm worse", repository).returncode == 0
+    code, said = run_job("check", repository, tools)
+    assert code != 0
+    assert "::error file=entries/Beta/setup.sh,title=stray::" in said and "title=archive::" in said
+
+    assert shell("git checkout -q main && git merge -q pull~1", repository).returncode == 0
+    assert run_job("publish", repository, tools)[0] == 0
+    page = (repository / "site" / "index.html").read_text()
+    assert page.index(">Beta<") < page.index(">Static box<")
+
+
+def test_where_a_board_is_not_made(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("x")
+    with pytest.raises(UsageError, match="is there already"):
+        run_board("init", tmp_path, "--dataset", "tnllt", "--annos", made / "annos")
+    with pytest.raises(UsageError, match="give the folder with --annos"):
+        run_board("init", tmp_path / "new", "--dataset", "tnllt", "--root", made / "data")

@@ -1,0 +1,185 @@
+"""Entries of a leaderboard: a folder each, checked whole before anything of it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tnllt.board.examine import CHECKER, TOLERANCE, Examined, Examiner
+from tnllt.boxes import overlap
+from tnllt.errors import DataError, UsageError
+from tnllt.eval.metrics import METRICS
+from tnllt.eval.protocols import PROTOCOLS
+from tnllt.findings import Finding, Findings
+from tnllt.results.entry import FILE, REPRODUCED, Entry, read_entry
+from tnllt.results.variants import parse_variant
+
+Level = Literal["claimed", "scored", "reproduced"]
+#: Mean overlap of the boxes of two runs that agree; other hardware changes the last digits of a box.
+AGREEMENT = 0.98
+
+
+@dataclass(frozen=True)
+class BoardEntry:
+    """An entry and what its archives hold.
+
+    Attributes:
+        archives: the tracker's own first, then its variants; empty where numbers of a paper are claimed.
+        agreement: mean overlap of the tracker's boxes and of those of who ran it again; None where nobody did.
+    """
+
+    folder: Path
+    entry: Entry
+    archives: tuple[Examined, ...] = ()
+    agreement: float | None = None
+
+    @property
+    def level(self) -> Level:
+        return "claimed" if not self.archives else "scored" if self.agreement is None else "reproduced"
+
+    @cached_property
+    def own(self) -> Examined | None:
+        """The archive of the tracker itself; None where numbers are claimed."""
+        return self.archives[0] if self.archives else None
+
+
+def check_entry(folder: Path, examiner: Examiner) -> tuple[BoardEntry | None, Findings]:
+    """An entry, and everything that is wrong with it; the entry is None where something is.
+
+    Nothing is unpacked onto the disk, and no text of the entry is run.
+    """
+    name = folder.name
+    found = [CHECKER.finding("stray", f"{path}", subject=name, file=str(path)) for path in _strays(folder)]
+    made = None
+    try:
+        entry = read_entry(folder)
+        made, wrong = _examine(folder, entry, examiner)
+        found += wrong
+    except DataError as error:
+        found.append(CHECKER.finding("entry", str(error), subject=name, file=str(folder / FILE)))
+    found = CHECKER.sorted(found)
+    refused = any(f.severity == "error" for f in found)
+    return None if refused else made, Findings(CHECKER, found, name, {"entry": name})
+
+
+def find_entries(folder: Path) -> list[Path]:
+    """Folders below a folder of entries, in order. Raises UsageError where it is not one."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder of entries; `tnllt-board init` makes one")
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def check_all(folders: list[Path], examiner: Examiner) -> tuple[list[BoardEntry], list[Findings]]:
+    """Every entry, with the findings of each; those of two entries with the same boxes are added."""
+    pairs = [check_entry(folder, examiner) for folder in folders]
+    seen: dict[bytes, BoardEntry] = {}
+    entries, findings = [], []
+    for entry, found in pairs:
+        if entry is not None and entry.own is not None:
+            curves = next(iter(entry.own.curves.values()))
+            key = b"".join(curves.arrays[name].tobytes() for name in ("success", "precision", "average_overlap"))
+            first = seen.setdefault(key, entry)
+            if first.entry.tracker != entry.entry.tracker:
+                text = f"the same scores on every sequence and threshold as {first.folder.name}"
+                copy = CHECKER.finding("duplicate", text, subject=found.looked_at, file=str(entry.folder))
+                entry, found = None, replace(found, found=[copy, *found.found])
+        entries.append(entry)
+        findings.append(found)
+    return [entry for entry in entries if entry is not None], findings
+
+
+def _strays(folder: Path) -> Iterator[Path]:
+    """What an entry's folder must not hold: links, other files, folders but that of a reproduction."""
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or not (path.name == FILE or path.suffix == ".zip" or path.name == REPRODUCED):
+            yield path
+        elif path.name == REPRODUCED and path.is_dir():
+            yield from (inner for inner in sorted(path.iterdir()) if inner.is_symlink() or inner.suffix != ".zip")
+        elif path.is_dir() or path.name == REPRODUCED:
+            yield path
+
+
+def _archives(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.zip") if path.is_file() and not path.is_symlink())
+
+
+def _examine(folder: Path, entry: Entry, examiner: Examiner) -> tuple[BoardEntry, list[Finding]]:
+    def fault(code: str, text: str) -> None:
+        found.append(CHECKER.finding(code, text, subject=folder.name, file=str(folder)))
+
+    archives = [examiner.examine(path, folder.name) for path in _archives(folder)]
+    archives.sort(key=lambda archive: (archive.name != entry.tracker, archive.name))
+    found = [finding for archive in archives for finding in archive.found]
+    for archive in archives:
+        if archive.sha256 and parse_variant(archive.name).tracker != entry.tracker:
+            fault("tracker", f"{archive.path.name} holds results of {archive.name}, not of {entry.tracker}")
+    names = [archive.name for archive in archives]
+    if len(set(names)) != len(names):
+        fault("tracker", "two archives hold results of one name")
+    elif archives and not found and names[0] != entry.tracker:
+        fault("tracker", f"variants alone: {entry.tracker}'s own results are missing")
+    if not archives and not entry.claims:
+        fault("empty", "no archive and no claimed scores")
+    for protocol, claims in entry.claims.items():
+        for metric, value in claims.items():
+            if protocol not in PROTOCOLS or metric not in METRICS or not 0 <= value <= 1:
+                fault("entry", f"[claims.{protocol}] {metric} = {value}: not a known protocol, metric, or 0 to 1")
+    if any(f.severity == "error" for f in found):
+        return BoardEntry(folder, entry, tuple(archives)), found
+    for archive in archives:
+        for code, text in _wrong_claims(archive, entry, examiner):
+            fault(code, text)
+    agreement = _agreement(folder, entry, archives, examiner, fault)
+    return BoardEntry(folder, entry, tuple(archives), agreement), found
+
+
+def _wrong_claims(archive: Examined, entry: Entry, examiner: Examiner) -> Iterator[tuple[str, str]]:
+    """(code, what) of each score that the boxes do not give: of the manifest, and of the entry for its own archive."""
+    packed = archive.facts.get("protocol") or {}
+    claims: dict[str, Mapping[str, float | None]] = dict(entry.claims) if archive.name == entry.tracker else {}
+    if archive.facts.get("claims"):
+        protocol = PROTOCOLS.get(str(packed.get("name")))
+        if protocol is None or protocol.digest() != packed.get("digest"):
+            yield "rules", f"{archive.path.name} was scored by other rules than this version's {packed.get('name')!r}"
+        elif protocol.name in archive.curves:
+            claims = {**claims, protocol.name: {**claims.get(protocol.name, {}), **archive.facts["claims"]}}
+    for name, stated in claims.items():
+        if name not in archive.curves:
+            continue
+        scores = examiner.scores(PROTOCOLS[name], [archive])
+        for metric, value in stated.items():
+            again = float(scores.score(metric)[0]) if metric in METRICS else np.nan
+            difference = np.inf if value is None else again - value
+            if not abs(difference) <= TOLERANCE:
+                words = f"{archive.name}: {metric} by {name} is claimed as {value}, but the boxes give {again!r}"
+                yield "claim", f"{words}: they differ by {difference:+.3g}"
+
+
+def _agreement(folder: Path, entry: Entry, archives: list[Examined], examiner: Examiner, fault: object) -> float | None:
+    """Mean overlap with the boxes of a reproduction; None where there is none, or it was refused."""
+    assert callable(fault)
+    again = _archives(folder / REPRODUCED)
+    if not again and not entry.reproduced_by:
+        return None
+    if len(again) != 1 or not entry.reproduced_by or not archives:
+        fault("reproduction", f"a reproduction is one archive in {REPRODUCED}/ and a link `reproduced_by`, both")
+        return None
+    examined = examiner.examine(again[0], folder.name)
+    if any(f.severity == "error" for f in examined.found) or examined.name != entry.tracker:
+        fault("reproduction", f"{again[0].name} is not a complete result of {entry.tracker}")
+        return None
+    if examined.sha256 == archives[0].sha256:
+        fault("reproduction", f"{again[0].name} is the entry's own archive")
+        return None
+    first, second = examiner.trajectories(archives[0].path), examiner.trajectories(again[0])
+    overlaps = np.concatenate([overlap(first[name].boxes[1:], second[name].boxes[1:]) for name in first])
+    agreement = float(np.nanmean(overlaps))
+    if not agreement >= AGREEMENT:
+        fault("reproduction", f"its boxes overlap the entry's by {agreement:.4f} on average, not by {AGREEMENT}")
+        return None
+    return agreement

@@ -1,0 +1,208 @@
+"""An archive of an entry, opened safely, checked against the annotations and scored again under every protocol."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tnllt.errors import DataError, IncompleteError
+from tnllt.eval.cache import VERSION, ScoreCache, annotation_digest, cache_key
+from tnllt.eval.evaluate import assemble, score_trackers
+from tnllt.eval.folders import cached_references
+from tnllt.eval.protocol import Protocol
+from tnllt.eval.protocols import PROTOCOLS
+from tnllt.eval.report.build import Speed
+from tnllt.eval.scores import Scores
+from tnllt.eval.tracker_curves import TrackerCurves
+from tnllt.files import parse_json, read_bytes, to_json, write_atomic
+from tnllt.findings import Checker, Finding, Kind
+from tnllt.results.layouts import ResultFile
+from tnllt.results.lint import lint_boxes
+from tnllt.results.pack import Manifest, check_complete, dataset_digest, open_pack
+from tnllt.results.reading import read_many
+from tnllt.sequence import Sequence, Trajectory
+
+CHECKER = Checker("board", (
+    Kind("stray", "error", "something in the folder that an entry does not have", "remove it"),
+    Kind("entry", "error", "entry.toml is missing or states what it cannot", "mend it; `tnllt-eval pack` writes one"),
+    Kind("empty", "error", "neither an archive nor claimed scores", "add the archive, or [claims.PROTOCOL]"),
+    Kind("archive", "error", "an archive that is damaged, changed or unsafe", "pack the results again"),
+    Kind("tracker", "error", "results of another tracker than the entry's", "give the entry its own archive"),
+    Kind("annotations", "error", "results on other annotations", "run on the annotations that the board uses"),
+    Kind("incomplete", "error", "results that are not complete", "run the sequences that are named"),
+    Kind("boxes", "error", "boxes that no tracker makes", "see `tnllt-eval lint`"),
+    Kind("oracle", "error", "a tracker that was shown the annotation", "none: it cannot be ranked"),
+    Kind("rules", "error", "scores by other rules than this version's", "pack the results with this version"),
+    Kind("claim", "error", "a score that the boxes do not give", "pack the results again, or mend the claim"),
+    Kind("reproduction", "error", "a reproduction that does not agree", "remove it, or say why it differs elsewhere"),
+    Kind("duplicate", "error", "the same boxes as another entry's", "remove one of the two"),
+    Kind("suspicious", "warning", "rows that are worth a look", "see `tnllt-eval lint`"),
+), subject="entry")  # fmt: skip
+#: A score may differ from its claim by so much.
+TOLERANCE = 1e-9
+#: An archive of results is not larger; LaSOT's test set takes about 8 MB.
+MOST_ARCHIVE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What an archive holds.
+
+    Attributes:
+        name: tracker, or variant of one.
+        sha256: of the archive.
+        facts: {"versions", "fps", "device", "machine", "warnings", "claims"}, for the tracker's page.
+        curves: {protocol: its numbers}; empty where the archive is refused.
+        found: what is wrong with it.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    curves: Mapping[str, TrackerCurves] = field(default_factory=dict)
+    found: tuple[Finding, ...] = ()
+
+
+class Examiner:
+    """Checks and scores archives on one set of sequences; what was scored before comes from the cache."""
+
+    def __init__(self, sequences: Seq[Sequence], cache: ScoreCache | None = None) -> None:
+        self.sequences, self.cache = list(sequences), cache
+        self.digest = dataset_digest(self.sequences)
+        self._annotations = annotation_digest(self.sequences)
+        bare = any(s.missing_presence is not None for s in self.sequences)
+        #: Those that can be scored: where presence files are missing, protocols that need none.
+        self.protocols = {n: p for n, p in PROTOCOLS.items() if not (bare and p.needs_presence)}
+        self.scored: list[str] = []
+        """Names of archives that were scored, not found in the cache."""
+
+    def scores(self, protocol: Protocol, archives: Seq[Examined]) -> Scores:
+        """The scores of some archives under a protocol, as `tnllt-eval` gives them."""
+        curves = [archive.curves[protocol.name] for archive in archives]
+        references = cached_references(self.sequences, self._annotations, protocol, self.cache)
+        return assemble(self.sequences, curves, references, protocol, {})
+
+    def examine(self, path: Path, what: str = "") -> Examined:
+        """Opens, checks and scores an archive; `what` names the entry in findings. Nothing is written beside it."""
+        try:
+            sha256 = hashlib.sha256(read_bytes(path, MOST_ARCHIVE)).hexdigest()
+            known = self._known(path, sha256)
+            return known or self._fresh(path, sha256, what)
+        except DataError as error:
+            return Examined(path.stem, path, "", found=(_finding("archive", error, what),))
+
+    def trajectories(self, path: Path) -> dict[str, Trajectory]:
+        """{sequence: what an archive holds}. Raises DataError as `open_pack` does."""
+        manifest, members = open_pack(path)
+        return _read(_result_files(path, manifest, members))
+
+    def _fresh(self, path: Path, sha256: str, what: str) -> Examined:
+        manifest, members = open_pack(path)
+        files, name = _result_files(path, manifest, members), manifest.tracker
+        if manifest.dataset.get("sha256") != self.digest:
+            text = f"{path.name} was packed with other annotations than these (their hash differs)"
+            return Examined(name, path, sha256, found=(_finding("annotations", text, what),))
+        try:
+            results = _read(files)
+            check_complete(self.sequences, files, results)
+        except IncompleteError as error:
+            return Examined(name, path, sha256, found=(_finding("incomplete", error, what),))
+        except DataError as error:
+            return Examined(name, path, sha256, found=(_finding("boxes", error, what),))
+        found = list(self._look(name, results, what))
+        curves = {
+            protocol.name: score_trackers(self.sequences, {name: results}, protocol)[0]
+            for protocol in self.protocols.values()
+        }
+        self.scored.append(name)
+        facts = _facts(manifest, results)
+        facts["warnings"] = [f.text for f in found if f.severity == "warning"]
+        examined = Examined(name, path, sha256, facts, curves, tuple(found))
+        if not any(f.severity == "error" for f in found):
+            self._keep(examined)
+        return examined
+
+    def _look(self, name: str, results: Mapping[str, Trajectory], what: str) -> Iterator[Finding]:
+        if any(t.record.get("oracle") for t in results.values()):
+            yield _finding("oracle", f"{name}: its run records say that it was shown the annotation", what)
+        every = [f for s in self.sequences for f in lint_boxes(s, results[s.name].boxes, name)]
+        copies = [f for f in every if f.code == "groundtruth"]
+        for finding in every:
+            copied = finding.code == "groundtruth" and 2 * len(copies) > len(self.sequences)
+            if finding.severity == "error" or copied:
+                yield _finding("boxes", f"{finding.sequence}: {finding.text}", what)
+            elif finding.severity == "warning":
+                yield _finding("suspicious", f"{finding.sequence}: {finding.text}", what)
+
+    # The cache ------------------------------------------------------------------------------------------------
+
+    def _key(self, sha256: str, protocol: Protocol) -> str:
+        return cache_key(self._annotations, [("\0archive", sha256.encode())], protocol, False, "none")
+
+    def _facts_file(self, sha256: str) -> Path:
+        assert self.cache is not None
+        return self.cache.folder.parent / "board" / f"{VERSION}-{self.digest[:16]}-{sha256}.json"
+
+    def _known(self, path: Path, sha256: str) -> Examined | None:
+        if self.cache is None or not self._facts_file(sha256).is_file():
+            return None
+        facts = parse_json(read_bytes(self._facts_file(sha256)))
+        found = {
+            n: self.cache.get(self._key(sha256, p), facts["tracker"], len(self.sequences), p)
+            for n, p in self.protocols.items()
+        }
+        curves = {name: own for name, own in found.items() if own is not None}
+        return Examined(facts["tracker"], path, sha256, facts, curves) if len(curves) == len(found) else None
+
+    def _keep(self, examined: Examined) -> None:
+        if self.cache is not None:
+            for name, own in examined.curves.items():
+                self.cache.put(self._key(examined.sha256, self.protocols[name]), own)
+            write_atomic(self._facts_file(examined.sha256), to_json(examined.facts), durable=False)
+
+
+def _finding(code: str, text: object, what: str) -> Finding:
+    return CHECKER.finding(code, str(text), subject=what)
+
+
+def _result_files(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> dict[str, ResultFile]:
+    files = {}
+    for name in members:
+        if name.endswith(".txt"):
+            record = f"{name.removesuffix('.txt')}.run.json"
+            beside: dict[str, Callable[[], bytes]] = {}
+            if record in members:
+                beside["record"] = partial(_member, members, record)
+            sequence, read = Path(name).name.removesuffix(".txt"), partial(_member, members, name)
+            files[sequence] = ResultFile(manifest.tracker, sequence, f"{path.name}/{name}", read, beside)
+    return files
+
+
+def _member(members: Mapping[str, bytes], name: str) -> bytes:
+    return members[name]
+
+
+def _read(files: Mapping[str, ResultFile]) -> dict[str, Trajectory]:
+    return dict(zip(files, read_many(list(files.values())), strict=True))
+
+
+def _facts(manifest: Manifest, results: Mapping[str, Trajectory]) -> dict[str, Any]:
+    speed = Speed()
+    for trajectory in results.values():
+        speed.add(trajectory)
+    record = next((t.record for t in results.values() if t.record), {})
+    machine = record.get("machine") or {}
+    return {
+        "tracker": manifest.tracker, "versions": {**manifest.versions, **(record.get("versions") or {})},
+        "protocol": manifest.protocol, "claims": manifest.scores, "fps": speed.fps,
+        "device": ", ".join(sorted(speed.devices)), "machine": str(machine.get("processor") or ""),
+        "language_changes": int(np.sum([len(t.record.get("description_changes") or ()) for t in results.values()])),
+    }  # fmt: skip

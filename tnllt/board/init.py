@@ -1,0 +1,55 @@
+"""`init_board`: the repository of a board, ready to be pushed."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tnllt import __version__
+from tnllt.board.site import PACKAGE
+from tnllt.config import ScoreConfig
+from tnllt.datasets.convert import format_boxes
+from tnllt.errors import UsageError
+from tnllt.eval.packing import write_entries
+from tnllt.eval.report.templating import asset
+from tnllt.eval.selection import Selection, select_sequences
+from tnllt.files import to_json, write_atomic
+from tnllt.results.entry import Entry
+from tnllt.results.layouts import ResultFile
+
+#: The first entry: the initial box, never moved.
+FIRST = "StaticBox"
+_FILES = {"README.md": "README.md", "board.yml": ".github/workflows/board.yml", "gitignore": ".gitignore"}
+
+
+def init_board(folder: Path, config: ScoreConfig) -> list[Path]:
+    """Writes the repository and returns its files, annotations left out.
+
+    Raises:
+        UsageError: the folder is not empty, or no folder of annotations is given.
+    """
+    where = config.locate()
+    if where.annos is None:
+        raise UsageError("a board needs annotations of its own; give the folder with --annos")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: is there already, and not empty; give a new folder")
+    sequences = select_sequences(config)
+    shutil.copytree(where.annos, folder / "annos", symlinks=False)
+    name = to_json(where.dataset)
+    settings = f'dataset = {name}\nannos = "annos"\n'
+    write_atomic(folder / "tnllt.toml", settings)
+    written = [folder / "tnllt.toml"]
+    for source, place in _FILES.items():
+        text = asset(f"init/{source}", PACKAGE).replace("@VERSION@", __version__).replace("@DATASET@", where.dataset)
+        write_atomic(folder / place, text)
+        written.append(folder / place)
+    files = {}
+    for sequence in sequences:
+        still = format_boxes(np.repeat(sequence.groundtruth[:1], len(sequence), axis=0)).encode()
+        files[sequence.name] = ResultFile(FIRST, sequence.name, f"{FIRST}/{sequence.name}.txt", partial(bytes, still))
+    entry = Entry(name="Static box", training="none", command="the initial box, never moved")
+    entries = write_entries(folder / "entries", Selection(sequences, {FIRST: files}, config), entry)
+    return [*written, *entries[FIRST]]
