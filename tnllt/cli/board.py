@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tnllt.cli.common import output_folder, prints_findings, run_command, version_option
-from tnllt.cli.dataclass_options import config_options
+from tnllt.cli.dataclass_options import PATH, config_options
 from tnllt.config import BoardConfig, ScoreConfig
 from tnllt.errors import EXIT_GATE, EXIT_OK, UsageError
 from tnllt.text import printable
@@ -37,7 +37,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("entries", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("entries", nargs=-1, required=True, type=PATH)
 @config_options(ScoreConfig, without=_WITHOUT)
 @prints_findings("tnllt.board.examine:CHECKER")
 def check(entries: tuple[Path, ...], config: ScoreConfig) -> Findings:
@@ -60,11 +60,11 @@ def check(entries: tuple[Path, ...], config: ScoreConfig) -> Findings:
 
 
 @cli.command()
-@click.argument("entries", type=click.Path(path_type=Path))
+@click.argument("entries", type=PATH)
 @config_options(ScoreConfig, without=_WITHOUT)
 @config_options(BoardConfig, "board")
-@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder of the site.")
-@click.option("--style", type=click.Path(path_type=Path), help="TOML file with display names and colours.")
+@click.option("--out", "-o", type=PATH, required=True, help="Folder of the site.")
+@click.option("--style", type=PATH, help="TOML file with display names and colours.")
 def build(entries: Path, config: ScoreConfig, board: BoardConfig, out: Path, style: Path | None) -> int:
     """Score every entry below ENTRIES again under every protocol, and write the site into --out.
 
@@ -94,7 +94,7 @@ def build(entries: Path, config: ScoreConfig, board: BoardConfig, out: Path, sty
 
 
 @cli.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=PATH)
 @config_options(ScoreConfig, without=_WITHOUT)
 def init(folder: Path, config: ScoreConfig) -> None:
     """Make the repository of a board in DIR, an empty or new folder.
