@@ -10,7 +10,7 @@ from pathlib import Path
 from photos import PhotoSource
 
 from tnllt.cli.common import run_command
-from tnllt.cli.train_tracker import tracker
+from tnllt.cli.train import tracker
 from tnllt.training.tracker.sources import KINDS
 
 KINDS["photos"] = lambda folder, name: PhotoSource(Path(folder), name)

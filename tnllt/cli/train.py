@@ -2,24 +2,166 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
 import click
 
 from tnllt.cli.common import LazyGroup, run_command, version_option
+from tnllt.cli.dataclass_options import config_options
+from tnllt.errors import UsageError
+from tnllt.options import key_values
+from tnllt.training.tracker.options import TrainOptions
+from tnllt.training.vlm.options import ExportOptions, GrpoOptions, ModelOptions, RecordSources, SftOptions
 
-#: Subcommand -> (where it is, what it does); a module is imported when its subcommand is called.
-_SUBCOMMANDS = {
-    "tracker": ("tnllt.cli.train_tracker:tracker", "Train the tracking network."),
-    "sft": ("tnllt.cli.train_reasoner:sft", "Fine-tune a vision-language model as reasoner on answers."),
-    "grpo": ("tnllt.cli.train_reasoner:grpo", "Train a reasoner by reinforcement, rewarded by a frozen tracker."),
-    "export": ("tnllt.cli.train_reasoner:export", "Write data and settings for LLaMA-Factory or EasyR1."),
-    "baseline": ("tnllt.cli.train_baseline:baseline", "Re-train a baseline with its own code."),
-}
+#: The subcommand that is slow to import, and what it does.
+_SUBCOMMANDS = {"baseline": ("tnllt.cli.train_baseline:baseline", "Re-train a baseline with its own code.")}
 
 
 @click.group(cls=LazyGroup, subcommands=_SUBCOMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @version_option
 def cli() -> None:
     """Train the tracking network, the reasoner that revises its descriptions, and the baselines."""
+
+
+@cli.command()
+@click.option("--config", "-c", default="tiny", show_default=True, help="Recipe and network: 256, 384 or tiny.")
+@click.option(
+    "--data",
+    "-d",
+    multiple=True,
+    metavar="SOURCE[*FRACTION]",
+    help="Where samples come from, and their fraction: `synth`, `synth:patch=0.5,frames=300`, a benchmark's name (its "
+    "root from --root NAME=DIR or the configuration file) or a folder. Repeatable.  [default: synth]",
+)
+@click.option("--root", multiple=True, metavar="NAME=DIR", help="Folder of a benchmark. Repeatable.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe, e.g. batch=16.")
+@click.option("--validation", default=8, show_default=True, type=click.IntRange(1), help="Held-out sequences to track.")
+@config_options(TrainOptions, "options")
+def tracker(
+    config: str,
+    data: tuple[str, ...],
+    root: tuple[str, ...],
+    changes: tuple[str, ...],
+    validation: int,
+    options: TrainOptions,
+) -> None:
+    """Train the tracking network by the published recipe (256, 384) or the bundled weights' one (tiny).
+
+    The same command resumes from its last saved state, to the same weights. Several devices or machines: `accelerate
+    launch -m tnllt.cli.train tracker ...` (DDP or FSDP by accelerate's configuration).
+    """
+    from tnllt.training.tracker.recipe import recipe
+    from tnllt.training.tracker.sources import make_source, synth_config
+    from tnllt.training.tracker.trainer import train
+    from tnllt.training.tracker.validate import held_out, validator
+
+    roots = {name: Path(place) for name, place in key_values(root, "--root", "NAME=DIR").items()}
+    chosen = recipe(config, **key_values(changes, "--set"))
+    sources = [(make_source(spec, roots.get(spec)), fraction) for spec, fraction in map(_fraction, data or ("synth",))]
+    scenes = held_out(dataclasses.replace(synth_config(), frames=60, width=320, height=240), validation)
+    validate = validator(scenes) if options.validate_every else None
+    weights = train(chosen, sources, options, validate, report=click.echo)
+    click.echo(f"weights: {weights}")
+
+
+def _fraction(item: str) -> tuple[str, float]:
+    spec, star, fraction = item.rpartition("*")
+    if not star:
+        return item, 1.0
+    try:
+        value = float(fraction)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"--data {item}: write a positive number after *, such as synth*0.5")
+    return spec, value
+
+
+@cli.command()
+@config_options(RecordSources, "sources")
+@config_options(ModelOptions, "model")
+@config_options(SftOptions, "options")
+def sft(sources: RecordSources, model: ModelOptions, options: SftOptions) -> None:
+    """Fine-tune a vision-language model as reasoner on records of frame pairs; only the answers are trained.
+
+    \b
+    tnllt-train sft --model Qwen/Qwen2.5-VL-3B-Instruct --records sft/ --images /data/pairs --out reasoner
+    tnllt-train sft --model MODEL --dataset tnllt --root /data/TNLLT --out reasoner
+
+    The defaults are the published recipe. The model in --out is complete: use it as
+    `tnllt-run ReasoningTrack --set reasoner=transformers:OUT`, or serve it. Several devices: `accelerate launch
+    -m tnllt.cli.train sft ...`.
+    """
+    from tnllt.training.vlm.gather import gather
+    from tnllt.training.vlm.sft import run_sft
+
+    _show_log()
+    _echo_trained(run_sft(gather(sources, options.out, options.seed), model, options), options.out, "loss")
+
+
+@cli.command()
+@config_options(RecordSources, "sources")
+@config_options(ModelOptions, "model")
+@config_options(GrpoOptions, "options")
+def grpo(sources: RecordSources, model: ModelOptions, options: GrpoOptions) -> None:
+    """Train a reasoner by reinforcement (GRPO); a frozen tracker measures which descriptions help.
+
+    \b
+    tnllt-train grpo --model reasoner --samples RLsamples/ --tracker-weights DUTrack.pth.tar --tracker-config 256 \\
+        --out reasoner-rl
+    tnllt-train grpo --model reasoner --dataset tnllt --root /data/TNLLT --reward-weights released --out reasoner-rl
+
+    The defaults are the published recipe, with overlap rewarded. Start from a model that `tnllt-train sft` made.
+    Several devices: `accelerate launch -m tnllt.cli.train grpo ...`.
+    """
+    from tnllt.training.vlm.frozen import frozen_tracker
+    from tnllt.training.vlm.gather import gather
+    from tnllt.training.vlm.grpo import run_grpo
+
+    _show_log()
+    tracker = frozen_tracker(options)
+    trainer = run_grpo(gather(sources, options.out, options.seed), model, options, tracker)
+    _echo_trained(trainer, options.out, "reward")
+
+
+@cli.command()
+@config_options(ExportOptions, "options", without=("tracker_batch", "tracker_device"))
+@config_options(RecordSources, "sources")
+def export(options: ExportOptions, sources: RecordSources) -> None:
+    """Write records and settings for LLaMA-Factory (fine-tuning) or EasyR1 (GRPO, with the rewards of `grpo`).
+
+    \b
+    tnllt-train export --to llamafactory --records sft/ --images /data/pairs --out factory
+    llamafactory-cli train factory/sft.yaml
+    tnllt-train export --to easyr1 --samples RLsamples/ --tracker-weights DUTrack.pth.tar --out easyr1
+    python3 -m verl.trainer.main config=easyr1/grpo.yaml
+    """
+    from tnllt.training.vlm.export import export_easyr1, export_llamafactory
+    from tnllt.training.vlm.gather import gather
+
+    _show_log()
+    records = gather(sources, options.out, options.seed)
+    if options.to == "llamafactory":
+        written = export_llamafactory(records, options.out, options.model)
+    else:
+        written = export_easyr1(records, options)
+    click.echo(f"{len(records)} records: " + ", ".join(str(path) for path in written))
+
+
+def _show_log() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _echo_trained(trainer: Any, out: Path, measure: str) -> None:
+    """One line: steps, and the first and last value of a measure. The first process prints it."""
+    if trainer.is_world_process_zero():
+        values = [entry[measure] for entry in trainer.state.log_history if measure in entry]
+        change = f", {measure} {float(values[0]):.4g} to {float(values[-1]):.4g}" if values else ""
+        click.echo(f"{out}: trained for {trainer.state.global_step} steps{change}")
 
 
 def main() -> None:
