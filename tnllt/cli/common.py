@@ -127,7 +127,7 @@ class LazyGroup(click.Group):
         return super().get_command(ctx, name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        own = [(name, command.get_short_help_str(100)) for name, command in self.commands.items()]
+        own = [(name, command.get_short_help_str(200)) for name, command in self.commands.items()]
         with formatter.section("Commands"):
             formatter.write_dl(own + [(name, summary) for name, (_, summary) in self.subcommands.items()])
 
