@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tnllt.errors import DataError, UsageError
-from tnllt.files import parse_json, temporary_beside, to_json
+from tnllt.files import parse_json, read_bytes, temporary_beside, to_json, write_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,6 +26,36 @@ def need_utf8(folder: Path) -> None:
         str(folder).encode()
     except UnicodeEncodeError as error:
         raise UsageError(f"{folder} is not UTF-8; give --out another name") from error
+
+
+def begin_run(out: Path, recipe: Mapping[str, Any]) -> None:
+    """Makes the run's folder, or checks that what it holds was begun with this recipe, and writes `run.json`.
+
+    Raises:
+        UsageError: the folder holds a run of another recipe. DataError: its record is not one.
+    """
+    from tnllt import __version__
+
+    file = out / "run.json"
+    ours = parse_json(to_json(dict(recipe)))
+    if not file.is_file():
+        return write_atomic(file, to_json({"tnllt": __version__, **ours}))
+    theirs = parse_json(read_bytes(file), file)
+    if not isinstance(theirs, dict):
+        raise DataError("is not the record of a training run; remove it, or give another --out", file)
+    if changed := [key for key in ours if ours[key] != theirs.get(key)]:
+        detail = ", ".join(f"{key} {theirs.get(key)} -> {ours[key]}" for key in changed)
+        raise UsageError(f"{out} holds a run of another recipe ({detail}); give another --out, or remove it")
+
+
+def saved_states(out: Path) -> list[Path]:
+    """The saved states of a run, the oldest first."""
+    return sorted(out.glob("state-????????.safetensors"))
+
+
+def newest_state(out: Path) -> Path | None:
+    """The newest saved state of a run, or None."""
+    return next(reversed(saved_states(out)), None)
 
 
 def write_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

@@ -18,9 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tnllt.errors import DataError, MissingExtraError, UsageError
-from tnllt.files import parse_json, read_bytes, temporary_beside, to_json, write_atomic
+from tnllt.files import temporary_beside
 from tnllt.locks import sole_writer
-from tnllt.training.state import read_state, set_training_tensors, training_tensors, write_state
+from tnllt.training.state import (
+    begin_run,
+    newest_state,
+    read_state,
+    saved_states,
+    set_training_tensors,
+    training_tensors,
+    write_state,
+)
 from tnllt.training.tracker.options import TrainOptions
 from tnllt.training.tracker.recipe import Recipe
 from tnllt.training.tracker.samples import Batches, Sampler, collate
@@ -71,7 +79,7 @@ class _Run:
         self.last = recipe.epochs * self.steps_per_epoch
         self._build(sources)
         if self.main:
-            _begin(options.out, recipe, [(source.name, fraction) for source, fraction in sources])
+            begin_run(options.out, {**asdict(recipe), "data": [(source.name, fraction) for source, fraction in sources]})
         self.accelerator.wait_for_everyone()
 
     def _build(self, sources: Sequence[tuple[ClipSource, float]]) -> None:
@@ -212,7 +220,7 @@ class _Run:
         scaler = self.accelerator.scaler
         facts = {"step": done, "scaler": None if scaler is None else scaler.state_dict()}
         write_state(self.options.out / f"state-{done:08d}.safetensors", tensors, facts)
-        for old in _states(self.options.out)[:-2]:
+        for old in saved_states(self.options.out)[:-2]:
             old.unlink(missing_ok=True)
         self._export()
 
@@ -291,29 +299,3 @@ def _accelerator(options: TrainOptions) -> Accelerator:
     except ImportError as error:
         raise MissingExtraError("tnllt-train tracker", "train", error) from error
     return Accelerator(mixed_precision=options.precision, cpu=options.cpu)
-
-
-def _begin(out: Path, recipe: Recipe, data: list[tuple[str, float]]) -> None:
-    """Makes the run's folder, or checks that what it holds was begun with this recipe and data."""
-    from tnllt import __version__
-
-    file = out / "run.json"
-    ours = parse_json(to_json({**asdict(recipe), "data": data}))
-    if not file.is_file():
-        return write_atomic(file, to_json({"tnllt": __version__, **ours}))
-    theirs = parse_json(read_bytes(file), file)
-    if not isinstance(theirs, dict):
-        raise DataError("is not the record of a training run; remove it, or give another --out", file)
-    if changed := [key for key in ours if ours[key] != theirs.get(key)]:
-        detail = ", ".join(f"{key} {theirs.get(key)} -> {ours[key]}" for key in changed)
-        raise UsageError(f"{out} holds a run of another recipe ({detail}); give another --out, or remove it")
-
-
-def _states(out: Path) -> list[Path]:
-    return sorted(out.glob("state-????????.safetensors"))
-
-
-def newest_state(out: Path) -> Path | None:
-    """The newest saved state of a run, or None."""
-    states = _states(out)
-    return states[-1] if states else None

@@ -1,0 +1,198 @@
+"""The network of the bundled reasoner: reads the objects of two windows, and says which of them is the target now.
+
+One convolutional reader sees both windows: around the initial box in the first frame, and around the tracker's box in
+the current one. It marks the middles of objects and reads kind, colours and pattern in every cell. A small transformer
+compares the objects then and now, beside what the description says, and chooses one, or that it cannot tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tnllt.reasoningtrack.reasoners.looks import ATTRIBUTES
+from tnllt.sequence import Image
+
+#: Pixels per sqrt(w h) of the box; sides of the windows in boxes, then in pixels.
+SCALE, FACTORS = 24, (8, 6)
+SIDES = (SCALE * FACTORS[0], SCALE * FACTORS[1])
+STRIDE = 8
+#: Objects that are compared in each window.
+MOST = 8
+_COUNTS = {name: len(values) for name, values in ATTRIBUTES.items()}
+_STAGES = (64, 96, 160, 128)
+_WIDTH = 96
+
+
+def window(image: Image, box: Sequence[float], which: int) -> Image:
+    """The square around a box x, y, w, h that window `which` (0: first, 1: current) shows, black outside the image.
+
+    RGB uint8 (side, side, 3), side in `SIDES`.
+    """
+    x, y, w, h = (float(v) for v in box)
+    side = FACTORS[which] * math.sqrt(max(w * h, 1.0))
+    size = SIDES[which]
+    scale = size / side
+    left, top = x + w / 2 - side / 2, y + h / 2 - side / 2
+    x0, y0 = max(0, math.floor(left)), max(0, math.floor(top))
+    inside = image[y0 : max(0, math.ceil(top + side)), x0 : max(0, math.ceil(left + side))]
+    out = np.zeros((size, size, 3), np.uint8)
+    if inside.size:
+        move = np.array([[scale, 0, (x0 - left) * scale], [0, scale, (y0 - top) * scale]])
+        if scale < 0.5:  # more than bilinear interpolation can shrink without aliasing
+            less = (max(1, round(inside.shape[1] * scale)), max(1, round(inside.shape[0] * scale)))
+            move[0, 0], move[1, 1] = scale * inside.shape[1] / less[0], scale * inside.shape[0] / less[1]
+            inside = np.asarray(cv2.resize(inside, less, interpolation=cv2.INTER_AREA), np.uint8)
+        move[:, 2] += (move[[0, 1], [0, 1]] - 1) / 2
+        out = np.asarray(cv2.warpAffine(inside, move, (size, size), flags=cv2.INTER_LINEAR), np.uint8)
+    return out
+
+
+class Convolution(nn.Module):
+    """A convolution and batch normalisation; the weight is kept as a matrix, as Muon needs it."""
+
+    def __init__(self, inner: int, outer: int, size: int = 3, stride: int = 1) -> None:
+        super().__init__()
+        self.shape, self.stride = (outer, inner, size, size), stride
+        self.weight = nn.Parameter(torch.randn(outer, inner * size * size) / math.sqrt(inner * size * size))
+        self.norm = nn.BatchNorm2d(outer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.view(self.shape)
+        return self.norm(F.conv2d(x, weight, None, self.stride, self.shape[2] // 2))  # type: ignore[no-any-return]
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.one, self.two = Convolution(width, width), Convolution(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.two(F.relu(self.one(x))))
+
+
+class Objects(NamedTuple):
+    """The most prominent objects of B windows.
+
+    Attributes:
+        at: (B, K) cell numbers. heat: (B, K) logits of there being an object.
+        place: (B, K, 2) x, y of the cell's middle, in boxes from the window's middle.
+        feature: (B, K, C). looks: attribute -> (B, K, values) logits.
+    """
+
+    at: Tensor
+    heat: Tensor
+    place: Tensor
+    feature: Tensor
+    looks: dict[str, Tensor]
+
+
+class LookReader(nn.Module):
+    """See the module's text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        a, b, c, d = _STAGES
+        self.stem = Convolution(3, a, 7, 4)
+        self.fine = Convolution(a, b, 3, 2)
+        self.fine_blocks = nn.ModuleList([Residual(b), Residual(b)])
+        self.coarse = Convolution(b, c, 3, 2)
+        self.coarse_blocks = nn.ModuleList([Residual(c), Residual(c)])
+        self.join_fine, self.join_coarse = Convolution(b, d, 1), Convolution(c, d, 1)
+        self.last = Convolution(d, d)
+        self.heads = nn.ModuleDict({name: nn.Linear(d, count) for name, count in {"heat": 1, **_COUNTS}.items()})
+        nn.init.constant_(self.heads["heat"].bias, -3.0)  # type: ignore[arg-type]
+        total = sum(_COUNTS.values())
+        self.embed_object = nn.Linear(d + total + 3 + 3 * len(_COUNTS) + 3, _WIDTH)
+        self.embed_described = nn.Linear(total, _WIDTH)
+        self.marks = nn.Parameter(0.02 * torch.randn(4, _WIDTH))  # first, current, description, cannot tell
+        layer = nn.TransformerEncoderLayer(_WIDTH, 4, 3 * _WIDTH, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.compare = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+        self.choose = nn.Linear(_WIDTH, 1)
+
+    def read(self, pixels: Tensor) -> Tensor:
+        """Windows uint8 (B, H, W, 3) -> features (B, H / 8, W / 8, C)."""
+        x = (pixels.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        fine = F.relu(self.fine(F.relu(self.stem(x))))
+        for block in self.fine_blocks:
+            fine = block(fine)
+        coarse = F.relu(self.coarse(fine))
+        for block in self.coarse_blocks:
+            coarse = block(coarse)
+        wide = F.interpolate(self.join_coarse(coarse), size=fine.shape[-2:], mode="nearest")
+        out: Tensor = F.relu(self.last(F.relu(self.join_fine(fine) + wide)))
+        return out.permute(0, 2, 3, 1)
+
+    def looks(self, feature: Tensor) -> dict[str, Tensor]:
+        """Logits of each attribute, (..., values), of features (..., C)."""
+        return {name: self.heads[name](feature) for name in _COUNTS}
+
+    def heat(self, feature: Tensor) -> Tensor:
+        """Logits (B, h, w) of an object's middle lying in each cell."""
+        return self.heads["heat"](feature)[..., 0].float()  # type: ignore[no-any-return]
+
+    def objects(self, feature: Tensor) -> Objects:
+        """The `MOST` highest local maxima of the heat in features (B, h, w, C)."""
+        heat = self.heat(feature)
+        with torch.no_grad():
+            peak = F.max_pool2d(heat[:, None], 3, 1, 1)[:, 0] <= heat
+            at = heat.where(peak, heat - 30).flatten(1).topk(MOST).indices
+        rows, columns = at // heat.shape[2], at % heat.shape[2]
+        sides = heat.new_tensor([heat.shape[2], heat.shape[1]])
+        place = (torch.stack([columns, rows], dim=2) + 0.5 - sides / 2) * (STRIDE / SCALE)
+        picked = feature.flatten(1, 2).gather(1, at[..., None].expand(-1, -1, feature.shape[3]))
+        return Objects(at, heat.flatten(1).gather(1, at), place, picked, self.looks(picked))
+
+    def choice(self, first: Objects, now: Objects, described: Tensor) -> Tensor:
+        """Logits (B, K + 1) of each current object being the target; the last: it cannot be told.
+
+        Args:
+            described: (B, 4) numbers of the look in the description; -1 where it names none.
+        """
+        said = {
+            name: F.one_hot(described[:, k].clamp(min=0), count).float() * (described[:, k, None] >= 0)
+            for k, (name, count) in enumerate(_COUNTS.items())
+        }
+        chances = [{n: v.float().softmax(2) for n, v in objects.looks.items()} for objects in (first, now)]
+        tokens = []
+        for k, objects in enumerate((first, now)):
+            own, other = chances[k], chances[1 - k]
+            there = (first, now)[1 - k].heat.sigmoid()
+            same = torch.stack([own[n] @ other[n].transpose(1, 2) for n in _COUNTS], 3)  # (B, K, K, attributes)
+            whole = same.prod(3) * there[:, None]
+            best = same.gather(2, whole.argmax(2)[..., None, None].expand(-1, -1, 1, same.shape[3]))[:, :, 0]
+            to_said = torch.stack([(own[n] @ said[n][..., None])[..., 0] for n in _COUNTS], 2)
+            target = first.place.norm(dim=2).argmin(1)  # of the first window: what is in the initial box
+            held = {n: v.gather(1, target[:, None, None].expand(-1, 1, v.shape[2])) for n, v in chances[0].items()}
+            to_held = torch.stack([(own[n] * held[n]).sum(2) for n in _COUNTS], 2)
+            parts = [objects.feature.float(), *own.values(), objects.heat.sigmoid()[..., None], objects.place / 3]
+            parts += [best, to_said, to_held, whole.amax(2, keepdim=True), whole.sum(2, keepdim=True)]
+            parts += [to_said.prod(2, keepdim=True)]
+            tokens.append(self.embed_object(torch.cat(parts, 2)) + self.marks[k])
+        rows = len(described)
+        text = self.embed_described(torch.cat(list(said.values()), 1)) + self.marks[2]
+        unsure = self.marks[3].expand(rows, 1, -1)
+        seen = self.compare(torch.cat([tokens[1], unsure, tokens[0], text[:, None]], 1))
+        return self.choose(seen[:, : MOST + 1])[..., 0].float()  # type: ignore[no-any-return]
+
+    def forward(self, first: Tensor, now: Tensor, described: Tensor) -> tuple[Objects, Objects, Tensor]:
+        """Windows uint8 (B, side, side, 3), described (B, 4) -> objects then, objects now, choice (B, K + 1)."""
+        before, after = self.objects(self.read(first)), self.objects(self.read(now))
+        return before, after, self.choice(before, after, described)
+
+
+def stacked(images: Sequence[Image]) -> Tensor:
+    """Windows of one side as uint8 (B, side, side, 3)."""
+    return torch.from_numpy(np.stack(list(images)))
+
+
+def reader_facts() -> dict[str, Any]:
+    """What the shapes of the network's tensors and windows depend on, as a file's metadata has it."""
+    return {"scale": SCALE, "factors": list(FACTORS), "attributes": {n: list(v) for n, v in ATTRIBUTES.items()}}

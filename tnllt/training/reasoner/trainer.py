@@ -1,0 +1,196 @@
+"""Trains the bundled reasoner's network, supervised; resumable to the step.
+
+Everything a step computes follows from the recipe and the step's number. So a run that was killed resumes from its last
+saved state and ends with the same weights. A run's folder holds `run.json` (the recipe), `curves.csv`,
+`state-NNNNNNNN.safetensors` (the two newest, each whole) and `weights.safetensors` (averaged).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tnllt.errors import DataError, UsageError
+from tnllt.files import temporary_beside, write_atomic
+from tnllt.locks import sole_writer
+from tnllt.training.state import (
+    begin_run,
+    newest_state,
+    read_state,
+    saved_states,
+    set_training_tensors,
+    training_tensors,
+    write_state,
+)
+from tnllt.training.reasoner.options import ReasonerOptions
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from tnllt.reasoningtrack.reasoners.reader import LookReader
+
+_AVERAGE = "average/"
+
+
+@dataclass(frozen=True)
+class ReaderRecipe:
+    """Everything that decides what a run computes.
+
+    Attributes:
+        steps, batch: length; scenes asked about in a step.
+        muon: learning rate of the matrices (Muon). learning_rate, weight_decay: of the rest (AdamW).
+        warmup: steps in which the rates rise. cool: last fraction of the steps, in which they fall to 0.
+        ema: decay of the averaged weights.
+    """
+
+    steps: int = 8000
+    batch: int = 4
+    muon: float = 0.02
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: int = 200
+    cool: float = 0.6
+    ema: float = 0.998
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch) < 1:
+            raise UsageError("steps and batch must be at least 1")
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step as a part of the full one."""
+        return min(1.0, (step + 1) / max(1, self.warmup), (self.steps - step) / max(1.0, self.cool * self.steps))
+
+
+def make_optimizers(model: nn.Module, recipe: ReaderRecipe) -> list[torch.optim.Optimizer]:
+    import torch
+
+    named = list(model.named_parameters())
+    matrices = [p for n, p in named if p.ndim == 2 and not n.startswith(("heads", "choose", "marks", "embed_described"))]
+    chosen = {id(p) for p in matrices}
+    rest = [p for _, p in named if id(p) not in chosen]
+    muon = torch.optim.Muon(matrices, lr=recipe.muon, weight_decay=recipe.weight_decay)
+    return [muon, torch.optim.AdamW(rest, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)]
+
+
+def train(recipe: ReaderRecipe, options: ReasonerOptions, report: Callable[[str], None] = print) -> Path:
+    """Trains, or resumes what `options.out` holds. Returns the path of the weights.
+
+    Raises:
+        UsageError: the folder belongs to a run of another recipe, or another process is training in it.
+    """
+    import torch
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    from tnllt.reasoningtrack.reasoners.reader import LookReader
+    from tnllt.training.reasoner.losses import reader_losses
+    from tnllt.training.reasoner.samples import Questions, collate
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    with sole_writer(options.out):
+        begin_run(options.out, asdict(recipe))
+        torch.manual_seed(recipe.seed)
+        model = LookReader()
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)  # type: ignore[no-untyped-call]
+        optimizers = make_optimizers(model, recipe)
+        rates = [float(optimizer.param_groups[0]["lr"]) for optimizer in optimizers]
+        first = _resume(options.out, model, average, optimizers, recipe, report)
+        questions, log = Questions(recipe.seed), _Curves(options, first, report)
+        started = time.monotonic()
+        for step in range(first, recipe.steps):
+            torch.manual_seed(recipe.seed * 1_000_003 + step)
+            batch = collate([questions[step * recipe.batch + k] for k in range(recipe.batch)])
+            for optimizer, rate in zip(optimizers, rates, strict=True):
+                optimizer.param_groups[0]["lr"] = rate * recipe.rate(step)
+            model.train()
+            with torch.autocast("cpu", torch.bfloat16):
+                parts = reader_losses(model, batch)
+            parts["loss"].backward()  # type: ignore[no-untyped-call]
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+            average.update_parameters(model)
+            log.step(step, parts)
+            over = options.minutes is not None and time.monotonic() - started > 60 * options.minutes
+            if (step + 1) % options.save_every == 0 or step + 1 == recipe.steps or over:
+                _save(options.out, step + 1, model, average, optimizers)
+            if over and step + 1 < recipe.steps:
+                report(f"stopped after {step + 1} of {recipe.steps} steps; the same command resumes here")
+                break
+    return options.out / "weights.safetensors"
+
+
+def _resume(
+    out: Path,
+    model: LookReader,
+    average: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    recipe: ReaderRecipe,
+    report: Callable[[str], None],
+) -> int:
+    state = newest_state(out)
+    if state is None:
+        return 0
+    tensors, facts = read_state(state)
+    step = facts.get("step")
+    if not isinstance(step, int) or not 0 < step <= recipe.steps:
+        raise DataError("is not a state of this run; remove it, and the run resumes from the state before", state)
+    set_training_tensors(model, optimizers, tensors, state)
+    try:
+        average.load_state_dict({n.removeprefix(_AVERAGE): v for n, v in tensors.items() if n.startswith(_AVERAGE)})
+    except (RuntimeError, KeyError) as error:
+        raise DataError(f"does not fit this run ({str(error).splitlines()[0][:200]}); remove it", state) from error
+    report(f"resuming from step {step} ({state})")
+    return step
+
+
+def _save(
+    out: Path, done: int, model: LookReader, average: nn.Module, optimizers: list[torch.optim.Optimizer]
+) -> None:
+    from tnllt.reasoningtrack.checkpoint import save_safetensors
+    from tnllt.reasoningtrack.reasoners.reader import reader_facts
+
+    tensors = training_tensors(model, optimizers)
+    tensors |= {f"{_AVERAGE}{name}": value for name, value in average.state_dict().items()}
+    write_state(out / f"state-{done:08d}.safetensors", tensors, {"step": done})
+    for old in saved_states(out)[:-2]:
+        old.unlink(missing_ok=True)
+    with temporary_beside(out / "weights.safetensors") as temporary:
+        save_safetensors(average.module, temporary, reader_facts())  # type: ignore[arg-type]
+
+
+class _Curves:
+    """`curves.csv`: the means of the parts of the loss over `log_every` steps. A resumed run drops what it repeats."""
+
+    def __init__(self, options: ReasonerOptions, first: int, report: Callable[[str], None]) -> None:
+        self._path, self._every, self._report = options.out / "curves.csv", options.log_every, report
+        old = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
+        self._lines = [line for line in old if not line[:1].isdigit() or int(line.split(",")[0]) <= first]
+        self._parts: list[Mapping[str, Tensor]] = []
+        self._since = time.process_time()
+
+    def step(self, step: int, parts: Mapping[str, Tensor]) -> None:
+        self._parts.append({name: value.detach() for name, value in parts.items()})
+        if (step + 1) % self._every:
+            return
+        mean = {name: math.fsum(float(p[name]) for p in self._parts) / len(self._parts) for name in self._parts[0]}
+        mean["seconds"] = (time.process_time() - self._since) / len(self._parts)
+        if not self._lines:
+            self._lines.append(_row(["step", *mean]))
+        self._lines.append(_row([step + 1, *(f"{value:.4f}" for value in mean.values())]))
+        write_atomic(self._path, "\n".join(self._lines) + "\n", durable=False)
+        self._report(f"step {step + 1}  " + "  ".join(f"{name} {value:.3f}" for name, value in mean.items()))
+        self._parts, self._since = [], time.process_time()
+
+
+def _row(values: list[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue()
