@@ -16,8 +16,11 @@ from tnllt.options import key_values
 from tnllt.training.tracker.options import TrainOptions
 from tnllt.training.vlm.options import ExportOptions, GrpoOptions, ModelOptions, RecordSources, SftOptions
 
-#: The subcommand that is slow to import, and what it does.
-_SUBCOMMANDS = {"baseline": ("tnllt.cli.train_baseline:baseline", "Re-train a baseline with its own code.")}
+#: Subcommands in files of their own, and what they do.
+_SUBCOMMANDS = {
+    "reasoner": ("tnllt.cli.train_bundled:reasoner", "Train the bundled reasoner, supervised or by tracking gain."),
+    "baseline": ("tnllt.cli.train_baseline:baseline", "Re-train a baseline with its own code."),
+}
 
 
 @click.group(cls=LazyGroup, subcommands=_SUBCOMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

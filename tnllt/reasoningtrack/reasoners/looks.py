@@ -42,7 +42,9 @@ def looks_of(kind: str, coloured: bool) -> tuple[Look, ...]:
     found = []
     for main, pattern in product(COLOURS, patterns):
         single = plain.family == "shape" and pattern == "plain"
-        found += [replace(plain, main=main, second=s, pattern=pattern) for s in (("",) if single else distinct(main, 30))]
+        found += [
+            replace(plain, main=main, second=s, pattern=pattern) for s in (("",) if single else distinct(main, 30))
+        ]
     return tuple(found)
 
 
@@ -80,7 +82,11 @@ def read_description(text: str) -> Described | None:
             if found is not None:
                 look, coloured = found
                 end = start + len(text[start:end].rstrip(".,"))
-                return Described(text[:start], look, coloured, text[end:]) if len(looks_of(look.kind, coloured)) > 1 else None
+                return (
+                    Described(text[:start], look, coloured, text[end:])
+                    if len(looks_of(look.kind, coloured)) > 1
+                    else None
+                )
     return None
 
 

@@ -93,6 +93,16 @@ class Objects(NamedTuple):
     feature: Tensor
     looks: dict[str, Tensor]
 
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor]) -> Objects:
+        """The inverse of `tensors`."""
+        at, heat, place, feature, *looks = tensors
+        return cls(at, heat, place, feature, dict(zip(ATTRIBUTES, looks, strict=True)))
+
+    def tensors(self) -> list[Tensor]:
+        """All of them in one order, (B, ...) each."""
+        return [self.at, self.heat, self.place, self.feature, *(self.looks[name] for name in ATTRIBUTES)]
+
 
 class LookReader(nn.Module):
     """See the module's text."""

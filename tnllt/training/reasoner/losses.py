@@ -21,9 +21,10 @@ INNER, NEAR = 0.6, 0.45
 
 def reader_losses(model: LookReader, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The parts of the loss of a batch of `samples.Question`, and the fractions of right answers."""
-    rows, count = batch["now"].shape[:2]
-    features = model.read(batch["first"]), model.read(batch["now"].flatten(0, 1))
-    tables = batch["first_labels"], batch["now_labels"].flatten(0, 1)
+    count = batch["now"].shape[1]
+    small = torch.cat([batch[name].flatten(0, 1) for name in ("now", "crowd")])
+    features = model.read(batch["first"]), model.read(small)
+    tables = batch["first_labels"], torch.cat([batch[f"{name}_labels"].flatten(0, 1) for name in ("now", "crowd")])
     parts: dict[str, list[Tensor]] = {}
     for feature, table in zip(features, tables, strict=True):
         for name, value in _reading(model, feature, table).items():
@@ -31,23 +32,18 @@ def reader_losses(model: LookReader, batch: Mapping[str, Tensor]) -> dict[str, T
     found = {name: torch.stack(values) for name, values in parts.items()}
     cells = found.pop("cells")
     report = {name: (value * cells / cells.sum()).sum() for name, value in found.items()}
-    before, after = model.objects(features[0]), model.objects(features[1])
-    wide = Objects(*(_repeated(part, count) for part in before))
+    asked = len(batch["first"]) * count
+    with torch.no_grad():  # the choice learns from what is read, and does not teach reading
+        before, after = model.objects(features[0]), model.objects(features[1][:asked])
+    wide = Objects.of([part.repeat_interleave(count, 0) for part in before.tensors()])
     choice = model.choice(wide, after, batch["described"].repeat_interleave(count, 0))
-    truth = target_among(after, tables[1], features[1].shape[2])
+    truth = target_among(after, tables[1][:asked], features[1].shape[2])
     report["choice"] = F.cross_entropy(choice, truth)
     report["loss"] = torch.stack([factor * report[name] for name, factor in WEIGHTS.items()]).sum()
     with torch.no_grad():
         report["right choice"] = (choice.argmax(1) == truth).float().mean()
         report["told"] = (truth < MOST).float().mean()
     return report
-
-
-def _repeated(part: object, count: int) -> object:
-    if isinstance(part, dict):
-        return {name: value.repeat_interleave(count, 0) for name, value in part.items()}
-    assert isinstance(part, Tensor)
-    return part.repeat_interleave(count, 0)
 
 
 def _reading(model: LookReader, feature: Tensor, table: Tensor) -> dict[str, Tensor]:

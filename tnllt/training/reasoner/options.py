@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
+from tnllt.errors import UsageError
 from tnllt.option_fields import option
 from tnllt.training.state import need_utf8
 
@@ -20,3 +21,55 @@ class ReasonerOptions:
 
     def __post_init__(self) -> None:
         need_utf8(self.out)
+
+
+@dataclass(frozen=True)
+class ReaderRecipe:
+    """Everything that decides what a run computes.
+
+    Attributes:
+        steps, batch: length; scenes asked about in a step.
+        muon: learning rate of the matrices (Muon). learning_rate, weight_decay: of the rest (AdamW).
+        warmup: steps in which the rates rise. cool: last fraction of the steps, in which they fall to 0.
+        ema: decay of the averaged weights.
+    """
+
+    steps: int = 8000
+    batch: int = 4
+    muon: float = 0.03
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: int = 50
+    cool: float = 0.6
+    ema: float = 0.998
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch) < 1:
+            raise UsageError("steps and batch must be at least 1")
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step as a part of the full one."""
+        return min(1.0, (step + 1) / max(1, self.warmup), (self.steps - step) / max(1.0, self.cool * self.steps))
+
+
+@dataclass(frozen=True)
+class GainRecipe:
+    """Everything that decides what the reinforcement computes.
+
+    Attributes:
+        scenes: scenes tracked, five questions each. lookalikes: fraction in which the target does not change.
+        steps, learning_rate: of AdamW on all questions.
+        divergence: weight of the Kullback-Leibler divergence from the supervised policy.
+    """
+
+    scenes: int = 200
+    lookalikes: float = 0.4
+    steps: int = 100
+    learning_rate: float = 2e-4
+    divergence: float = 0.02
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.scenes, self.steps) < 1:
+            raise UsageError("scenes and steps must be at least 1")

@@ -1,22 +1,24 @@
 """Questions to the bundled reasoner with their true answers, drawn from the generator's scenes.
 
 Question number `i` of a run is a pure function of (seed, i), so a resumed run gets exactly those that it would have
-had. A scene is planned once and asked about several times.
+had. A scene is planned once and asked about several times, at long intervals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.datasets.synth import ScenePlan, SynthConfig, plan
-from tnllt.datasets.synth.geometry import bounds, placed
+from tnllt.datasets.synth.appearance import Look, random_look
+from tnllt.datasets.synth.geometry import affine, bounds, placed
 from tnllt.datasets.synth.occlusion import visible_fractions
 from tnllt.datasets.synth.scene import Layer
+from tnllt.datasets.synth.target_motion import make_wave
 from tnllt.reasoningtrack.reasoners.looks import KINDS, described_numbers, numbers, read_description
 from tnllt.reasoningtrack.reasoners.reader import SCALE, SIDES, window
 from tnllt.sequence import Image
@@ -31,7 +33,7 @@ SCENES: dict[str, tuple[float, dict[str, Any]]] = {
 #: Where the tracker's box is in a question, and how often.
 PLACES = {"target": 0.35, "look-alike": 0.4, "off": 0.25}
 #: Least part of an object that shows where it counts as seen, and objects that are kept of a window.
-SEEN, MOST_OBJECTS = 0.25, 10
+SEEN, MOST_OBJECTS = 0.25, 32
 
 
 def scene_of(seed: int, kind: str, frames: int = 60) -> ScenePlan:
@@ -52,19 +54,31 @@ class Facts(NamedTuple):
 def facts(scene: ScenePlan, index: int) -> Facts:
     """Target and distractors in frame `index`; clutter and what passes in front are no objects."""
     at = slice(index, index + 1)
-    now = [Layer(lay.role, lay.looks, lay.matrix[at], None if lay.wave is None else lay.wave[at]) for lay in scene.layers]
+    now = [
+        Layer(lay.role, lay.looks, lay.matrix[at], None if lay.wave is None else lay.wave[at]) for lay in scene.layers
+    ]
     order = [scene.target, *(k for k, lay in enumerate(scene.layers) if lay.role == "distractor")]
+    sprites = [scene.library.sprite(lay.looks[0][1]) for lay in now]
+    extents = [
+        bounds(*placed(sprite.edge(lay.wave is not None), lay.wave, lay.matrix))[0]
+        for lay, sprite in zip(now, sprites, strict=True)
+    ]
     boxes, shown, looks = [], [], []
     for k in order:
         layer, look = now[k], scene.layers[k].look(index)
         if look.kind not in KINDS:
             continue
-        sprite = scene.library.sprite(scene.layers[k].looks[0][1])
-        boxes.append(bounds(*placed(sprite.edge(layer.wave is not None), layer.wave, layer.matrix))[0])
-        front = [lay for lay in now[k + 1 :] if lay.role != "shade"]
-        shown.append(visible_fractions(sprite, layer.wave, layer.matrix, front, scene.library, scene.config)[1][0])
+        boxes.append(extents[k])
+        above = range(k + 1, len(now))
+        front = [now[i] for i in above if now[i].role != "shade" and _touch(extents[i], extents[k])]
+        shown.append(visible_fractions(sprites[k], layer.wave, layer.matrix, front, scene.library, scene.config)[1][0])
         looks.append(numbers(look, not scene.grey))
     return Facts(np.array(boxes), np.array(shown), np.array(looks, np.int64))
+
+
+def _touch(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
+    """Whether two boxes x, y, w, h overlap."""
+    return bool((np.minimum(a[:2] + a[2:], b[:2] + b[2:]) > np.maximum(a[:2], b[:2])).all())
 
 
 def tracker_box(rng: np.random.Generator, seen: Facts, place: str) -> NDArray[np.float64]:
@@ -94,24 +108,32 @@ class Question(NamedTuple):
     """One scene asked about: a first window, N current ones.
 
     Attributes:
-        first: uint8 (S, S, 3). now: uint8 (N, s, s, 3). first_labels: (M, 9), now_labels (N, M, 9): see `labels`.
+        first: uint8 (S, S, 3). now: uint8 (N, s, s, 3). crowd: the same of frames with many objects.
+        first_labels: (M, 9), now_labels, crowd_labels (N, M, 9): see `labels`.
         described: (4,) numbers of the look in the description.
     """
 
     first: Image
     now: NDArray[np.uint8]
+    crowd: NDArray[np.uint8]
     first_labels: NDArray[np.float32]
     now_labels: NDArray[np.float32]
+    crowd_labels: NDArray[np.float32]
     described: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Footage:
-    """Some drawn frames of a scene: numbers, ascending from 0; what is in them; RGB uint8 images."""
+    """Some drawn frames of a scene: numbers, ascending from 0; what is in them; RGB uint8 images.
+
+    crowds: what is in frames with many objects in place of the scene's own, and their images.
+    """
 
     scene: ScenePlan
+    frames: tuple[int, ...]
     facts: tuple[Facts, ...]
     images: tuple[Image, ...]
+    crowds: tuple[tuple[Facts, Image], ...] = ()
 
 
 def footage(scene: ScenePlan, rng: np.random.Generator, frames: int) -> Footage:
@@ -120,7 +142,46 @@ def footage(scene: ScenePlan, rng: np.random.Generator, frames: int) -> Footage:
     start = min(changes[0], len(scene) - frames - 1) if changes and rng.random() < 0.75 else 1
     chosen = [0, *sorted(rng.choice(np.arange(max(1, start), len(scene)), frames, replace=False).tolist())]
     images = tuple(np.asarray(scene.render(i).image, np.uint8) for i in chosen)
-    return Footage(scene, tuple(facts(scene, i) for i in chosen), images)
+    return Footage(scene, tuple(chosen), tuple(facts(scene, i) for i in chosen), images)
+
+
+#: New looks in each crowd, and how many of the last ones it draws from: painting a look costs more than placing it.
+NEW_LOOKS, RECENT_LOOKS = 10, 700
+
+
+def crowd(scene: ScenePlan, seed: int, number: int, rng: np.random.Generator) -> tuple[Facts, Image]:
+    """A frame of the scene with its background and light, but some thirty objects of all kinds in it.
+
+    Only reading is learnt from it: a scene has five objects, most of them of one kind.
+    """
+    config, library, frames = scene.config, scene.library, len(scene)
+    size = float(rng.uniform(22, 46))
+    columns, rows = int(config.width / size / 1.25), int(config.height / size / 1.25)
+    cell = np.array([config.width / columns, config.height / rows])
+    layers = []
+    for k in rng.permutation(columns * rows)[:MOST_OBJECTS].tolist():
+        which = (number + 1) * NEW_LOOKS - 1 - int(rng.integers(min(RECENT_LOOKS, (number + 1) * NEW_LOOKS)))
+        look = crowd_look(seed, which, library.backgrounds)
+        sprite = library.sprite(look)
+        middle = (np.array([k % columns, k // columns]) + rng.uniform(0.15, 0.85, 2)) * cell
+        scale = size / np.sqrt(sprite.extent.prod()) * rng.uniform(0.75, 1.3) * np.exp(rng.normal(0, 0.06, 2))
+        angle = rng.normal(0, 8) if rng.random() < 0.8 else rng.uniform(-180, 180)
+        mirror = np.array([rng.choice([-1.0, 1.0]), 1.0])
+        matrix = affine(middle[None], (scale * mirror)[None], np.array([angle]), sprite)
+        wave = make_wave(rng, 2)[:1] if rng.random() < 0.25 else None
+        blur = rng.normal(0, 4, (1, 2)) if rng.random() < 0.1 else None
+        curves = (None if curve is None else np.repeat(curve, frames, 0) for curve in (wave, blur))
+        layers.append(Layer("distractor", ((0, look),), np.repeat(matrix, frames, 0), *curves))
+    index = int(rng.integers(frames))
+    busy = replace(scene, layers=tuple(layers), target=0, clutter=())
+    seen = facts(busy, index)
+    return seen, np.asarray(busy.render(index).image, np.uint8)
+
+
+def crowd_look(seed: int, which: int, images: int) -> Look:
+    """Look number `which` of a run's crowds."""
+    rng = np.random.default_rng((seed, 1 << 41, which))
+    return random_look(rng, str(rng.choice(["shape", "object", "patch"], p=[0.42, 0.42, 0.16])), images, [], 0.5)
 
 
 @dataclass
@@ -128,53 +189,74 @@ class Questions:
     """Draws questions.
 
     Args:
-        seed: of the run. first: seed of the first scene. pool: scenes in hand at a time. reuse: questions of each.
-        count: current windows of each. frames: of each scene that are drawn, beside its first.
+        seed: of the run. first: seed of the first scene.
+        reuse: questions for each new scene. pool: a question is about one of that many last scenes; so a run begins with
+            few scenes, seen often, from which shapes are learnt sooner.
+        count: current windows of each question. busy: windows of crowds.
+        frames: of each scene that are drawn, beside its first. crowds: of each scene.
     """
 
     seed: int
     first: int = 300_000_000
-    pool: int = 96
     reuse: int = 8
-    count: int = 6
-    frames: int = 8
+    pool: int = 400
+    count: int = 2
+    busy: int = 3
+    frames: int = 4
+    crowds: int = 2
 
     def __post_init__(self) -> None:
         self._scenes: dict[int, Footage] = {}
 
     def __getitem__(self, index: int) -> Question:
-        number = index // (self.pool * self.reuse) * self.pool + index % self.pool
-        return question(self._footage(number), np.random.default_rng((self.seed, index)), self.count)
+        rng = np.random.default_rng((self.seed, index))
+        newest = index // self.reuse
+        oldest = max(0, newest - self.pool + 1)
+        for old in [number for number in self._scenes if number < oldest]:
+            del self._scenes[old]
+        film = self._footage(int(rng.integers(oldest, newest + 1)))
+        return question(film, rng, self.count, self.busy)
 
     def _footage(self, number: int) -> Footage:
         if number not in self._scenes:
-            while len(self._scenes) >= self.pool:
-                self._scenes.pop(next(iter(self._scenes)))
             rng = np.random.default_rng((self.seed, 1 << 40, number))
             kind = str(rng.choice(list(SCENES), p=[fraction for fraction, _ in SCENES.values()]))
-            self._scenes[number] = footage(scene_of(self.first + number, kind), rng, self.frames)
+            film = footage(scene_of(self.first + number, kind), rng, self.frames)
+            first = number * self.crowds
+            crowds = tuple(crowd(film.scene, self.seed, k, rng) for k in range(first, first + self.crowds))
+            self._scenes[number] = replace(film, crowds=crowds)
         return self._scenes[number]
 
 
-def question(film: Footage, rng: np.random.Generator, count: int) -> Question:
-    """One scene's question, with `count` windows of its later frames."""
-    initial, described = film.scene.boxes[0], read_description(film.scene.language)
-    nows, now_labels = [], []
+def question(film: Footage, rng: np.random.Generator, count: int, busy: int) -> Question:
+    """One scene's question, with `count` windows of its later frames, and `busy` of crowds."""
+    initial, described = jitter(film.scene.boxes[0], 0.2, 0.08, rng), read_description(film.scene.language)
+    parts: dict[str, list[Any]] = {"now": [], "now_labels": [], "crowd": [], "crowd_labels": []}
+
+    def look(name: str, seen: Facts, image: Image, box: NDArray[np.float64]) -> None:
+        parts[name].append(window(image, box.tolist(), 1))
+        parts[f"{name}_labels"].append(labels(seen, box, 1))
+
     for k in rng.integers(1, len(film.images), count).tolist():
         place = str(rng.choice(list(PLACES), p=list(PLACES.values())))
-        box = tracker_box(rng, film.facts[k], place)
-        nows.append(window(film.images[k], box.tolist(), 1))
-        now_labels.append(labels(film.facts[k], box, 1))
+        look("now", film.facts[k], film.images[k], tracker_box(rng, film.facts[k], place))
+    for k in rng.integers(len(film.crowds), size=busy).tolist():
+        seen, image = film.crowds[k]
+        around = np.array([image.shape[1], image.shape[0]]) * rng.uniform(0.3, 0.7, 2)
+        apart = np.linalg.norm(seen.boxes[:, :2] + seen.boxes[:, 2:] / 2 - around, axis=1)
+        look("crowd", seen, image, jitter(seen.boxes[int(apart.argmin())], 0.5, 0.2, rng))
     first, first_labels = window(film.images[0], initial.tolist(), 0), labels(film.facts[0], initial, 0)
-    look = described_numbers(described)
-    out = Question(first, np.stack(nows), first_labels, np.stack(now_labels), np.array(look, np.int64))
+    numbers = np.array(described_numbers(described), np.int64)
+    out = Question(
+        first=first, first_labels=first_labels, described=numbers, **{k: np.stack(v) for k, v in parts.items()}
+    )
     return mirrored(out) if rng.random() < 0.5 else out
 
 
 def mirrored(given: Question) -> Question:
     """The same with left and right exchanged."""
-    parts = {}
-    for name, side in (("first", SIDES[0]), ("now", SIDES[1])):
+    parts: dict[str, Any] = {}
+    for name, side in (("first", SIDES[0]), ("now", SIDES[1]), ("crowd", SIDES[1])):
         table = getattr(given, f"{name}_labels").copy()
         table[..., 0] = side - table[..., 0] - table[..., 2]
         parts |= {name: np.ascontiguousarray(getattr(given, name)[..., ::-1, :]), f"{name}_labels": table}

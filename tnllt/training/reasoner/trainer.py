@@ -12,13 +12,14 @@ import io
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tnllt.errors import DataError, UsageError
+from tnllt.errors import DataError
 from tnllt.files import temporary_beside, write_atomic
 from tnllt.locks import sole_writer
+from tnllt.training.reasoner.options import ReaderRecipe, ReasonerOptions
 from tnllt.training.state import (
     begin_run,
     newest_state,
@@ -28,7 +29,6 @@ from tnllt.training.state import (
     training_tensors,
     write_state,
 )
-from tnllt.training.reasoner.options import ReasonerOptions
 
 if TYPE_CHECKING:
     import torch
@@ -39,41 +39,12 @@ if TYPE_CHECKING:
 _AVERAGE = "average/"
 
 
-@dataclass(frozen=True)
-class ReaderRecipe:
-    """Everything that decides what a run computes.
-
-    Attributes:
-        steps, batch: length; scenes asked about in a step.
-        muon: learning rate of the matrices (Muon). learning_rate, weight_decay: of the rest (AdamW).
-        warmup: steps in which the rates rise. cool: last fraction of the steps, in which they fall to 0.
-        ema: decay of the averaged weights.
-    """
-
-    steps: int = 8000
-    batch: int = 4
-    muon: float = 0.02
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
-    warmup: int = 200
-    cool: float = 0.6
-    ema: float = 0.998
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.steps, self.batch) < 1:
-            raise UsageError("steps and batch must be at least 1")
-
-    def rate(self, step: int) -> float:
-        """The learning rate at a step as a part of the full one."""
-        return min(1.0, (step + 1) / max(1, self.warmup), (self.steps - step) / max(1.0, self.cool * self.steps))
-
-
 def make_optimizers(model: nn.Module, recipe: ReaderRecipe) -> list[torch.optim.Optimizer]:
     import torch
 
     named = list(model.named_parameters())
-    matrices = [p for n, p in named if p.ndim == 2 and not n.startswith(("heads", "choose", "marks", "embed_described"))]
+    apart = ("heads", "choose", "marks", "embed_described")  # rows that are looked up, and classifiers
+    matrices = [p for n, p in named if p.ndim == 2 and not n.startswith(apart)]
     chosen = {id(p) for p in matrices}
     rest = [p for _, p in named if id(p) not in chosen]
     muon = torch.optim.Muon(matrices, lr=recipe.muon, weight_decay=recipe.weight_decay)
@@ -151,9 +122,7 @@ def _resume(
     return step
 
 
-def _save(
-    out: Path, done: int, model: LookReader, average: nn.Module, optimizers: list[torch.optim.Optimizer]
-) -> None:
+def _save(out: Path, done: int, model: LookReader, average: nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
     from tnllt.reasoningtrack.checkpoint import save_safetensors
     from tnllt.reasoningtrack.reasoners.reader import reader_facts
 

@@ -79,7 +79,9 @@ class _Run:
         self.last = recipe.epochs * self.steps_per_epoch
         self._build(sources)
         if self.main:
-            begin_run(options.out, {**asdict(recipe), "data": [(source.name, fraction) for source, fraction in sources]})
+            begin_run(
+                options.out, {**asdict(recipe), "data": [(source.name, fraction) for source, fraction in sources]}
+            )
         self.accelerator.wait_for_everyone()
 
     def _build(self, sources: Sequence[tuple[ClipSource, float]]) -> None:
