@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tnllt.cli.dataclass_options import config_options
+from tnllt.cli.dataclass_options import PATH, config_options
 from tnllt.options import key_values
 from tnllt.training.reasoner.options import GainRecipe, ReaderRecipe, ReasonerOptions
 
@@ -19,7 +19,7 @@ from tnllt.training.reasoner.options import GainRecipe, ReaderRecipe, ReasonerOp
     show_default=True,
     help="read: supervised. gain: reinforcement by tracking gain.",
 )
-@click.option("--weights", type=click.Path(path_type=Path, exists=True), help="Of the supervised stage, for `gain`.")
+@click.option("--weights", type=PATH, help="Of the supervised stage, for `gain`.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe, e.g. steps=500.")
 @config_options(ReasonerOptions, "options")
 def reasoner(stage: str, weights: Path | None, changes: tuple[str, ...], options: ReasonerOptions) -> None:

@@ -1,4 +1,4 @@
-"""From `static`, `annotation`, `openai:URL`, `transformers:PATH`, `replay:FILE` to a reasoner."""
+"""From `static`, `bundled`, `annotation`, `openai:URL`, `transformers:PATH`, `replay:FILE` to a reasoner."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from tnllt.tracking.options import check_options
 _MAKERS = {
     "static": ("base", "StaticReasoner", None),
     "annotation": ("base", "AnnotationReasoner", None),
+    "bundled": ("bundled", "BundledReasoner", None),
     "openai": ("server", "ServerReasoner", "url"),
     "transformers": ("local", "LocalReasoner", "path"),
     "replay": ("replay", "ReplayReasoner", "path"),
 }
-KINDS = ("static", "annotation", "openai:URL", "transformers:PATH", "replay:FILE")
+KINDS = ("static", "bundled", "annotation", "openai:URL", "transformers:PATH", "replay:FILE")
 
 
 def make_reasoner(spec: str, **options: Any) -> Reasoner:
@@ -25,7 +26,8 @@ def make_reasoner(spec: str, **options: Any) -> Reasoner:
 
     Args:
         spec: one of `KINDS`.
-        options: keyword arguments of `ServerReasoner` (openai) or `LocalReasoner` (transformers): `prompt`, `compat`,
+        options: keyword arguments of `BundledReasoner` (`weights`, `confidence`), `ServerReasoner` (openai) or
+            `LocalReasoner` (transformers): `prompt`, `compat`,
             `model`, `timeout`, `retries`, `cache`, ...
 
     Raises:

@@ -32,6 +32,7 @@ from tnllt.reasoningtrack.reasoners.reader import MOST, LookReader, Objects, rea
 from tnllt.training.gain import WINDOW, Window, gains
 from tnllt.training.reasoner.options import GainRecipe, ReasonerOptions
 from tnllt.training.reasoner.samples import scene_of
+from tnllt.training.reasoner.trainer import CHOOSES
 from tnllt.training.state import begin_run, read_state, write_state
 from tnllt.training.tracker.validate import scene_sequence
 
@@ -132,7 +133,7 @@ def _answers(model: LookReader, question: Question, described: Described) -> tup
 def improve(model: LookReader, rows: list[Row], recipe: GainRecipe, report: Callable[[str], None]) -> None:
     """Trains the part of the network that chooses, in place, on four fifths of the rows; reports the rest."""
     torch.manual_seed(recipe.seed)
-    chosen = [p for n, p in model.named_parameters() if n.startswith(("compare", "choose", "embed_", "marks"))]
+    chosen = [p for n, p in model.named_parameters() if n.startswith(CHOOSES)]
     for parameter in chosen:
         parameter.requires_grad_(True)
     first, now = _joined([r.first for r in rows]), _joined([r.now for r in rows])

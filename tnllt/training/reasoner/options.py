@@ -29,7 +29,8 @@ class ReaderRecipe:
 
     Attributes:
         steps, batch: length; scenes asked about in a step.
-        muon: learning rate of the matrices (Muon). learning_rate, weight_decay: of the rest (AdamW).
+        muon: learning rate of the matrices that read (Muon). learning_rate: of what else reads; choice_rate: of what
+            chooses (AdamW).
         warmup: steps in which the rates rise. cool: last fraction of the steps, in which they fall to 0.
         ema: decay of the averaged weights.
     """
@@ -38,6 +39,7 @@ class ReaderRecipe:
     batch: int = 4
     muon: float = 0.03
     learning_rate: float = 2e-3
+    choice_rate: float = 7e-4
     weight_decay: float = 0.01
     warmup: int = 50
     cool: float = 0.6

@@ -190,8 +190,8 @@ class Questions:
 
     Args:
         seed: of the run. first: seed of the first scene.
-        reuse: questions for each new scene. pool: a question is about one of that many last scenes; so a run begins with
-            few scenes, seen often, from which shapes are learnt sooner.
+        reuse: questions for each new scene. pool: a question is about one of that many last scenes; so a run begins
+            with few scenes, seen often, from which shapes are learnt sooner.
         count: current windows of each question. busy: windows of crowds.
         frames: of each scene that are drawn, beside its first. crowds: of each scene.
     """

@@ -37,18 +37,24 @@ if TYPE_CHECKING:
     from tnllt.reasoningtrack.reasoners.reader import LookReader
 
 _AVERAGE = "average/"
+#: Beginnings of the names of the parameters that choose among objects; the others read.
+CHOOSES = ("compare", "choose", "embed_", "marks")
 
 
 def make_optimizers(model: nn.Module, recipe: ReaderRecipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices that read, AdamW for what chooses, and for vectors and classifiers."""
     import torch
 
     named = list(model.named_parameters())
-    apart = ("heads", "choose", "marks", "embed_described")  # rows that are looked up, and classifiers
-    matrices = [p for n, p in named if p.ndim == 2 and not n.startswith(apart)]
-    chosen = {id(p) for p in matrices}
-    rest = [p for _, p in named if id(p) not in chosen]
+    chooses = [p for n, p in named if n.startswith(CHOOSES)]
+    matrices = [p for n, p in named if p.ndim == 2 and not n.startswith((*CHOOSES, "heads"))]
+    others = {id(p) for p in (*chooses, *matrices)}
+    groups = [
+        {"params": [p for _, p in named if id(p) not in others], "lr": recipe.learning_rate},
+        {"params": chooses, "lr": recipe.choice_rate},
+    ]
     muon = torch.optim.Muon(matrices, lr=recipe.muon, weight_decay=recipe.weight_decay)
-    return [muon, torch.optim.AdamW(rest, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)]
+    return [muon, torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)]
 
 
 def train(recipe: ReaderRecipe, options: ReasonerOptions, report: Callable[[str], None] = print) -> Path:
@@ -71,15 +77,16 @@ def train(recipe: ReaderRecipe, options: ReasonerOptions, report: Callable[[str]
         model = LookReader()
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)  # type: ignore[no-untyped-call]
         optimizers = make_optimizers(model, recipe)
-        rates = [float(optimizer.param_groups[0]["lr"]) for optimizer in optimizers]
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        rates = [float(group["lr"]) for group in groups]
         first = _resume(options.out, model, average, optimizers, recipe, report)
         questions, log = Questions(recipe.seed), _Curves(options, first, report)
         started = time.monotonic()
         for step in range(first, recipe.steps):
             torch.manual_seed(recipe.seed * 1_000_003 + step)
             batch = collate([questions[step * recipe.batch + k] for k in range(recipe.batch)])
-            for optimizer, rate in zip(optimizers, rates, strict=True):
-                optimizer.param_groups[0]["lr"] = rate * recipe.rate(step)
+            for group, rate in zip(groups, rates, strict=True):
+                group["lr"] = rate * recipe.rate(step)
             model.train()
             with torch.autocast("cpu", torch.bfloat16):
                 parts = reader_losses(model, batch)
