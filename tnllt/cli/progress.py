@@ -82,6 +82,9 @@ class RunProgress(Bar):
         self._running: dict[str, None] = {}
 
     def planned(self, spec: RunSpec, plan: RunPlan) -> None:
+        if self._bar is not None:  # of the variant before
+            self._bar.close()
+        self._bar, self._ended, self._tracked = None, 0, 0
         self.label = printable(spec.tracker.name)
         self._sequences, self._frames = len(plan.jobs), sum(job.frames for job in plan.jobs)
         there = f", {len(plan.done)} there already" if plan.done else ""

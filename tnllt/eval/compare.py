@@ -72,7 +72,7 @@ def compare(scores: Scores, a: str, b: str, metric: str | Metric = "success") ->
     Raises:
         UsageError: no such tracker, the same tracker twice, or a metric that is not a mean over sequences.
     """
-    chosen = _linear(metric)
+    chosen = linear(metric)
     sets = [("all", None), *scores.attribute_members().items()]
     one, two = members_of(scores, a), members_of(scores, b)
     if set(one) & set(two):
@@ -80,13 +80,13 @@ def compare(scores: Scores, a: str, b: str, metric: str | Metric = "success") ->
     found = []
     for name, members in sets:
         table = weighted_scores(scores, chosen, members)
-        found += _compared([a], [b], name, _mean_of(table, one), _mean_of(table, two))
-    return [found[0], *_corrected(found[1:])]
+        found += compared([a], [b], name, mean_of(table, one), mean_of(table, two))
+    return [found[0], *corrected(found[1:])]
 
 
 def compare_all(scores: Scores, metric: str | Metric = "success") -> list[Comparison]:
     """Every pair of trackers over all sequences, better one first; Holm's correction over all pairs."""
-    chosen = _linear(metric)
+    chosen = linear(metric)
     table = weighted_scores(scores, chosen)
     pairs = list(combinations(scores.ranking(chosen), 2))
     found: list[Comparison] = []
@@ -95,8 +95,8 @@ def compare_all(scores: Scores, metric: str | Metric = "success") -> list[Compar
         i, j = [a for a, _ in some], [b for _, b in some]
         first = WeightedScores(table.values[i], table.weights[i])
         second = WeightedScores(table.values[j], table.weights[j])
-        found += _compared([scores.trackers[a] for a in i], [scores.trackers[b] for b in j], "all", first, second)
-    return _corrected(found)
+        found += compared([scores.trackers[a] for a in i], [scores.trackers[b] for b in j], "all", first, second)
+    return corrected(found)
 
 
 def groups(scores: Scores, metric: str | Metric = "success") -> NDArray[np.int64]:
@@ -124,18 +124,18 @@ def groups(scores: Scores, metric: str | Metric = "success") -> NDArray[np.int64
 
 def ranks(scores: Scores, metric: str | Metric = "success") -> RankStability:
     """How stable each tracker's rank is under resampling of the sequences."""
-    table = weighted_scores(scores, _linear(metric))
+    table = weighted_scores(scores, linear(metric))
     return rank_stability(table.values, table.weights)
 
 
 def diagram(scores: Scores, metric: str | Metric = "success") -> CriticalDifference:
     """Friedman's test and the critical difference over the sequences that every tracker is scored on."""
-    return critical_difference(scores.per_sequence(_linear(metric)))
+    return critical_difference(scores.per_sequence(linear(metric)))
 
 
 def gaps(scores: Scores, a: str, b: str, metric: str | Metric = "success") -> list[tuple[str, float, float]]:
     """(sequence, score of a, score of b), largest lead of `a` first; sequences without both are left out."""
-    values = scores.per_sequence(_linear(metric))
+    values = scores.per_sequence(linear(metric))
     first = values[list(members_of(scores, a))].mean(axis=0)
     second = values[list(members_of(scores, b))].mean(axis=0)
     both = np.flatnonzero(~np.isnan(first - second))
@@ -160,14 +160,15 @@ def members_of(scores: Scores, name: str) -> tuple[int, ...]:
     raise UsageError(f"no tracker {name!r} among the results; {hint}")
 
 
-def _linear(metric: str | Metric) -> Metric:
+def linear(metric: str | Metric) -> Metric:
+    """The metric, where it is a mean over sequences. Raises UsageError where it is not."""
     chosen = get_metric(metric)
     if not chosen.is_mean:
         raise UsageError(f"{chosen.option} is not a mean over sequences: a paired test per sequence would not test it")
     return chosen
 
 
-def _mean_of(table: WeightedScores, index: Seq[int]) -> WeightedScores:
+def mean_of(table: WeightedScores, index: Seq[int]) -> WeightedScores:
     """One row: per sequence the mean over runs, of those that keep it."""
     rows = list(index)
     kept = table.weights[rows].sum(axis=0)
@@ -175,9 +176,7 @@ def _mean_of(table: WeightedScores, index: Seq[int]) -> WeightedScores:
     return WeightedScores(values[None], (kept > 0).astype(np.float64)[None])
 
 
-def _compared(
-    a: Seq[str], b: Seq[str], members: str, first: WeightedScores, second: WeightedScores
-) -> list[Comparison]:
+def compared(a: Seq[str], b: Seq[str], members: str, first: WeightedScores, second: WeightedScores) -> list[Comparison]:
     """One comparison per row, not yet corrected."""
     interval, p_values = difference_intervals(first, second), permutation_test(first, second)
     mean_a, mean_b = first.means, second.means
@@ -197,7 +196,7 @@ def _compared(
     return found
 
 
-def _corrected(found: list[Comparison]) -> list[Comparison]:
+def corrected(found: list[Comparison]) -> list[Comparison]:
     """The comparisons with Holm's correction over all of them."""
     adjusted = holm([c.p_value for c in found]).tolist()
     return [replace(c, adjusted=p) for c, p in zip(found, adjusted, strict=True)]

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from tnllt.errors import UsageError
 
+#: Texts that a tracker is told, by word; other values of `text` are prompts.
+TEXTS = ("own", "none", "shuffled", "class", "annotation")
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _NAME = re.compile(rf"(?P<tracker>.+?)@(?P<values>{_KEY.pattern}=[^,=@]+(?:,{_KEY.pattern}=[^,=@]+)*)")
 _PLAIN = re.compile(r"[A-Za-z0-9.+-]+")

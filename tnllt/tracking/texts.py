@@ -1,6 +1,6 @@
 """What a tracker is told in place of a sequence's own description: sources of texts, per sequence and per frame.
 
-A source is a word of `WORDS`, a text in quotes, or the path of a file or folder::
+A source is a word of `TEXTS`, a text in quotes, or the path of a file or folder::
 
     # prompts.toml; JSON alike. Further keys (`model`, say) are kept for readers.
     reviewed = true                       # a file with `model` is refused until somebody has read it
@@ -29,11 +29,9 @@ from typing import Any
 from tnllt.datasets.text import read_text
 from tnllt.errors import DataError, UsageError, did_you_mean
 from tnllt.files import parse_json, read_bytes, read_toml, user_path
-from tnllt.results.variants import value_text
+from tnllt.results.variants import TEXTS, value_text
 from tnllt.sequence import Sequence as VideoSequence
 
-#: The sources that need no file.
-WORDS = ("own", "none", "shuffled", "class", "annotation")
 #: A text and those that replace it: [[frame, text], ...], the first at frame 0.
 Changes = list[list[Any]]
 _SOURCE = re.compile(r"""\s*("[^"]*"|'[^']*'|[^,"']+)\s*(?:,|$)""")
@@ -58,7 +56,7 @@ class Texts:
     @property
     def value(self) -> str:
         """The source as a variant's name spells it."""
-        if self.source in WORDS:
+        if self.source in TEXTS:
             return self.source
         if self.source[0] in "\"'":
             return value_text(self.source[1:-1])
@@ -116,7 +114,7 @@ def texts_of(given: str | Iterable[str], sequences: Sequence[VideoSequence], see
     """
     found: list[Texts] = []
     for source in split_sources(given):
-        if source in WORDS or source[0] in "\"'":
+        if source in TEXTS or source[0] in "\"'":
             found.append(_worded(source, sequences, seed))
         else:
             found += _from_file(source)
@@ -132,7 +130,7 @@ def split_sources(given: str | Iterable[str]) -> list[str]:
             sources.append(match[1].strip())
             end = match.end()
         if end < len(text) or not text.strip():
-            raise UsageError(f"--text {text}: give {', '.join(WORDS)}, a file, or a text in quotes")
+            raise UsageError(f"--text {text}: give {', '.join(TEXTS)}, a file, or a text in quotes")
     return list(dict.fromkeys(sources))
 
 
@@ -223,7 +221,7 @@ def _from_file(source: str) -> list[Texts]:
     elif numbered is not None and user_path(numbered["path"]).exists():
         path, wanted = user_path(numbered["path"]).absolute(), int(numbered["index"])
     else:
-        hint = did_you_mean(source, WORDS, f"give {', '.join(WORDS)}, a file, or a text in quotes")
+        hint = did_you_mean(source, TEXTS, f"give {', '.join(TEXTS)}, a file, or a text in quotes")
         raise UsageError(f"--text {source}: there is no such file; {hint}")
     prompts = read_prompts(path)
     counts = Counter(map(len, prompts.values()))
