@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tnllt.datasets.sampling import Region, TrainingClip
 from tnllt.errors import DataError
 from tnllt.sequence import Image
-from tnllt.training.tracker.sources import Region, TrainingClip
 
 FRAMES = 40
 #: Longer side to which photographs are reduced, pixels.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import os
 import tarfile
 import zipfile
@@ -391,13 +390,3 @@ def test_a_table_of_too_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(mgit.read_spans(table(tmp_path, HEAD, *rows_[:3]))) == 3
     with pytest.raises(DataError, match=r"x\.xlsx: has more than 4 rows"):
         mgit.read_spans(table(tmp_path, HEAD, *rows_))
-
-
-def test_frames_are_never_read_beyond_their_number(tree: Path) -> None:
-    torch = pytest.importorskip("torch")
-    view = TNLLTDataset(tree, split=None).torch()
-    assert torch.as_tensor(view[len(view) - 1]["images"]).ndim == 3
-    for index in (len(view), -len(view) - 1):
-        with pytest.raises(IndexError, match=rf"frame {index}"):
-            view[index]
-    assert len(list(itertools.islice(view, len(view) + 5))) == len(view)

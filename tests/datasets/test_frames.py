@@ -175,20 +175,3 @@ def test_prefetch_stops_when_closed():
 def test_prefetch_of_a_part():
     assert [int(i[0, 0, 0]) for i in prefetch(Counting(10), 2, 5)] == [2, 3, 4]
     assert len(list(prefetch(ArrayFrames(np.zeros((3, 4, 4, 3), np.uint8))))) == 3
-
-
-def test_torch_view(tmp_path: Path):
-    torch = pytest.importorskip("torch")
-    tnllt_sequence(tmp_path / "a", 3, absent=(2,))
-    tnllt_sequence(tmp_path / "b", 4)
-    view = TNLLTDataset(tmp_path, split=None).torch()
-    assert len(view) == 7
-    item = view[3]
-    assert item["sequence"] == "b" and int(item["frames"]) == 0 and item["language"] == "the red car"
-    assert item["images"].shape == (3, *SIZE) and item["images"].dtype == torch.uint8
-    pair = view[0, [0, 1]]
-    assert pair["boxes"].tolist() == [[1, 2, 5, 6], [0, 0, 0, 0]] and pair["present"].tolist() == [True, False]
-    assert view.visible(0).tolist() == [True, False, True]
-    loader = torch.utils.data.DataLoader(view, batch_size=7, num_workers=1)
-    (batch,) = loader
-    assert batch["images"].shape == (7, 3, *SIZE) and batch["sequence"] == ["a"] * 3 + ["b"] * 4

@@ -10,16 +10,15 @@ import pytest
 
 pytest.importorskip("torch")
 
+from tnllt.crops import square_around
+from tnllt.datasets.sampling import SequenceSource, TrainingClip, beside, between, jitter, pick_frames
 from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.config import Config
-from tnllt.reasoningtrack.geometry import square_around
 from tnllt.sequence import Annotation, Image, Sequence
 from tnllt.training.tracker.recipe import RECIPES, recipe
-from tnllt.training.tracker.samples import Batches, Sampler, beside, between, collate, jitter, pick_frames
+from tnllt.training.tracker.samples import Batches, Sampler, collate
 from tnllt.training.tracker.sources import (
-    SequenceSource,
     SynthSource,
-    TrainingClip,
     make_source,
     synth_config,
 )

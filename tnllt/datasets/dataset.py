@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceABC
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import overload
 
 from tnllt.config import DatasetConfig, LocationConfig
 from tnllt.datasets import splits
@@ -22,9 +22,6 @@ from tnllt.datasets.reader import make_sequence, read_attributes, read_metadata
 from tnllt.errors import DataError, DataWarning, UsageError, did_you_mean
 from tnllt.files import user_path
 from tnllt.sequence import Sequence
-
-if TYPE_CHECKING:
-    from tnllt.datasets.torch_view import TorchView
 
 _DEMO = "demo"  #: the dataset that is made rather than found
 
@@ -112,12 +109,6 @@ class Dataset(SequenceABC[Sequence]):
     def metadata(self, name: str) -> Mapping[str, str]:
         """What the release notes about a sequence beside its annotation (GOT-10k's classes); empty where nothing."""
         return read_metadata(self._by_name[match_names([name], self.names)[0]])
-
-    def torch(self, transform: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> TorchView:
-        """The dataset for torch's `DataLoader` and training samplers (needs the extra "track")."""
-        from tnllt.datasets.torch_view import TorchView
-
-        return TorchView(self, transform)
 
     def _sequence(self, place: Place) -> Sequence:
         if place.name not in self._made:

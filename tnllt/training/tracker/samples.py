@@ -10,7 +10,7 @@ bundled weights: a sample may be grey, and its templates may lose their colour, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -18,19 +18,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tnllt.datasets.sampling import ATTEMPTS, CropRecipe, TrainingClip, cut_crops, limit_opencv_threads
 from tnllt.errors import DataError
 from tnllt.reasoningtrack.config import Config
-from tnllt.reasoningtrack.geometry import square_around, tint_around
+from tnllt.reasoningtrack.geometry import tint_around
 from tnllt.reasoningtrack.text import WordPiece
 from tnllt.training.tracker.recipe import Recipe
-from tnllt.training.tracker.sources import ClipSource, TrainingClip, limit_opencv_threads
-
-#: Draws from a source before a sample is given up: a source without one usable clip is an error, not an endless loop.
-ATTEMPTS = 50
-#: Most that target and look-alike may be apart, along either axis, to be in one search crop: of the crop's side.
-APART = 0.8
-#: Draws of a place beside the target before one is taken that lies mostly outside the image.
-PLACES = 4
+from tnllt.training.tracker.sources import ClipSource
 
 
 class Sample(NamedTuple):
@@ -77,49 +71,19 @@ class Sampler:
         raise DataError(f"no usable sample in {ATTEMPTS} draws: too few frames with the target in view")
 
     def _from_clip(self, clip: TrainingClip, rng: np.random.Generator) -> Sample | None:
-        chosen = pick_frames(clip.frames, self.recipe.templates + self.recipe.searches, self.recipe.max_gap, rng)
-        if chosen is None:
+        crops = cut_crops(clip, self._crop_recipe(), rng)
+        if crops is None:
             return None
-        first, later = chosen[: self.recipe.templates], chosen[self.recipe.templates :]
-        config = self.config
-        # Squares are cut from an image that is wider by `wide` and lower by as much.
-        wide = float(np.exp(rng.standard_normal() * self.recipe.stretch))
-        stretched = clip.boxes[chosen] * (wide, 1 / wide, wide, 1 / wide)
+        descriptions = [clip.text(int(i)) or "" for i in crops.frames[self.recipe.templates :]]
+        return self._augmented(crops.marks, crops.templates, crops.searches, crops.boxes, descriptions, rng)
 
-        def cut(frame: int, left: int, top: int, side: int, size: int) -> NDArray[np.uint8]:
-            return clip.crop(int(frame), (left / wide, top * wide, side / wide, side * wide), size)
-
-        templates, marks = [], []
-        for k, (i, box) in enumerate(zip(first, stretched[: self.recipe.templates], strict=True)):
-            held = jitter(box, self.recipe.template_jitter, self.recipe.template_jitter, rng) if k else box
-            left, top, side = square_around(held, config.template_factor)
-            if side < 4:
-                return None
-            templates.append(cut(i, left, top, side, config.template_size))
-            x, y, w, h = box
-            marks.append([(x - left) / side, (y - top) / side, w / side, h / side])
-        searches, boxes = [], []
-        for i, box in zip(later, stretched[self.recipe.templates :], strict=True):
-            around = jitter(box, self.recipe.center_jitter, self.recipe.scale_jitter, rng)
-            left, top, side = square_around(around, config.search_factor)
-            if side < 4:
-                return None
-            draw = rng.random()
-            elsewhere = draw < self.recipe.negative_prob
-            look_alikes = clip.look_alikes(int(i)) * (wide, 1 / wide)
-            if not elsewhere and draw < self.recipe.negative_prob + self.recipe.hard_negative_prob:
-                left, top = between(box, side, look_alikes, rng) or (left, top)
-            for _ in range(PLACES):
-                at = beside(box, side, look_alikes, rng) if elsewhere else (left, top)
-                search = cut(i, *at, side, config.search_size)
-                if not elsewhere or search.any(axis=2).mean() > 0.5:
-                    break
-            x, y, w, h = box
-            boxes.append([(x - at[0]) / side, (y - at[1]) / side, w / side, h / side])
-            searches.append(search)
-        descriptions = [clip.text(int(i)) or "" for i in later]
-        marked = np.array(marks, np.float32), np.stack(templates)
-        return self._augmented(*marked, np.stack(searches), np.array(boxes, np.float32), descriptions, rng)
+    def _crop_recipe(self) -> CropRecipe:
+        """Sizes and factors are the network's, the rest is the recipe's."""
+        network = {
+            k: getattr(self.config, k) for k in ("template_factor", "template_size", "search_factor", "search_size")
+        }
+        rest = {f.name: getattr(self.recipe, f.name) for f in fields(CropRecipe) if f.name not in network}
+        return CropRecipe(**network, **rest)
 
     def _augmented(
         self,
@@ -162,72 +126,6 @@ class Sampler:
 def _tokenizer(length: int) -> WordPiece:
     """Made once in each loader process."""
     return WordPiece(length)
-
-
-def pick_frames(
-    frames: NDArray[np.int64], count: int, max_gap: int, rng: np.random.Generator
-) -> NDArray[np.int64] | None:
-    """`count` different frames, all within `max_gap` of each other, ascending; None where there are too few."""
-    if len(frames) < count:
-        return None
-    start = int(rng.integers(len(frames)))
-    low, high = np.searchsorted(frames, [frames[start], frames[start] + max_gap + 1])
-    if high - low < count:  # too near the end: look back instead
-        low, high = np.searchsorted(frames, [frames[start] - max_gap, frames[start] + 1])
-    if high - low < count:
-        return None
-    return np.sort(rng.choice(frames[low:high], count, replace=False))
-
-
-def jitter(box: NDArray[np.float64], center: float, scale: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The box a search crop is cut around: size x exp(N(0,1) scale), moved by (U(0,1) - 0.5) sqrt(w h) center."""
-    size = box[2:] * np.exp(rng.standard_normal(2) * scale)
-    shift = (rng.random(2) - 0.5) * np.sqrt(size.prod()) * center
-    return np.concatenate([box[:2] + box[2:] / 2 + shift - size / 2, size])
-
-
-def beside(
-    box: NDArray[np.float64], side: int, look_alikes: NDArray[np.float64], rng: np.random.Generator
-) -> tuple[int, int]:
-    """left, top of a square of this side that leaves all of the box out, up to one and a half sides away.
-
-    Args:
-        look_alikes: (N, 2) centres of look-alikes. Where there are some, a square with one in it is preferred: only
-            those teach the network what the target is not.
-    """
-    middle, half = box[:2] + box[2:] / 2, (side + box[2:]) / 2 + 1
-    for _ in range(PLACES * PLACES if len(look_alikes) else 0):
-        center = look_alikes[int(rng.integers(len(look_alikes)))] + rng.uniform(-0.4, 0.4, 2) * side
-        if (np.abs(center - middle) > half).any():
-            break
-    else:
-        shift = rng.uniform(-1.5, 1.5, 2) * side
-        axis = int(rng.integers(2))
-        shift[axis] = rng.choice([-1, 1]) * (half[axis] + rng.random() * side)
-        center = middle + shift
-    left, top = center - side / 2
-    return round(left), round(top)
-
-
-def between(
-    box: NDArray[np.float64], side: int, look_alikes: NDArray[np.float64], rng: np.random.Generator
-) -> tuple[int, int] | None:
-    """left, top of a square of this side with the target and a look-alike in it, neither of them nearer to its middle.
-
-    So that being near the middle tells nothing. None where no look-alike is near enough.
-
-    Args:
-        look_alikes: (N, 2) middles of look-alikes.
-    """
-    middle = box[:2] + box[2:] / 2
-    apart = look_alikes - middle
-    apart = apart[np.abs(apart).max(axis=1, initial=0) < APART * side]
-    if not len(apart):
-        return None
-    chosen = apart[int(rng.integers(len(apart)))]
-    free = np.maximum(0, (APART * side - np.abs(chosen)) / 2)
-    left, top = middle + chosen / 2 + rng.uniform(-1, 1, 2) * free - side / 2
-    return round(left), round(top)
 
 
 def to_gray(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -5,45 +5,16 @@ Both give a `TrainingClip`: frames with known boxes and descriptions, and a func
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from tnllt.datasets.sampling import Region, SequenceSource, TrainingClip
 from tnllt.errors import DataError, UsageError
 from tnllt.options import key_values, split_pairs
-from tnllt.reasoningtrack.geometry import cut
-from tnllt.sequence import Boxes, Image
-from tnllt.sequence import Sequence as Video
-
-Region = tuple[float, float, float, float]
-
-#: (frame, region x y w h in pixels, size) -> that part of the frame, black outside it, RGB uint8 (size, size, 3).
-Crop = Callable[[int, Region, int], Image]
-
-
-@dataclass(frozen=True)
-class TrainingClip:
-    """The frames of one sequence that can be learnt from.
-
-    Attributes:
-        frames: (N,) numbers of the frames on which the target is in view, ascending.
-        boxes: (T, 4) x, y, w, h px of every frame.
-        text: frame -> the description that is true then, or None.
-        crop: see `Crop`.
-        look_alikes: frame -> (N, 2) x, y px of known objects that look like the target and are not it.
-    """
-
-    frames: NDArray[np.int64]
-    boxes: Boxes
-    text: Callable[[int], str | None]
-    crop: Crop
-    look_alikes: Callable[[int], NDArray[np.float64]] = lambda frame: np.zeros((0, 2))
+from tnllt.sequence import Image
 
 
 class ClipSource(Protocol):
@@ -52,43 +23,6 @@ class ClipSource(Protocol):
     name: str
 
     def clip(self, rng: np.random.Generator, index: int) -> TrainingClip: ...
-
-
-class SequenceSource:
-    """Clips of a dataset's sequences, one sequence as likely as another.
-
-    Args:
-        name: shown in logs. sequences: with frames.
-
-    Raises:
-        DataError: there is no sequence.
-    """
-
-    def __init__(self, name: str, sequences: Sequence[Video]) -> None:
-        if len(sequences) == 0:
-            raise DataError(f"no sequence to train on in {name}")
-        self.name = name
-        self._sequences = sequences
-
-    def clip(self, rng: np.random.Generator, index: int) -> TrainingClip:
-        sequence = self._sequences[int(rng.integers(len(self._sequences)))]
-        boxes = sequence.groundtruth
-        usable = np.isfinite(boxes).all(1) & (boxes[:, 2:] > 1).all(1)
-        if sequence.present is not None:
-            usable &= sequence.present
-
-        def text(frame: int) -> str | None:
-            return sequence.descriptions[frame] if sequence.descriptions is not None else sequence.language
-
-        frame = cache(sequence.frames.__getitem__)  # template and search crops may come from the same one
-        return TrainingClip(np.flatnonzero(usable), boxes, text, lambda i, region, size: crop(frame(i), region, size))
-
-
-def crop(image: Image, region: Region, size: int) -> Image:
-    """A part of an image, at least a pixel wide and high, black outside it, resized to (size, size, 3)."""
-    left, top = round(region[0]), round(region[1])
-    right, bottom = max(left + 1, round(region[0] + region[2])), max(top + 1, round(region[1] + region[3]))
-    return cut(image, (left, top, right, bottom), size)
 
 
 class SynthSource:
@@ -196,9 +130,3 @@ def synth_config(options: str = "") -> Any:
             what = "a range, LEAST-MOST" if isinstance(numbers.get(key), tuple) else "a number"
             raise UsageError(f"synth: {key}={value!r} is not {what}") from error
     return SynthConfig(**changes, families=families, sources=replace(config.sources, **sources))
-
-
-@cache
-def limit_opencv_threads() -> None:
-    """One OpenCV thread per loader process: the processes are the parallelism."""
-    cv2.setNumThreads(0)
