@@ -41,6 +41,7 @@ class ScoreOutput:
         "overall", "Columns of the table: metrics, or one metric's attributes or sequences.",
         choices=("overall", "attribute", "sequence"),
     )  # fmt: skip
+    group_by: str = option("", "A row per value of these keys of variants: mean and deviation.", metavar="KEYS")
     intervals: bool | None = option(
         None, "95 % bootstrap intervals in the table.  [default: yes, but not in LaTeX's]", "--intervals/--no-intervals"
     )

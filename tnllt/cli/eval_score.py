@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tnllt.cli.common import output_folder
-from tnllt.config import ScoreConfig
+from tnllt.config import ScoreConfig, listed_names
 from tnllt.eval.gates import Gates, write_baseline
 from tnllt.eval.metrics import get_metrics
 from tnllt.eval.scores import Scores
@@ -41,7 +41,8 @@ def score(config: ScoreConfig, output: ScoreOutput) -> None:
 
 def _print(scores: Scores, output: ScoreOutput) -> None:
     form, intervals = output.format_, output.intervals
-    click.echo(render(scores, output.metric, form, output.by, intervals), nl=False)
+    keys = listed_names(output.group_by, "--group-by") if output.group_by else ()
+    click.echo(render(scores, output.metric, form, output.by, intervals, keys), nl=False)
     if form == "json":
         click.echo()
     elif output.attributes and output.by == "overall" and scores.attribute_members():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tnllt.cli.dataclass_options import config_options
-from tnllt.errors import EXIT_OK, UsageError
+from tnllt.errors import EXIT_OK, TnlltError, UsageError
 from tnllt.files import user_path
 from tnllt.text import printable
 from tnllt.tracking.baselines.find import BaselineChoice
@@ -104,6 +104,8 @@ def _run(tracker: str | TrackerSpec, config: RunConfig) -> int:
     finally:
         progress.close()
     _conclude(result)
+    if result.variants:
+        _print_table(result, config)
     return result.exit_code
 
 
@@ -146,6 +148,23 @@ def _endable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _print_table(result: RunResult, config: RunConfig) -> None:
+    """The scores of a grid's variants, where the dataset can be scored: mean and deviation over seeds."""
+    from tnllt.eval.selection import score
+    from tnllt.eval.tables import render
+    from tnllt.results.variants import parse_variant
+
+    names = [variant.tracker for variant in result.variants]
+    keys = sorted({key for name in names for key in parse_variant(name).values} - {"seed"}) or ["seed"]
+    where = {name: getattr(config, name) for name in ("dataset", "root", "annos", "config", "split", "sequences")}
+    partly = bool(result.failed or config.shard)
+    try:
+        scores = score(**where, results=result.results, trackers=names, allow_missing=partly)
+        click.echo("\n" + render(scores, group_by=keys), nl=False)
+    except TnlltError as error:
+        click.echo(printable(f"Note: no table of scores: {error}"), err=True)
 
 
 def _conclude(result: RunResult) -> None:

@@ -105,7 +105,7 @@ def groups(scores: Scores, metric: str | Metric = "success") -> NDArray[np.int64
     Down the ranking, the first tracker that differs from the best of the group begins the next one (permutation test,
     Holm's correction over the tests against one best). 0: a tracker without a score.
     """
-    chosen = _linear(metric)
+    chosen = linear(metric)
     table, values = weighted_scores(scores, chosen), scores.score(chosen)
     order = [k for k in scores.ranking(chosen) if not np.isnan(values[k])]
     found = np.zeros(len(values), np.int64)

@@ -20,6 +20,7 @@ from tnllt.eval.metrics import Metric
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES, SEED
 from tnllt.eval.tracker_curves import Note
 from tnllt.files import plain, to_json
+from tnllt.results.variants import parse_variant, variant_name
 from tnllt.sequence import Flags
 from tnllt.text import csv_cell, latex, markdown, one_line
 
@@ -80,22 +81,27 @@ class ScoreTable:
 
 def render(
     scores: Scores, metrics: str | Iterable[str] = "all", fmt: str = "text", by: str = "overall",
-    intervals: bool | None = None,
+    intervals: bool | None = None, group_by: Iterable[str] = (),
 ) -> str:  # fmt: skip
     """The table in one of `FORMATS`, `by` one of `BY`. Raises UsageError for another format.
 
     Args:
         intervals: show 95 % bootstrap intervals over sequences. None: yes in overall tables, but not in LaTeX's, which
             papers have little room for. JSON always has them.
+        group_by: keys of variants: then `grouped` makes the table, whatever `by` is.
     """
-    chosen = scores.metrics(metrics)
+    chosen, keys = scores.metrics(metrics), list(group_by)
+    if fmt == "json" and keys:
+        table = grouped(scores, chosen, keys)
+        rows = [dict(zip(["name", *table.headings], row, strict=True)) for row in _named_rows(table)]
+        return to_json({"schema": "tnllt.groups/1", "group_by": keys, "rows": rows, "notes": table.footnotes}, indent=2)
     if fmt == "json":
         return to_json(summary(scores, chosen), indent=2)
     writers = {"text": _text, "markdown": _markdown, "latex": _latex, "csv": _csv}
     if fmt not in writers:
         raise UsageError(f"no table format {fmt!r}; known: {', '.join(FORMATS)}")
     shown_intervals = by == "overall" and fmt != "latex" if intervals is None else intervals
-    return writers[fmt](make_table(scores, chosen, by, shown_intervals))
+    return writers[fmt](grouped(scores, chosen, keys) if keys else make_table(scores, chosen, by, shown_intervals))
 
 
 def make_table(scores: Scores, metrics: list[Metric], by: str = "overall", intervals: bool = False) -> ScoreTable:
@@ -132,6 +138,39 @@ def make_table(scores: Scores, metrics: list[Metric], by: str = "overall", inter
             bounds[: len(order), i] = np.stack([found.low, found.high], axis=1)[order]
     headings, digits = [heading for heading, _, _ in columns], [m.digits for _, m, _ in columns]
     return ScoreTable(title, names, len(references), headings, digits, values, bounds, footnotes(scores))
+
+
+def grouped(scores: Scores, metrics: list[Metric], keys: Seq[str]) -> ScoreTable:
+    """A row per tracker and combination of the keys' values: mean and sample deviation over its variants (seeds, say).
+
+    Raises UsageError where no tracker has one of the keys.
+    """
+    groups: dict[str, list[int]] = {}
+    for k, variant in enumerate(map(parse_variant, scores.trackers)):
+        own = {key: variant.values[key] for key in keys if key in variant.values}
+        groups.setdefault(variant_name(variant.tracker, own), []).append(k)
+    known = sorted({key for tracker in scores.trackers for key in parse_variant(tracker).values})
+    unknown = [key for key in keys if key not in known]
+    if unknown:
+        raise UsageError(f"no tracker here varies {unknown[0]!r}; there are: {', '.join(known) or 'no variants'}")
+    found = np.array([scores.score(m) for m in metrics])
+    rows = []
+    for members in groups.values():
+        own = found[:, members]
+        deviation = own.std(axis=1, ddof=1) if len(members) > 1 else np.full(len(metrics), np.nan)
+        rows.append([len(members), *np.stack([own.mean(axis=1), deviation], axis=1).ravel()])
+    order = sorted(range(len(rows)), key=lambda r: -np.nan_to_num(rows[r][1], nan=-np.inf))
+    over = ", ".join(key for key in known if key not in keys) or "nothing else"
+    title = f"{scores.dataset or 'dataset'}, protocol {scores.protocol.name}: mean and deviation over {over}"
+    headings = ["runs", *(heading for m in metrics for heading in (m.short, f"{m.short} dev."))]
+    digits = [0, *(m.digits for m in metrics for _ in range(2))]
+    names = list(groups)
+    values = np.array(rows, np.float64)[order]
+    return ScoreTable(title, [names[r] for r in order], 0, headings, digits, values, None, footnotes(scores))
+
+
+def _named_rows(table: ScoreTable) -> list[list[Any]]:
+    return [[name, *map(plain, row)] for name, row in zip(table.names, table.values.tolist(), strict=True)]
 
 
 def _no_table(by: str) -> UsageError:
