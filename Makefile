@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
-EXTRAS := track,vlm,train,cluster,report,view,excel
+EXTRAS := track,vlm,train,cluster,report,view,excel,hub
 PYTEST ?= $(BIN)/python -m pytest
 
 .PHONY: help demo test test-all check coverage fuzz docs bench wheel clean

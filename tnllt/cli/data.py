@@ -15,11 +15,13 @@ from tnllt.cli.common import LazyGroup, format_option, prints_findings, run_comm
 from tnllt.cli.dataclass_options import PATH, config_options
 from tnllt.cli.progress import Progress
 from tnllt.config import DatasetConfig, LocationConfig
+from tnllt.files import to_json, write_atomic
 from tnllt.option_fields import option
 from tnllt.text import printable
 
 if TYPE_CHECKING:
     from tnllt.datasets import Dataset
+    from tnllt.datasets.croissant import About
     from tnllt.findings import Findings
 
 #: The subcommand that is slow to import, and what it does.
@@ -42,6 +44,7 @@ class _Data(DatasetConfig):
 
 
 _root = click.argument("place", metavar="[ROOT]", required=False, type=PATH)
+_about = click.option("--about", type=PATH, metavar="TOML", help="What its authors state: license, citation, [rai] ...")
 _workers = click.option("--workers", "-w", type=click.IntRange(1), help="Threads.  [default: one per processor]")
 
 
@@ -96,10 +99,12 @@ def check(place: Path | None, config: DatasetConfig, decode: bool, workers: int 
 @click.option("--sheet", type=PATH, help="Write a contact sheet (PNG): boxes and descriptions.")
 @click.option("--gallery", type=PATH, help="Write an attribute gallery (PNG).")
 @click.option("--most", type=click.IntRange(1), default=24, show_default=True, help="Sequences on the contact sheet.")
+@click.option("--croissant", "croissant_file", type=PATH, help="Write the dataset's description as Croissant (JSON).")
+@_about
 @format_option("text", "json")
 def info(
     place: Path | None, config: DatasetConfig, attributes: str | None, sheet: Path | None, gallery: Path | None,
-    most: int, format_: str,
+    most: int, croissant_file: Path | None, about: Path | None, format_: str,
 ) -> None:  # fmt: skip
     """A dataset's card: counts, lengths, resolutions, fraction of absent frames, attributes, a contact sheet.
 
@@ -119,6 +124,38 @@ def info(
     if gallery is not None:
         shown = attribute_gallery(dataset, gallery)
         click.echo(f"{gallery}: {' '.join(shown)}", err=True)
+    if croissant_file is not None:
+        from tnllt.datasets.croissant import croissant, read_about
+
+        stated = read_about(about)
+        write_atomic(croissant_file, to_json(croissant(dataset, stated), 2) + "\n")
+        _say_missing(croissant_file, stated)
+
+
+@cli.command()
+@click.argument("place", metavar="ROOT", type=PATH)
+@click.argument("out", type=PATH)
+@config_options(DatasetConfig)
+@_about
+def publish(place: Path, out: Path, config: DatasetConfig, about: Path | None) -> None:
+    """Lay a dataset out for a hub in the new folder OUT.
+
+    It gets annotations.parquet (boxes, presence, descriptions, attributes), a tar file of frames per sequence, a card,
+    Croissant, and SHA256SUMS. Every command reads that folder, and its URL, as a dataset: `--dataset OUT`.
+    """
+    from tnllt.datasets.croissant import read_about
+    from tnllt.datasets.publish import publish as run
+
+    stated = read_about(about)
+    files = run(_open(config, place), out, stated, config.split or "all", Progress("publishing", "frames"))
+    size = sum((out / path).stat().st_size for path in files)
+    click.echo(printable(f"{out}: {len(files)} files, {size / 1e6:,.1f} MB"))
+    _say_missing(out / "croissant.json", stated)
+
+
+def _say_missing(path: Path, about: About) -> None:
+    if about.missing:
+        click.echo(printable(f"{path}: not stated (--about FILE.toml): {', '.join(about.missing)}"), err=True)
 
 
 @cli.command()

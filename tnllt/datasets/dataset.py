@@ -18,6 +18,8 @@ from tnllt.datasets.benchmarks import LAYOUTS, find_layout
 from tnllt.datasets.frames import VIDEO_SUFFIXES
 from tnllt.datasets.index import Place, find_places
 from tnllt.datasets.layout import Layout, from_toml
+from tnllt.datasets.published import FILE as PUBLISHED
+from tnllt.datasets.published import fetch_annotations, is_url, read_rows
 from tnllt.datasets.reader import make_sequence, read_attributes, read_metadata
 from tnllt.errors import DataError, DataWarning, UsageError, did_you_mean
 from tnllt.files import user_path
@@ -157,7 +159,8 @@ def open_dataset(
     """Opens a benchmark by name, or a folder, a TOML file that describes one, or a video file with boxes.
 
     Args:
-        name_or_folder: `tnllt`, `lasot`, ... (see `tnllt.datasets.BENCHMARKS`), `demo`, or a path (a `Path` always).
+        name_or_folder: `tnllt`, `lasot`, ... (see `tnllt.datasets.BENCHMARKS`), `demo`, a path (a `Path` always), or
+            the URL of a published dataset.
         root: the benchmark's folder; where neither it nor `annos` is given, TNLLT_ROOT and tnllt.toml give them.
         annos: its folder of annotations alone; for a video file, its box file.
         split: which sequences: the split's list where all its names are annotated, else every annotated one (a
@@ -210,6 +213,8 @@ def find_dataset(
 
     Arguments and errors are those of `open_dataset`.
     """
+    if is_url(name_or_folder):
+        return published_places(fetch_annotations(str(name_or_folder)), str(name_or_folder))
     # A `Path` is a folder, whatever its name; an absolute one is no benchmark's.
     name = str(user_path(name_or_folder).absolute()) if isinstance(name_or_folder, Path) else name_or_folder
     top, side = _path(root), _path(annos)
@@ -225,6 +230,8 @@ def find_dataset(
     if top is None and side is None:
         where = LocationConfig(name).locate()  # TNLLT_ROOT, tnllt.toml
         top, side = where.root, where.annos
+    if top is not None and (top / PUBLISHED).is_file():
+        return published_places(top / PUBLISHED, str(top))
     if top is not None and (top / "dataset.toml").is_file():
         layout, top = from_toml(top / "dataset.toml", LAYOUTS)
     if top is None and side is None:
@@ -243,6 +250,8 @@ def _find_path(name: str, annos: Path | None) -> tuple[Layout, list[Place]]:
     if path.suffix.lower() in VIDEO_SUFFIXES:
         place = video_place(path, annos)
         return place.layout, [place]
+    if (path / PUBLISHED).is_file():
+        return published_places(path / PUBLISHED, str(path))
     description = path if path.suffix.lower() == ".toml" else path / "dataset.toml"
     if description.is_file():
         layout, root = from_toml(description, LAYOUTS)
@@ -250,6 +259,15 @@ def _find_path(name: str, annos: Path | None) -> tuple[Layout, list[Place]]:
     if not path.is_dir():
         raise DataError("is neither a folder, a .toml file nor a video", path)
     return detect_layout(path, annos)
+
+
+def published_places(path: Path, base: str) -> tuple[Layout, list[Place]]:
+    """`find_dataset` for the Parquet file of a published dataset whose frames are below `base`, a folder or a URL."""
+    rows = read_rows(path)
+    name = next((str(row["dataset"]) for row in rows.values() if row["dataset"]), path.parent.name)
+    layout = LAYOUTS.get(name, Layout(name))
+    root = None if is_url(base) else Path(base)
+    return layout, [Place(own, layout, root=root, boxes=path, base=base) for own in rows]
 
 
 def _nothing(layout: Layout, places: list[Place]) -> str:

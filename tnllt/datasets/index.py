@@ -32,6 +32,7 @@ class Place:
         split: the split that its folder lies in, or "".
         boxes: the box file, where discovery has settled it (several targets in one folder).
         part: the part of the video that it is.
+        base: of a published dataset, the folder or URL that its files are below; `boxes` is its Parquet file then.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Place:
     split: str = ""
     boxes: Path | None = None
     part: VideoPart | None = None
+    base: str = ""
 
     @cached_property
     def _values(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tnllt.datasets import mgit, text
 from tnllt.datasets.frames import ImageFrames, VideoFrames
 from tnllt.datasets.index import Place
+from tnllt.datasets.published import make_published, published_annotation
 from tnllt.errors import DataError, DataWarning
 from tnllt.sequence import Annotation, Boxes, Flags, Frames, Sequence
 
@@ -24,6 +25,8 @@ def make_sequence(place: Place, presence_required: bool = False) -> Sequence:
     Args:
         presence_required: whether the annotation notes that a presence file is missing.
     """
+    if place.base and place.boxes is not None:
+        return make_published(place.boxes, place.name, place.base, place.layout.name)
     reader = partial(read_annotation, place, presence_required)
     return Sequence(place.name, reader, make_frames(place), place.layout.name)
 
@@ -134,6 +137,9 @@ def read_language(place: Place) -> str | None:
 
 def read_attributes(place: Place) -> dict[str, bool] | None:
     """{name: flag} in the benchmark's order; a file may hold the flags, or the names of those that hold."""
+    if place.base and place.boxes is not None:
+        found = published_annotation(place.boxes, place.name).attributes
+        return None if found is None else dict(found)
     path = place.attribute_file
     names = place.layout.attribute_names
     if path is None:
