@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tnllt.datasets.sampling import jitter
 from tnllt.datasets.synth import ScenePlan, SynthConfig, plan
 from tnllt.datasets.synth.appearance import Look, random_look
 from tnllt.datasets.synth.geometry import affine, bounds, placed
@@ -22,7 +23,6 @@ from tnllt.datasets.synth.target_motion import make_wave
 from tnllt.reasoningtrack.reasoners.looks import KINDS, described_numbers, numbers, read_description
 from tnllt.reasoningtrack.reasoners.reader import SCALE, SIDES, window
 from tnllt.sequence import Image
-from tnllt.training.tracker.samples import jitter
 
 #: Kind of scene -> its fraction, and how it differs from the generator's defaults.
 SCENES: dict[str, tuple[float, dict[str, Any]]] = {
