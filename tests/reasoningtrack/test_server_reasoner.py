@@ -19,6 +19,7 @@ from tnllt.errors import UsageError
 from tnllt.reasoningtrack.reasoners import Look, Question, ReasonerError, ask, consult, make_reasoner
 from tnllt.reasoningtrack.reasoners.resilience import CircuitBreaker, backoff, retry_after
 from tnllt.reasoningtrack.reasoners.trace import text_hash
+from tnllt.reasoningtrack.reasoners.views import pictures
 
 pytest.importorskip("openai")
 
@@ -455,3 +456,25 @@ def test_options_that_cannot_be_meant_are_refused_by_name(options):
     with pytest.raises(UsageError, match=next(iter(options))):
         make_reasoner("openai:http://127.0.0.1:1", **options)
     assert make_reasoner("openai:http://127.0.0.1:1", timeout="3", top_k="2").info()["sampling"]["top_k"] == 2
+
+
+def test_a_view_is_what_the_server_gets_and_stands_in_the_record(tmp_path):
+    with serving() as server:
+        reasoner = client(server, view="search", image_format="png", cache=str(tmp_path))
+        question = Question.of_pair(look(1), look(2), "the car", "running text")
+        outcome = ask(reasoner, question)
+        urls = [p["image_url"]["url"] for p in server.posts[0]["messages"][1]["content"] if p["type"] == "image_url"]
+        sent = [cv2.imdecode(np.frombuffer(base64.b64decode(u.split(",")[1]), np.uint8), 1)[..., ::-1] for u in urls]
+        for image, expected in zip(sent, pictures(question, "search"), strict=True):
+            np.testing.assert_array_equal(image, expected)
+        assert outcome.event["detail"]["view"] == reasoner.info()["view"] == "search"
+        assert ask(client(server, cache=str(tmp_path)), question).event["detail"]["cached"] is False
+        assert reasoner_error(reasoner) == "no_boxes"
+    with pytest.raises(UsageError, match="view"):
+        client(server, view="everything")
+
+
+def reasoner_error(reasoner) -> str:
+    with pytest.raises(ReasonerError) as caught:
+        reasoner.describe(picture(1), picture(2), "the car")
+    return caught.value.kind

@@ -121,7 +121,7 @@ def test_easyr1_settings_name_what_is_there(exported: Path):
     assert (data["min_pixels"], data["max_pixels"]) == (59_536, 262_144)
     assert settings["algorithm"]["kl_penalty"] == "low_var_kl"
     options = settings["worker"]["reward"]["reward_function_kwargs"]
-    assert options == {"reward_weights": "0.5,0.5,0,0", "iou": "halved", "tracker": {}}
+    assert options == {"reward_weights": "0.5,0.5,0,0,0", "iou": "halved", "tracker": {}}
 
 
 def test_easyr1_reward_module_runs_as_easyr1_runs_it(exported: Path):

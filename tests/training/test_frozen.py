@@ -106,6 +106,11 @@ def test_reward_functions_of_grpo(records):
     assert functions[2](completions=["nothing"], record=[0]) == [None]
     only_format = reward_functions(old, GrpoOptions(Path("x"), reward_weights="0.5,0,0,0"), None)
     assert [f.__name__ for f in only_format] == ["format", "strict"]
+    frozen = FrozenTracker(Told())
+    frozen.gains = lambda records, texts: [0.25, -0.5, None]
+    by_gain = reward_functions(old, GrpoOptions(Path("x"), reward_weights="gain"), frozen)
+    assert [f.__name__ for f in by_gain] == ["format", "strict", "gain"]
+    assert by_gain[2](completions=completions, record=[0, 1, 2]) == [0.25, -0.5, None]
 
 
 @pytest.fixture(scope="module")

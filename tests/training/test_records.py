@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tnllt.datasets import ArrayFrames
+from tnllt.datasets.frames import read_image
 from tnllt.errors import DataError, UsageError
-from tnllt.reasoningtrack.reasoners import Reasoning, parse_answer
+from tnllt.reasoningtrack.reasoners import Question, Reasoning, parse_answer
+from tnllt.reasoningtrack.reasoners.views import pictures
 from tnllt.sequence import Annotation, Sequence
 from tnllt.training.rewards import strict_reward
 from tnllt.training.vlm.answers import side, true_description, write_answer
+from tnllt.training.vlm.frozen import FrozenTracker
 from tnllt.training.vlm.gather import RecordSources, gather
-from tnllt.training.vlm.pairs import PairOptions, choose, write_pairs
+from tnllt.training.vlm.moments import read_window, refreshes
+from tnllt.training.vlm.pairs import PairOptions, Selection, choose, write_pairs
 from tnllt.training.vlm.records import read_published, read_samples
+from tnllt.training.vlm.rows import sft_rows
 
 ANSWER = "<think>a</think><d>no</d><answer>the car</answer>"
 
@@ -166,6 +173,106 @@ def test_a_teacher_writes_the_answers_and_bad_ones_are_left_out(tmp_path: Path):
 
     assert write_pairs([clip()], tmp_path, PairOptions(4, (10, 30)), Teacher()) == 2
     assert [record.output for record in read_samples(tmp_path)] == [ANSWER, ANSWER]
+
+
+# --- moments at which a running tracker asks
+
+
+@pytest.fixture(scope="module")
+def asking():
+    """The tracker, for which a refresh is due at every tenth frame."""
+    pytest.importorskip("torch")
+    from tnllt.reasoningtrack import ReasoningTrack
+
+    return FrozenTracker(ReasoningTrack(refresh_area=1.01), window=12)
+
+
+def test_refreshes_of_a_tracker_have_a_window_and_its_state(asking, tmp_path: Path):
+    present = np.ones(60, bool)
+    present[21] = False  # no question where the target is not in view
+    present[55] = False
+    assert write_pairs([clip(present=present)], tmp_path, PairOptions(9, seed=1), None, asking) == 4
+    records = read_samples(tmp_path)
+    numbers = [json.loads((r.folder / "data.json").read_text())["frames"] for r in records]
+    assert numbers == [[0, 11], [0, 31], [0, 41], [0, 51]]
+    moments = refreshes(clip(present=present), asking.tracker, 12, 9, 1)
+    for record, moment in zip(records, moments, strict=True):
+        window, snapshot = read_window(record.folder, asking.tracker.info(), 12)
+        length = min(12, 60 - moment.second)
+        assert len(window.images) == length == len(window.seen)
+        np.testing.assert_array_equal(window.seen, present[moment.second : moment.second + length])
+        np.testing.assert_allclose(window.truth[window.seen][0], record.boxes[1], atol=1e-3)
+        np.testing.assert_allclose(snapshot.box, record.tracker_box, atol=1e-3)
+        assert snapshot.frame == moment.second - 1 and list(snapshot.crops) == list(moment.snapshot.crops)
+        for frame, crop in snapshot.crops.items():
+            np.testing.assert_array_equal(crop, moment.snapshot.crops[frame])
+        np.testing.assert_array_equal(snapshot.temporal, moment.snapshot.temporal)
+    assert len(refreshes(clip(), asking.tracker, 12, 2, 0)) == 2, "drawn among those that there are"
+    other = "<think>t</think><d>yes</d><answer>a dog in a field</answer>"
+    kept, new = asking.gains([records[1], records[1]], [ANSWER, other])
+    assert kept == 0.0 and new is not None and -1 < new < 1
+    with pytest.raises(DataError, match="other weights"):
+        read_window(records[0].folder, {"weights_sha256": "0"}, 12)
+    (records[0].folder / "window" / "0005.jpg").unlink()
+    with pytest.raises(DataError, match="does not belong"):
+        read_window(records[0].folder, asking.tracker.info(), 12)
+    with pytest.raises(DataError, match="no window"):
+        asking.gains([replace(records[0], folder=None)], [ANSWER])
+
+
+@pytest.mark.parametrize(
+    ("gained", "chosen"),
+    [
+        ([0.0, 0.3, 0.05], 1),  # the best
+        ([0.0, None, 0.05], 2),  # a tracker that failed is not chosen
+        ([0.0, 0.019, -0.2], 0),  # too little: the teacher's own "no"
+        ([None, 0.01, -0.2], None),  # too little, and no "no": one is written
+        ([None, None, None], "left out"),
+    ],
+)
+def test_gain_selects_among_a_teachers_answers(asking, tmp_path: Path, monkeypatch, gained, chosen):
+    answers = [ANSWER, *(f"<think>t</think><d>yes</d><answer>{text}</answer>" for text in ("one", "two"))]
+    shown: list[Question] = []
+
+    class Teacher:
+        def describe(self, question):
+            shown.append(question)
+            return Reasoning(raw=answers[(len(shown) - 1) % 3])
+
+    monkeypatch.setattr(asking, "gains_of", lambda snapshot, window, own, given: gained)
+    arguments = ([clip()], tmp_path, PairOptions(1), Teacher(), asking, Selection(3, 0.02))
+    if chosen == "left out":
+        with pytest.raises(DataError, match="no pair"):
+            write_pairs(*arguments)
+        return
+    assert write_pairs(*arguments) == 1
+    (record,) = read_samples(tmp_path)
+    assert len(shown) == 3 and shown[0].current.box == pytest.approx(record.tracker_box, abs=1e-3)
+    parsed = parse_answer(record.output)
+    assert strict_reward(record.output) == 1
+    if chosen is None:
+        assert (parsed.update, parsed.answer) == (False, "the box on the left")
+    else:
+        assert record.output == answers[chosen]
+
+
+def test_records_have_the_views_that_reasoners_have(box_pairs: Path, tmp_path: Path):
+    (tmp_path / "sample1").mkdir()
+    for file in (box_pairs / "sample0001").iterdir():
+        shutil.copy(file, tmp_path / "sample1")
+    facts = json.loads((tmp_path / "sample1/data.json").read_text())
+    (tmp_path / "sample1/data.json").write_text(json.dumps({**facts, "tracker_box": "1,2,30,30"}))
+    (record,) = gather(RecordSources(samples=(tmp_path,), view="crops"), tmp_path / "work")
+    question = record.question()
+    assert question.current.box == (1, 2, 30, 30) and question.first.box == record.boxes[0]
+    for path, image in zip(record.model_images, pictures(question, "crops"), strict=True):
+        np.testing.assert_allclose(read_image(path).astype(float), image, atol=40)  # JPEG
+    assert record.images[0].parent == tmp_path / "sample1", "the tracker still sees whole frames"
+    assert record.as_published()["images"] == record.model_images == sft_rows([record])[0]["images"]
+    bare = RecordSources(records=(published(tmp_path),), images=box_pairs.parent, view="crops", skip_missing=True)
+    (box_pairs.parent / "part").exists() or shutil.copytree(box_pairs, box_pairs.parent / "part")
+    with pytest.raises(DataError, match="no boxes"):
+        gather(bare, tmp_path / "work")
 
 
 def test_nothing_to_make_pairs_of(tmp_path: Path):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tnllt.errors import UsageError
 from tnllt.training.rewards import (
+    NAMED,
     RELEASED,
     WITH_IOU,
     RewardWeights,
@@ -108,7 +109,9 @@ def test_weighted_sums_by_hand():
     assert score(NO, 0.6, 0.5, RELEASED)[0] == pytest.approx(0.1 + 0.1 + 0.15)
     total, parts = score("nothing", 0.9, 0.9, WITH_IOU, "threshold")
     assert total == pytest.approx(0.5 + 0.3)
-    assert parts == {"format": 0.0, "strict": 0.0, "iou": 1.0, "decision": 1.0}
+    assert parts == {"format": 0.0, "strict": 0.0, "iou": 1.0, "decision": 1.0, "gain": None}
+    assert score(YES, reward_weights=NAMED["gain"], gain=-0.3)[0] == pytest.approx(0.1 + 0.1 - 0.3)
+    assert score(YES, reward_weights=NAMED["gain"])[0] is None
 
 
 def test_weights_by_name_and_number():

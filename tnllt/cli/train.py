@@ -14,7 +14,14 @@ from tnllt.cli.dataclass_options import config_options
 from tnllt.errors import UsageError
 from tnllt.options import key_values
 from tnllt.training.tracker.options import TrainOptions
-from tnllt.training.vlm.options import ExportOptions, GrpoOptions, ModelOptions, RecordSources, SftOptions
+from tnllt.training.vlm.options import (
+    ExportOptions,
+    GrpoOptions,
+    ModelOptions,
+    RecordOptions,
+    RecordSources,
+    SftOptions,
+)
 
 #: Subcommands in files of their own, and what they do.
 _SUBCOMMANDS = {
@@ -115,7 +122,7 @@ def grpo(sources: RecordSources, model: ModelOptions, options: GrpoOptions) -> N
     \b
     tnllt-train grpo --model reasoner --samples RLsamples/ --tracker-weights DUTrack.pth.tar --tracker-config 256 \\
         --out reasoner-rl
-    tnllt-train grpo --model reasoner --dataset tnllt --root /data/TNLLT --reward-weights released --out reasoner-rl
+    tnllt-train grpo --model reasoner --dataset tnllt --root /data/TNLLT --reward gain --window 20 --out reasoner-rl
 
     The defaults are the published recipe, with overlap rewarded. Start from a model that `tnllt-train sft` made.
     Several devices: `accelerate launch -m tnllt.cli.train grpo ...`.
@@ -126,12 +133,34 @@ def grpo(sources: RecordSources, model: ModelOptions, options: GrpoOptions) -> N
 
     _show_log()
     tracker = frozen_tracker(options)
-    trainer = run_grpo(gather(sources, options.out, options.seed), model, options, tracker)
+    runs = tracker if options.weights.gain else None
+    trainer = run_grpo(gather(sources, options.out, options.seed, runs), model, options, tracker)
     _echo_trained(trainer, options.out, "reward")
 
 
 @cli.command()
-@config_options(ExportOptions, "options", without=("tracker_batch", "tracker_device"))
+@config_options(RecordSources, "sources", without=("records", "images", "samples", "prompt", "view", "gap"))
+@config_options(RecordOptions, "options")
+def records(sources: RecordSources, options: RecordOptions) -> None:
+    """Write samples of what a reasoner is asked while a tracker runs, with answers to learn.
+
+    \b
+    tnllt-train records --dataset tnllt --root /data/TNLLT --teacher openai:http://127.0.0.1:8000/v1 \\
+        --teacher-options temperature=1,cache=off --candidates 4 --select gain --out samples
+    tnllt-train sft --samples samples --model Qwen/Qwen2.5-VL-3B-Instruct --out reasoner
+
+    A frozen tracker runs on every sequence. With --select gain it goes on over --window frames with each answer of the
+    teacher; the best becomes the answer where it gains --least-gain mean overlap over the old description, else "no".
+    `grpo --reward gain --samples` takes the samples, too.
+    """
+    from tnllt.training.vlm.gather import write_records
+
+    _show_log()
+    click.echo(f"{write_records(sources, options)} samples: {options.out}")
+
+
+@cli.command()
+@config_options(ExportOptions, "options", without=("tracker_batch", "tracker_device", "window"))
 @config_options(RecordSources, "sources")
 def export(options: ExportOptions, sources: RecordSources) -> None:
     """Write records and settings for LLaMA-Factory (fine-tuning) or EasyR1 (GRPO, with the rewards of `grpo`).

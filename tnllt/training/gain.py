@@ -9,18 +9,19 @@ of 0 would say that the new description is as good as the old one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from tnllt.boxes import overlap
-from tnllt.errors import TnlltError
 from tnllt.eval.longterm import in_view
 from tnllt.sequence import Boxes, Flags, Image
 from tnllt.sequence import Sequence as Video
 from tnllt.tracking.tracker import SupportsBatch
+
+Job = TypeVar("Job")
 
 log = logging.getLogger(__name__)
 
@@ -74,23 +75,28 @@ def mean_overlaps(
 ) -> list[float | None]:
     """Mean overlap over the window's frames with the target in view, for each description, all in one batch.
 
-    Where the batch fails, each description is tried alone. None where the tracker failed, or where the target is in
+    None where the tracker failed, or where the target is in
     view nowhere.
     """
     if not window.seen.any():
         return [None] * len(descriptions)
     texts = list(dict.fromkeys(descriptions))
-    known = dict(zip(texts, _measure(tracker, snapshot, texts, window), strict=True))
+    found = each_alone_where_all_fail(lambda some: _track(tracker, snapshot, some, window), texts, repr)
+    known = dict(zip(texts, found, strict=True))
     return [known[text] for text in descriptions]
 
 
-def _measure(tracker: SupportsSnapshots, snapshot: Any, texts: list[str], window: Window) -> list[float | None]:
+def each_alone_where_all_fail(
+    run: Callable[[list[Job]], list[float]], jobs: list[Job], name: Callable[[Job], str]
+) -> list[float | None]:
+    """The number of each job from one run of all; where that fails, from one of each alone, so that a bad job costs
+    itself only. None for a job that fails, and where its number is NaN."""
     try:
-        return list(_track(tracker, snapshot, texts, window))
+        return [None if value != value else value for value in run(jobs)]
     except Exception as error:
-        if len(texts) > 1:
-            return [value for text in texts for value in _measure(tracker, snapshot, [text], window)]
-        log.warning("the tracker failed (%s: %s); no gain", type(error).__name__, error)
+        if len(jobs) > 1:
+            return [value for job in jobs for value in each_alone_where_all_fail(run, [job], name)]
+        log.warning("the tracker failed on %s (%s: %s); no reward", name(jobs[0]), type(error).__name__, error)
         return [None]
 
 
@@ -102,8 +108,6 @@ def _track(tracker: SupportsSnapshots, snapshot: Any, texts: list[str], window: 
         states.extend(tracker.resume(snapshot, text) for text in texts)
         for image, truth, seen in zip(window.images[: last + 1], window.truth, window.seen, strict=False):
             boxes = np.array([prediction.box for prediction in tracker.step(states, [image] * len(states))], np.float64)
-            if not np.isfinite(boxes).all():
-                raise TnlltError("a box is not finite")
             if seen:
                 found.append(overlap(boxes, truth))
     finally:

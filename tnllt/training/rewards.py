@@ -6,6 +6,7 @@
 | strict | they come in this order and the decision is yes or no |
 | iou | the frozen tracker, with the new description, finds the target in the second frame |
 | decision | the decision agrees with whether the new description helps that tracker |
+| gain | (not 1, but the tracking gain itself, -1 to 1: see `tnllt.training.gain`) |
 
 Source: the published GRPO recipe of ReasoningTrack. There a failed run of the tracker has overlap 0, so that two failed
 runs reward every "no". Here a failed run has no overlap (None), and a reward that depends on it is None.
@@ -42,35 +43,41 @@ class RewardWeights:
     strict: float = 0.1
     iou: float = 0.5
     decision: float = 0.3
+    gain: float = 0.0
 
     @classmethod
     def parse(cls, text: str) -> RewardWeights:
-        """From a name in `NAMED`, or four numbers "format,strict,iou,decision". Raises UsageError."""
+        """From a name in `NAMED`, or four or five numbers "format,strict,iou,decision,gain". Raises UsageError."""
         if text in NAMED:
             return NAMED[text]
         try:
             values = [float(part) for part in text.split(",")]
         except ValueError:
             values = []
-        if len(values) != 4 or not all(0 <= value < float("inf") for value in values):
+        if len(values) not in (4, 5) or not all(0 <= value < float("inf") for value in values):
             names = ", ".join(NAMED)
             raise UsageError(
-                f"no reward weights {text!r}; give one of {names}, or four numbers format,strict,iou,decision"
+                f"no reward weights {text!r}; give one of {names}, or numbers format,strict,iou,decision[,gain]"
             )
         return cls(*values)
 
     def __str__(self) -> str:
-        """The four numbers that `parse` reads."""
-        return f"{self.format:g},{self.strict:g},{self.iou:g},{self.decision:g}"
+        """The numbers that `parse` reads."""
+        return ",".join(f"{weight:g}" for weight in asdict(self).values())
+
+    @property
+    def needs_overlaps(self) -> bool:
+        return self.iou > 0 or self.decision > 0
 
     @property
     def needs_tracker(self) -> bool:
-        return self.iou > 0 or self.decision > 0
+        return self.needs_overlaps or self.gain > 0
 
 
 RELEASED = RewardWeights(0.1, 0.1, 0.0, 0.15)
 WITH_IOU = RewardWeights(0.1, 0.1, 0.5, 0.3)
-NAMED: Mapping[str, RewardWeights] = {"released": RELEASED, "with-iou": WITH_IOU}
+GAIN = RewardWeights(0.1, 0.1, 0.0, 0.0, 1.0)
+NAMED: Mapping[str, RewardWeights] = {"released": RELEASED, "with-iou": WITH_IOU, "gain": GAIN}
 
 
 def squeeze(text: str) -> str:
@@ -120,14 +127,19 @@ def new_description(text: str, compat: Compat = "ours") -> str:
 
 
 def rewards(
-    text: str, before: float | None = None, after: float | None = None, variant: IouVariant = "halved"
+    text: str,
+    before: float | None = None,
+    after: float | None = None,
+    variant: IouVariant = "halved",
+    gain: float | None = None,
 ) -> dict[str, float | None]:
-    """Every reward of an answer by name; `before` and `after` as in `decision_reward`."""
+    """Every reward of an answer by name; `before` and `after` as in `decision_reward`, `gain` as it was measured."""
     return {
         "format": format_reward(text),
         "strict": strict_reward(text),
         "iou": iou_reward(after, variant),
         "decision": decision_reward(text, before, after),
+        "gain": gain,
     }
 
 
@@ -137,9 +149,10 @@ def score(
     after: float | None = None,
     reward_weights: RewardWeights = WITH_IOU,
     variant: IouVariant = "halved",
+    gain: float | None = None,
 ) -> tuple[float | None, dict[str, float | None]]:
     """Weighted sum, and the parts. The sum is None where a part that counts has none."""
-    parts = rewards(text, before, after, variant)
+    parts = rewards(text, before, after, variant, gain)
     total = 0.0
     for name, weight in asdict(reward_weights).items():
         part = parts[name]

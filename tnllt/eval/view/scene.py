@@ -23,6 +23,9 @@ from tnllt.results.layouts import ResultFile, find_results
 from tnllt.results.reading import read_many
 from tnllt.sequence import Sequence, Trajectory
 
+#: What "update" says in traces that have no "decision".
+_DECISIONS = {"True": "yes", "False": "no"}
+
 
 @dataclass(frozen=True)
 class ReasonerAnswer:
@@ -174,7 +177,7 @@ def answers_of(trajectory: Trajectory, trace: Iterable[Mapping[str, Any]] = ()) 
     for event in trace:
         after, thought = event.get("after"), event.get("think")
         if isinstance(after, str) and _is_frame(event.get("frame")) and not event.get("error"):
-            decision = event.get("decision") or {True: "yes", False: "no"}.get(event.get("update", ""), "")
+            decision = event.get("decision") or _DECISIONS.get(str(event.get("update")), "")
             changed = after != event.get("before")
             thought = thought if isinstance(thought, str) else ""
             found.append(ReasonerAnswer(event["frame"] + 1, after, thought, str(decision)[:10], changed))

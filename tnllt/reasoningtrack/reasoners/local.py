@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tnllt.reasoningtrack.reasoners.base import ReasonerError, Reasoning
+from tnllt.reasoningtrack.reasoners.base import Question, ReasonerError, Reasoning
 from tnllt.reasoningtrack.reasoners.cache import AnswerCache
 from tnllt.reasoningtrack.reasoners.images import MAX_PIXELS, bounded
 from tnllt.reasoningtrack.reasoners.models import load_model, load_processor, write_answers
 from tnllt.reasoningtrack.reasoners.parsing import Compat
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
 from tnllt.reasoningtrack.reasoners.trace import image_hash, text_hash
+from tnllt.reasoningtrack.reasoners.views import View, shown
 from tnllt.sequence import Image
 
 
@@ -23,6 +24,7 @@ class LocalReasoner:
 
     Args:
         path: a model's folder, or its name on the hub. No code from it is ever run.
+        view: what the model is shown: frames, boxes, search or crops (see `views`).
         prompt: file of the system prompt; None for the bundled one.
         compat: "released" reads answers as the released tracker does.
         device: "auto", "cpu", "cuda:0", ...; dtype: "auto" (as saved), "float32", "bfloat16", "float16".
@@ -43,6 +45,7 @@ class LocalReasoner:
         self,
         path: str | Path,
         *,
+        view: View = "frames",
         prompt: str | Path | None = None,
         compat: Compat = "ours",
         device: str = "auto",
@@ -56,7 +59,7 @@ class LocalReasoner:
         total_timeout: float = 600.0,
     ) -> None:
         self.path, self.prompt, self.compat = str(path), load_prompt(prompt), compat
-        self.max_pixels, self.total_timeout = max_pixels, total_timeout
+        self.max_pixels, self.total_timeout, self.view = max_pixels, total_timeout, view
         self._sampling: dict[str, Any] = {"max_new_tokens": max_tokens, "do_sample": temperature > 0}
         if temperature > 0:
             chosen = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
@@ -67,10 +70,11 @@ class LocalReasoner:
         self._processor = load_processor(path)
         self._model = load_model(path, dtype).to(_device(device)).eval()
 
-    def describe(self, first: Image, second: Image, description: str) -> Reasoning:
+    def describe(self, first: Image, second: Image, description: str, question: Question | None = None) -> Reasoning:
         """Asks the model (see `Reasoner.describe`). Raises ReasonerError when it writes nothing or fails."""
-        detail: dict[str, Any] = {"model": self.path, "prompt_sha256": text_hash(self.prompt)}
-        question = {
+        first, second = shown(first, second, question, self.view)
+        detail: dict[str, Any] = {"model": self.path, "prompt_sha256": text_hash(self.prompt), "view": self.view}
+        asked = {
             "weights": self._weights,
             "prompt": text_hash(self.prompt),
             "images": [image_hash(first), image_hash(second), self.max_pixels],
@@ -89,7 +93,7 @@ class LocalReasoner:
                 raise ReasonerError("empty", "the model wrote nothing", detail)
             return raw
 
-        return self._cache.answer(question, self.compat, detail, ask)
+        return self._cache.answer(asked, self.compat, detail, ask)
 
     def info(self) -> Mapping[str, Any]:
         """Facts for the run's record."""
@@ -99,6 +103,7 @@ class LocalReasoner:
             "device": str(self._model.device),
             "dtype": str(self._model.dtype),
             "prompt_sha256": text_hash(self.prompt),
+            "view": self.view,
             "sampling": dict(self._sampling),
         }
 

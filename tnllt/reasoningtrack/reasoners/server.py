@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
 from tnllt.errors import MissingExtraError, UsageError
-from tnllt.reasoningtrack.reasoners.base import ReasonerError, Reasoning
+from tnllt.reasoningtrack.reasoners.base import Question, ReasonerError, Reasoning
 from tnllt.reasoningtrack.reasoners.cache import AnswerCache
 from tnllt.reasoningtrack.reasoners.images import MAX_PIXELS, ImageFormat, data_url
 from tnllt.reasoningtrack.reasoners.parsing import Compat
@@ -21,6 +21,7 @@ from tnllt.reasoningtrack.reasoners.prompt import load_prompt
 from tnllt.reasoningtrack.reasoners.reply import read_reply
 from tnllt.reasoningtrack.reasoners.resilience import CircuitBreaker, backoff
 from tnllt.reasoningtrack.reasoners.trace import image_hash, text_hash
+from tnllt.reasoningtrack.reasoners.views import View, shown
 from tnllt.sequence import Image
 from tnllt.text import register_secret
 
@@ -38,6 +39,7 @@ class ServerReasoner:
 
     Args:
         url: the API's address, such as http://127.0.0.1:8000/v1 (`/v1` is added to a bare host).
+        view: what the model is shown: frames, boxes, search or crops (see `views`).
         prompt: file of the system prompt; None for the bundled one.
         compat: "released" reads answers as the released tracker does.
         model: the model's name at the server; None asks `/v1/models` and takes the first.
@@ -65,6 +67,7 @@ class ServerReasoner:
         self,
         url: str,
         *,
+        view: View = "frames",
         prompt: str | Path | None = None,
         compat: Compat = "ours",
         model: str | None = None,
@@ -89,7 +92,7 @@ class ServerReasoner:
     ) -> None:
         from tnllt.reasoningtrack.reasoners.transport import Transport
 
-        self.url = _api_url(url)
+        self.url, self.view = _api_url(url), view
         self.prompt, self.compat, self.model = load_prompt(prompt), compat, model
         self.total_timeout, self.retries, self.pause = total_timeout, retries, pause
         self.concurrency = max(1, concurrency)
@@ -114,10 +117,11 @@ class ServerReasoner:
         self._found_model: str | None = None
         self._lock = threading.Lock()
 
-    def describe(self, first: Image, second: Image, description: str) -> Reasoning:
+    def describe(self, first: Image, second: Image, description: str, question: Question | None = None) -> Reasoning:
         """Asks the model (see `Reasoner.describe`). Raises ReasonerError where there is no usable answer."""
-        detail: dict[str, Any] = {"prompt_sha256": text_hash(self.prompt), "attempts": 0}
-        question = {
+        first, second = shown(first, second, question, self.view)
+        detail: dict[str, Any] = {"prompt_sha256": text_hash(self.prompt), "view": self.view, "attempts": 0}
+        asked = {
             "url": self.url,
             "model": self.model,
             "prompt": text_hash(self.prompt),
@@ -126,7 +130,7 @@ class ServerReasoner:
             "sampling": self._wanted,
         }
         return self._cache.answer(
-            question, self.compat, detail, lambda: self._ask(self._messages(first, second, description), detail)
+            asked, self.compat, detail, lambda: self._ask(self._messages(first, second, description), detail)
         )
 
     def _ask(self, messages: list[dict[str, Any]], detail: dict[str, Any]) -> str:
@@ -155,6 +159,7 @@ class ServerReasoner:
             "url": self.url,
             "model": self.model or self._found_model,
             "prompt_sha256": text_hash(self.prompt),
+            "view": self.view,
             "sampling": dict(self._sampling),
             "refused": sorted(set(self._wanted) - set(self._sampling)),
             "image": {"format": self.image_format, "max_pixels": self.max_pixels},

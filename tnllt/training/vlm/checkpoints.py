@@ -72,10 +72,11 @@ def save_without_pickles(trainer: Any, resume: Path | None) -> None:
             optimizer, scheduler = kw["optimizer"], kw["lr_scheduler"]
             set_training_tensors(_network(trainer), [optimizer], tensors, path)
             rates = schedule.get("_last_lr")
-            if schedule.keys() != set(_SCHEDULE) or not isinstance(rates, list):
+            groups = optimizer.param_groups
+            if schedule.keys() != set(_SCHEDULE) or not isinstance(rates, list) or len(rates) != len(groups):
                 raise DataError("is not a state of fine-tuning; remove its folder", path)
             scheduler.load_state_dict({**scheduler.state_dict(), **schedule})
-            for group, rate in zip(optimizer.param_groups, rates, strict=False):
+            for group, rate in zip(groups, rates, strict=True):
                 group["lr"] = float(rate)
 
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **kw: Any) -> None:

@@ -55,6 +55,8 @@ def export_easyr1(records: Sequence[PairRecord], options: ExportOptions) -> list
         DataError: a record without boxes. UsageError: records with different system prompts.
     """
     out = options.out
+    if options.weights.gain:
+        raise UsageError("the reward gain is not exported; train with tnllt-train grpo --reward gain")
     if len({record.instruction for record in records}) != 1:
         raise UsageError("EasyR1 takes one system prompt for all records: give --prompt FILE")
     rows = [_easyr1_row(record) for record in records]
@@ -86,7 +88,7 @@ def _easyr1_row(record: PairRecord) -> dict[str, Any]:
     return {
         "problem": "<image><image>" + record.description,
         "answer": json.dumps(asdict(answer), ensure_ascii=False),
-        "images": [first, second],
+        "images": [str(Path(path).resolve()) for path in record.model_images],
     }
 
 

@@ -6,18 +6,21 @@ import logging
 import os
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tnllt.boxes import overlap
 from tnllt.datasets.frames import read_image
 from tnllt.errors import DataError
+from tnllt.reasoningtrack.reasoners import parse_answer
+from tnllt.training.gain import WINDOW, Window, each_alone_where_all_fail, gains
+from tnllt.training.vlm.moments import read_window
 from tnllt.training.vlm.records import PairRecord
 
 if TYPE_CHECKING:
-    from tnllt.tracking.tracker import Prediction, SupportsBatch
-    from tnllt.training.vlm.options import RewardOptions
+    from tnllt.tracking.tracker import SupportsBatch
+    from tnllt.training.vlm.options import FrozenOptions, RewardOptions
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +31,13 @@ class FrozenTracker:
     Args:
         tracker: any tracker that takes several sequences at once, such as ReasoningTrack with a static description.
         batch: pairs in one forward pass.
+        window: frames over which tracking gain is measured.
 
     Overlaps are kept in memory and measured once, because the tracker does not learn.
     """
 
-    def __init__(self, tracker: SupportsBatch, batch: int = 32) -> None:
-        self.tracker, self.batch = tracker, batch
+    def __init__(self, tracker: Any, batch: int = 32, window: int = WINDOW) -> None:
+        self.tracker, self.batch, self.window = tracker, batch, window
         self._known: dict[Hashable, float | None] = {}
         self._read = lru_cache(maxsize=256)(read_image)
 
@@ -53,51 +57,63 @@ class FrozenTracker:
         waiting = list(todo)
         for start in range(0, len(waiting), self.batch):
             part = waiting[start : start + self.batch]
-            self._known.update(zip(part, self._measure([todo[key] for key in part]), strict=True))
+            jobs = [todo[key] for key in part]
+            found = each_alone_where_all_fail(self._track, jobs, lambda job: job[0].source)
+            self._known.update(zip(part, found, strict=True))
         return [self._known[key] for key in keys]
 
-    def _measure(self, jobs: list[tuple[PairRecord, str]]) -> list[float | None]:
-        """All in one pass; where that fails, each alone, so that one bad pair costs itself only."""
-        try:
-            return [_score(job[0], found) for job, found in zip(jobs, self._track(jobs), strict=True)]
-        except Exception as error:
-            if len(jobs) > 1:
-                return [value for job in jobs for value in self._measure([job])]
-            log.warning("the tracker failed on %s: %s; no reward", jobs[0][0].source, error)
-            return [None]
+    def gains(self, records: Sequence[PairRecord], answers: Sequence[str]) -> list[float | None]:
+        """Tracking gain of the description after each answer, one per record and answer (see `tnllt.training.gain`).
 
-    def _track(self, jobs: list[tuple[PairRecord, str]]) -> list[Prediction]:
+        Raises:
+            DataError: a record without a window and a state, or with those of another tracker.
+        """
+        keys = [(r.folder, text) for r, text in zip(records, answers, strict=True)]
+        for record in {r.folder: r for r in records}.values():
+            if record.folder is None:
+                remedy = "use --dataset, or --samples of tnllt-train records"
+                raise DataError(f"no window of frames, which tracking gain needs; {remedy}", record.source)
+            texts = sorted({t for folder, t in keys if folder == record.folder and (folder, t) not in self._known})
+            if texts:
+                window, snapshot = read_window(record.folder, self.tracker.info(), self.window)
+                found = self.gains_of(snapshot, window, record.description, texts)
+                self._known.update({(record.folder, text): gain for text, gain in zip(texts, found, strict=True)})
+        return [self._known[key] for key in keys]
+
+    def gains_of(self, snapshot: Any, window: Window, own: str, answers: Sequence[str]) -> list[float | None]:
+        """Tracking gain of each answer over the sequence's own description, from one state."""
+        parsed = [parse_answer(answer) for answer in answers]
+        return gains(self.tracker, snapshot, own, [str(p.answer) if p.update else own for p in parsed], window)
+
+    def _track(self, jobs: list[tuple[PairRecord, str]]) -> list[float]:
         states = []
         try:
             for record, text in jobs:
                 assert record.boxes is not None
                 states.append(self.tracker.start(self._read(record.images[0]), record.boxes[0], text))
-            return self.tracker.step(states, [self._read(record.images[1]) for record, _ in jobs])
+            found = self.tracker.step(states, [self._read(record.images[1]) for record, _ in jobs])
+            truth = [record.boxes[1] for record, _ in jobs if record.boxes is not None]
+            values: list[float] = overlap(np.array([p.box for p in found], np.float64), truth).tolist()
+            return values
         finally:
             for state in states:
                 self.tracker.end(state)
 
 
-def _score(record: PairRecord, found: Prediction) -> float | None:
-    assert record.boxes is not None
-    value = float(overlap(np.asarray(found.box, np.float64), np.asarray(record.boxes[1])))
-    return None if np.isnan(value) else value
-
-
 def frozen_tracker(options: RewardOptions) -> FrozenTracker | None:
-    """The tracker of these rewards, or None where none of them needs one.
+    """The tracker of these rewards, or None where none of them needs one."""
+    return load_frozen(options) if options.weights.needs_tracker else None
 
-    Where there are several processes, each measures on its own device.
-    """
-    if not options.weights.needs_tracker:
-        return None
+
+def load_frozen(options: FrozenOptions) -> FrozenTracker:
+    """The tracker that the options name. Where there are several processes, each measures on its own device."""
     import torch
 
     rank, device = os.environ.get("LOCAL_RANK"), options.tracker_device
     if device == "auto" and rank is not None and torch.cuda.is_available():
         device = f"cuda:{rank}"
     network = reasoning_track(options.tracker_weights, options.tracker_config, device)
-    return FrozenTracker(network, options.tracker_batch)
+    return FrozenTracker(network, options.tracker_batch, options.window)
 
 
 def reasoning_track(weights: str | None, config: str | None, device: str = "auto") -> SupportsBatch:

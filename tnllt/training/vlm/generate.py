@@ -18,7 +18,7 @@ def formed_fraction(model: Any, processor: Any, records: Sequence[PairRecord], m
     from PIL import Image
 
     questions = [
-        (record.instruction, [Image.open(path).convert("RGB") for path in record.images], record.description)
+        (record.instruction, [Image.open(path).convert("RGB") for path in record.model_images], record.description)
         for record in records
     ]
     was_training = model.training

@@ -23,7 +23,7 @@ def run_grpo(
     """Trains, saves a complete model to `options.out`, and returns the trainer.
 
     Args:
-        tracker: measures overlaps; None only where neither overlap nor decision counts.
+        tracker: measures overlaps and gains; None only where none of them counts.
 
     Raises:
         MissingExtraError: without the extra `train`. UsageError: sizes that do not fit together. DataError: a record
@@ -40,8 +40,8 @@ def make_trainer(
 
     weights = options.weights
     if weights.needs_tracker and tracker is None:
-        raise UsageError("the rewards iou and decision need a tracker; give one, or weigh both with 0")
-    bare = next((r for r in records if r.boxes is None), None) if weights.needs_tracker else None
+        raise UsageError("the rewards iou, decision and gain need a tracker; give one, or weigh them with 0")
+    bare = next((r for r in records if r.boxes is None), None) if weights.needs_overlaps else None
     if bare is not None:
         raise DataError("no boxes, which the rewards need; train on --samples or --dataset", bare.source)
     network, processor = load_for_training(model)
@@ -87,11 +87,15 @@ def reward_functions(
             asked = [records[number] for number in record]
             before: list[float | None] = [None] * len(texts)
             after = before
+            gained: list[float | None] = before
+            if tracker is not None and name == "gain":
+                gained = tracker.gains(asked, texts)
             if tracker is not None and name in ("iou", "decision"):
                 after = tracker.overlaps(asked, [new_description(text) for text in texts])
             if tracker is not None and name == "decision":
                 before = tracker.overlaps(asked, [pair.description for pair in asked])
-            return [rewards(*parts, options.iou)[name] for parts in zip(texts, before, after, strict=True)]
+            parts = zip(texts, before, after, gained, strict=True)
+            return [rewards(text, old, new, options.iou, gain)[name] for text, old, new, gain in parts]
 
         reward.__name__ = name
         return reward

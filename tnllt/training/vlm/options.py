@@ -34,6 +34,12 @@ class RecordSources:
     pairs: int = option(4, "Pairs of frames per sequence.", minimum=1)
     gap: tuple[int, int] = option((10, 400), "Frames between the two of a pair, least and most.", kind=(int, int))
     teacher: str | None = option(None, "Reasoner that writes the answers of those pairs, such as openai:URL.")
+    teacher_options: str | None = option(
+        None, "Its options, such as view=search,temperature=1.", metavar="NAME=VALUE,..."
+    )
+    view: Literal["frames", "boxes", "search", "crops"] = option(
+        "frames", "What the model is shown of each pair.", choices=("frames", "boxes", "search", "crops")
+    )
     prompt: Path | None = option(None, "File of a system prompt, instead of the records' own.")
     skip_missing: bool = option(False, "Leave out records whose images are missing.")
     limit: int | None = option(None, "Use at most so many records, the first ones.", minimum=1)
@@ -57,25 +63,36 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
-class RewardOptions:
-    """Rewards, and the frozen tracker that measures overlaps for two of them."""
+class FrozenOptions:
+    """The frozen tracker that measures what a description is worth."""
 
-    reward_weights: str = option(
-        "with-iou", "released (.1,.1,0,.15), with-iou (.1,.1,.5,.3), or four numbers format,strict,iou,decision."
-    )
-    iou: Literal["halved", "threshold"] = option(
-        "halved", "How the overlap is rewarded.", choices=("halved", "threshold")
-    )
     tracker_weights: str | None = option(
         None, "Checkpoint of the frozen network.  [default: the bundled weights]", metavar="FILE"
     )
     tracker_config: str | None = option(None, "Its config: 256, 384, tiny.  [default: the weights' own]")
     tracker_batch: int = option(32, "Pairs in one forward pass.", minimum=1)
     tracker_device: str = option("auto", "Device of the frozen network.")
+    window: int = option(20, "Frames over which tracking gain is measured.", minimum=1)
+
+
+@dataclass(frozen=True)
+class RewardOptions(FrozenOptions):
+    """Rewards, and the frozen tracker that some of them need."""
+
+    reward_weights: str = option(
+        "with-iou",
+        "released (.1,.1,0,.15), with-iou (.1,.1,.5,.3), gain (.1,.1,0,0,1), or numbers "
+        "format,strict,iou,decision[,gain].",
+        "--reward",
+        "--reward-weights",
+    )
+    iou: Literal["halved", "threshold"] = option(
+        "halved", "How the overlap is rewarded.", choices=("halved", "threshold")
+    )
 
     @property
     def weights(self) -> RewardWeights:
-        """Raises UsageError where the text is neither a name nor four numbers."""
+        """Raises UsageError where the text is neither a name nor four or five numbers."""
         from tnllt.training.rewards import RewardWeights
 
         return RewardWeights.parse(self.reward_weights)
@@ -153,3 +170,18 @@ class ExportOptions(RewardOptions):
     out: Path = option(MISSING, "Folder to write to.", "-o")
     model: str = option("Qwen/Qwen2.5-VL-3B-Instruct", "Model that the settings name.")
     seed: int = option(0, "Seed of the pairs made from --dataset.", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordOptions(FrozenOptions):
+    """Which records are written, and where to."""
+
+    out: Path = option(MISSING, "Folder of the samples.", "-o")
+    select: Literal["all", "gain"] = option(
+        "all",
+        "all: the teacher's first answer, or the annotation's. gain: the best of its answers by tracking gain.",
+        choices=("all", "gain"),
+    )
+    candidates: int = option(4, "Answers of the teacher among which gain selects.", minimum=1)
+    least_gain: float = option(0.02, "Gain from which an answer is better than keeping the description.")
+    seed: int = option(0, "Random seed.", minimum=0)

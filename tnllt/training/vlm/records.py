@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tnllt.datasets.frames import read_image
 from tnllt.errors import DataError
 from tnllt.files import parse_json, read_bytes, to_json, write_atomic
-from tnllt.reasoningtrack.reasoners.prompt import load_prompt
+from tnllt.reasoningtrack.reasoners import Look, Question, load_prompt
 from tnllt.records import from_table
 
 #: Root of published paths; the user's own folder replaces it.
 PLACEHOLDER = "/your_root_path"
 _IMAGE = "<image>"
+#: File of a tracker's state in a sample's folder.
+STATE = "state.safetensors"
 
 Box = tuple[float, float, float, float]
 
@@ -35,6 +38,9 @@ class PairRecord:
         output: the tagged answer to learn, or None.
         boxes: x, y, w, h of the target in both frames, or None.
         source: where the record comes from, for messages.
+        tracker_box: the tracker's own box in the second frame, where a tracker ran; it may be wrong.
+        folder: of a sample that has a window of frames and the tracker's state before it, for tracking gain; or None.
+        shown: files of the images that the model is shown, where these are not the whole frames.
     """
 
     images: tuple[Path, Path]
@@ -43,6 +49,22 @@ class PairRecord:
     output: str | None = None
     boxes: tuple[Box, Box] | None = None
     source: str = ""
+    tracker_box: Box | None = None
+    folder: Path | None = None
+    shown: tuple[Path, Path] | None = None
+
+    @property
+    def model_images(self) -> list[str]:
+        """Files of the two images that the model is shown."""
+        return [str(path) for path in self.shown or self.images]
+
+    def question(self) -> Question:
+        """What a reasoner would be asked. Raises DataError for a record without boxes, or whose images are not read."""
+        if self.boxes is None:
+            raise DataError("no boxes, which this view needs; use --samples or --dataset", self.source)
+        first, current = (read_image(path) for path in self.images)
+        box = self.tracker_box or self.boxes[1]
+        return Question.of_pair(Look(first, self.boxes[0], 0), Look(current, box, 1), self.description)
 
     def as_published(self) -> dict[str, Any]:
         """The record under the published files' keys, with absolute paths."""
@@ -50,7 +72,7 @@ class PairRecord:
             "instruction": self.instruction,
             "input": _IMAGE * 2 + self.description,
             "output": self.output or "",
-            "images": [str(path.resolve()) for path in self.images],
+            "images": [str(Path(path).resolve()) for path in self.model_images],
         }
 
 
@@ -69,6 +91,7 @@ class _SampleFile:
     img2_groundtruth: str
     instruction: str | None = None
     output: str | None = None
+    tracker_box: str | None = None
 
 
 def read_published(path: Path, images: Path | None, prompt: str | None = None) -> list[PairRecord]:
@@ -121,7 +144,10 @@ def _sample(file: Path, prompt: str) -> PairRecord:
     first, second = (_box(text, file) for text in (facts.img1_groundtruth, facts.img2_groundtruth))
     images = tuple(next(iter(sorted(file.parent.glob(f"{n}.*"))), file.parent / f"{n}.jpg") for n in ("img1", "img2"))
     description, instruction = facts.language_description.strip(), facts.instruction or prompt
-    return PairRecord((images[0], images[1]), description, instruction, facts.output, (first, second), str(file))
+    own = None if facts.tracker_box is None else _box(facts.tracker_box, file)
+    folder = file.parent if (file.parent / STATE).is_file() else None
+    pair, boxes = (images[0], images[1]), (first, second)
+    return PairRecord(pair, description, instruction, facts.output, boxes, str(file), own, folder)
 
 
 def _box(text: str, file: Path) -> Box:
@@ -136,15 +162,20 @@ def _box(text: str, file: Path) -> Box:
 
 def write_sample(folder: Path, images: Iterable[Any], facts: Mapping[str, Any]) -> None:
     """One `sample*/` folder as published: two RGB images as JPEG (quality 95) and `data.json`."""
+    for number, image in enumerate(images, 1):
+        write_jpeg(folder / f"img{number}.jpg", image)
+    write_atomic(folder / "data.json", to_json(facts), durable=False)
+
+
+def write_jpeg(path: Path, image: Any) -> None:
+    """An RGB image (H, W, 3) as JPEG of quality 95."""
     import cv2
     import numpy as np
 
-    for number, image in enumerate(images, 1):
-        done, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 95])
-        if not done:
-            raise DataError("a frame cannot be encoded as JPEG", folder)
-        write_atomic(folder / f"img{number}.jpg", data.tobytes(), durable=False)
-    write_atomic(folder / "data.json", to_json(facts), durable=False)
+    done, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    if not done:
+        raise DataError("an image cannot be encoded as JPEG", path)
+    write_atomic(path, data.tobytes(), durable=False)
 
 
 def present(records: Iterable[PairRecord], skip: bool = False) -> Iterator[PairRecord]:

@@ -43,7 +43,7 @@ def sft_rows(records: Sequence[PairRecord]) -> list[dict[str, Any]]:
         {
             "prompt": prompt_of(record),
             "completion": [{"role": "assistant", "content": record.output}],
-            "images": [str(path) for path in record.images],
+            "images": record.model_images,
         }
         for record in records
     ]
@@ -52,7 +52,7 @@ def sft_rows(records: Sequence[PairRecord]) -> list[dict[str, Any]]:
 def grpo_rows(records: Sequence[PairRecord]) -> list[dict[str, Any]]:
     """Question, images, and the record's number, by which rewards find its boxes."""
     return [
-        {"prompt": prompt_of(record), "images": [str(path) for path in record.images], "record": number}
+        {"prompt": prompt_of(record), "images": record.model_images, "record": number}
         for number, record in enumerate(records)
     ]
 
