@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tnllt.datasets.synth.appearance import Look
+from tnllt.datasets.synth.appearance import SpriteLook
 from tnllt.errors import UsageError
 from tnllt.reasoningtrack.checkpoint import load_strictly, read_checkpoint
 from tnllt.reasoningtrack.reasoners.base import Question, Reasoning
@@ -39,7 +39,7 @@ _MENTION, _SURE = 0.4, 0.5
 class Seen:
     """One object that was read. chance: of its look, among all that its kind can have."""
 
-    look: Look
+    look: SpriteLook
     coloured: bool
     there: float
     chance: float
@@ -127,11 +127,11 @@ def load_reader(path: Path) -> LookReader:
 
 
 @cache
-def _table(kinds: tuple[Look, ...], coloured: bool) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _table(kinds: tuple[SpriteLook, ...], coloured: bool) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.array([numbers(look, coloured) for look in kinds])
 
 
-def best_look(objects: Objects, index: int, looks: tuple[Look, ...], coloured: bool) -> Seen:
+def best_look(objects: Objects, index: int, looks: tuple[SpriteLook, ...], coloured: bool) -> Seen:
     """The most probable of some looks of object `index` in the first window of `objects`, and its probability."""
     logs = {name: value[0, index].float().log_softmax(0).numpy() for name, value in objects.looks.items()}
     table = _table(looks, coloured)

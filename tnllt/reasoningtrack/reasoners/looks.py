@@ -8,7 +8,7 @@ from functools import cache
 from itertools import product
 from typing import NamedTuple
 
-from tnllt.datasets.synth.appearance import PATCHES, PATTERNS, Look
+from tnllt.datasets.synth.appearance import PATCHES, PATTERNS, SpriteLook
 from tnllt.datasets.synth.colours import COLOURS, distinct
 from tnllt.datasets.synth.shapes import OBJECTS, SHAPES
 
@@ -24,16 +24,16 @@ def family(kind: str) -> str:
     return "shape" if kind in SHAPES else "object" if kind in OBJECTS else "patch"
 
 
-def numbers(look: Look, colour: bool = True) -> tuple[int, int, int, int]:
+def numbers(look: SpriteLook, colour: bool = True) -> tuple[int, int, int, int]:
     """A look of a known kind as the numbers of its `ATTRIBUTES`; without colour it has none."""
     main, second = (look.main, look.second) if colour else ("", "")
     return KINDS.index(look.kind), SHADES.index(main), SHADES.index(second), PATTERN_NAMES.index(look.pattern)
 
 
 @cache
-def looks_of(kind: str, coloured: bool) -> tuple[Look, ...]:
+def looks_of(kind: str, coloured: bool) -> tuple[SpriteLook, ...]:
     """Every look of a kind that a description of the generator can tell apart."""
-    plain = Look(family(kind), kind)
+    plain = SpriteLook(family(kind), kind)
     patterns = PATTERN_NAMES if plain.family == "shape" else ("plain",)
     if not coloured:
         return tuple(replace(plain, pattern=pattern) for pattern in patterns)
@@ -52,11 +52,11 @@ class Described(NamedTuple):
     """A description that names a known look: the text before it, the look, the text after it."""
 
     before: str
-    look: Look
+    look: SpriteLook
     coloured: bool
     after: str
 
-    def revised(self, look: Look) -> str:
+    def revised(self, look: SpriteLook) -> str:
         """The description with another look of the same kind in place of its own."""
         words = look.words(self.coloured)
         before = re.sub(r"\ban? $", "an " if words[:1] in "aeiou" else "a ", self.before)
@@ -64,7 +64,7 @@ class Described(NamedTuple):
 
 
 @cache
-def _phrases() -> dict[str, tuple[Look, bool]]:
+def _phrases() -> dict[str, tuple[SpriteLook, bool]]:
     """Phrase -> look, and whether it names colours."""
     return {
         look.words(coloured): (look, coloured) for kind in KINDS for coloured in (False, True)

@@ -20,7 +20,7 @@ INNER, NEAR = 0.6, 0.45
 
 
 def reader_losses(model: LookReader, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parts of the loss of a batch of `samples.Question`, and the fractions of right answers."""
+    """The parts of the loss of a batch of `samples.WindowSample`, and the fractions of right answers."""
     count = batch["now"].shape[1]
     small = torch.cat([batch[name].flatten(0, 1) for name in ("now", "crowd")])
     features = model.read(batch["first"]), model.read(small)

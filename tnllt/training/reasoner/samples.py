@@ -1,6 +1,6 @@
-"""Questions to the bundled reasoner with their true answers, drawn from the generator's scenes.
+"""WindowSampler to the bundled reasoner with their true answers, drawn from the generator's scenes.
 
-Question number `i` of a run is a pure function of (seed, i), so a resumed run gets exactly those that it would have
+WindowSample number `i` of a run is a pure function of (seed, i), so a resumed run gets exactly those that it would have
 had. A scene is planned once and asked about several times, at long intervals.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tnllt.datasets.sampling import jitter
 from tnllt.datasets.synth import ScenePlan, SynthConfig, plan
-from tnllt.datasets.synth.appearance import Look, random_look
+from tnllt.datasets.synth.appearance import SpriteLook, random_look
 from tnllt.datasets.synth.geometry import affine, bounds, placed
 from tnllt.datasets.synth.occlusion import visible_fractions
 from tnllt.datasets.synth.scene import Layer
@@ -104,7 +104,7 @@ def labels(seen: Facts, box: Sequence[float] | NDArray[np.float64], which: int) 
     return out
 
 
-class Question(NamedTuple):
+class WindowSample(NamedTuple):
     """One scene asked about: a first window, N current ones.
 
     Attributes:
@@ -178,14 +178,14 @@ def crowd(scene: ScenePlan, seed: int, number: int, rng: np.random.Generator) ->
     return seen, np.asarray(busy.render(index).image, np.uint8)
 
 
-def crowd_look(seed: int, which: int, images: int) -> Look:
+def crowd_look(seed: int, which: int, images: int) -> SpriteLook:
     """Look number `which` of a run's crowds."""
     rng = np.random.default_rng((seed, 1 << 41, which))
     return random_look(rng, str(rng.choice(["shape", "object", "patch"], p=[0.42, 0.42, 0.16])), images, [], 0.5)
 
 
 @dataclass
-class Questions:
+class WindowSampler:
     """Draws questions.
 
     Args:
@@ -208,7 +208,7 @@ class Questions:
     def __post_init__(self) -> None:
         self._scenes: dict[int, Footage] = {}
 
-    def __getitem__(self, index: int) -> Question:
+    def __getitem__(self, index: int) -> WindowSample:
         rng = np.random.default_rng((self.seed, index))
         newest = index // self.reuse
         oldest = max(0, newest - self.pool + 1)
@@ -228,7 +228,7 @@ class Questions:
         return self._scenes[number]
 
 
-def question(film: Footage, rng: np.random.Generator, count: int, busy: int) -> Question:
+def question(film: Footage, rng: np.random.Generator, count: int, busy: int) -> WindowSample:
     """One scene's question, with `count` windows of its later frames, and `busy` of crowds."""
     initial, described = jitter(film.scene.boxes[0], 0.2, 0.08, rng), read_description(film.scene.language)
     parts: dict[str, list[Any]] = {"now": [], "now_labels": [], "crowd": [], "crowd_labels": []}
@@ -247,13 +247,13 @@ def question(film: Footage, rng: np.random.Generator, count: int, busy: int) -> 
         look("crowd", seen, image, jitter(seen.boxes[int(apart.argmin())], 0.5, 0.2, rng))
     first, first_labels = window(film.images[0], initial.tolist(), 0), labels(film.facts[0], initial, 0)
     numbers = np.array(described_numbers(described), np.int64)
-    out = Question(
+    out = WindowSample(
         first=first, first_labels=first_labels, described=numbers, **{k: np.stack(v) for k, v in parts.items()}
     )
     return mirrored(out) if rng.random() < 0.5 else out
 
 
-def mirrored(given: Question) -> Question:
+def mirrored(given: WindowSample) -> WindowSample:
     """The same with left and right exchanged."""
     parts: dict[str, Any] = {}
     for name, side in (("first", SIDES[0]), ("now", SIDES[1]), ("crowd", SIDES[1])):
@@ -263,8 +263,8 @@ def mirrored(given: Question) -> Question:
     return given._replace(**parts)
 
 
-def collate(questions: Sequence[Question]) -> Mapping[str, Any]:
-    """A batch's tensors, as in `Question` with B in front."""
+def collate(questions: Sequence[WindowSample]) -> Mapping[str, Any]:
+    """A batch's tensors, as in `WindowSample` with B in front."""
     import torch
 
-    return {name: torch.from_numpy(np.stack([getattr(q, name) for q in questions])) for name in Question._fields}
+    return {name: torch.from_numpy(np.stack([getattr(q, name) for q in questions])) for name in WindowSample._fields}

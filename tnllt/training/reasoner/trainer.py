@@ -68,7 +68,7 @@ def train(recipe: ReaderRecipe, options: ReasonerOptions, report: Callable[[str]
 
     from tnllt.reasoningtrack.reasoners.reader import LookReader
     from tnllt.training.reasoner.losses import reader_losses
-    from tnllt.training.reasoner.samples import Questions, collate
+    from tnllt.training.reasoner.samples import WindowSampler, collate
 
     options.out.mkdir(parents=True, exist_ok=True)
     with sole_writer(options.out):
@@ -80,7 +80,7 @@ def train(recipe: ReaderRecipe, options: ReasonerOptions, report: Callable[[str]
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         rates = [float(group["lr"]) for group in groups]
         first = _resume(options.out, model, average, optimizers, recipe, report)
-        questions, log = Questions(recipe.seed), _Curves(options, first, report)
+        questions, log = WindowSampler(recipe.seed), _Curves(options, first, report)
         started = time.monotonic()
         for step in range(first, recipe.steps):
             torch.manual_seed(recipe.seed * 1_000_003 + step)
