@@ -19,7 +19,7 @@ from tnllt.eval.tracker_curves import (
     TrackerCurves,
     add_confidence_measures,
     match_length,
-    note_unanswered,
+    note_run_facts,
     score_sequence,
     sequence_errors,
 )
@@ -116,7 +116,7 @@ def score_trackers(
         list(pool.map(work, range(len(sequences))))
     order = {s.name: i for i, s in enumerate(sequences)}
     for own in trackers:
-        note_unanswered(own, results[own.tracker])
+        note_run_facts(own, results[own.tracker])
         own.notes.sort(key=lambda note: order[note.sequence])
         add_confidence_measures(own, sequences, results[own.tracker])
     return trackers

@@ -202,6 +202,9 @@ def footnotes(scores: Scores) -> list[str]:
         elif kind == "unanswered":
             counts = "; ".join(f"{n.text} in {n.sequence}" for n in notes[:5]) + ("; ..." if len(notes) > 5 else "")
             found.append(f"{tracker}: refreshes of the description failed: {counts}.")
+        elif kind == "started":
+            by = ", ".join(dict.fromkeys(n.text for n in notes))
+            found.append(f"{tracker}: started from the description alone in {plural(len(names), 'sequence')}, by {by}.")
         else:
             found.append(f"{tracker}: {notes[0].text} ({plural(len(names), 'sequence')}: {some}).")
     empty = scores.empty("success")

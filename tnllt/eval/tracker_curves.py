@@ -16,11 +16,12 @@ from tnllt.eval.metrics import ConfidenceMeasure, FrameMeasure, Measure, Sequenc
 from tnllt.eval.protocol import Protocol
 from tnllt.results.records import unanswered_refreshes
 from tnllt.sequence import Boxes, Flags, Sequence, Trajectory
+from tnllt.text import redact
 
 Array = NDArray[np.float64]
 #: Boxes measured at once: arrays this small stay in the processor's cache and need no fresh pages from the system.
 _BATCH = 60_000
-NoteKind = Literal["missing", "refused", "short", "long", "dropped", "unanswered"]
+NoteKind = Literal["missing", "refused", "short", "long", "dropped", "unanswered", "started"]
 
 
 @dataclass(frozen=True)
@@ -182,13 +183,19 @@ def _store(trackers: list[TrackerCurves], index: int, results: SequenceResults) 
             own.arrays[name][index] = values[k]
 
 
-def note_unanswered(own: TrackerCurves, trajectories: Mapping[str, Trajectory]) -> None:
-    """Notes where refreshes of the description failed, so that a score of a dead reasoner is told from its own."""
+def note_run_facts(own: TrackerCurves, trajectories: Mapping[str, Trajectory]) -> None:
+    """Notes what run records say that a score must state: failed refreshes of the description, and who made the initial
+    boxes of a run from language alone."""
     for name, trajectory in trajectories.items():
         info = trajectory.record.get("info")
-        failed, asked = unanswered_refreshes(info) if isinstance(info, Mapping) else (0, 0)
+        if not isinstance(info, Mapping):
+            continue
+        failed, asked = unanswered_refreshes(info)
         if failed:
             own.notes.append(Note("unanswered", own.tracker, name, f"{failed} of {asked}"))
+        if trajectory.record.get("mode") == "NL":
+            by = info.get("started_by")
+            own.notes.append(Note("started", own.tracker, name, redact(str(by)) if by else "the tracker itself"))
 
 
 def add_confidence_measures(

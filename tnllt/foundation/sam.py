@@ -46,7 +46,7 @@ class MaskState:
     size: tuple[int, int]
     emit: Emit | None = None
     frame: int = -1
-    prediction: Prediction = dataclasses.field(default_factory=lambda: Prediction((0.0, 0.0, 0.0, 0.0)))
+    prediction: Prediction = dataclasses.field(default_factory=lambda: Prediction((1.0, 1.0, 1.0, 1.0)))
     text: str = ""
     target: int | None = None
 

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tnllt.config import DatasetConfig, Locations
+from tnllt.errors import UsageError
 from tnllt.files import user_path
 from tnllt.option_fields import option
+from tnllt.tracking.options import parse_settings
 from tnllt.tracking.registry import TrackerSpec
 from tnllt.tracking.texts import Texts
 
 if TYPE_CHECKING:
+    from tnllt.tracking.language_start import StarterSpec
     from tnllt.tracking.pool import Watcher
+    from tnllt.tracking.tracker import Tracker
 
 #: Frames of the first sequence that a timing run tracks and discards before anything is measured.
 WARM_UP = 10
@@ -28,6 +32,9 @@ class TrackingConfig:
         mode: inputs to start with: "BB", "NL" or "NL+BB"; None for the most that tracker and sequence have.
         seed: seeds every random number generator before each sequence.
         again: track sequences that have a result, too.
+        starter: what finds the target in the first frame from the description: "transformers:MODEL", "openai:URL",
+            "module:Class" or "file.py:Class"; the tracker then starts in mode NL.
+        starter_set: options of the start ("threshold", "wait") and of the starter: a mapping, or texts "key=value".
         masks: keep the masks of a tracker that segments beside each result.
         video: write an MP4 beside each result.
         colour: "#rrggbb" of the tracker's box in it.
@@ -40,6 +47,10 @@ class TrackingConfig:
     """
 
     mode: str | None = option(None, "Inputs.  [default: the most it can use]", choices=("BB", "NL", "NL+BB"))
+    starter: str = option("", "Finds the target from the description: transformers:MODEL, openai:URL, module:Class.")
+    starter_set: Mapping[str, Any] | Iterable[str] = option(
+        (), "An option of the start or the starter; may be repeated.", metavar="KEY=VALUE", multiple=True, kind=str
+    )
     seed: int = option(0, "Seeds all random numbers before every sequence.")
     again: bool = option(False, "Track sequences that have a result, too.")
     masks: bool = option(False, "Keep masks beside each result (trackers that segment; COCO's run lengths).")
@@ -170,6 +181,22 @@ class RunSpec(TrackingConfig):
     data: dict[str, str] = field(default_factory=dict)
     replaces: str = ""
     texts: Texts | None = None
+
+    def starter_spec(self) -> StarterSpec | None:
+        """The starter, its options checked; None without one. Raises UsageError as `StarterSpec.of`."""
+        from tnllt.tracking.language_start import StarterSpec
+
+        given = self.starter_set if isinstance(self.starter_set, Mapping) else parse_settings(self.starter_set)
+        if not self.starter and given:
+            raise UsageError("--starter-set goes with --starter")
+        return StarterSpec.of(self.starter, given) if self.starter else None
+
+    def create_tracker(self) -> Tracker:
+        """The tracker, loaded, with its starter where there is one."""
+        from tnllt.tracking.language_start import with_starter
+
+        starter = self.starter_spec()
+        return with_starter(self.tracker, starter, self.device) if starter else self.tracker.create(self.device)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -46,6 +46,9 @@ def run_facts(spec: RunSpec) -> dict[str, Any]:
     }
     if spec.texts is not None:
         facts["text"] = spec.texts.fact()
+    starter = spec.starter_spec()
+    if starter is not None:
+        facts["starter"] = starter.identity()
     found: dict[str, Any] = plain(facts)
     return found
 

@@ -35,6 +35,7 @@ BUILT_IN = {
     "sam2": "tnllt.foundation.sam:Sam2",
     "edgetam": "tnllt.foundation.sam:EdgeTam",
     "sam3": "tnllt.foundation.sam:Sam3",
+    "vlm": "tnllt.foundation.vlm:VlmTracker",
 }
 #: Modules loaded from files by path are named so.
 _FILE_MODULE = "tnllt_user_"
@@ -162,18 +163,27 @@ def missing(name: str) -> str:
     return str(ask()) if callable(ask) else ""
 
 
+def load_object(target: str) -> Any:
+    """What `module:Name` or `file.py:Name` names.
+
+    Raises:
+        UsageError: no such module or name. MissingExtraError: the package lacks an extra.
+    """
+    module_name, _, name = target.rpartition(":")
+    module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name, target)
+    if not hasattr(module, name):
+        classes = [n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Tracker) and c != Tracker]
+        raise UsageError(f"{module_name} has no {name!r}; trackers there: {', '.join(classes) or 'none'}")
+    return getattr(module, name)
+
+
 def load_class(target: str) -> type[Tracker]:
-    """The class that `module:Class` or `file.py:Class` names.
+    """The tracker that `module:Class` or `file.py:Class` names.
 
     Raises:
         UsageError: no such module or class, or it is not a tracker. MissingExtraError: the package lacks an extra.
     """
-    module_name, _, class_name = target.rpartition(":")
-    module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name, target)
-    found = getattr(module, class_name, None)
-    if found is None:
-        classes = [n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Tracker) and c != Tracker]
-        raise UsageError(f"{module_name} has no {class_name!r}; trackers there: {', '.join(classes) or 'none'}")
+    found = load_object(target)
     if not inspect.isclass(found) or not issubclass(found, Tracker):
         raise UsageError(f"{target} is not a tracker: it must inherit from tnllt.tracking.Tracker")
     return found

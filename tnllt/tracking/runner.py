@@ -29,6 +29,7 @@ from tnllt.tracking.config import (
 )
 from tnllt.tracking.grid import variants_in
 from tnllt.tracking.identity import run_facts
+from tnllt.tracking.language_start import check_takes_box
 from tnllt.tracking.options import parse_settings
 from tnllt.tracking.plan import RunPlan, make_plan, parse_shard
 from tnllt.tracking.pool import Pool, SequenceOutcome, Unwatched, Watcher
@@ -195,6 +196,7 @@ def failed_runs(store: ResultStore, trackers: tuple[str, ...] = ()) -> list[tupl
                 settings["mode"] = run.facts["mode"]
             if record.text:
                 settings["text"] = [record.text["source"]]
+            settings |= {key: record.info[key] for key in ("starter", "starter_set") if key in record.info}
             found.append((spec, settings))
     return found
 
@@ -216,6 +218,9 @@ def _run_spec(
     if config.batch > 1 and not all(hasattr(cls, m) for m in ("start", "step", "end")):
         raise UsageError(f"{spec.name} tracks one sequence at a time; leave --batch out")
     modes = [mode.value for mode in cls.modes]
+    if config.starter:
+        check_takes_box(cls, spec.name)
+        modes = ["NL"]
     if config.mode is not None and config.mode not in modes:
         raise UsageError(f"{spec.name} cannot start from {config.mode}; it takes {', '.join(modes)}")
     if config.masks and not cls.gives_masks:
@@ -224,7 +229,10 @@ def _run_spec(
         raise UsageError("--timing measures one worker alone: leave --workers, --batch and --cluster out")
     settled = {
         **part(config, TrackingConfig),
-        "mode": None if config.mode is None else str(config.mode),
+        "mode": "NL" if config.starter else None if config.mode is None else str(config.mode),
+        "starter_set": dict(
+            config.starter_set if isinstance(config.starter_set, Mapping) else parse_settings(config.starter_set)
+        ),
         "threads": config.threads or default_threads(config.workers),
         "read_ahead": 0 if config.timing else config.read_ahead,
     }

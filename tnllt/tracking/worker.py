@@ -66,7 +66,7 @@ class Worker:
         begin = time.perf_counter()
         system.limit_threads(self.spec.threads)
         system.seed_everything(self.spec.seed)
-        self.tracker = self.spec.tracker.create(self.spec.device)
+        self.tracker = self.spec.create_tracker()
         system.limit_threads(self.spec.threads)
         if self.spec.identity:
             changed = differences(self.spec.identity, run_facts(self.spec))
@@ -228,7 +228,7 @@ class Worker:
         return {} if self.spec.texts is None else {"text": self.spec.texts.record(name)}
 
     def _common_fields(self, seconds: float) -> dict[str, Any]:
-        tracker, cls = self.spec.tracker, type(self.tracker)
+        tracker, cls = self.spec.tracker, self.spec.tracker.tracker_class
         device = str(getattr(self.tracker, "device", None) or self.spec.device or "cpu")
         return {
             "implementation": tracker.target,

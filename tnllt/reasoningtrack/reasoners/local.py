@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -84,7 +84,7 @@ class LocalReasoner:
 
         def ask() -> str:
             try:
-                raw = self._generate(first, second, description)
+                raw = self.generate((first, second), self.prompt, description)
             except ReasonerError:
                 raise
             except Exception as error:  # such as too little memory; the tracker keeps its description
@@ -107,8 +107,11 @@ class LocalReasoner:
             "sampling": dict(self._sampling),
         }
 
-    def _generate(self, first: Image, second: Image, description: str) -> str:
-        """The model's text. Generation stops at the deadline; what is written by then is not an answer."""
+    def generate(self, shown: Sequence[Image], prompt: str, text: str) -> str:
+        """What the model writes about images, a system prompt and a text.
+
+        Generation stops at the deadline; what is written by then is not an answer: ReasonerError.
+        """
         from PIL import Image as Pictures
 
         deadline = time.monotonic() + self.total_timeout
@@ -116,9 +119,9 @@ class LocalReasoner:
         if not self._lock.acquire(timeout=self.total_timeout):
             raise late
         try:
-            images = [Pictures.fromarray(bounded(image, self.max_pixels)) for image in (first, second)]
+            images = [Pictures.fromarray(bounded(image, self.max_pixels)) for image in shown]
             seconds = deadline - time.monotonic()
-            question = (self.prompt, images, description)
+            question = (prompt, images, text)
             (text,) = write_answers(self._model, self._processor, [question], **self._sampling, max_time=seconds)
         finally:
             self._lock.release()

@@ -75,18 +75,17 @@ def write_answers(
     """What the model writes about each question, all in one batch.
 
     Args:
-        questions: system prompt, two images of PIL, and the description.
+        questions: system prompt ("" for none), images of PIL, and the text after them (the description, say).
         sampling: arguments of the model's `generate`.
     """
     import torch
 
     texts = []
-    for prompt, _, description in questions:
-        content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": description}]
-        messages = [
-            {"role": "system", "content": [{"type": "text", "text": prompt}]},
-            {"role": "user", "content": content},
-        ]
+    for prompt, shown, description in questions:
+        content: list[dict[str, str]] = [{"type": "image"} for _ in shown]
+        content.append({"type": "text", "text": description})
+        system = [{"role": "system", "content": [{"type": "text", "text": prompt}]}] if prompt else []
+        messages = [*system, {"role": "user", "content": content}]
         texts.append(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
     images = [list(pair) for _, pair, _ in questions]
     inputs = processor(text=texts, images=images, padding=True, padding_side="left", return_tensors="pt")

@@ -130,11 +130,15 @@ class ServerReasoner:
             "sampling": self._wanted,
         }
         return self._cache.answer(
-            asked, self.compat, detail, lambda: self._ask(self._messages(first, second, description), detail)
+            asked, self.compat, detail, lambda: self.ask(self._messages(first, second, description), detail)
         )
 
-    def _ask(self, messages: list[dict[str, Any]], detail: dict[str, Any]) -> str:
-        """The answer's text; the circuit breaker counts whether there was one."""
+    def ask(self, messages: list[dict[str, Any]], detail: dict[str, Any]) -> str:
+        """The answer's text to any messages. Facts go to `detail`; the circuit breaker counts whether there was one.
+
+        Raises ReasonerError where there is no text.
+        """
+        detail.setdefault("attempts", 0)
         self._breaker.check()
         deadline = time.monotonic() + self.total_timeout
         answered = False

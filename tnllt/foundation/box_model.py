@@ -1,0 +1,209 @@
+"""A multimodal language model that answers with boxes: behind a server, in this process, or replayed from a trace."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from tnllt.errors import DataError, UsageError
+from tnllt.files import parse_json, read_bytes
+from tnllt.foundation.conventions import Convention, load_convention
+from tnllt.reasoningtrack.reasoners.base import ReasonerError
+from tnllt.reasoningtrack.reasoners.images import data_url
+from tnllt.reasoningtrack.reasoners.trace import SCHEMA, image_hash, text_hash
+from tnllt.sequence import Image
+from tnllt.text import redact
+from tnllt.tracking.options import check_options
+
+KINDS = ("openai:URL", "transformers:PATH", "replay:FILE")
+_EVENT = "box"
+
+
+@dataclass(frozen=True)
+class BoxAnswer:
+    """What a model answered to one question.
+
+    Attributes:
+        boxes: x, y, w, h in pixels of the image asked about.
+        absent: the model says that the target is not in the image.
+        error: why there is no usable answer, or None.
+        event: for the trace; a replay answers from it.
+    """
+
+    boxes: list[list[float]]
+    absent: bool
+    error: str | None
+    event: Mapping[str, Any] = field(default_factory=dict)
+
+
+class BoxModel:
+    """Asks a model where a target is, in the model's own convention.
+
+    Args:
+        model: "openai:URL", "transformers:PATH" or "replay:FILE", as for reasoners.
+        convention: how the model writes boxes: a packaged one's name, or your own TOML file.
+        options: of the server or the local model, as for reasoners (model, timeout, retries, device, ...).
+
+    Raises:
+        UsageError: an unknown kind, option or convention. DataError: a file that cannot be used.
+    """
+
+    def __init__(self, model: str, convention: str | Path, options: Mapping[str, Any] | None = None) -> None:
+        self.convention: Convention = load_convention(convention)
+        self.name, self.convention_name = model, str(convention)
+        kind, _, place = model.partition(":")
+        makers = {"openai": (_Server, "url"), "transformers": (_Local, "path"), "replay": (_Replay, "path")}
+        if kind not in makers or not place:
+            raise UsageError(f"model {model!r}: must be one of {', '.join(KINDS)}")
+        make, where = makers[kind]
+        self._model: Any = make(**{where: place}, options=dict(options or {}))
+
+    def locate(self, image: Image, text: str) -> BoxAnswer:
+        """Where `text` is in one image."""
+        return self._ask([image], self.convention.ground.format(text=text))
+
+    def follow(self, first: Image, box: Sequence[float], image: Image, text: str) -> BoxAnswer:
+        """Where the target with this box (x, y, w, h in pixels) in the first image is in the second."""
+        written = self.convention.write(box, first.shape[:2])
+        return self._ask([first, image], self.convention.track.format(text=text or "the target", box=written))
+
+    def reach(self) -> None:
+        """Raises UsageError where a server is needed and none answers."""
+        try:
+            self._model.reach()
+        except ReasonerError as error:
+            raise UsageError(f"the server of {self.name} does not answer: {error}; start it") from error
+
+    def close(self) -> None:
+        self._model.close()
+
+    def info(self) -> Mapping[str, Any]:
+        return {**self._model.info(), "convention": self.convention_name}
+
+    def _ask(self, images: Sequence[Image], question: str) -> BoxAnswer:
+        """One question; no failure is raised."""
+        started, size = time.perf_counter(), images[-1].shape[:2]
+        detail: dict[str, Any] = {"convention": self.convention_name}
+        hashes = [image_hash(image) for image in images]
+        raw, failure = "", None
+        try:
+            raw = redact(self._model.write([self._sent(image) for image in images], question, hashes, detail))
+        except Exception as error:  # a model of any kind may fail in any way; the tracker goes on
+            kind = error.kind if isinstance(error, ReasonerError) else type(error).__name__
+            detail |= dict(error.detail) if isinstance(error, ReasonerError) else {}
+            failure = {"kind": kind, "message": redact(" ".join(str(error).split()))[:500]}
+        boxes = self.convention.read(raw, size)
+        absent = not boxes and failure is None and self.convention.says_absent(raw)
+        if failure is None and not boxes and not absent:
+            failure = {"kind": "no_box", "message": "the answer holds no box in the convention"}
+        event = {
+            "schema": SCHEMA,
+            "event": _EVENT,
+            "sha256": hashes,
+            "question": text_hash(question),
+            "raw": raw,
+            "boxes": [[round(v, 3) for v in box] for box in boxes],
+            "absent": absent,
+            "seconds": round(time.perf_counter() - started, 6),
+            "error": failure,
+            "detail": detail,
+        }
+        return BoxAnswer(boxes, absent, failure and f"{failure['kind']}: {failure['message']}", event)
+
+    def _sent(self, image: Image) -> Image:
+        """The image in the size in which the convention sends it."""
+        height, width = self.convention.sent_size(*image.shape[:2])
+        if (height, width) == image.shape[:2]:
+            return image
+        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+class _Server:
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        from tnllt.reasoningtrack.reasoners.server import ServerReasoner
+
+        given = check_options(ServerReasoner, {"url": url, "max_tokens": 512, **options, "cache": "off"})
+        self._server = ServerReasoner(**given)
+
+    def write(self, images: Sequence[Image], question: str, hashes: object, detail: dict[str, Any]) -> str:
+        urls = [data_url(image, self._server.image_format, image.shape[0] * image.shape[1]) for image in images]
+        parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+        parts.append({"type": "text", "text": question})
+        return self._server.ask([{"role": "user", "content": parts}], detail)
+
+    def reach(self) -> None:
+        self._server.reach()
+
+    def close(self) -> None:
+        self._server.close()
+
+    def info(self) -> Mapping[str, Any]:
+        facts = self._server.info()
+        return {"model": "openai", **{name: facts[name] for name in ("url", "sampling")}, "name": facts["model"]}
+
+
+class _Here:
+    """A model that needs no server."""
+
+    def reach(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Local(_Here):
+    def __init__(self, path: str, options: dict[str, Any]) -> None:
+        from tnllt.reasoningtrack.reasoners.local import LocalReasoner
+
+        limits = {"max_tokens": 512, "max_pixels": 1 << 24}
+        given = check_options(LocalReasoner, {"path": path, **limits, **options, "cache": "off"})
+        self._local = LocalReasoner(**given)
+
+    def write(self, images: Sequence[Image], question: str, hashes: object, detail: dict[str, Any]) -> str:
+        detail["model"] = self._local.path
+        return self._local.generate(images, "", question)
+
+    def info(self) -> Mapping[str, Any]:
+        facts = dict(self._local.info())
+        return {"model": "transformers", "name": facts["model"], "sampling": facts["sampling"]}
+
+
+class _Replay(_Here):
+    """Answers as recorded; found by the pixels of the images and the question."""
+
+    def __init__(self, path: str, options: dict[str, Any]) -> None:
+        if options:
+            raise UsageError("a replay takes no options of a model")
+        self.path = Path(path)
+        files = sorted(self.path.rglob("*.trace.jsonl")) if self.path.is_dir() else [self.path]
+        self._answers: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+        for file in files:
+            for row, line in enumerate(read_bytes(file).splitlines(), 1):
+                event = parse_json(line, file, row)
+                if isinstance(event, dict) and event.get("event") == _EVENT:
+                    try:
+                        key = (*map(str, event["sha256"]), str(event["question"]))
+                    except (KeyError, TypeError) as error:
+                        raise DataError(f"is not a box event: {error}", file, row) from error
+                    self._answers[key].append(event)
+        if not self._answers:
+            raise UsageError(f"{path}: no answers with boxes to replay; give a *.trace.jsonl file or a folder of them")
+
+    def write(self, images: object, question: str, hashes: Sequence[str], detail: dict[str, Any]) -> str:
+        events = self._answers.get((*hashes, text_hash(question)))
+        if not events:
+            raise ReasonerError("not_recorded", f"{self.path} has no answer for these images and this question")
+        event = events.pop(0) if len(events) > 1 else events[0]
+        error = event.get("error")
+        if isinstance(error, dict) and error.get("kind") != "no_box":
+            raise ReasonerError(str(error.get("kind")), str(error.get("message")))
+        return str(event.get("raw", ""))
+
+    def info(self) -> Mapping[str, Any]:
+        return {"model": "replay", "trace": str(self.path)}
