@@ -7,32 +7,33 @@ from pathlib import Path
 import click
 
 from tnllt.cli.dataclass_options import PATH, config_options
+from tnllt.errors import UsageError
 from tnllt.options import key_values
-from tnllt.training.reasoner.options import GainRecipe, ReaderRecipe, ReasonerOptions
+from tnllt.training.reasoner.options import ChoiceRecipe, GainRecipe, ReaderRecipe, ReasonerOptions
 
 
 @click.command()
 @click.option(
     "--stage",
-    type=click.Choice(["read", "gain"]),
+    type=click.Choice(["read", "choose", "gain"]),
     default="read",
     show_default=True,
-    help="read: supervised. gain: reinforcement by tracking gain.",
+    help="read looks; choose the target among objects; reinforce the choice by tracking gain.",
 )
-@click.option("--weights", type=PATH, help="Of the supervised stage, for `gain`.")
+@click.option("--weights", type=PATH, help="Of the stage before, for `choose` and `gain`.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe, e.g. steps=500.")
 @config_options(ReasonerOptions, "options")
 def reasoner(stage: str, weights: Path | None, changes: tuple[str, ...], options: ReasonerOptions) -> None:
     """Train the bundled reasoner on scenes of the generator; nothing is read or downloaded.
 
     \b
-    tnllt-train reasoner --out reader
-    tnllt-train reasoner --stage gain --weights reader/weights.safetensors --out gain
+    tnllt-train reasoner --out read
+    tnllt-train reasoner --stage choose --weights read/weights.safetensors --out choose
+    tnllt-train reasoner --stage gain --weights choose/weights.safetensors --out gain
     tnllt-run ReasoningTrack --set reasoner=bundled --set reasoner_options=weights=gain/weights.safetensors ...
 
-    The same command resumes from its last saved state, to the same weights.
+    The same command resumes from what it last saved, to the same weights.
     """
-    from tnllt.errors import UsageError
     from tnllt.tracking.options import check_options
 
     given = key_values(changes, "--set")
@@ -41,10 +42,10 @@ def reasoner(stage: str, weights: Path | None, changes: tuple[str, ...], options
 
         path = train(ReaderRecipe(**check_options(ReaderRecipe, given)), options, click.echo)
     else:
-        from tnllt.reasoningtrack.reasoners.bundled import WEIGHTS
-        from tnllt.training.reasoner.gain import reinforce
+        from tnllt.training.reasoner.choosing import train_choice
 
-        if weights is None and not WEIGHTS.is_file():
-            raise UsageError("the gain stage goes on from weights: give --weights FILE")
-        path = reinforce(GainRecipe(**check_options(GainRecipe, given)), options, weights or WEIGHTS, click.echo)
+        if weights is None:
+            raise UsageError(f"the stage {stage} goes on from weights: give --weights FILE")
+        recipe = ChoiceRecipe if stage == "choose" else GainRecipe
+        path = train_choice(recipe(**check_options(recipe, given)), options, weights, click.echo)
     click.echo(f"weights: {path}")

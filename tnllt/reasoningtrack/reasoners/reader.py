@@ -28,7 +28,8 @@ STRIDE = 8
 MOST = 8
 _COUNTS = {name: len(values) for name, values in ATTRIBUTES.items()}
 _STAGES = (64, 96, 160, 128)
-_WIDTH = 96
+#: Numbers by which an object is compared with others, and channels of the comparison.
+_COMPARED, _WIDTH = 15 + 3 * len(_COUNTS), 64
 
 
 def window(image: Image, box: Sequence[float], which: int) -> Image:
@@ -84,24 +85,23 @@ class Objects(NamedTuple):
     Attributes:
         at: (B, K) cell numbers. heat: (B, K) logits of there being an object.
         place: (B, K, 2) x, y of the cell's middle, in boxes from the window's middle.
-        feature: (B, K, C). looks: attribute -> (B, K, values) logits.
+        looks: attribute -> (B, K, values) logits.
     """
 
     at: Tensor
     heat: Tensor
     place: Tensor
-    feature: Tensor
     looks: dict[str, Tensor]
 
     @classmethod
     def of(cls, tensors: Sequence[Tensor]) -> Objects:
         """The inverse of `tensors`."""
-        at, heat, place, feature, *looks = tensors
-        return cls(at, heat, place, feature, dict(zip(ATTRIBUTES, looks, strict=True)))
+        at, heat, place, *looks = tensors
+        return cls(at, heat, place, dict(zip(ATTRIBUTES, looks, strict=True)))
 
     def tensors(self) -> list[Tensor]:
         """All of them in one order, (B, ...) each."""
-        return [self.at, self.heat, self.place, self.feature, *(self.looks[name] for name in ATTRIBUTES)]
+        return [self.at, self.heat, self.place, *(self.looks[name] for name in ATTRIBUTES)]
 
 
 class LookReader(nn.Module):
@@ -119,12 +119,11 @@ class LookReader(nn.Module):
         self.last = Convolution(d, d)
         self.heads = nn.ModuleDict({name: nn.Linear(d, count) for name, count in {"heat": 1, **_COUNTS}.items()})
         nn.init.constant_(self.heads["heat"].bias, -3.0)  # type: ignore[arg-type]
-        total = sum(_COUNTS.values())
-        self.embed_object = nn.Linear(d + total + 3 + 3 * len(_COUNTS) + 3, _WIDTH)
-        self.embed_described = nn.Linear(total, _WIDTH)
+        self.compared = nn.Linear(_COMPARED, _WIDTH)
+        self.said = nn.Linear(len(_COUNTS), _WIDTH)
         self.marks = nn.Parameter(0.02 * torch.randn(4, _WIDTH))  # first, current, description, cannot tell
-        layer = nn.TransformerEncoderLayer(_WIDTH, 4, 3 * _WIDTH, 0.0, "gelu", batch_first=True, norm_first=True)
-        self.compare = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+        layer = nn.TransformerEncoderLayer(_WIDTH, 4, 2 * _WIDTH, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.compare = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.choose = nn.Linear(_WIDTH, 1)
 
     def read(self, pixels: Tensor) -> Tensor:
@@ -158,7 +157,7 @@ class LookReader(nn.Module):
         sides = heat.new_tensor([heat.shape[2], heat.shape[1]])
         place = (torch.stack([columns, rows], dim=2) + 0.5 - sides / 2) * (STRIDE / SCALE)
         picked = feature.flatten(1, 2).gather(1, at[..., None].expand(-1, -1, feature.shape[3]))
-        return Objects(at, heat.flatten(1).gather(1, at), place, picked, self.looks(picked))
+        return Objects(at, heat.flatten(1).gather(1, at), place, self.looks(picked))
 
     def choice(self, first: Objects, now: Objects, described: Tensor) -> Tensor:
         """Logits (B, K + 1) of each current object being the target; the last: it cannot be told.
@@ -166,29 +165,30 @@ class LookReader(nn.Module):
         Args:
             described: (B, 4) numbers of the look in the description; -1 where it names none.
         """
-        said = {
-            name: F.one_hot(described[:, k].clamp(min=0), count).float() * (described[:, k, None] >= 0)
-            for k, (name, count) in enumerate(_COUNTS.items())
-        }
-        chances = [{n: v.float().softmax(2) for n, v in objects.looks.items()} for objects in (first, now)]
+        named = (described >= 0).float()
+        said = [
+            F.one_hot(described[:, k].clamp(min=0), count).float() * named[:, k, None]
+            for k, count in enumerate(_COUNTS.values())
+        ]
+        chances = [[value.float().softmax(2) for value in objects.looks.values()] for objects in (first, now)]
+        target = first.place.norm(dim=2).argmin(1)  # of the first window: what is in the initial box
+        held = [v.gather(1, target[:, None, None].expand(-1, 1, v.shape[2])) for v in chances[0]]
         tokens = []
         for k, objects in enumerate((first, now)):
             own, other = chances[k], chances[1 - k]
             there = (first, now)[1 - k].heat.sigmoid()
-            same = torch.stack([own[n] @ other[n].transpose(1, 2) for n in _COUNTS], 3)  # (B, K, K, attributes)
-            whole = same.prod(3) * there[:, None]
+            same = torch.stack([a @ b.transpose(1, 2) for a, b in zip(own, other, strict=True)], 3)
+            whole, paint = same.prod(3) * there[:, None], same[..., 1:].prod(3) * there[:, None]
             best = same.gather(2, whole.argmax(2)[..., None, None].expand(-1, -1, 1, same.shape[3]))[:, :, 0]
-            to_said = torch.stack([(own[n] @ said[n][..., None])[..., 0] for n in _COUNTS], 2)
-            target = first.place.norm(dim=2).argmin(1)  # of the first window: what is in the initial box
-            held = {n: v.gather(1, target[:, None, None].expand(-1, 1, v.shape[2])) for n, v in chances[0].items()}
-            to_held = torch.stack([(own[n] * held[n]).sum(2) for n in _COUNTS], 2)
-            parts = [objects.feature.float(), *own.values(), objects.heat.sigmoid()[..., None], objects.place / 3]
-            parts += [best, to_said, to_held, whole.amax(2, keepdim=True), whole.sum(2, keepdim=True)]
-            parts += [to_said.prod(2, keepdim=True)]
-            tokens.append(self.embed_object(torch.cat(parts, 2)) + self.marks[k])
-        rows = len(described)
-        text = self.embed_described(torch.cat(list(said.values()), 1)) + self.marks[2]
-        unsure = self.marks[3].expand(rows, 1, -1)
+            to_said = torch.stack([(a @ b[..., None])[..., 0] for a, b in zip(own, said, strict=True)], 2)
+            to_held = torch.stack([(a * b).sum(2) for a, b in zip(own, held, strict=True)], 2)
+            single = [objects.heat.sigmoid(), objects.place.norm(dim=2) / 3, *(v.amax(2) for v in own)]
+            single += [whole.amax(2), whole.sum(2), paint.amax(2), paint.sum(2), to_said.prod(2), to_held.prod(2)]
+            mark = F.one_hot(target, MOST).float() * (1 - k)
+            parts = [torch.stack([*single, mark], 2), objects.place / 3, best, to_said, to_held]
+            tokens.append(self.compared(torch.cat(parts, 2)) + self.marks[k])
+        text = self.said(named) + self.marks[2]
+        unsure = self.marks[3].expand(len(described), 1, -1)
         seen = self.compare(torch.cat([tokens[1], unsure, tokens[0], text[:, None]], 1))
         return self.choose(seen[:, : MOST + 1])[..., 0].float()  # type: ignore[no-any-return]
 

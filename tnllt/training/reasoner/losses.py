@@ -1,4 +1,4 @@
-"""What the bundled reasoner's network is trained for: objects' middles, their looks, and which is the target."""
+"""What the bundled reasoner's network learns to read: objects' middles and looks; and which object is the target."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from tnllt.training.reasoner.samples import SEEN
 from tnllt.training.tracker.losses import focal_loss
 
 #: Factor of each part of the loss.
-WEIGHTS = {"heat": 1.0, "kind": 1.0, "main": 1.0, "second": 1.0, "pattern": 0.5, "choice": 1.0}
+WEIGHTS = {"heat": 1.0, "kind": 1.0, "main": 1.0, "second": 1.0, "pattern": 0.5}
 #: Half sizes about an object's middle within which cells read its look; sizes about it within which a peak is its own.
 INNER, NEAR = 0.6, 0.45
 
 
 def reader_losses(model: LookReader, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The parts of the loss of a batch of `samples.WindowSample`, and the fractions of right answers."""
-    count = batch["now"].shape[1]
     small = torch.cat([batch[name].flatten(0, 1) for name in ("now", "crowd")])
     features = model.read(batch["first"]), model.read(small)
     tables = batch["first_labels"], torch.cat([batch[f"{name}_labels"].flatten(0, 1) for name in ("now", "crowd")])
@@ -32,17 +31,7 @@ def reader_losses(model: LookReader, batch: Mapping[str, Tensor]) -> dict[str, T
     found = {name: torch.stack(values) for name, values in parts.items()}
     cells = found.pop("cells")
     report = {name: (value * cells / cells.sum()).sum() for name, value in found.items()}
-    asked = len(batch["first"]) * count
-    with torch.no_grad():  # the choice learns from what is read, and does not teach reading
-        before, after = model.objects(features[0]), model.objects(features[1][:asked])
-    wide = Objects.of([part.repeat_interleave(count, 0) for part in before.tensors()])
-    choice = model.choice(wide, after, batch["described"].repeat_interleave(count, 0))
-    truth = target_among(after, tables[1][:asked], features[1].shape[2])
-    report["choice"] = F.cross_entropy(choice, truth)
     report["loss"] = torch.stack([factor * report[name] for name, factor in WEIGHTS.items()]).sum()
-    with torch.no_grad():
-        report["right choice"] = (choice.argmax(1) == truth).float().mean()
-        report["told"] = (truth < MOST).float().mean()
     return report
 
 

@@ -29,8 +29,7 @@ class ReaderRecipe:
 
     Attributes:
         steps, batch: length; scenes asked about in a step.
-        muon: learning rate of the matrices that read (Muon). learning_rate: of what else reads; choice_rate: of what
-            chooses (AdamW).
+        muon: learning rate of the matrices (Muon). learning_rate: of the rest (AdamW). weight_decay: of both.
         warmup: steps in which the rates rise. cool: last fraction of the steps, in which they fall to 0.
         ema: decay of the averaged weights.
     """
@@ -39,7 +38,6 @@ class ReaderRecipe:
     batch: int = 4
     muon: float = 0.03
     learning_rate: float = 2e-3
-    choice_rate: float = 7e-4
     weight_decay: float = 0.01
     warmup: int = 50
     cool: float = 0.6
@@ -56,22 +54,36 @@ class ReaderRecipe:
 
 
 @dataclass(frozen=True)
-class GainRecipe:
-    """Everything that decides what the reinforcement computes.
+class ChoiceRecipe:
+    """Everything that decides what the supervised choice computes.
 
     Attributes:
-        scenes: scenes tracked, five questions each. lookalikes: fraction in which the target does not change.
-        steps, learning_rate: of AdamW on all questions.
-        divergence: weight of the Kullback-Leibler divergence from the supervised policy.
+        scenes: twelve questions each. epochs, batch, learning_rate: of AdamW on all of them.
     """
 
-    scenes: int = 200
-    lookalikes: float = 0.4
-    steps: int = 100
-    learning_rate: float = 2e-4
-    divergence: float = 0.02
+    scenes: int = 1500
+    epochs: int = 30
+    batch: int = 256
+    learning_rate: float = 2e-3
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.scenes, self.steps) < 1:
-            raise UsageError("scenes and steps must be at least 1")
+        if min(self.scenes, self.epochs, self.batch) < 1:
+            raise UsageError("scenes, epochs and batch must be at least 1")
+
+
+@dataclass(frozen=True)
+class GainRecipe(ChoiceRecipe):
+    """Everything that decides what the reinforcement computes.
+
+    Attributes:
+        scenes: tracked, up to five questions each. lookalikes: fraction in which the target does not change.
+        divergence: weight of the Kullback-Leibler divergence from the supervised policy.
+    """
+
+    scenes: int = 150
+    epochs: int = 40
+    batch: int = 64
+    learning_rate: float = 3e-4
+    lookalikes: float = 0.4
+    divergence: float = 0.02

@@ -240,7 +240,7 @@ def question(film: Footage, rng: np.random.Generator, count: int, busy: int) -> 
     for k in rng.integers(1, len(film.images), count).tolist():
         place = str(rng.choice(list(PLACES), p=list(PLACES.values())))
         look("now", film.facts[k], film.images[k], tracker_box(rng, film.facts[k], place))
-    for k in rng.integers(len(film.crowds), size=busy).tolist():
+    for k in rng.integers(max(1, len(film.crowds)), size=busy).tolist():
         seen, image = film.crowds[k]
         around = np.array([image.shape[1], image.shape[0]]) * rng.uniform(0.3, 0.7, 2)
         apart = np.linalg.norm(seen.boxes[:, :2] + seen.boxes[:, 2:] / 2 - around, axis=1)
@@ -248,7 +248,10 @@ def question(film: Footage, rng: np.random.Generator, count: int, busy: int) -> 
     first, first_labels = window(film.images[0], initial.tolist(), 0), labels(film.facts[0], initial, 0)
     numbers = np.array(described_numbers(described), np.int64)
     out = WindowSample(
-        first=first, first_labels=first_labels, described=numbers, **{k: np.stack(v) for k, v in parts.items()}
+        first=first,
+        first_labels=first_labels,
+        described=numbers,
+        **{k: np.stack(v) if v else np.zeros(0) for k, v in parts.items()},
     )
     return mirrored(out) if rng.random() < 0.5 else out
 
@@ -257,6 +260,8 @@ def mirrored(given: WindowSample) -> WindowSample:
     """The same with left and right exchanged."""
     parts: dict[str, Any] = {}
     for name, side in (("first", SIDES[0]), ("now", SIDES[1]), ("crowd", SIDES[1])):
+        if not len(getattr(given, name)):
+            continue
         table = getattr(given, f"{name}_labels").copy()
         table[..., 0] = side - table[..., 0] - table[..., 2]
         parts |= {name: np.ascontiguousarray(getattr(given, name)[..., ::-1, :]), f"{name}_labels": table}

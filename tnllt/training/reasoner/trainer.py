@@ -1,4 +1,4 @@
-"""Trains the bundled reasoner's network, supervised; resumable to the step.
+"""Trains the part of the bundled reasoner that reads looks; resumable to the step.
 
 Everything a step computes follows from the recipe and the step's number. So a run that was killed resumes from its last
 saved state and ends with the same weights. A run's folder holds `run.json` (the recipe), `curves.csv`,
@@ -38,23 +38,21 @@ if TYPE_CHECKING:
 
 _AVERAGE = "average/"
 #: Beginnings of the names of the parameters that choose among objects; the others read.
-CHOOSES = ("compare", "choose", "embed_", "marks")
+CHOOSES = ("compare", "choose", "said", "marks")
 
 
 def make_optimizers(model: nn.Module, recipe: ReaderRecipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices that read, AdamW for what chooses, and for vectors and classifiers."""
+    """Muon for matrices, AdamW for vectors and classifiers; what chooses is frozen."""
     import torch
 
     named = list(model.named_parameters())
-    chooses = [p for n, p in named if n.startswith(CHOOSES)]
-    matrices = [p for n, p in named if p.ndim == 2 and not n.startswith((*CHOOSES, "heads"))]
-    others = {id(p) for p in (*chooses, *matrices)}
-    groups = [
-        {"params": [p for _, p in named if id(p) not in others], "lr": recipe.learning_rate},
-        {"params": chooses, "lr": recipe.choice_rate},
-    ]
+    for name, parameter in named:
+        parameter.requires_grad_(not name.startswith(CHOOSES))
+    matrices = [p for n, p in named if p.requires_grad and p.ndim == 2 and not n.startswith("heads")]
+    taken = {id(p) for p in matrices}
+    rest = [p for _, p in named if p.requires_grad and id(p) not in taken]
     muon = torch.optim.Muon(matrices, lr=recipe.muon, weight_decay=recipe.weight_decay)
-    return [muon, torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)]
+    return [muon, torch.optim.AdamW(rest, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)]
 
 
 def train(recipe: ReaderRecipe, options: ReasonerOptions, report: Callable[[str], None] = print) -> Path:
@@ -77,16 +75,15 @@ def train(recipe: ReaderRecipe, options: ReasonerOptions, report: Callable[[str]
         model = LookReader()
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)  # type: ignore[no-untyped-call]
         optimizers = make_optimizers(model, recipe)
-        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-        rates = [float(group["lr"]) for group in groups]
+        rates = recipe.muon, recipe.learning_rate
         first = _resume(options.out, model, average, optimizers, recipe, report)
         questions, log = WindowSampler(recipe.seed), _Curves(options, first, report)
         started = time.monotonic()
         for step in range(first, recipe.steps):
             torch.manual_seed(recipe.seed * 1_000_003 + step)
             batch = collate([questions[step * recipe.batch + k] for k in range(recipe.batch)])
-            for group, rate in zip(groups, rates, strict=True):
-                group["lr"] = rate * recipe.rate(step)
+            for optimizer, rate in zip(optimizers, rates, strict=True):  # a resumed optimizer has other groups
+                optimizer.param_groups[0]["lr"] = rate * recipe.rate(step)
             model.train()
             with torch.autocast("cpu", torch.bfloat16):
                 parts = reader_losses(model, batch)

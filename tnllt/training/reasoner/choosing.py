@@ -1,0 +1,226 @@
+"""The part of the bundled reasoner that chooses: which of the objects that were read is the target now, or none.
+
+It is small, and what it reads of a question is a few hundred numbers. So both stages first gather these, with an answer
+or a gain for each choice, and then train on all of them. `rows.safetensors` in a run's folder holds what was gathered;
+a killed run goes on after it.
+
+`choose`, supervised: the target is known. `gain`, reinforcement by tracking gain: the frozen tracker measures the gain
+of the description that follows from each choice, so the policy's expected gain is maximised itself instead of a sample
+of it; a divergence holds the policy near the one that it starts from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tnllt.errors import UsageError
+from tnllt.files import temporary_beside
+from tnllt.locks import sole_writer
+from tnllt.reasoningtrack import ReasoningTrack
+from tnllt.reasoningtrack.checkpoint import save_safetensors
+from tnllt.reasoningtrack.reasoners.base import Look, Question
+from tnllt.reasoningtrack.reasoners.bundled import BundledReasoner, best_look, load_reader
+from tnllt.reasoningtrack.reasoners.looks import described_numbers, looks_of, read_description
+from tnllt.reasoningtrack.reasoners.reader import MOST, LookReader, Objects, reader_facts, stacked, window
+from tnllt.training.gain import WINDOW, Window, gains
+from tnllt.training.reasoner.losses import target_among
+from tnllt.training.reasoner.options import ChoiceRecipe, GainRecipe, ReasonerOptions
+from tnllt.training.reasoner.samples import WindowSampler, collate, scene_of
+from tnllt.training.reasoner.trainer import CHOOSES
+from tnllt.training.state import begin_run, read_state, write_state
+from tnllt.training.tracker.validate import scene_sequence
+
+#: First seeds of the scenes of the two stages, and the frames before which the tracker asks.
+CHOICE_SEED, GAIN_SEED, ASKED = 350_000_000, 400_000_000, range(11, 60, 10)
+
+
+class ChoiceRows(NamedTuple):
+    """N questions, as the choice reads them. values: (N, K + 1), the right choice (1), or each one's gain."""
+
+    first: Objects
+    now: Objects
+    described: Tensor
+    values: Tensor
+
+    @classmethod
+    def of(cls, tensors: list[Tensor]) -> ChoiceRows:
+        """The inverse of `tensors`."""
+        half = (len(tensors) - 2) // 2
+        return cls(Objects.of(tensors[:half]), Objects.of(tensors[half:-2]), *tensors[-2:])
+
+    def tensors(self) -> list[Tensor]:
+        return [*self.first.tensors(), *self.now.tensors(), self.described, self.values]
+
+
+def train_choice(
+    recipe: ChoiceRecipe | GainRecipe, options: ReasonerOptions, weights: Path, report: Callable[[str], None]
+) -> Path:
+    """Gathers questions, then trains the choice of the network in `weights`. Returns the path of the new weights.
+
+    Raises:
+        UsageError: the folder belongs to a run of another recipe, another process is training in it, or no question has
+            several answers.
+    """
+    options.out.mkdir(parents=True, exist_ok=True)
+    with sole_writer(options.out):
+        begin_run(options.out, {**asdict(recipe), "weights": sha256(weights.read_bytes()).hexdigest()})
+        rows, done = _kept(options.out)
+        if done < recipe.scenes:
+            if isinstance(recipe, GainRecipe):
+                tracker, reasoner = ReasoningTrack(reasoner="static"), BundledReasoner(weights)
+            else:
+                reader, sampler = load_reader(weights), WindowSampler(recipe.seed, CHOICE_SEED, 1, 1, 12, 0, 8, 0)
+        for number in range(done, recipe.scenes):
+            if isinstance(recipe, GainRecipe):
+                rows += measured_gains(tracker, reasoner, number, recipe)
+            else:
+                rows.append(true_choices(reader, sampler, number))
+            if (number + 1) % 50 == 0 or number + 1 == recipe.scenes:
+                _keep(options.out, rows, number + 1)
+                report(f"{number + 1} of {recipe.scenes} scenes")
+        if not rows:
+            raise UsageError("no question has several answers; gather more scenes")
+        model = load_reader(weights)
+        fit(model, _joined(rows), recipe, report)
+        path = options.out / "weights.safetensors"
+        with temporary_beside(path) as temporary:
+            save_safetensors(model, temporary, reader_facts())
+    return path
+
+
+@torch.inference_mode()
+def true_choices(model: LookReader, sampler: WindowSampler, number: int) -> ChoiceRows:
+    """The questions of one scene, and which object is the target."""
+    batch = collate([sampler[number]])
+    first, feature = model.objects(model.read(batch["first"])), model.read(batch["now"][0])
+    now = model.objects(feature)
+    target = target_among(now, batch["now_labels"][0], feature.shape[2])
+    count = len(target)
+    wide = Objects.of([part.expand(count, *part.shape[1:]) for part in first.tensors()])
+    values = F.one_hot(target, MOST + 1).float()
+    return ChoiceRows(wide, now, batch["described"].expand(count, -1), values)
+
+
+def measured_gains(
+    tracker: ReasoningTrack, reasoner: BundledReasoner, number: int, recipe: GainRecipe
+) -> Iterator[ChoiceRows]:
+    """The questions of one scene that have several answers, tracked with the reasoner's own, and each one's gain."""
+    kind = "lookalike" if np.random.default_rng((recipe.seed, number)).random() < recipe.lookalikes else "change"
+    try:
+        video = scene_sequence(scene_of(GAIN_SEED + number, kind), f"{kind}-{number}")
+    except UsageError:  # the generator has no scene of this seed
+        return
+    own = video.language or ""
+    described = read_description(own)
+    if described is None:
+        return
+    kinds, model = looks_of(described.look.kind, described.coloured), reasoner.model
+    images = [video.frames[i] for i in range(len(video))]
+    first = Look(images[0], _four(video.groundtruth[0]), 0)
+    state = tracker.start(images[0], first.box, own)
+    try:
+        for index in range(1, len(video)):
+            if index in ASKED:
+                current = Look(images[index], _four(state.box), index)
+                question = Question(first, first, current, own, state.description)
+                with torch.inference_mode():
+                    ends = [
+                        model.objects(model.read(stacked([window(look.image, look.box, k)])))
+                        for k, look in enumerate((first, current))
+                    ]
+                looks = [best_look(ends[1], k, kinds, described.coloured).look for k in range(MOST)]
+                texts = [*(described.revised(look) for look in looks), state.description]
+                snapshot = tracker.snapshot(state, WINDOW)
+                if len(set(texts)) > 1:
+                    found = gains(tracker, snapshot, state.description, texts, Window.of(video, index))
+                    values = torch.tensor([[0.0 if value is None else value for value in found]])
+                    yield ChoiceRows(*ends, torch.tensor([described_numbers(described)]), values)
+                after = reasoner.describe(question).after(question)
+                if after != state.description:
+                    tracker.end(state)
+                    state = tracker.resume(snapshot, after)
+            tracker.step([state], [images[index]])
+    finally:
+        tracker.end(state)
+
+
+def fit(model: LookReader, rows: ChoiceRows, recipe: ChoiceRecipe | GainRecipe, report: Callable[[str], None]) -> None:
+    """Trains the part of the network that chooses, in place, on nine tenths of the rows; reports on the rest, too."""
+    torch.manual_seed(recipe.seed)
+    chosen = [p for n, p in model.named_parameters() if n.startswith(CHOOSES)]
+    for parameter in chosen:
+        parameter.requires_grad_(True)
+    count = len(rows.values)
+    held = torch.arange(count) >= count - max(1, count // 10)
+    known = torch.nonzero(~held)[:, 0]
+    with torch.no_grad():
+        reference = policy(model, rows)
+    optimizer = torch.optim.AdamW(chosen, lr=recipe.learning_rate, weight_decay=0.01)
+    steps = recipe.epochs * max(1, len(known) // recipe.batch)
+    for step in range(steps + 1):
+        if step % max(1, steps // 10) == 0 or step == steps:
+            with torch.no_grad():
+                score = measure(policy(model, rows), rows.values, recipe)
+            report(f"step {step} of {steps}: {score[~held].mean():.4f}, held out {score[held].mean():.4f}")
+        if step == steps:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * min(1.0, (step + 1) / 50, (steps - step) / (0.5 * steps))
+        part = known[torch.randint(len(known), (recipe.batch,))]
+        logs = policy(model, ChoiceRows.of([tensor[part] for tensor in rows.tensors()]))
+        values = rows.values[part]
+        if isinstance(recipe, GainRecipe):
+            apart = F.kl_div(logs, reference[part], log_target=True, reduction="none").sum(1)
+            loss = (recipe.divergence * apart - (logs.exp() * values).sum(1)).mean()
+        else:
+            loss = -(logs * values).sum(1).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+    for parameter in chosen:
+        parameter.requires_grad_(False)
+
+
+def policy(model: LookReader, rows: ChoiceRows) -> Tensor:
+    """Logarithms of the probabilities (N, K + 1) of each choice."""
+    return model.choice(rows.first, rows.now, rows.described).log_softmax(1)
+
+
+def measure(logs: Tensor, values: Tensor, recipe: ChoiceRecipe | GainRecipe) -> Tensor:
+    """What is reported of each row: whether the likeliest choice is right, or the expected gain."""
+    if isinstance(recipe, GainRecipe):
+        return (logs.exp() * values).sum(1)
+    return (logs.argmax(1) == values.argmax(1)).float()
+
+
+def _joined(rows: list[ChoiceRows]) -> ChoiceRows:
+    return ChoiceRows.of([torch.cat(parts).clone() for parts in zip(*(row.tensors() for row in rows), strict=True)])
+
+
+def _keep(out: Path, rows: list[ChoiceRows], done: int) -> None:
+    tensors = {str(k): tensor for k, tensor in enumerate(_joined(rows).tensors())} if rows else {}
+    write_state(out / "rows.safetensors", tensors, {"scenes": done})
+
+
+def _kept(out: Path) -> tuple[list[ChoiceRows], int]:
+    """What `_keep` wrote: the rows, and the number of the next scene."""
+    path = out / "rows.safetensors"
+    if not path.is_file():
+        return [], 0
+    tensors, facts = read_state(path)
+    rows = [ChoiceRows.of([tensors[str(k)] for k in range(len(tensors))])] if tensors else []
+    return rows, int(facts["scenes"])
+
+
+def _four(box: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float, float, float]:
+    x, y, w, h = (float(value) for value in box)
+    return x, y, w, h
