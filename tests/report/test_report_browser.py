@@ -245,3 +245,21 @@ def test_real_trackers_on_lasot(shared: Path, watch: Any, tmp_path: Path) -> Non
     assert page.locator("#matrix tbody tr").count() == 280
     assert "DiMP50 wins 164 and loses 116 of 280" in page.inner_text("#pair .verdict")
     watched.silent()
+
+
+def test_a_frame_stands_beside_the_slider(report: str, watch: Any) -> None:
+    watched = watch(report)
+    page = watched.page
+    image = page.locator("#timeline figure img")
+    assert (image.get_attribute("src") or "").startswith("data:image/jpeg")
+    seen = set()
+    for at in (0, 20, 40, 59):
+        page.locator("#seek").fill(str(at))
+        page.wait_for_function(
+            "at => document.querySelector('#timeline .where').textContent === `frame ${at + 1}`", arg=at
+        )
+        frame = int(re.match(r"Frame (\d+), the nearest", page.inner_text("#timeline figcaption"))[1])  # type: ignore[index]
+        assert abs(frame - 1 - at) <= 3, "24 frames of 60 are kept"
+        seen.add(image.get_attribute("src"))
+    assert len(seen) == 4 and image.evaluate("(i) => i.naturalWidth") > 100
+    watched.silent()

@@ -22,9 +22,9 @@ from tnllt.cli.eval_view import frame_range
 from tnllt.config import Locations
 from tnllt.datasets import ArrayFrames, ImageFrames, VideoFrames
 from tnllt.errors import DataError, UsageError
-from tnllt.eval.report.thumbnails import worst_frames
+from tnllt.eval.report.thumbnails import spread_frames, worst_frames
 from tnllt.eval.view.render import render
-from tnllt.eval.view.scene import Scene, answers_of, open_scene, spans
+from tnllt.eval.view.scene import Scene, answers_of, failure_spans, open_scene, spans
 from tnllt.eval.view.server import ViewServer
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
@@ -311,3 +311,23 @@ def test_unknown_sequence_and_tracker(release: Path) -> None:
     for name, tracker in (("nosuch", "all"), ("beta", "nosuch")):
         with pytest.raises((UsageError, DataError, KeyError)):
             open_scene(where, name, tracker)
+
+
+def test_failures_last_ten_measured_frames() -> None:
+    values = np.full(60, 0.8)
+    values[5:15] = 0.05  # ten frames
+    values[20:29] = 0.0  # nine
+    values[40:55] = 0.0
+    values[44:50] = np.nan  # out of view: neither counts nor ends it
+    assert failure_spans(values) == [(5, 15)]
+    values[55:57] = 0.0
+    assert failure_spans(values) == [(5, 15), (40, 57)]
+    assert failure_spans(np.full(30, np.nan)) == [] and failure_spans(np.zeros(30)) == [(0, 30)]
+
+
+def test_frames_are_spread_over_a_sequence() -> None:
+    overlaps = np.ones((2, 100))
+    overlaps[:, 47] = 0
+    found = spread_frames(overlaps, 12)
+    assert found == sorted(found) and 6 <= len(found) <= 12 and {0, 47, 99} <= set(found)
+    assert spread_frames(overlaps, 0) == [] and spread_frames(overlaps[:, :1], 5) == [0]

@@ -18,7 +18,7 @@ from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.intervals import runs, score_intervals
 from tnllt.eval.metrics import Metric
 from tnllt.eval.report.overlaps import mean_known, thinned
-from tnllt.eval.report.thumbnails import thumbnails
+from tnllt.eval.report.thumbnails import spread_frames, thumbnails, worst_frames
 from tnllt.eval.scores import Scores
 from tnllt.eval.selection import Selection
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
@@ -80,11 +80,14 @@ class _Pass:
     speeds: dict[str, Speed] = field(default_factory=dict)
 
 
-def page_data(scores: Scores, content: ReportContent, strides: Seq[int]) -> tuple[dict[str, Any], list[Any]]:
+def page_data(
+    scores: Scores, content: ReportContent, strides: Seq[int], pictures: int = 0
+) -> tuple[dict[str, Any], list[Any]]:
     """The page's data, all but the scores per sequence and the packed overlaps; and the overlaps to be packed.
 
     Args:
         strides: per sequence, how many frames become one point of its overlaps.
+        pictures: how many frames of each sequence are shown beside its overlaps, where there are frames.
     """
     metrics = scores.metrics("all")
     sets = [
@@ -92,7 +95,7 @@ def page_data(scores: Scores, content: ReportContent, strides: Seq[int]) -> tupl
         *((_title(name), name, members) for name, members in scores.attribute_members().items()),
     ]
     hardest = hardest_sequences(scores)
-    found = _pass(scores, content, sets, strides, set(hardest))
+    found = _pass(scores, content, sets, strides, set(hardest), pictures)
     paired = scores.ranking("success")[:PAIRED]
     data = {
         "title": content.title or f"{len(scores.trackers)} trackers on {scores.dataset or 'a benchmark'}",
@@ -132,8 +135,9 @@ def page_data(scores: Scores, content: ReportContent, strides: Seq[int]) -> tupl
 
 
 def _pass(
-    scores: Scores, content: ReportContent, sets: Seq[tuple[str, str, Any]], strides: Seq[int], hardest: set[int]
-) -> _Pass:
+    scores: Scores, content: ReportContent, sets: Seq[tuple[str, str, Any]], strides: Seq[int], hardest: set[int],
+    pictures: int,
+) -> _Pass:  # fmt: skip
     found = _Pass(speeds={name: Speed() for name in scores.trackers})
     drawn = scores.ranking("success")[:DRAWN]
     for index, (sequence, stride) in enumerate(zip(content.sequences, strides, strict=True)):
@@ -145,8 +149,10 @@ def _pass(
         found.series.append(thinned(overlaps, stride).astype(np.float32))
         members = [i for i, (_, _, flags) in enumerate(sets) if flags is not None and flags[index]]
         found.sequences.append(_sequence(sequence, members, _answers(scores.trackers, own, sequence.name, content)))
+        best = {scores.trackers[k]: (k, own[scores.trackers[k]]) for k in drawn if scores.trackers[k] in own}
+        shown = spread_frames(overlaps, pictures)
+        found.sequences[-1]["pictures"] = thumbnails(sequence, best, overlaps, shown)
         if index in hardest:
-            best = {scores.trackers[k]: (k, own[scores.trackers[k]]) for k in drawn if scores.trackers[k] in own}
             found.hardest[index] = _hard(index, sequence, scores, best, overlaps)
     return found
 
@@ -305,7 +311,7 @@ def _hard(
     best = int(np.nanargmax(values))
     return {
         "sequence": index, "mean": float(np.nanmean(values)), "best": float(values[best]), "best_tracker": best,
-        "thumbnails": thumbnails(sequence, drawn, overlaps),
+        "thumbnails": thumbnails(sequence, drawn, overlaps, worst_frames(overlaps)),
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,19 +41,30 @@ def worst_frames(overlaps: NDArray[np.float64], wanted: int = 4) -> list[int]:
     return found
 
 
+def spread_frames(overlaps: NDArray[np.float64], wanted: int) -> list[int]:
+    """Frames of a sequence, ascending: half of them at even steps, half the worst of their part (`worst_frames`)."""
+    length, even = overlaps.shape[1], max(1, wanted // 2)
+    found = {int(i) for i in np.linspace(0, length - 1, even).round()} if wanted and length else set()
+    return sorted(found | set(worst_frames(overlaps, wanted - even) if wanted > even else ()))
+
+
 def thumbnails(
-    sequence: Sequence, trajectories: Mapping[str, tuple[int, Trajectory]], overlaps: NDArray[np.float64]
+    sequence: Sequence,
+    trajectories: Mapping[str, tuple[int, Trajectory]],
+    overlaps: NDArray[np.float64],
+    frames: Iterable[int],
 ) -> list[dict[str, Any]]:
-    """Images {"frame" from 1, "overlap", "src"} of the worst frames; empty where there are no frames to read.
+    """Images {"frame" from 1, "overlap", "src"} of some frames; empty where there are no frames to read.
 
     Args:
         trajectories: {tracker: (its place in the palette, its trajectory)}, the ones to draw.
         overlaps: (K, T) of all trackers.
+        frames: which, from 0.
     """
     if not sequence.has_frames:
         return []
     found = []
-    for index in worst_frames(overlaps):
+    for index in frames:
         try:
             image = np.asarray(sequence.frames[index])
         except (DataError, IndexError):
@@ -63,7 +74,7 @@ def thumbnails(
             if index < len(trajectory):
                 boxes.append((trajectory.boxes[index], PALETTE[place % len(PALETTE)]))
         data = base64.b64encode(encode_jpeg(_thumbnail(image, boxes), 70)).decode("ascii")
-        overlap = float(np.nanmean(overlaps[:, index]))
+        overlap = float(mean_known(overlaps[:, index], 0))
         found.append({"frame": index + 1, "overlap": overlap, "src": f"data:image/jpeg;base64,{data}"})
     return found
 

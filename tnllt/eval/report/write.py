@@ -21,6 +21,8 @@ MAX_BYTES = 8_000_000
 _OVERLAP_BYTES = 2_000_000
 #: Points of overlaps that are kept per byte of the report until they are packed: more would never fit.
 _POINTS_PER_BYTE = 4
+#: Of the report, the part that frames beside the overlaps may take; what one of them takes; most of one sequence.
+_PICTURES, _PICTURE_BYTES, _MOST_PICTURES = 0.25, 9_000, 24
 _SCRIPTS = ("core.js", "state.js", "charts.js", "leaderboard.js", "curves.js", "sequences.js", "timeline.js", "main.js")
 
 
@@ -64,7 +66,8 @@ def render(scores: Scores, content: ReportContent, max_bytes: int | None = None)
     most = MAX_BYTES if max_bytes is None else max_bytes
     numbers = embed(summary(scores, scores.metrics("all")))
     strides = first_strides(scores.lengths.tolist(), len(scores.trackers), most * _POINTS_PER_BYTE)
-    data, series = page_data(scores, content, strides)
+    pictures = min(_MOST_PICTURES, int(_PICTURES * most / _PICTURE_BYTES / max(1, len(scores.sequences))))
+    data, series = page_data(scores, content, strides, pictures)
     rest = len(_page({**data, "overlaps": None}, numbers).encode("utf-8", "replace"))
     rest += 64 * len(series) + 1_000  # the index of the overlaps
     if max_bytes is None:

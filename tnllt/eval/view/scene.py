@@ -66,6 +66,11 @@ class Scene:
         }
 
     @cached_property
+    def failures(self) -> dict[str, list[tuple[int, int]]]:
+        """{tracker: its failures on this sequence, [start, end)}; see `failure_spans`."""
+        return {name: failure_spans(values) for name, values in self.overlaps.items()}
+
+    @cached_property
     def answers(self) -> dict[str, tuple[ReasonerAnswer, ...]]:
         """{tracker: its reasoner's answers, in order}."""
         return {name: answers_of(own, self.traces.get(name, ())) for name, own in self.trajectories.items()}
@@ -166,6 +171,18 @@ def spans(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Runs of True as [start, end)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], np.asarray(flags, bool), [False]]).astype(np.int8)))
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def failure_spans(overlaps: NDArray[np.float64], below: float = 0.1, least: int = 10) -> list[tuple[int, int]]:
+    """Where a tracker has lost its target: [start, end) of `least` measured frames or more, all overlaps below `below`.
+
+    Args:
+        overlaps: (T,), NaN where nothing is measured, such as a target out of view: such frames neither count nor end
+            a failure.
+    """
+    measured = np.flatnonzero(~np.isnan(overlaps))
+    low = spans(overlaps[measured] < below)
+    return [(int(measured[a]), int(measured[b - 1]) + 1) for a, b in low if b - a >= least]
 
 
 def answers_of(trajectory: Trajectory, trace: Iterable[Mapping[str, Any]] = ()) -> tuple[ReasonerAnswer, ...]:

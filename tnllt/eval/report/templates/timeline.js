@@ -115,7 +115,19 @@ function drawReadout() {
     swatch(t), el('span', { class: 'v' }, fixed(v, 2)), el('span', { class: 't', title: short(D.trackers[t].name, 200) }, short(D.trackers[t].name, 60))))));
   $('#seek').value = cursor === null ? 0 : cursor;
   $('#seek').setAttribute('aria-valuetext', `frame ${(cursor || 0) + 1} of ${frames()}`);
+  drawPicture();
   $('#timeline .where').textContent = cursor === null ? `${count(frames())} frames` : `frame ${count(cursor + 1)}`;
+}
+/** The frame that was kept nearest to the cursor; at first the one of lowest overlap. */
+function drawPicture() {
+  const kept = D.sequences[state.sequence].pictures;
+  $('#timeline figure').hidden = !kept.length;
+  if (!kept.length) return;
+  const far = (p) => (view.cursor === null ? (known(p.overlap) ? p.overlap : 2) : Math.abs(p.frame - 1 - view.cursor));
+  const best = kept.reduce((a, b) => (far(b) < far(a) ? b : a));
+  const image = $('#timeline figure img');
+  if (image.dataset.frame !== `${state.sequence}:${best.frame}`) Object.assign(image, { src: best.src, alt: `Frame ${best.frame}` }).dataset.frame = `${state.sequence}:${best.frame}`;
+  $('#timeline figcaption').textContent = `Frame ${count(best.frame)}, the nearest of ${kept.length} kept; boxes: ground truth (white), best trackers`;
 }
 let queued = false;
 function moveCursor(frame) {
@@ -186,7 +198,8 @@ async function initTimeline() {
     el('div', { class: 'split' }, el('div', {},
       el('canvas', { id: 'stage', tabindex: 0, role: 'img', 'aria-label': 'Overlap of each tracker over the frames; arrow keys move, plus and minus zoom' }),
       el('div', { class: 'seekrow' }, el('input', { id: 'seek', type: 'range', min: 0, value: 0, 'aria-label': 'Frame', oninput: (event) => moveCursor(Number(event.target.value)) }), el('span', { class: 'where' })),
-      el('p', { class: 'sub fine' }), el('ul', { class: 'changes' })), el('ul', { class: 'legend' })));
+      el('p', { class: 'sub fine' }), el('ul', { class: 'changes' })),
+      el('div', {}, el('figure', { class: 'frame' }, el('img', { alt: '' }), el('figcaption', { class: 'sub' })), el('ul', { class: 'legend' }))));
   stageEvents();
   try { await unpackOverlaps(); } catch (error) { root.append(el('p', { class: 'note' }, String(error.message || error))); return; }
   state.sequence = D.hardest.length ? D.hardest[0].sequence : 0;
