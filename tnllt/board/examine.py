@@ -81,14 +81,17 @@ class Examiner:
         bare = any(s.missing_presence is not None for s in self.sequences)
         #: Those that can be scored: where presence files are missing, protocols that need none.
         self.protocols = {n: p for n, p in PROTOCOLS.items() if not (bare and p.needs_presence)}
+        self._references: dict[str, list[TrackerCurves]] = {}
         self.scored: list[str] = []
         """Names of archives that were scored, not found in the cache."""
 
     def scores(self, protocol: Protocol, archives: Seq[Examined]) -> Scores:
         """The scores of some archives under a protocol, as `tnllt-eval` gives them."""
         curves = [archive.curves[protocol.name] for archive in archives]
-        references = cached_references(self.sequences, self._annotations, protocol, self.cache)
-        return assemble(self.sequences, curves, references, protocol, {})
+        if protocol.name not in self._references:
+            made = cached_references(self.sequences, self._annotations, protocol, self.cache)
+            self._references[protocol.name] = made
+        return assemble(self.sequences, curves, self._references[protocol.name], protocol, {})
 
     def examine(self, path: Path, what: str = "") -> Examined:
         """Opens, checks and scores an archive; `what` names the entry in findings. Nothing is written beside it."""

@@ -8,9 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tnllt.board.entries import BoardEntry
 from tnllt.board.examine import Examiner
 from tnllt.config import BoardConfig
+from tnllt.eval.compare import groups
+from tnllt.eval.intervals import all_intervals
 from tnllt.eval.scores import Scores
 from tnllt.eval.statistics import Intervals
 from tnllt.eval.style import Style
@@ -25,7 +30,9 @@ class Site:
         history: {tracker: all its entries, the newest first}.
         scores: {protocol: scores of the entries that have boxes}; empty where none has.
         intervals: {protocol: {metric: intervals}}.
-        groups: {protocol: group per tracker}.
+        groups, ranks: {protocol: {tracker: its group, and its rank by success}}.
+        best: {protocol: {metric: the two best scores}}.
+        attributes: {attribute: success per tracker} by the board's protocol.
     """
 
     out: Path
@@ -36,6 +43,21 @@ class Site:
     scores: dict[str, Scores] = field(default_factory=dict)
     intervals: dict[str, dict[str, Intervals]] = field(default_factory=dict)
     groups: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    ranks: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    best: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    attributes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def add(self, protocol: str, scores: Scores) -> None:
+        """Keeps the scores by a protocol, and what every page needs of them."""
+        self.scores[protocol] = scores
+        self.intervals[protocol] = all_intervals(scores, scores.metrics("all"))
+        self.groups[protocol] = dict(zip(scores.trackers, groups(scores).tolist(), strict=True))
+        self.ranks[protocol] = {scores.trackers[k]: place for place, k in enumerate(scores.ranking("success"), 1)}
+        # Claims are no competitors: the best and the second best are those that were scored here.
+        estimates = {name: own.estimate[~np.isnan(own.estimate)] for name, own in self.intervals[protocol].items()}
+        self.best[protocol] = {name: np.unique(values)[::-1][:2].tolist() for name, values in estimates.items()}
+        if protocol == self.config.protocol:
+            self.attributes = scores.per_attribute("success")
 
     @property
     def entries(self) -> list[BoardEntry]:

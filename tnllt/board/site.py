@@ -17,8 +17,7 @@ from tnllt.board.model import Site, label, page_link, slug
 from tnllt.config import BoardConfig
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
 from tnllt.errors import UsageError
-from tnllt.eval.compare import compare, compare_all, groups
-from tnllt.eval.intervals import all_intervals
+from tnllt.eval.compare import compare, compare_all
 from tnllt.eval.metrics import METRICS, Metric
 from tnllt.eval.report.templating import asset, embed, environment, script
 from tnllt.eval.scores import Scores
@@ -52,17 +51,15 @@ def build_site(
     site = Site(out, examiner, config, style or Style(), history)
     for name, protocol in examiner.protocols.items():
         if site.scored:
-            scores = examiner.scores(protocol, [entry.own for entry in site.scored if entry.own is not None])
-            site.scores[name] = scores
-            site.intervals[name] = all_intervals(scores, scores.metrics("all"))
-            site.groups[name] = dict(zip(scores.trackers, groups(scores).tolist(), strict=True))
+            site.add(name, examiner.scores(protocol, [entry.own for entry in site.scored if entry.own is not None]))
     for folder in ("trackers", "protocols", "csv", "entries", "hub"):  # of trackers that are gone, too
         shutil.rmtree(out / folder, ignore_errors=True)
     _write_assets(site)
     for protocol_name in examiner.protocols:
         _write_leaderboard(site, protocol_name)
+    charts = _chart_data(site, config.protocol)
     for entry in site.entries:
-        _write_tracker(site, entry)
+        _write_tracker(site, entry, charts)
     _write_compare(site)
     write_downloads(site)
     return site
@@ -114,8 +111,7 @@ def _cells(site: Site, protocol: str, entry: BoardEntry, metrics: Seq[Metric]) -
         else:
             scores, interval = site.scores[protocol], site.intervals[protocol][metric.name]
             k = scores.trackers.index(entry.entry.tracker)
-            # Claims are no competitors: the best and the second best are those that were scored here.
-            best = np.unique(interval.estimate[~np.isnan(interval.estimate)])[::-1][:2].tolist()
+            best = site.best[protocol][metric.name]
             value, low, high = (_known(v[k]) for v in (interval.estimate, interval.low, interval.high))
             place = ("best", "second")[best.index(value)] if value in best and len(scores.trackers) > 1 else ""
         found.append({"value": value, "low": low, "high": high, "digits": metric.digits, "place": place})
@@ -134,19 +130,12 @@ def _metrics(site: Site) -> list[Metric]:
     return [metric for name, metric in METRICS.items() if name in (claimed or {"success", "precision"})]
 
 
-def _rank(site: Site, protocol: str, tracker: str) -> int | None:
-    scores = site.scores.get(protocol)
-    if scores is None or tracker not in scores.trackers:
-        return None
-    return scores.ranking("success").index(scores.trackers.index(tracker)) + 1
-
-
 def _write_leaderboard(site: Site, protocol: str) -> None:
     rules, metrics, scores = site.examiner.protocols[protocol], _metrics(site), site.scores.get(protocol)
     rows: list[dict[str, Any]] = [
         {
             "label": label(site, entry), "slug": slug(entry.entry.tracker), "mode": entry.entry.mode,
-            "level": entry.level, "rank": _rank(site, protocol, entry.entry.tracker),
+            "level": entry.level, "rank": site.ranks.get(protocol, {}).get(entry.entry.tracker),
             "group": site.groups.get(protocol, {}).get(entry.entry.tracker, 0),
             "cells": _cells(site, protocol, entry, metrics),
         }
@@ -177,7 +166,7 @@ def _write_leaderboard(site: Site, protocol: str) -> None:
     )  # fmt: skip
 
 
-def _chart_data(site: Site, protocol: str, only: Seq[str] = (), sequences: bool = False) -> dict[str, Any]:
+def _chart_data(site: Site, protocol: str, sequences: bool = False) -> dict[str, Any]:
     """What the charts of a page are drawn from: curves and attributes of success, where asked for every sequence."""
     scores = site.scores.get(protocol)
     if scores is None:
@@ -186,7 +175,8 @@ def _chart_data(site: Site, protocol: str, only: Seq[str] = (), sequences: bool 
     places = {name: i for i, name in enumerate(looks)}
     members = scores.attribute_members()
     curve, success = scores.mean_curve("success"), scores.score("success")
-    attributes = np.array(list(scores.per_attribute("success").values())).reshape(len(members), len(success))
+    found = site.attributes if protocol == site.config.protocol else scores.per_attribute("success")
+    attributes = np.array(list(found.values())).reshape(len(members), len(success))
     each = scores.per_sequence("success") if sequences else None
     entries = {e.entry.tracker: e for e in site.scored}
     trackers = [
@@ -197,7 +187,6 @@ def _chart_data(site: Site, protocol: str, only: Seq[str] = (), sequences: bool 
             **({} if each is None else {"sequences": np.round(each[k], 4)}),
         }
         for k, name in ((k, scores.trackers[k]) for k in scores.ranking("success"))
-        if not only or name in only
     ]  # fmt: skip
     titles = [{"label": ATTRIBUTE_TITLES.get(n, n).capitalize(), "count": int(f.sum())} for n, f in members.items()]
     return {
@@ -206,27 +195,33 @@ def _chart_data(site: Site, protocol: str, only: Seq[str] = (), sequences: bool 
     }  # fmt: skip
 
 
-def _write_tracker(site: Site, entry: BoardEntry) -> None:
+def _write_tracker(site: Site, entry: BoardEntry, charts: Mapping[str, Any]) -> None:
     tracker, main, metrics = entry.entry.tracker, site.config.protocol, _metrics(site)
     facts = dict(entry.own.facts) if entry.own else {}
     protocols = [
         {
-            "name": p, "link": "../" + page_link(site, p), "rank": _rank(site, p, tracker),
+            "name": p, "link": "../" + page_link(site, p), "rank": site.ranks.get(p, {}).get(tracker),
             "cells": _cells(site, p, entry, metrics),
         }
         for p in site.examiner.protocols
     ]  # fmt: skip
-    scores, rank, place = site.scores.get(main) if entry.own else None, _rank(site, main, tracker), slug(tracker)
-    best = [] if scores is None else [scores.trackers[scores.ranking("success")[0]]]
+    scores, rank, place = (
+        site.scores.get(main) if entry.own else None,
+        site.ranks.get(main, {}).get(tracker),
+        slug(tracker),
+    )
+    # Its own curve, and that of the best tracker.
+    shown = [t for i, t in enumerate(charts["trackers"]) if i == 0 or t["slug"] == place]
     where = f"rank {rank} of {plural(len(site.scored), 'tracker')} by {main}" if rank else "not scored here"
     _write(
         site, f"trackers/{place}.html", "tracker.html",
-        None if scores is None else _chart_data(site, main, [tracker, *best]), title=label(site, entry), slug=place,
+        None if scores is None else {**charts, "trackers": shown, "attributes": []}, slug=place,
+        title=label(site, entry),
         lede=f"{entry.entry.mode}, {entry.level}, {where}", protocols=protocols, metrics=metrics,
         facts=[("Mode", entry.entry.mode), ("Level", entry.level), ("Entered", entry.entry.date or "undated"),
                ("Changes of the description", str(facts.get("language_changes", "–")))],
         card=[row for row in _card(entry, facts) if row[1].strip()], warnings=facts.get("warnings", []),
-        attributes=_attributes(scores, tracker), variants=_variants(site, entry),
+        attributes=_attributes(site, scores, tracker), variants=_variants(site, entry),
         history=[_past(site, e) for e in site.history[tracker]], downloads=download_links(entry, place),
     )  # fmt: skip
 
@@ -246,14 +241,14 @@ def _card(entry: BoardEntry, facts: Mapping[str, Any]) -> list[tuple[str, str, s
     ]  # fmt: skip
 
 
-def _attributes(scores: Scores | None, tracker: str) -> list[tuple[str, int, float | None, float | None]]:
+def _attributes(site: Site, scores: Scores | None, tracker: str) -> list[tuple[str, int, float | None, float | None]]:
     """(attribute, sequences, the tracker's success, the best tracker's)."""
     if scores is None:
         return []
     members, k = scores.attribute_members(), scores.trackers.index(tracker)
     return [
         (ATTRIBUTE_TITLES.get(n, n).capitalize(), int(members[n].sum()), _known(v[k]), _known(np.nanmax(v)))
-        for n, v in scores.per_attribute("success").items()
+        for n, v in site.attributes.items()
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from tnllt._version import __version__
 from tnllt.errors import UsageError
 from tnllt.eval.intervals import all_intervals
 from tnllt.eval.metrics import Metric
-from tnllt.eval.statistics import CONFIDENCE, RESAMPLES, SEED
+from tnllt.eval.statistics import CONFIDENCE, RESAMPLES, SEED, Intervals
 from tnllt.eval.tracker_curves import Note
 from tnllt.files import plain, to_json
 from tnllt.results.variants import parse_variant, variant_name
@@ -225,13 +225,17 @@ def footnotes(scores: Scores) -> list[str]:
     return found
 
 
-def summary(scores: Scores, metrics: list[Metric]) -> dict[str, Any]:
-    """Schema `tnllt.scores/1`: what `scores.json` and `--format json` hold, as plain values."""
+def summary(scores: Scores, metrics: list[Metric], intervals: Mapping[str, Intervals] | None = None) -> dict[str, Any]:
+    """Schema `tnllt.scores/1`: what `scores.json` and `--format json` hold, as plain values.
+
+    Args:
+        intervals: `all_intervals` of these metrics, where they are computed already.
+    """
     trackers = list(enumerate(scores.trackers))
     overall = {m.name: scores.score(m) for m in metrics}
     per_attribute = {m.name: scores.per_attribute(m) for m in metrics}
     per_sequence = {m.name: scores.per_sequence(m) for m in metrics}
-    intervals = all_intervals(scores, metrics)
+    intervals = all_intervals(scores, metrics) if intervals is None else intervals
     table: dict[str, Any] = {
         "schema": SCORES,
         "tnllt": __version__,
