@@ -221,5 +221,5 @@ def test_evaluate_refuses_missing_presence_files_itself(tmp_path: Path, protocol
 
 def test_an_unknown_rounding_is_refused(tmp_path: Path) -> None:
     write_tree(tmp_path)
-    with pytest.raises(tnllt.TnlltError, match="no rounding 'up'; known: none, nearest, trunc"):
+    with pytest.raises(tnllt.TnlltError, match="rounding='up': give none or nearest or trunc"):
         tnllt.score("tnllt", annos=tmp_path / "annos", results=tmp_path / "results", rounding="up")

@@ -142,6 +142,8 @@ class ScoreConfig(DatasetConfig):
         allow_missing: score a tracker on the sequences that it has, and note it in every output.
         allow_short: pad short results with their last box, and note it in every output.
         rounding: "nearest" or "trunc" scores boxes as if they had been saved as integers.
+        realtime: frames a second of a stream that does not wait: each frame is scored by the answer in force there,
+            after the results' recorded times (`tnllt.realtime`).
         cache: whether scores are looked up in the cache and kept there.
     """
 
@@ -151,6 +153,9 @@ class ScoreConfig(DatasetConfig):
     allow_short: bool = option(False, "Pad short results with their last box, and say so.")
     rounding: str = option(
         "none", "Score boxes as if they had been saved as integers.", "--round", choices=("none", "nearest", "trunc")
+    )
+    realtime: float | None = option(
+        None, "Score recorded times as if a stream of so many frames a second did not wait.", metavar="FPS", above=0
     )
     cache: bool = option(True, "Neither look scores up in the cache nor keep them.")
 

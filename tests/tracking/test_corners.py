@@ -16,9 +16,10 @@ from tnllt.errors import DataError, TnlltError, UsageError
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Annotation, Sequence
 from tnllt.tracking import Mode, Prediction, Tracker, system, worker
-from tnllt.tracking.loop import SequenceRun, TrackingLoop, run_sequence
+from tnllt.tracking.loop import TrackingLoop, run_sequence
 from tnllt.tracking.options import check_options, describe
 from tnllt.tracking.registry import TrackerSpec, find_tracker, missing
+from tnllt.tracking.sequence_run import SequenceRun
 
 BOXES = np.tile(np.array([[1.0, 2, 8, 9]]), (4, 1))
 

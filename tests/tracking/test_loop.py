@@ -11,8 +11,9 @@ from tnllt.datasets import ArrayFrames
 from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Annotation, Sequence
 from tnllt.tracking import Mode, Prediction, Tracker, TrackerFailure, run_sequence
-from tnllt.tracking.loop import choose_mode, frame_count
+from tnllt.tracking.loop import choose_mode
 from tnllt.tracking.readahead import ReadAhead, frame_digest
+from tnllt.tracking.sequence_run import frame_count
 from tnllt.tracking.system import resident_mb
 
 

@@ -182,6 +182,10 @@ def _conclude(result: RunResult) -> None:
         click.echo(f"Note: {where}; the traces (.trace.jsonl) have the errors", err=True)
         if result.exit_code and not result.failed:
             click.echo("Where more than a tenth failed, `tnllt-run retry` tracks the sequence again.", err=True)
+    if result.jobs:
+        click.echo(printable(f"{result.tracker}: {len(result.before)} done; {len(result.jobs)} Slurm jobs submitted "
+                             f"({result.jobs[0]} to {result.jobs[-1]}); `tnllt-run status` shows them"))  # fmt: skip
+        return
     count = len(result.before) + len(result.done)
     click.echo(printable(f"{result.tracker}: {count} done, {len(result.failed)} failed; results in {result.results}"))
     for name, why in result.failed.items():

@@ -166,7 +166,7 @@ def assemble(
         tuple(references),
         next((s.dataset for s in sequences if s.dataset), ""),
         rounding,
-        frames,
+        _frames=frames,
     )
 
 

@@ -89,6 +89,7 @@ class _SavedScores:
     notes: list[Note]
     references: dict[str, Any]
     rounding: str = field(default="none")
+    realtime: float | None = None
 
 
 def load(folder: Path) -> dict[str, Any]:
@@ -126,6 +127,7 @@ def load(folder: Path) -> dict[str, Any]:
         "references": tuple(references),
         "dataset": saved.dataset,
         "rounding": saved.rounding,
+        "realtime": saved.realtime,
     }
 
 

@@ -90,7 +90,10 @@ def _blocks(files: Files, names: Seq[str], digests: bool) -> Iterator[dict[str, 
 
 def _read(digests: bool, file: ResultFile) -> _Read:
     raw = file.read()
-    return raw, content_digest([raw, *(file.beside[what]() for what in sorted(file.beside))]) if digests else b""
+    if not digests:
+        return raw, b""
+    beside = (file.beside[what]() for what in sorted(file.beside))
+    return raw, content_digest([raw, *beside, *([] if file.realtime is None else [str(file.realtime).encode()])])
 
 
 def _parse(files: Files, read: dict[str, dict[str, _Read]]) -> dict[str, dict[str, Trajectory]]:

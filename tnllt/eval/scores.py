@@ -41,6 +41,7 @@ class Scores:
             the initial box, never moved).
         dataset: the benchmark's name.
         rounding: "nearest" or "trunc" where boxes were rounded to integers first, else "none".
+        realtime: frames a second of the stream that did not wait, or None.
     """
 
     protocol: Protocol
@@ -52,6 +53,7 @@ class Scores:
     references: tuple[TrackerCurves, ...] = field(default=(), repr=False)
     dataset: str = ""
     rounding: str = "none"
+    realtime: float | None = None
     _frames: Callable[[str], Mapping[str, FrameErrors]] | None = field(default=None, repr=False)
 
     @classmethod

@@ -17,7 +17,7 @@ from tnllt.eval.folders import evaluate_files
 from tnllt.eval.protocols import get_protocol
 from tnllt.eval.scores import Scores
 from tnllt.findings import Findings
-from tnllt.option_fields import takes_fields_of
+from tnllt.option_fields import check_fields, takes_fields_of
 from tnllt.results.layouts import ResultFile, find_results
 from tnllt.results.lint import lint
 from tnllt.results.reading import read_many
@@ -75,7 +75,7 @@ class Selection:
     def score(self) -> Scores:
         """The scores, from the cache where they are there. Raises as `evaluate` does."""
         config = self.config
-        return evaluate_files(
+        scores = evaluate_files(
             self.sequences,
             self.files,
             config.protocol,
@@ -83,6 +83,7 @@ class Selection:
             cache=ScoreCache() if config.cache else None,
             **self.allowed,
         )
+        return replace(scores, realtime=config.realtime)
 
     def lint(self) -> Findings:
         """What is wrong with the result files."""
@@ -96,9 +97,10 @@ def select(config: ScoreConfig) -> Selection:
     """Finds the annotations and results that a configuration names.
 
     Raises:
-        UsageError: no location is known, or a tracker's name matches nothing.
+        UsageError: no location is known, a tracker's name matches nothing, or a field is out of its bounds.
         DataError: a location that does not exist, no sequence or tracker in it, a missing presence file.
     """
+    check_fields(config)
     protocol = get_protocol(config.protocol)
     results = config.locate().need_results()
     sequences = select_sequences(config)
@@ -107,7 +109,8 @@ def select(config: ScoreConfig) -> Selection:
     # Trackers that have results on other sequences alone must be found, too, where sequences are named.
     found = find_results(results, names if config.sequences is None else _all_names(config))
     chosen = choose_trackers(config.trackers, list(found.trackers))
-    files = {t: {n: f for n, f in found.trackers[t].items() if n in names} for t in chosen}
+    at = config.realtime
+    files = {t: {n: replace(f, realtime=at) for n, f in found.trackers[t].items() if n in names} for t in chosen}
     unknown = found.unknown
     if unknown and config.sequences is None:
         others = _all_names(config)  # results of sequences outside the split are not unknown

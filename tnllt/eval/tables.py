@@ -219,6 +219,9 @@ def footnotes(scores: Scores) -> list[str]:
                 found.append(f"{name}: {some} without any success left out of the mean, by rule.")
     if scores.rounding != "none":
         found.append(f"Boxes were rounded to integers before scoring (--round {scores.rounding}).")
+    if scores.realtime is not None:
+        rule = f"a stream of {scores.realtime:g} frames a second that does not wait"
+        found.append(f"Each frame is scored by the answer in force in {rule}, after the recorded times (--realtime).")
     if scores.skipped_attributes:
         skipped = ", ".join(scores.skipped_attributes)
         found.append(f"Attributes with fewer than {scores.protocol.min_sequences} sequences are skipped: {skipped}.")
@@ -242,6 +245,7 @@ def summary(scores: Scores, metrics: list[Metric], intervals: Mapping[str, Inter
         "dataset": scores.dataset,
         "protocol": scores.protocol.to_table(),
         "rounding": scores.rounding,
+        "realtime": scores.realtime,
         "metrics": {m.name: {"label": m.label, "description": m.description} for m in metrics},
         "trackers": scores.trackers,
         "sequences": scores.sequences,

@@ -56,6 +56,7 @@ class ResultFile:
         place: where it is, for messages; `archive.zip/member` in a zip file.
         read: gives its bytes.
         beside: {"record", "confidence", "seconds": reader of what lies beside it}.
+        realtime: frames a second of a stream that does not wait, by which the result is read (`tnllt.realtime`).
     """
 
     tracker: str
@@ -63,6 +64,7 @@ class ResultFile:
     place: str
     read: Callable[[], bytes] = field(repr=False)
     beside: dict[str, Callable[[], bytes]] = field(default_factory=dict, repr=False)
+    realtime: float | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 from tnllt.errors import DataError
 from tnllt.files import read_bytes
 from tnllt.numbers import Array, parse_table, parse_tables
+from tnllt.realtime import as_streamed
 from tnllt.results.layouts import ResultFile
 from tnllt.results.records import parse_record
 from tnllt.sequence import Boxes, Trajectory
@@ -43,6 +44,11 @@ def _boxes(table: Array, place: str) -> Boxes:
 
 def trajectory(file: ResultFile, boxes: Boxes) -> Trajectory:
     """The boxes with what lies beside them: the run record, else confidence and time files of other frameworks."""
+    found = _whole(file, boxes)
+    return found if file.realtime is None else as_streamed(found, file.realtime, file.place)
+
+
+def _whole(file: ResultFile, boxes: Boxes) -> Trajectory:
     if "record" in file.beside:
         place = f"{file.place} (run record)"
         record = parse_record(file.beside["record"](), place)

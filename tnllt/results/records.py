@@ -116,10 +116,8 @@ class RunRecord:
     def fps(self) -> float | None:
         """Frames per second of tracking alone (accelerator synchronised), without the first frame; None if unknown."""
         track = self.seconds.get("track") or []
-        if None in track:
-            return None
-        total = sum(seconds for seconds in track[1:] if seconds is not None)
-        return (len(track) - 1) / total if total > 0 else None
+        known = [seconds for seconds in track[1:] if seconds is not None]  # a run with --realtime drops frames
+        return len(known) / total if (total := sum(known)) > 0 else None
 
     def trajectory(self, boxes: Boxes, place: str | Path) -> Trajectory:
         """Boxes (T, 4) with the confidence, absence and times that this record, read from `place`, holds.

@@ -44,6 +44,8 @@ class TrackingConfig:
             it is exported, else cores / workers.
         read_ahead: frames decoded ahead.
         timing: measure speed: one worker, no other timing run on this machine, warmed up, nothing read ahead.
+        realtime: frames a second of a stream that does not wait: the tracker does not see the frames that pass while
+            it works (`tnllt.realtime`). Implies `timing`.
     """
 
     mode: str | None = option(None, "Inputs.  [default: the most it can use]", choices=("BB", "NL", "NL+BB"))
@@ -61,11 +63,15 @@ class TrackingConfig:
     threads: int = option(0, "Per worker; 0: OMP_NUM_THREADS, else cores / workers.", minimum=0)
     read_ahead: int = option(4, "Frames decoded ahead.", minimum=0)
     timing: bool = option(False, "Measure speed: one worker, alone, warmed up, nothing read ahead.")
+    realtime: float | None = option(
+        None, "Drop the frames that pass while the tracker works, at so many a second.", metavar="FPS", above=0
+    )
 
     def concurrency(self) -> dict[str, Any]:
         """The record's field of this name."""
         named = {name: getattr(self, name) for name in ("workers", "threads", "batch", "read_ahead")}
-        return {**named, "exclusive": self.timing}
+        dropping = {} if self.realtime is None else {"realtime": self.realtime}
+        return {**named, "exclusive": self.timing, **dropping}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +104,8 @@ class RunConfig(Limits, TrackingConfig, DatasetConfig):
         shard: "I/N": only the I-th of N equal parts.
         cluster: address of a Ray cluster, or None for this machine.
         gpus: fraction of a GPU that each job takes on the cluster.
+        slurm: run as `workers` jobs of Slurm with these options of sbatch: "partition=gpu,gpus=1,time=4:00:00", or a
+            mapping. The jobs share the sequences; nothing is waited for.
         verbose: let trackers print to standard error.
         failures_only: track failed sequences alone.
         watcher: called as the run goes on; by default nothing is shown.
@@ -118,6 +126,10 @@ class RunConfig(Limits, TrackingConfig, DatasetConfig):
     shard: str | None = option(None, "Only the I-th of N equal parts, for job arrays.", metavar="I/N")
     cluster: str | None = option(None, "Run on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT.", metavar="ADDRESS")
     gpus: float = option(0.0, "Fraction of a GPU per job on the cluster.", minimum=0)
+    slurm: str | Mapping[str, str] | None = option(
+        None, "Submit --workers jobs to Slurm, with these options of sbatch, and return.", kind=str,
+        metavar="partition=gpu,time=4:00:00",
+    )  # fmt: skip
     verbose: bool = option(False, "Show what the tracker prints.", "-v")
     failures_only: bool = False
     watcher: Watcher | None = None

@@ -12,8 +12,9 @@ from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Annotation, Image
 from tnllt.sequence import Sequence as Video
 from tnllt.tracking.failures import TrackerFailure
-from tnllt.tracking.loop import SequenceRun, TrackingLoop, choose_mode
+from tnllt.tracking.loop import TrackingLoop, choose_mode
 from tnllt.tracking.registry import TrackerLike, find_tracker
+from tnllt.tracking.sequence_run import SequenceRun
 from tnllt.tracking.stream import ImageStream, LatestImages, SourceLike, open_stream
 from tnllt.tracking.tracker import Mode, Prediction
 

@@ -42,6 +42,7 @@ def run_facts(spec: RunSpec) -> dict[str, Any]:
         "mode": spec.mode or only,
         "seed": spec.seed,
         "options": options,
+        **({} if spec.realtime is None else {"realtime": spec.realtime}),
         **own,
     }
     if spec.texts is not None:

@@ -4,110 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from array import array
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tnllt.errors import DataError, EndOfStream, UsageError
-from tnllt.masks import encode_mask
 from tnllt.sequence import Image, Sequence, Trajectory
 from tnllt.tracking import system
-from tnllt.tracking.failures import FAULTS, TrackerFailure, checked, failure_of
+from tnllt.tracking.failures import FAULTS, TrackerFailure, failure_of
 from tnllt.tracking.process import FINISHING, IDLE, READING, STARTING, TRACKING, Heartbeat
-from tnllt.tracking.readahead import ReadAhead
+from tnllt.tracking.sequence_run import SequenceRun
 from tnllt.tracking.tracker import Emit, Mode, Prediction, SupportsBatch, Tracker
-
-
-@dataclass
-class SequenceRun:
-    """One sequence while it is being tracked; `image` and `prediction` are those of its latest frame."""
-
-    sequence: Sequence
-    mode: Mode
-    seed: int = 0
-    read_ahead: int = 4
-    index: int = 0
-    keep_masks: bool = False
-    listener: Emit | None = None
-    masks: list[dict[str, Any] | None] = field(default_factory=list)
-    events: list[Mapping[str, Any]] = field(default_factory=list)
-    state: Any = None
-    begun: bool = False
-    texts: Mapping[int, str] = field(default_factory=dict)
-    """Descriptions that replace the one before from their frame on; frame 0 has that of the sequence."""
-
-    def __post_init__(self) -> None:
-        self.count = frame_count(self.sequence)
-        # They grow: a stream's number of frames is not known.
-        self.boxes, self.confidence, self.read, self.track = (array("d") for _ in range(4))
-        self.absent = bytearray()
-        self.info: Mapping[str, Any] = {}
-        self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self.clock = time.perf_counter()
-        self.memory = system.resident_mb()
-        self.reader = ReadAhead(self.sequence.frames, self.count, self.read_ahead, f"sequence {self.sequence.name!r}")
-
-    def next_image(self) -> Image:
-        self.image, seconds = self.reader.read()
-        self.read.append(seconds)
-        return self.image
-
-    def emit(self, event: Mapping[str, Any]) -> None:
-        """Takes an event of the tracker's for the trace."""
-        self.events.append(event)
-        if self.listener is not None:
-            self.listener(event)
-
-    def inputs(self) -> tuple[list[float] | None, str | None]:
-        """Initial box and language description that the tracker is started with."""
-        box = None if self.mode is Mode.NL else self.sequence.groundtruth[0].tolist()
-        return box, None if self.mode is Mode.BB else self.sequence.language
-
-    def take(self, prediction: Any, seconds: float) -> None:
-        """Writes the answer for the frame in hand. Raises TrackerFailure where it is not a box."""
-        box, confidence, absent = checked(prediction, self.index)
-        if absent and self.index > 0:
-            box = self.boxes[-4:].tolist()
-        self.prediction = Prediction(box, confidence, absent, getattr(prediction, "mask", None))
-        self.boxes.extend(box)
-        self.confidence.append(np.nan if confidence is None else confidence)
-        self.absent.append(absent)
-        self.track.append(seconds)
-        if self.keep_masks:
-            mask = self.prediction.mask
-            self.masks.append(None if mask is None else encode_mask(mask))
-        self.index += 1
-
-    def trajectory(self) -> Trajectory:
-        """What was tracked so far, with the record's fields that belong to one sequence."""
-        boxes, scores, seconds = (np.array(values) for values in (self.boxes, self.confidence, self.track))
-        confidence = None if np.isnan(scores).all() else scores
-        absent = np.array(self.absent, bool) if any(self.absent) or confidence is not None else None
-        return Trajectory(boxes.reshape(-1, 4), confidence, absent, seconds, self.record_fields())
-
-    def record_fields(self) -> dict[str, Any]:
-        memory = {"start": self.memory, "end": system.resident_mb(), "peak": system.peak_mb()}
-        return {
-            "mode": self.mode.value,
-            "dataset": self.sequence.dataset,
-            "frames": self.count,
-            "seed": self.seed,
-            "decoder": system.decoder(self.sequence.frames),
-            "started": self.started,
-            "seconds": {
-                "total": round(time.perf_counter() - self.clock, 6),
-                "read": np.round(self.read[: self.index], 6).tolist(),
-                "track": np.round(self.track[: self.index], 6).tolist(),
-            },
-            "description_changes": description_changes(self.events),
-            "sha256": {"read": self.reader.digest()},
-            "memory_mb": {k: round(v, 1) for k, v in memory.items() if v is not None},
-            "info": dict(self.info),
-        }
 
 
 class TrackingLoop:
@@ -362,27 +271,6 @@ def choose_mode(tracker: Any, sequence: Sequence, wanted: Mode | str | None = No
     raise DataError(
         f"sequence {sequence.name!r} {lacking}, and {name} starts from {' or '.join(m.value for m in modes)}{hint}"
     )
-
-
-def frame_count(sequence: Sequence) -> int:
-    """Frames to track: the annotated ones, or all of them where only the first is annotated (hidden test sets)."""
-    frames, rows = len(sequence.frames), len(sequence)
-    if rows == 0 or frames == 0:
-        raise DataError(f"sequence {sequence.name!r} has {rows} boxes and {frames} frames: nothing to track")
-    if rows == 1:
-        return frames
-    if frames < rows:
-        raise DataError(f"sequence {sequence.name!r} has {rows} boxes but {frames} frames; see `tnllt-data check`")
-    return rows
-
-
-def description_changes(events: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """From events with `before` and `after` that differ: where the description changed, and to what."""
-    return [
-        {"frame": event.get("frame"), "description": event["after"]}
-        for event in events
-        if isinstance(event.get("after"), str) and event.get("after") != event.get("before")
-    ]
 
 
 def _is_box(sequence: Sequence) -> bool:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
+from tnllt import slurm
 from tnllt.config import DatasetConfig, cache_folder, listed_names
 from tnllt.datasets.dataset import open_configured
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 from tnllt.locks import FileLock
 from tnllt.option_fields import check_fields
+from tnllt.options import key_values, split_pairs
 from tnllt.results.records import lacks_answers
 from tnllt.results.store import ResultStore
 from tnllt.results.variants import parse_variant, variant_name
@@ -60,6 +62,7 @@ class RunResult:
         unanswered: {sequence: (refreshes of the description that failed, all)}, where any failed.
         variants: of a run of several variants (texts, a grid), one result each; `before`, `done` and `failed` then name
             "VARIANT: SEQUENCE".
+        jobs: numbers of the Slurm jobs that track the rest; `tnllt-run status` shows how they are.
     """
 
     tracker: str
@@ -71,6 +74,7 @@ class RunResult:
     modes: dict[str, int] = field(default_factory=dict)
     unanswered: dict[str, tuple[int, int]] = field(default_factory=dict)
     variants: list[RunResult] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, tracker: str, variants: list[RunResult]) -> RunResult:
@@ -82,6 +86,7 @@ class RunResult:
             [f"{v.tracker}: {name}" for v in variants for name in v.done],
             {f"{v.tracker}: {name}": why for v in variants for name, why in v.failed.items()},
             variants=variants,
+            jobs=[job for v in variants for job in v.jobs],
         )
 
     @property
@@ -136,6 +141,8 @@ def run(tracker: TrackerLike, *where: Any, **settings: Any) -> RunResult:
 def execute(tracker: TrackerLike, config: RunConfig) -> RunResult:
     """`run` with its settings as one object."""
     check_fields(config)
+    if config.realtime is not None:
+        config = dataclasses.replace(config, timing=True)
     where = config.locate()
     if not isinstance(config.dataset, str | Path | None):
         raise UsageError("each worker opens the dataset itself: give dataset= a name or a folder")
@@ -170,6 +177,9 @@ def _execute(run_spec: RunSpec, dataset: Dataset, config: RunConfig) -> RunResul
     watcher.planned(run_spec, plan)
     result = RunResult(spec.name, Path(run_spec.results), list(plan.done), unanswered=dict(plan.unanswered))
     ResultStore(run_spec.results).sweep(spec.name)
+    if config.slurm and plan.jobs:
+        result.jobs = _submitted(run_spec, config, len(plan.jobs))
+        return result
     run_spec = dataclasses.replace(run_spec, data=plan.identity.data, replaces=plan.replaces)
     if plan.jobs:
         with _alone_on_this_machine(watcher) if config.timing else nullcontext():
@@ -226,7 +236,9 @@ def _run_spec(
     if config.masks and not cls.gives_masks:
         raise UsageError(f"{spec.name} gives boxes alone; leave --masks out")
     if config.timing and (config.workers > 1 or config.batch > 1 or config.cluster):
-        raise UsageError("--timing measures one worker alone: leave --workers, --batch and --cluster out")
+        raise UsageError(
+            "--timing measures one worker alone, and so does --realtime: leave --workers, --batch and --cluster out"
+        )
     settled = {
         **part(config, TrackingConfig),
         "mode": "NL" if config.starter else None if config.mode is None else str(config.mode),
@@ -257,6 +269,24 @@ def _outcomes(spec: RunSpec, plan: RunPlan, config: RunConfig, watcher: Watcher)
     devices = tuple(listed_names(config.device, "--device")) if config.device else ()
     with Pool(spec, min(config.workers, len(plan.jobs)), devices, config, watcher, config.verbose) as pool:
         yield from pool.run(plan.jobs)
+
+
+def _submitted(spec: RunSpec, config: RunConfig, waiting: int) -> list[str]:
+    """Slurm jobs, each of which is this run with one worker: they take sequences from the store under its locks."""
+    if config.again or config.cluster or config.shard:
+        raise UsageError("--slurm shares what is left among its jobs: leave --again, --cluster and --shard out")
+    given = config.slurm or {}
+    settings = given if isinstance(given, Mapping) else key_values(split_pairs(given), "--slurm")
+    name = spec.tracker.name
+    folder = ResultStore(spec.results).tracker_folder(name) / slurm.FOLDER
+    work = slurm.Work(_slurm_job, spec, dataclasses.replace(config, slurm=None, workers=1, watcher=None))
+    return slurm.submit(work, settings, folder, f"tnllt-run {name}", min(config.workers, waiting))
+
+
+def _slurm_job(spec: RunSpec, config: RunConfig) -> int:
+    """What a job does; the exit code of its run."""
+    own = dataclasses.replace(spec, workers=1, threads=config.threads or default_threads(1))
+    return _execute(own, open_configured(own.dataset), config).exit_code
 
 
 def _film_what_was_there(spec: RunSpec, dataset: Any, plan: RunPlan) -> None:

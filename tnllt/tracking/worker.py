@@ -35,8 +35,9 @@ from tnllt.tracking import system
 from tnllt.tracking.config import WARM_UP, RunSpec
 from tnllt.tracking.failures import FAULTS, TrackerFailure
 from tnllt.tracking.identity import data_digest, run_facts
-from tnllt.tracking.loop import SequenceRun, TrackingLoop, choose_mode
+from tnllt.tracking.loop import TrackingLoop, choose_mode
 from tnllt.tracking.process import IDLE, LOADING, WRITING, Heartbeat
+from tnllt.tracking.sequence_run import SequenceRun
 from tnllt.tracking.tracker import Mode
 
 #: Of what a tracker printed, a record keeps the end.
@@ -138,7 +139,9 @@ class Worker:
             sequence = texts.of(sequence)
         replaced = texts is not None and name in texts.sequences
         mode = choose_mode(self.tracker, sequence, self.spec.mode, empty_text=replaced)
-        run = SequenceRun(sequence, mode, self.spec.seed, read_ahead, keep_masks=self.spec.masks)
+        run = SequenceRun(
+            sequence, mode, self.spec.seed, read_ahead, keep_masks=self.spec.masks, realtime=self.spec.realtime
+        )
         if texts is not None and replaced:
             run.texts = {int(frame): str(text) for frame, text in texts.sequences[name]}
         return run
@@ -174,7 +177,7 @@ class Worker:
         extra["seconds"] = {**self.common["seconds"], **end.record["seconds"]}
         whole = Trajectory(end.boxes, end.confidence, end.absent, end.seconds, extra)
         try:
-            record = self.store.write(self.spec.tracker.name, name, whole, run.events, run.masks)
+            record = self.store.write(self.spec.tracker.name, name, whole, run.events, run.in_force(run.masks))
             if self.spec.video:
                 self._film(run.sequence, whole)
             message: dict[str, Any] = {"as": "done", "frames": record.frames, "fps": record.fps(), "mode": record.mode}
