@@ -21,7 +21,7 @@ from tnllt.training.vlm.answers import side, true_description, write_answer
 from tnllt.training.vlm.frozen import FrozenTracker
 from tnllt.training.vlm.gather import RecordSources, gather
 from tnllt.training.vlm.moments import read_window, refreshes
-from tnllt.training.vlm.pairs import PairOptions, Selection, choose, write_pairs
+from tnllt.training.vlm.pairs import PairOptions, GainSelection, choose, write_pairs
 from tnllt.training.vlm.records import read_published, read_samples
 from tnllt.training.vlm.rows import sft_rows
 
@@ -240,7 +240,7 @@ def test_gain_selects_among_a_teachers_answers(asking, tmp_path: Path, monkeypat
             return Reasoning(raw=answers[(len(shown) - 1) % 3])
 
     monkeypatch.setattr(asking, "gains_of", lambda snapshot, window, own, given: gained)
-    arguments = ([clip()], tmp_path, PairOptions(1), Teacher(), asking, Selection(3, 0.02))
+    arguments = ([clip()], tmp_path, PairOptions(1), Teacher(), asking, GainSelection(3, 0.02))
     if chosen == "left out":
         with pytest.raises(DataError, match="no pair"):
             write_pairs(*arguments)

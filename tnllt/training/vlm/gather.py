@@ -15,7 +15,7 @@ from tnllt.reasoningtrack.reasoners.prompt import load_prompt
 from tnllt.reasoningtrack.reasoners.views import View, pictures
 from tnllt.training.vlm.frozen import FrozenTracker, load_frozen
 from tnllt.training.vlm.options import RecordOptions, RecordSources
-from tnllt.training.vlm.pairs import PairOptions, Selection, write_pairs
+from tnllt.training.vlm.pairs import PairOptions, GainSelection, write_pairs
 from tnllt.training.vlm.records import PairRecord, present, read_published, read_samples, write_jpeg
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def write_records(sources: RecordSources, options: RecordOptions) -> int:
         raise UsageError("--select gain chooses among the answers of a teacher: give --teacher")
     if options.out.exists() and any(options.out.iterdir()):
         raise UsageError(f"{options.out} is not empty; give --out another folder")
-    selection = Selection(options.candidates, options.least_gain) if options.select == "gain" else None
+    selection = GainSelection(options.candidates, options.least_gain) if options.select == "gain" else None
     return _make_pairs(sources, options.out, options.seed, load_frozen(options), selection)
 
 
@@ -97,7 +97,7 @@ def _make_pairs(
     folder: Path,
     seed: int,
     tracker: FrozenTracker | None = None,
-    selection: Selection | None = None,
+    selection: GainSelection | None = None,
 ) -> int:
     from tnllt.datasets.dataset import open_configured
     from tnllt.reasoningtrack.build import resolve_reasoner

@@ -41,7 +41,7 @@ class PairOptions:
 
 
 @dataclass(frozen=True)
-class Selection:
+class GainSelection:
     """How an answer is chosen among those of a teacher by tracking gain: the best, where it reaches `least`."""
 
     candidates: int = 1
@@ -69,7 +69,7 @@ def write_pairs(
     options: PairOptions,
     teacher: Reasoner | None = None,
     tracker: FrozenTracker | None = None,
-    selection: Selection | None = None,
+    selection: GainSelection | None = None,
 ) -> int:
     """Writes `sample00001/`, ... and returns their number.
 
@@ -111,7 +111,7 @@ def _write(
     folder: Path,
     teacher: Reasoner | None,
     tracker: FrozenTracker | None,
-    selection: Selection | None,
+    selection: GainSelection | None,
 ) -> bool:
     first, second, whole = moment.first, moment.second, moment.snapshot is not None
     images, boxes = zip(*(_frame(sequence, number, whole) for number in (first, second)), strict=True)
