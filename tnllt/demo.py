@@ -1,7 +1,8 @@
 """`make demo`: a small benchmark made, tracked, scored and drawn by the commands themselves; no download.
 
 Eight synthetic sequences (the `demo` dataset), three trackers: the reference tracker with its small bundled weights,
-OpenCV's MIL, and the initial box, never moved. Every command is printed, so that it can be run again by hand.
+once with a description that stays and once with one that is revised; OpenCV's MIL; the initial box, never moved. Every
+command is printed, so that it can be run again by hand.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from pathlib import Path
 from tnllt.errors import EXIT_OK
 
 TRACKERS = ("ReasoningTrack", "MIL", "still")
+#: What revises the description in a second run of ReasoningTrack: the dataset's text of the moment.
+REASONER = "annotation"
 _MODULES = {"tnllt-run": "tnllt.cli.run", "tnllt-eval": "tnllt.cli.eval", "tnllt-data": "tnllt.cli.data"}
 
 
@@ -26,6 +29,9 @@ def commands(folder: Path) -> Iterator[list[str]]:
     yield ["tnllt-data", "info", "--dataset", "demo", "--sheet", str(folder / "sequences.png")]
     for tracker in TRACKERS:
         yield ["tnllt-run", tracker, "--dataset", "demo", "--results", results]
+    # An area ratio never exceeds 1, so that the reasoner is asked at every tenth frame.
+    asked = ["--grid", f"reasoner={REASONER}", "--set", "refresh_area=1.01"]
+    yield ["tnllt-run", TRACKERS[0], "--dataset", "demo", "--results", results, *asked]
     where = ["--dataset", "demo", "--results", results]
     yield ["tnllt-eval", *where, "--trackers", "all", "--metric", "success", "--attributes", "--out", scores]
     yield ["tnllt-eval", "report", *where, "--out", str(folder)]

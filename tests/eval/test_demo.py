@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from tnllt import demo
+from tnllt.datasets import open_dataset
 
 
 def test_its_commands_are_ours(tmp_path: Path) -> None:
     listed = list(demo.commands(tmp_path))
     assert {command[0] for command in listed} == {"tnllt-data", "tnllt-run", "tnllt-eval"}
-    assert [command[1] for command in listed if command[0] == "tnllt-run"] == list(demo.TRACKERS)
+    runs = [command[1] for command in listed if command[0] == "tnllt-run"]
+    assert runs == [*demo.TRACKERS, "ReasoningTrack"]
 
 
 @pytest.mark.slow
@@ -31,3 +34,11 @@ def test_the_demo_leaves_what_it_says(tmp_path: Path) -> None:
         assert name in done.stdout or name.startswith("scores/")
     for tracker in demo.TRACKERS:
         assert len(list((tmp_path / "results" / f"{tracker}_tracking_result").glob("*.txt"))) == 8
+    revised = tmp_path / "results" / f"ReasoningTrack@reasoner={demo.REASONER}_tracking_result"
+    right = 0
+    for trace in revised.glob("*.trace.jsonl"):
+        sequence = open_dataset("demo").select(trace.name.partition(".")[0])[0]
+        for event in map(json.loads, trace.read_text("utf-8").splitlines()):
+            changed = event.get("after", "") != event.get("before", "")
+            right += changed and event["after"] == sequence.descriptions[event["frame"]]
+    assert right >= 1, "no description was revised to what is true in that frame"

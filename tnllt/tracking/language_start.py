@@ -89,7 +89,7 @@ class _Own:
 
 
 @dataclass(eq=False)
-class LanguageStart:
+class LanguageState:
     """One sequence: the tracker's own state, None until the target was found."""
 
     text: str
@@ -126,11 +126,11 @@ class LanguageStart(Tracker):
         self.device = getattr(tracker, "device", None)
         self.facts: dict[str, Any] = {"started_by": self.starter_name}
         self._with_text = Mode.NL_BB in tracker.modes
-        self._state: LanguageStart | None = None
+        self._state: LanguageState | None = None
 
     def initialize(self, image: Image, box: object = None, language: str | None = None) -> Prediction:
         self.tracker.emit, self.tracker.run_seed = self.emit, self.run_seed
-        self._state = LanguageStart(language or "", self.emit)
+        self._state = LanguageState(language or "", self.emit)
         self._state.prediction = self._look(self._state, image, batch=False)
         return self._state.prediction
 
@@ -164,12 +164,12 @@ class LanguageStart(Tracker):
         own = self._state.facts if self._state is not None else {}
         return {**self.tracker.info(), **self.facts, "start_threshold": self.threshold, **own}
 
-    def start(self, image: Image, box: object, language: str | None, emit: Emit | None = None) -> LanguageStart:
-        state = LanguageStart(language or "", emit)
+    def start(self, image: Image, box: object, language: str | None, emit: Emit | None = None) -> LanguageState:
+        state = LanguageState(language or "", emit)
         state.prediction = self._look(state, image, batch=True)
         return state
 
-    def step(self, states: Sequence[LanguageStart], images: Sequence[Image]) -> list[Prediction]:
+    def step(self, states: Sequence[LanguageState], images: Sequence[Image]) -> list[Prediction]:
         assert isinstance(self.tracker, SupportsBatch)
         begun = [i for i, state in enumerate(states) if state.own is not None]
         answers = self.tracker.step([states[i].own for i in begun], [images[i] for i in begun]) if begun else []
@@ -180,12 +180,12 @@ class LanguageStart(Tracker):
                 found[i] = self._look(state, images[i], batch=True)
         return [found[i] for i in range(len(states))]
 
-    def end(self, state: LanguageStart) -> Mapping[str, Any]:
+    def end(self, state: LanguageState) -> Mapping[str, Any]:
         assert isinstance(self.tracker, SupportsBatch)
         own = self.tracker.end(state.own) if state.own is not None else {}
         return {**own, **state.facts}
 
-    def _look(self, state: LanguageStart, image: Image, batch: bool) -> Prediction:
+    def _look(self, state: LanguageState, image: Image, batch: bool) -> Prediction:
         """Asks the starter about one frame, and starts the tracker where it finds the target."""
         found = _sorted_boxes(self.starter.locate(image, state.text), image)
         best = found[0] if found else None

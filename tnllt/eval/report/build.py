@@ -150,7 +150,8 @@ def _pass(
         members = [i for i, (_, _, flags) in enumerate(sets) if flags is not None and flags[index]]
         found.sequences.append(_sequence(sequence, members, _answers(scores.trackers, own, sequence.name, content)))
         best = {scores.trackers[k]: (k, own[scores.trackers[k]]) for k in drawn if scores.trackers[k] in own}
-        shown = spread_frames(overlaps, pictures)
+        changed = {a["frame"] - 1 for a in found.sequences[-1]["answers"] if a["changed"]}
+        shown = sorted({*spread_frames(overlaps, pictures), *sorted(changed & set(range(len(sequence))))[:pictures]})
         found.sequences[-1]["pictures"] = thumbnails(sequence, best, overlaps, shown)
         if index in hardest:
             found.hardest[index] = _hard(index, sequence, scores, best, overlaps)

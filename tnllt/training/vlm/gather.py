@@ -15,7 +15,7 @@ from tnllt.reasoningtrack.reasoners.prompt import load_prompt
 from tnllt.reasoningtrack.reasoners.views import View, pictures
 from tnllt.training.vlm.frozen import FrozenTracker, load_frozen
 from tnllt.training.vlm.options import RecordOptions, RecordSources
-from tnllt.training.vlm.pairs import PairOptions, GainSelection, write_pairs
+from tnllt.training.vlm.pairs import GainSelection, PairOptions, write_pairs
 from tnllt.training.vlm.records import PairRecord, present, read_published, read_samples, write_jpeg
 
 log = logging.getLogger(__name__)

@@ -127,7 +127,10 @@ function drawPicture() {
   const best = kept.reduce((a, b) => (far(b) < far(a) ? b : a));
   const image = $('#timeline figure img');
   if (image.dataset.frame !== `${state.sequence}:${best.frame}`) Object.assign(image, { src: best.src, alt: `Frame ${best.frame}` }).dataset.frame = `${state.sequence}:${best.frame}`;
-  $('#timeline figcaption').textContent = `Frame ${count(best.frame)}, the nearest of ${kept.length} kept; boxes: ground truth (white), best trackers`;
+  const said = D.sequences[state.sequence].answers.filter((a) => state.shown.has(a.tracker) && a.frame <= best.frame);
+  const latest = ranked().map((t) => said.filter((a) => a.tracker === t).pop()).filter(Boolean);
+  $('#timeline figcaption').replaceChildren(`Frame ${count(best.frame)}, the nearest of ${kept.length} kept; boxes: ground truth (white), best trackers`,
+    ...latest.map((a) => el('div', {}, `${short(D.trackers[a.tracker].name, 60)}: `, el('bdi', {}, a.description))));
 }
 let queued = false;
 function moveCursor(frame) {
