@@ -71,6 +71,7 @@ def main() -> None:
 
 * `python benchmarks/bridge.py`: what a frame costs on its way to a baseline's own environment and back.
 * `python benchmarks/language.py`: [whether language helps](training.md), in scores and not in seconds.
+* `python benchmarks/claim.py --out DIR`: [whether a reasoner helps](reasoners.md#does-it-help).
 """
     if set(names) == set(NAMES) and (options.out or not options.quick):
         (options.out or PAGE).write_text(page, encoding="utf-8")

@@ -287,4 +287,7 @@ def test_identity_is_the_content_of_files(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"other" if name == "c" else b"same")
     a, b, c = (ReasoningTrack.identity({"weights": str(tmp_path / n), "prompt": tmp_path / "a"}) for n in "abc")
     assert a == b != c and a.keys() == {"weights_sha256", "prompt_sha256"}
-    assert ReasoningTrack.identity({}).keys() == {"weights_sha256"}, "the bundled ones"
+    assert "weights_sha256" in ReasoningTrack.identity({}), "the bundled ones"
+    own = ReasoningTrack.identity({"reasoner": "bundled", "reasoner_options": f"weights={tmp_path / 'a'}"})
+    assert own["reasoner_weights_sha256"] == a["weights_sha256"]
+    assert "reasoner_weights_sha256" not in ReasoningTrack.identity({"reasoner": "static"})

@@ -23,6 +23,9 @@ from tnllt.tracking.identity import content_hash
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 
+#: The reasoner where none is named.
+REASONER = "static"
+
 #: The bundled weights: small, to see the tracker run, and not those of a publication.
 DEMONSTRATION = Path(__file__).parent / "weights" / "tiny.safetensors"
 
@@ -62,9 +65,12 @@ def load_engine(
 
 
 def content_hashes(options: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 of the files that a tracker's options name, and of the bundled weights where no weights are named."""
+    """SHA-256 of the files that a tracker's options name, and of the bundled ones where none are named."""
     named = {name: options.get(name) for name in ("weights", "prompt")}
     named["weights"] = named["weights"] or DEMONSTRATION
+    if options.get("reasoner", REASONER) == "bundled":
+        own = _parse_options(options.get("reasoner_options"))
+        named["reasoner_weights"] = own.get("weights") or Path(__file__).parent / "weights" / "reasoner.safetensors"
     places = {name: user_path(value) for name, value in named.items() if isinstance(value, str | Path) and value}
     return {f"{name}_sha256": content_hash(place) for name, place in places.items() if place.is_file()}
 

@@ -17,7 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tnllt.errors import DataError, UsageError
-from tnllt.reasoningtrack.build import Precision, content_hashes, load_engine, require_reachable, resolve_reasoner
+from tnllt.reasoningtrack.build import (
+    REASONER,
+    Precision,
+    content_hashes,
+    load_engine,
+    require_reachable,
+    resolve_reasoner,
+)
 from tnllt.reasoningtrack.config import Config, ConfigLike
 from tnllt.reasoningtrack.geometry import box_in_image, crop_square, first_template, has_changed
 from tnllt.reasoningtrack.inference import Answer, Query
@@ -124,7 +131,7 @@ class ReasoningTrack(Tracker):
         self,
         config: ConfigLike | None = None,
         weights: str | Path | Mapping[str, Tensor] | None = None,
-        reasoner: str | Reasoner = "static",
+        reasoner: str | Reasoner = REASONER,
         reasoner_options: str | Mapping[str, Any] | None = None,
         reasoner_required: bool = True,
         prompt: str | Path | None = None,
