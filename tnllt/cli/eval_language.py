@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tnllt.cli.common import output_folder, scoring_options
+from tnllt.cli.dataclass_options import PATH
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
 from tnllt.eval.compare import Comparison
@@ -25,7 +26,7 @@ from tnllt.text import latex, markdown, printable
 @scoring_options
 @click.option("--metric", "-m", default="success", metavar="NAME", show_default=True)
 @click.option("--top", default=5, type=click.IntRange(0), show_default=True, help="Sequences to name for each tracker.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for the figure and the tables.")
+@click.option("--out", "-o", type=PATH, help="Folder for the figure and the tables.")
 @click.option("--format", "format_", type=click.Choice(["text", "markdown", "latex", "json"]), default="text")
 def language(config: ScoreConfig, metric: str, top: int, out: Path | None, format_: str) -> None:
     """Does each tracker read its text? From runs of `tnllt-run NAME --text own,none,shuffled,...`.
