@@ -12,7 +12,7 @@ from tnllt.datasets.layout import Layout
 from tnllt.datasets.splits import packaged
 from tnllt.errors import UsageError
 from tnllt.eval.metrics import METRICS
-from tnllt.eval.protocols import PROTOCOLS, TNLLT
+from tnllt.eval.protocols import FAMILIES, PROTOCOLS, TNLLT
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
@@ -22,6 +22,10 @@ from baselines_page import baselines_page  # noqa: E402
 def protocols_page() -> str:
     """Every protocol: its summary, and the rules in which it differs from the official one."""
     official = {rule: value for rule, _, value, _ in TNLLT.card()}
+    families = [
+        f"`{name}` is " + ", ".join(f"`{other}` on `{dataset}`" for dataset, other in own.items())
+        for name, own in FAMILIES.items()
+    ]
     lines = [
         "# Protocols",
         "",
@@ -29,6 +33,9 @@ def protocols_page() -> str:
         "",
         "A protocol is the scoring rule of one toolkit, as data. `--protocol NAME` scores with it;",
         "`tnllt-eval explain A B` explains the difference between two, rule by rule.",
+        "",
+        "The code of some toolkits scores some datasets by another rule. `--protocol` follows it, and the output names",
+        f"the rule: {'; '.join(families)}. `explain` takes names as they are.",
         "",
     ]
     for protocol in PROTOCOLS.values():

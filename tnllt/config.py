@@ -176,6 +176,32 @@ class BoardConfig:
     hub: str = option("", "The dataset on a hub, as ORG/NAME.", metavar="ORG/NAME")
 
 
+@dataclass(frozen=True, kw_only=True)
+class TableConfig:
+    """How a score table is written; JSON and CSV keep every number in full precision.
+
+    Attributes:
+        intervals: show 95 % intervals over sequences. None: in overall tables, but not in LaTeX's, which papers have
+            little room for. JSON always has them.
+        percent: scores as percentages.
+        decimals: of every score; None: 3, or 1 with `percent`.
+        references: rows of the ceiling and the floor. None: yes, but not in LaTeX's.
+    """
+
+    intervals: bool | None = option(
+        None, "95 % intervals in the table.  [default: yes, but not in LaTeX's]", "--intervals/--no-intervals",
+        kind=bool,
+    )  # fmt: skip
+    percent: bool = option(False, "Scores as percentages.")
+    decimals: int | None = option(None, "Decimals of scores.  [default: 3; 1 with --percent]", minimum=0, maximum=9)
+    references: bool | None = option(
+        None,
+        "Rows of ceiling and floor.  [default: yes, but not in LaTeX's]",
+        "--references/--no-references",
+        kind=bool,
+    )
+
+
 def listed_names(given: str | Path | Iterable[str | Path], flag: str) -> list[str]:
     """The names in a text separated by commas, or in several such texts.
 

@@ -47,7 +47,7 @@ def test_table_files_and_figures(tree, run):
     assert code == 0 and "t0" in out and "ceiling" in out and "files in plots" in err
     plots = tree / "plots"
     for name in ("success", "curves", "success_CM", "success_ROT"):
-        for ending in ("png", "svg", "pdf", "csv"):
+        for ending in ("png", "pdf", "csv"):
             assert (plots / f"{name}.{ending}").stat().st_size > 100
     table = json.loads((plots / "scores.json").read_text())
     assert table["schema"] == "tnllt.scores/1" and list(table["scores"]) == ["t0", "t1"]
@@ -288,7 +288,7 @@ def test_score_file_and_protocols(tree, capsys, monkeypatch):
     assert code == 0 and all(name in out for name in ("tnllt-matlab", "pytracking-uav", "trackingnet", "strict"))
     code, out, _ = call("protocols", "ostrack")
     assert code == 0 and "stark" in out and "(official:" in out
-    assert len(json.loads(call("protocols", "--format", "json")[1])) == 13
+    assert len(json.loads(call("protocols", "--format", "json")[1])) == 14
     code, _, err = call("protocols", "pytraking")
     assert code == 2 and "did you mean 'pytracking'" in err
 

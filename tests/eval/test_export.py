@@ -13,6 +13,7 @@ from tnllt.errors import DataError
 from tnllt.eval import METRICS, Scores, evaluate, get_protocol
 from tnllt.eval import arrays as arrays_module
 from tnllt.eval.intervals import all_intervals
+from tnllt.eval.style import Style
 
 
 def incomplete() -> Scores:
@@ -51,7 +52,7 @@ def test_the_way_there_and_back(make, tmp_path: Path) -> None:
             np.testing.assert_array_equal(one, other)
     for fmt in ("text", "json", "csv", "latex"):
         assert after.table("all", fmt) == before.table("all", fmt)
-    assert [p.name for p in after.plot(tmp_path / "again", formats=("svg",))]
+    assert [p.name for p in after.plot(tmp_path / "again", style=Style(formats=("svg",)))]
     with pytest.raises(DataError, match="were loaded from a folder"):
         after.frames("s1")
     again = after.save(tmp_path / "again")

@@ -1,25 +1,32 @@
-"""Figures: ranked legends, styles without end, a CSV beside each that says the same."""
+"""Figures: ranked legends that cover nothing, sizes of a paper, one look per tracker, a CSV that says the same."""
 
 from __future__ import annotations
 
 import csv
+import re
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tnllt.errors import UsageError
 from tnllt.eval import evaluate
-from tnllt.eval.figures import COLORS, LINES, draw_curves, line_style
-from tnllt.eval.metrics import CURVE_METRICS
+from tnllt.eval.drawing import Sheet, draw, paper_style
+from tnllt.eval.figures import curve_panel, draw_curves
+from tnllt.eval.metrics import CURVE_METRICS, METRICS
+from tnllt.eval.style import Style, TrackerStyle
 from tnllt.sequence import Annotation, Sequence
 
 
-def many(trackers: int):
+def many(trackers: int, worst: float = 1.0):
     rng = np.random.default_rng(5)
     truth = np.abs(np.cumsum(rng.normal(0, 3, (50, 4)), axis=0) + np.array([100, 80, 50, 40])) + 1
-    flags = {"A": True, "B": True, "C": True, "D": False}
+    flags = {"ARC": True, "B": True, "C": True, "D": False}
     sequences = [Sequence(name, Annotation(truth, None, None, flags), dataset="tnllt") for name in ("s0", "s1")]
-    results = {f"t{k:03d}": {s.name: truth + rng.normal(0, 1 + k, (50, 4)) for s in sequences} for k in range(trackers)}
+    results = {
+        f"t{k:03d}": {s.name: truth + rng.normal(0, 1 + worst * k, (50, 4)) for s in sequences} for k in range(trackers)
+    }
     return evaluate(sequences, results)
 
 
@@ -35,24 +42,111 @@ def test_legends_are_ranked_and_carry_scores(trackers):
         assert len(axes.lines) == trackers and axes.get_xlabel() == metric.figure.x
 
 
-def test_styles_go_on_without_end_and_do_not_repeat_early():
-    count = len(COLORS) * len(LINES)
-    assert len({str(line_style(k)) for k in range(3 * count)}) == 3 * count
-    assert line_style(10_000)["color"] in COLORS
+def drawn(scores, metric="success", style=None, members=None, attribute=""):
+    style = style or Style()
+    with paper_style(style):
+        panel = curve_panel(scores, METRICS[metric], style, members, attribute)
+        figure, _ = draw(Sheet(None, (panel,), ("protocol tnllt",), style))
+        FigureCanvasAgg(figure).draw()
+    return figure
+
+
+@pytest.mark.parametrize(
+    ("trackers", "metric", "size"),
+    [
+        (3, "success", "column"),
+        (6, "precision", "column"),
+        (21, "normalized_precision", "column"),
+        (21, "success", "page"),
+    ],
+)
+def test_a_legend_covers_no_curve_and_lies_inside_the_figure(trackers, metric, size):
+    figure = drawn(many(trackers, worst=8.0), metric, Style(size=size))
+    (axes,) = figure.axes
+    legend = axes.get_legend().get_window_extent()
+    for line in axes.lines:
+        assert not line.get_path().transformed(line.get_transform()).intersects_bbox(legend, filled=False)
+    whole = figure.bbox
+    assert legend.x0 >= whole.x0 and legend.x1 <= whole.x1 and legend.y0 >= whole.y0 and legend.y1 <= whole.y1
+    foot = figure.texts[0].get_window_extent()
+    assert foot.y1 <= legend.y0 and foot.y0 >= 0
+    assert min(text.get_fontsize() for text in axes.get_legend().get_texts()) >= 7
+
+
+def test_a_look_stays_across_metrics_and_attributes():
+    scores = many(9)
+    found = []
+    for metric in ("success", "precision"):
+        for members in (None, scores.attributes["B"]):
+            (axes,) = drawn(scores, metric, members=members).axes
+            names = [text.get_text().split()[1] for text in axes.get_legend().get_texts()]
+            found.append(
+                {n: (line.get_color(), line._unscaled_dash_pattern) for n, line in zip(names, axes.lines, strict=True)}
+            )
+    assert all(one == found[0] for one in found) and len(set(map(str, found[0].values()))) == 9
+
+
+def test_style_gives_names_order_title_and_legend():
+    style = Style(
+        order=("t002",), title="{metric} on {benchmark}: {attribute}", legend="name",
+        trackers={"t001": TrackerStyle(name="Ours", colour="#123456", dash=(3, 1))},
+    )  # fmt: skip
+    scores = many(3)
+    (axes,) = drawn(scores, style=style, attribute="Aspect ratio change (2)").axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["t002", "t000", "Ours"]
+    assert axes.get_title() == "Success on TNLLT: Aspect ratio change (2)"
+    assert axes.lines[2].get_color() == "#123456"
+    assert drawn(scores, style=Style(legend="none", title="")).axes[0].get_legend() is None
+
+
+def test_attributes_are_titled_with_benchmark_and_full_name(tmp_path):
+    many(3).plot(tmp_path, "success", attributes=True, style=Style(formats=("svg",)))
+    title = re.search(r"<dc:title>(.*?)</dc:title>", (tmp_path / "success_ARC.svg").read_text())[1]
+    assert title == "Success plots of OPE on TNLLT – Aspect ratio change (2)"
+
+
+def test_sizes_in_inches_and_the_footer_of_pdf(tmp_path):
+    scores = many(3)
+    scores.plot(tmp_path, "success", style=Style(formats=("pdf", "svg")))
+    pdf = (tmp_path / "success.pdf").read_bytes()
+    width = float(re.search(rb"/MediaBox \[ ?0 0 ([\d.]+) ", pdf)[1]) / 72
+    wide = float(re.search(rb"/MediaBox \[ ?0 0 ([\d.]+) ", (tmp_path / "curves.pdf").read_bytes())[1]) / 72
+    assert (width, wide) == (pytest.approx(3.25, abs=0.01), pytest.approx(6.875, abs=0.01))
+    assert b"/Subject (protocol tnllt, 2 sequences" in pdf
+    tall = float(re.search(r'height="([\d.]+)pt"', (tmp_path / "success.svg").read_text())[1])
+    assert tall > float(re.search(rb"/MediaBox \[ ?0 0 [\d.]+ ([\d.]+)", pdf)[1]) + 5  # the SVG has the footer, too
+    scores.plot(tmp_path / "own", "success", style=Style(size=(5, 4), formats=("pdf",), footer=True))
+    assert b"/MediaBox [ 0 0 360 288 ]" in (tmp_path / "own" / "success.pdf").read_bytes()
+
+
+def test_a_font_or_height_that_will_not_do_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no font 'Nowhere Sans' is installed"):
+        many(1).plot(tmp_path / "a", style=Style(font="Nowhere Sans"))
+    with pytest.raises(UsageError, match=r"height of at least [\d.]+ inches"):
+        many(21, 8.0).plot(tmp_path / "b", "success", style=Style(size=(3, 2)))
 
 
 def test_files_and_their_csv(tmp_path):
     scores = many(3)
-    written = scores.plot(tmp_path, "success", attributes=True, formats=("svg",))
+    written = scores.plot(tmp_path, "success", attributes=True, style=Style(formats=("svg",)))
     names = {path.name for path in written}
-    stems = {"success", "curves", "success_A", "success_B", "success_C", "success_radar"}
+    stems = {"success", "curves", "success_ARC", "success_B", "success_C", "success_radar"}
     assert names == {f"{stem}.{ending}" for stem in stems for ending in ("svg", "csv")}
     rows = list(csv.DictReader((tmp_path / "success.csv").open()))
     assert [float(r["threshold"]) for r in rows] == scores.protocol.thresholds("success").tolist()
     assert [float(r["t001"]) for r in rows] == scores.mean_curve("success")[1].tolist()
     assert [float(r["ceiling"]) for r in rows] == scores.reference_curve("success")["ceiling"].tolist()
     radar = list(csv.reader((tmp_path / "success_radar.csv").open()))
-    assert radar[0] == ["tracker", "A", "B", "C"] and float(radar[1][1]) == scores.per_attribute()["A"][0]
+    assert radar[0] == ["tracker", "ARC", "B", "C"] and float(radar[1][1]) == scores.per_attribute()["ARC"][0]
+
+
+@pytest.mark.slow
+def test_several_processes_draw_the_same_files(tmp_path):
+    scores = many(3)
+    for workers in (1, 2):
+        scores.plot(tmp_path / str(workers), attributes=True, workers=workers)
+    one = {path.name: path.read_bytes() for path in (tmp_path / "1").iterdir()}
+    assert len(one) > 40 and one == {path.name: path.read_bytes() for path in (tmp_path / "2").iterdir()}
 
 
 def test_frames_of_tables_agree_with_scores():

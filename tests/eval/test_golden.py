@@ -12,6 +12,8 @@ from tests.eval.eval_trees import SMALL, small_results, small_sequences, toolkit
 from tnllt.eval import PROTOCOLS, evaluate
 from tnllt.eval.folders import evaluate_files
 from tnllt.eval.metrics import CURVE_METRICS
+from tnllt.eval.protocols import STARK, resolve_protocol
+from tnllt.eval.selection import score
 from tnllt.results.layouts import find_results
 
 OTHERS = ("pytracking", "pytracking-lasot", "stark", "stark-lasot", "pysot-toolkit", "pysot", "got10k", "lorat")
@@ -114,9 +116,30 @@ def test_real_trackers_on_lasot(shared: Path):
 
 def test_every_named_protocol_is_there_and_explained():
     named = (
-        "tnllt tnllt-matlab pytracking pytracking-lasot pytracking-uav stark stark-lasot pysot-toolkit pysot got10k "
+        "tnllt tnllt-matlab pytracking pytracking-lasot pytracking-uav stark stark-lasot stark-uav pysot-toolkit pysot "
     )
-    assert set((named + "lorat trackingnet strict").split()) == set(PROTOCOLS)
+    assert set((named + "got10k lorat trackingnet strict").split()) == set(PROTOCOLS)
     assert all(p.summary.endswith(".") for p in PROTOCOLS.values())
     digests = [p.digest() for p in PROTOCOLS.values()]
     assert len(set(digests)) == len(digests)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "resolved"),
+    [
+        ("ostrack", "lasot", "stark-lasot"), ("stark", "lasot", "stark-lasot"), ("dutrack", "tnl2k", "stark"),
+        ("stark", "uav123", "stark-uav"), ("pytracking", "lasot", "pytracking-lasot"),
+        ("pytracking", "otb100", "pytracking"), ("pytracking", "uav123", "pytracking-uav"),
+        ("stark-lasot", "tnl2k", "stark-lasot"), ("lasot", "lasot", "tnllt"), (STARK, "lasot", "stark"),
+    ],
+)  # fmt: skip
+def test_a_toolkits_name_means_its_rule_for_the_dataset(name, dataset, resolved):
+    assert resolve_protocol(name, dataset).name == resolved
+
+
+def test_ostrack_on_lasot_gives_the_number_of_ostracks_code(shared: Path):
+    folder = shared / "data" / "lasot"
+    scores = score("lasot", annos=folder / "annos", results=folder / "results", trackers="DiMP50", protocol="ostrack")
+    assert scores.protocol.name == "stark-lasot"
+    assert round(float(scores.score("normalized_precision")[0]), 3) == 0.652
+    assert "protocol stark-lasot" in scores.table("normalized_precision")

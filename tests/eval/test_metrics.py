@@ -17,6 +17,7 @@ from tnllt.eval.longterm import ReportedFrames
 from tnllt.eval.metrics import ConfidenceMeasure, CurveFigure, FrameMeasure, SequenceResults, get_metric, sum_over
 from tnllt.eval.report import write_report
 from tnllt.eval.report.build import ReportContent
+from tnllt.eval.style import Style
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
 AREAS = np.linspace(0, 3, 7)
@@ -101,7 +102,7 @@ def test_a_new_metric_is_everywhere(scores: Scores, metric: Metric, tmp_path: Pa
     saved = json.loads(scores.table("all", "json"))
     assert saved["scores"]["one"][metric.name] == values[0] and saved["intervals"]["trackers"]["one"][metric.name]
     assert set(saved["per_attribute"]["one"][metric.name]) == {"A", "B", "C"}
-    drawn = {path.name for path in scores.plot(tmp_path, metric.name, attributes=True, formats=("svg",))}
+    drawn = {path.name for path in scores.plot(tmp_path, metric.name, attributes=True, style=Style(formats=("svg",)))}
     assert {f"{metric.name}.svg", f"{metric.name}_A.svg"} <= drawn or not metric.has_curve
     assert (
         "Area ratio" in (tmp_path / "curves.svg").read_text() or "area_curve" in (tmp_path / "curves.csv").read_text()

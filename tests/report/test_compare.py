@@ -122,8 +122,8 @@ def test_ranks_gaps_and_diagram(scores: Scores, tmp_path: Path) -> None:
     assert len(ordered) == 24 and [x - y for _, x, y in ordered] == sorted((x - y for _, x, y in ordered), reverse=True)
     found = diagram(scores)
     paths = save_diagram(found, [f"$x_{{{t}}}$ <&" for t in scores.trackers], tmp_path, METRICS["success"])
-    assert [p.suffix for p in paths] == [".pdf", ".png", ".svg"]
-    assert b"/Type3" not in paths[0].read_bytes() and b"FontFile2" in paths[0].read_bytes()
+    assert [p.suffix for p in paths] == [".png", ".pdf"]
+    assert b"/Type3" not in paths[1].read_bytes() and b"FontFile2" in paths[1].read_bytes()
     with pytest.raises(UsageError, match="not a mean"):
         compare(scores, "good", "poor", "lt_f")
 
@@ -165,7 +165,7 @@ def test_hostile_names_in_tables(hostile: Path, format_: str, by: str) -> None:
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in text.split("\n") if line.startswith("|")}
         assert len(cells) == 1, "a name broke the table"
     if format_ == "latex":
-        body = re.sub(r"(?m)^%.*$", "", text)
+        body = re.sub(r"(?m)^%.*$", "", text).replace(r"P$_\mathrm{Norm}$", "P")  # our own heading
         assert not re.search(r"(?<!\\)[$#_^~%]", body) and r"\input" not in body
         assert len({len(re.findall(r"(?<!\\)&", line)) for line in body.split("\n") if line.endswith(r"\\")}) == 1
     if format_ == "csv":

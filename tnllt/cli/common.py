@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 import click
 
 from tnllt import __version__
-from tnllt.cli.dataclass_options import config_options
+from tnllt.cli.dataclass_options import PATH, config_options
 from tnllt.config import LocationConfig, ScoreConfig
 from tnllt.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, TnlltError, UsageError
 from tnllt.files import write_atomic
@@ -32,6 +32,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Adds the options of `ScoreConfig`; the command gets one argument `config`.
 scoring_options = config_options(ScoreConfig)
+
+
+STYLE_HELP = "TOML file with a [style]: names, colours, order, sizes.  [default: that of tnllt.toml]"
+#: Adds --style, a path for `tnllt.eval.style.load_style`.
+style_option = click.option("--style", type=PATH, help=STYLE_HELP)
 
 
 def format_option(*formats: str) -> Callable[[F], F]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from tnllt.cli.common import LazyGroup, run_command, scoring_options, version_option
+from tnllt.cli.common import STYLE_HELP, LazyGroup, run_command, scoring_options, version_option
 from tnllt.cli.dataclass_options import config_options
-from tnllt.config import ScoreConfig
+from tnllt.config import ScoreConfig, TableConfig
 from tnllt.errors import UsageError
 from tnllt.option_fields import option
 
@@ -19,6 +19,7 @@ _SUBCOMMANDS = {
     "explain": ("tnllt.cli.eval_explain:explain", "Explain the difference between two protocols, rule by rule."),
     "compare": ("tnllt.cli.eval_compare:compare", "Two trackers, or all: is the difference significant?"),
     "language": ("tnllt.cli.eval_language:language", "Does a tracker read its text? From runs with other texts."),
+    "table": ("tnllt.cli.eval_table:table", "One table over several benchmarks, with reported numbers."),
     "report": ("tnllt.cli.eval_report:report", "One self-contained HTML file that shows everything."),
     "view": ("tnllt.cli.eval_view:view", "Play a sequence with the boxes of several trackers."),
     "render": ("tnllt.cli.eval_view:render", "A sequence with boxes as a video or GIF."),
@@ -30,22 +31,20 @@ _SUBCOMMANDS = {
 }
 
 
-@dataclass(frozen=True)
-class ScoreOutput:
+@dataclass(frozen=True, kw_only=True)
+class ScoreOutput(TableConfig):
     """What is printed, written and checked of the scores."""
 
     metric: str = option("all", "success, precision, normalized-precision, op50, ... or all.", "-m", metavar="NAMES")
     attributes: bool = option(False, "Scores per attribute too; with --out a figure for each, and a radar.")
-    format_: str = option("text", "Format of the output.", choices=("text", "markdown", "latex", "csv", "json"))
+    format_: str = option("text", "Format of the output.", choices=("text", "markdown", "latex", "html", "csv", "json"))
     by: str = option(
         "overall", "Columns of the table: metrics, or one metric's attributes or sequences.",
         choices=("overall", "attribute", "sequence"),
     )  # fmt: skip
     group_by: str = option("", "A row per value of these keys of variants: mean and deviation.", metavar="KEYS")
-    intervals: bool | None = option(
-        None, "95 % bootstrap intervals in the table.  [default: yes, but not in LaTeX's]", "--intervals/--no-intervals"
-    )
     out: Path | None = option(None, "Folder for scores, curves, tables and figures.", "-o")
+    style: Path | None = option(None, STYLE_HELP)
     no_plots: bool = option(False, "With --out: no figures.")
     quiet: bool = option(False, "Print nothing but errors.", "-q")
     save_baseline: Path | None = option(None, "File to keep these scores in, for --baseline.")

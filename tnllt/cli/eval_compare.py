@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tnllt.cli.common import format_option, output_folder, scoring_options
+from tnllt.cli.common import format_option, output_folder, scoring_options, style_option
 from tnllt.cli.dataclass_options import PATH
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
@@ -18,9 +18,10 @@ from tnllt.eval.compare import compare as paired
 from tnllt.eval.intervals import runs as score_runs
 from tnllt.eval.intervals import score_intervals
 from tnllt.eval.metrics import Metric, get_metrics
+from tnllt.eval.score_table import aligned, name_cell
 from tnllt.eval.scores import Scores
 from tnllt.eval.selection import select
-from tnllt.eval.tables import aligned, name_cell
+from tnllt.eval.style import Style, load_style
 from tnllt.files import to_json
 from tnllt.text import printable
 
@@ -33,10 +34,12 @@ from tnllt.text import printable
 @click.option("--top", default=5, type=click.IntRange(0), show_default=True, help="Sequences to name on either side.")
 @click.option("--runs", is_flag=True, help="Mean and deviation over runs of one tracker (NAME_000, NAME_001, ...).")
 @click.option("--out", "-o", type=PATH, help="Folder for the critical-difference diagram.")
+@style_option
 @format_option("text", "json")
 def compare(
-    config: ScoreConfig, a: str | None, b: str | None, metric: str, top: int, runs: bool, out: Path | None, format_: str
-) -> None:
+    config: ScoreConfig, a: str | None, b: str | None, metric: str, top: int, runs: bool, out: Path | None,
+    style: Path | None, format_: str,
+) -> None:  # fmt: skip
     """Is a difference significant? Trackers A and B on the same sequences; without them, every pair.
 
     \b
@@ -58,7 +61,7 @@ def compare(
     elif a is not None and b is not None:
         text, table = _two(scores, a, b, chosen[0], top)
     else:
-        text, table = _all(scores, chosen[0], folder)
+        text, table = _all(scores, chosen[0], folder, load_style(style, config.config))
     click.echo(to_json(table) if format_ == "json" else text)
 
 
@@ -91,7 +94,7 @@ def _two(scores: Scores, a: str, b: str, metric: Metric, top: int) -> tuple[str,
     }  # fmt: skip
 
 
-def _all(scores: Scores, metric: Metric, out: Path | None) -> tuple[str, Any]:
+def _all(scores: Scores, metric: Metric, out: Path | None, style: Style) -> tuple[str, Any]:
     if len(scores.trackers) < 2:
         raise UsageError("there is one tracker only: nothing to compare it with")
     pairs = compare_all(scores, metric)
@@ -120,7 +123,7 @@ def _all(scores: Scores, metric: Metric, out: Path | None) -> tuple[str, Any]:
                   f"mean ranks closer than {found.critical_difference:.3f} do not differ (Nemenyi, 5 %)"]  # fmt: skip
         table["critical_difference"] = {**vars(found), "cliques": found.cliques()}
         if out is not None:
-            written = save_diagram(found, scores.trackers, out, metric)
+            written = save_diagram(found, scores.trackers, out, metric, style)
             click.echo(f"{len(written)} files in {printable(str(out))}", err=True)
     return "\n".join(lines), table
 

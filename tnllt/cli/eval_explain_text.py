@@ -13,7 +13,7 @@ from tnllt.eval.explain import ChangedSequence, Explanation, Step
 from tnllt.eval.folder_gap import FolderGap
 from tnllt.eval.metrics import METRICS, Metric
 from tnllt.eval.reported import Match, ReportedScore
-from tnllt.eval.tables import aligned, name_cell
+from tnllt.eval.score_table import aligned, name_cell
 from tnllt.text import printable
 
 

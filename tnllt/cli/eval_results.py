@@ -12,7 +12,7 @@ from tnllt.cli.dataclass_options import PATH
 from tnllt.config import ScoreConfig
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.evaluate import evaluate
-from tnllt.eval.protocols import PROTOCOLS, TNLLT, get_protocol
+from tnllt.eval.protocols import FAMILIES, PROTOCOLS, TNLLT, get_protocol
 from tnllt.eval.selection import select
 from tnllt.files import read_bytes, to_json
 from tnllt.findings import Findings
@@ -75,6 +75,8 @@ def protocols(name: str | None, format_: str) -> None:
     elif name:
         protocol = get_protocol(name)
         click.echo(textwrap.fill(f"{protocol.name}: {protocol.summary}", 100))
+        for dataset, other in FAMILIES.get(protocol.name, {}).items():
+            click.echo(f"On {dataset}, --protocol {name} is {other}.")
         click.echo()
         official = {rule: value for rule, _, value, _ in TNLLT.card()}
         for rule, label, value, why in protocol.card():

@@ -12,7 +12,9 @@ from tnllt.eval.gates import Gates, write_baseline
 from tnllt.eval.metrics import get_metrics
 from tnllt.eval.scores import Scores
 from tnllt.eval.selection import select
+from tnllt.eval.style import Style, load_style
 from tnllt.eval.tables import render
+from tnllt.processes import processors
 from tnllt.text import printable
 
 if TYPE_CHECKING:
@@ -24,29 +26,32 @@ def score(config: ScoreConfig, output: ScoreOutput) -> None:
     get_metrics(output.metric)
     gates = Gates.of(output.fail_under, output.baseline, output.max_drop)
     folder = output_folder(output.out) if output.out is not None else None
+    style = load_style(output.style, config.config)
     scores = select(config).score()
     # Files first: a reader of our output that goes away (`| head`) must not cost them.
     if folder is not None:
         written = scores.save(folder, output.metric)
         if not output.no_plots:
-            written += scores.plot(folder, output.metric, attributes=output.attributes)
+            written += scores.plot(
+                folder, output.metric, attributes=output.attributes, style=style, workers=processors()
+            )
         if not output.quiet:
             click.echo(f"{len(written)} files in {printable(str(folder))}", err=True)
     if output.save_baseline is not None:
         write_baseline(scores, output.save_baseline)
     if not output.quiet:
-        _print(scores, output)
+        _print(scores, output, style)
     gates.check(scores)
 
 
-def _print(scores: Scores, output: ScoreOutput) -> None:
-    form, intervals = output.format_, output.intervals
+def _print(scores: Scores, output: ScoreOutput, style: Style) -> None:
+    form = output.format_
     keys = listed_names(output.group_by, "--group-by") if output.group_by else ()
-    click.echo(render(scores, output.metric, form, output.by, intervals, keys), nl=False)
+    click.echo(render(scores, output.metric, form, output.by, output, style, keys), nl=False)
     if form == "json":
         click.echo()
     elif output.attributes and output.by == "overall" and scores.attribute_members():
         for chosen in scores.metrics(output.metric):
             if chosen.has_curve:
                 click.echo()
-                click.echo(render(scores, chosen.name, form, "attribute", intervals), nl=False)
+                click.echo(render(scores, chosen.name, form, "attribute", output, style), nl=False)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from tnllt.cli.common import location_options
+from tnllt.cli.common import location_options, style_option
 from tnllt.cli.dataclass_options import PATH
 from tnllt.config import Locations
 from tnllt.errors import DataError, UsageError
+from tnllt.eval.style import load_style
 from tnllt.eval.view.recording import write_recording
 from tnllt.eval.view.render import render as write
 from tnllt.eval.view.scene import Scene, open_scene
@@ -29,19 +30,21 @@ _FRAMES = click.option(
 @click.argument("sequence")
 @location_options
 @_TRACKERS
+@style_option
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port on 127.0.0.1.  [default: a free one]")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option("--rerun", type=PATH, help="Write a recording for Rerun (.rrd) instead.")
 @_FRAMES
 def view(
-    sequence: str, where: Locations, trackers: str, port: int, no_browser: bool, rerun: Path | None, span: str | None
-) -> None:
+    sequence: str, where: Locations, trackers: str, style: Path | None, port: int, no_browser: bool,
+    rerun: Path | None, span: str | None,
+) -> None:  # fmt: skip
     """Play SEQUENCE with the boxes of several trackers, ground truth and language description.
 
     Opens a page on this machine alone (127.0.0.1) until Ctrl-C. Keys: space plays, arrows step, w goes to the worst
     frame, a to the next absence, r to the next refresh of a description.
     """
-    scene = open_scene(where, sequence, trackers)
+    scene = open_scene(where, sequence, trackers, load_style(style))
     if rerun is not None:
         frames = frame_range(span, len(scene))
         write_recording(scene, rerun, frames)
@@ -56,6 +59,7 @@ def view(
 @click.argument("sequence")
 @location_options
 @_TRACKERS
+@style_option
 @click.option("--out", "-o", type=PATH, required=True, help="File to write: .mp4, .webm or .gif.")
 @_FRAMES
 @click.option("--fps", type=click.FloatRange(0.5, 120), help="Frames per second.  [default: the source's, else 30]")
@@ -64,11 +68,11 @@ def view(
 )
 @click.option("--no-truth", is_flag=True, help="Do not draw the ground truth.")
 def render(
-    sequence: str, where: Locations, trackers: str, out: Path, span: str | None, fps: float | None, width: int | None,
-    no_truth: bool,
+    sequence: str, where: Locations, trackers: str, style: Path | None, out: Path, span: str | None,
+    fps: float | None, width: int | None, no_truth: bool,
 ) -> None:  # fmt: skip
     """SEQUENCE with boxes and description as a video or GIF for slides."""
-    scene = open_scene(where, sequence, trackers)
+    scene = open_scene(where, sequence, trackers, load_style(style))
     if not scene.sequence.has_frames:
         raise DataError(f"sequence {sequence!r} has annotations but no frames here; give the dataset's --root")
     frames = frame_range(span, min(len(scene), len(scene.sequence.frames)))

@@ -8,28 +8,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tnllt.eval.figures import paper_style
+from tnllt.eval.drawing import paper_style
 from tnllt.eval.metrics import Metric
+from tnllt.eval.score_table import name_cell
 from tnllt.eval.statistics import CriticalDifference
-from tnllt.eval.tables import name_cell
+from tnllt.eval.style import Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def save_diagram(
-    found: CriticalDifference,
-    trackers: Seq[str],
-    folder: Path,
-    metric: Metric,
-    formats: Seq[str] = ("pdf", "png", "svg"),
+    found: CriticalDifference, trackers: Seq[str], folder: Path, metric: Metric, style: Style | None = None
 ) -> list[Path]:
-    """Draws `critical_difference_<metric>` in each format; returns the paths."""
-    paths = [folder / f"critical_difference_{metric.name}.{ending}" for ending in formats]
-    with paper_style(font_size=9):
-        figure = draw(found, trackers)
+    """Draws `critical_difference_<metric>` with the style's names, font and formats; returns the paths."""
+    style = style or Style()
+    paths = [folder / f"critical_difference_{metric.name}.{ending}" for ending in style.formats]
+    with paper_style(style):
+        figure = draw(found, [style.label(tracker) for tracker in trackers])
         for path in paths:
-            figure.savefig(path, dpi=200, bbox_inches="tight")
+            figure.savefig(path, bbox_inches="tight")
     return paths
 
 

@@ -27,7 +27,7 @@ from tnllt.eval.statistics import (
 
 Array = NDArray[np.float64]
 #: Bounds memory: a resample of a pair takes about a hundred bytes, and there are 10,000 of them.
-_PAIRS_AT_ONCE = 300
+_PAIRS_AT_ONCE = 30
 
 
 @dataclass(frozen=True)

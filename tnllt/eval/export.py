@@ -90,6 +90,7 @@ class _SavedScores:
     references: dict[str, Any]
     rounding: str = field(default="none")
     realtime: float | None = None
+    benchmark: str = ""
 
 
 def load(folder: Path) -> dict[str, Any]:
@@ -128,6 +129,7 @@ def load(folder: Path) -> dict[str, Any]:
         "dataset": saved.dataset,
         "rounding": saved.rounding,
         "realtime": saved.realtime,
+        "benchmark": saved.benchmark,
     }
 
 

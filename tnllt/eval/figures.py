@@ -1,6 +1,7 @@
-"""Figures in the look of the official toolkits: ranked legends `[0.573] name`, colours and line styles without end.
+"""Figures for a two-column paper, in the look of the official toolkits: ranked legends `[0.573] name`.
 
-Each figure is written as PNG, SVG and PDF, with a CSV of what it shows beside it.
+Each figure is first made as plain data, a `Sheet`, and then drawn, by several processes where there are many. A CSV
+beside it has what it shows.
 """
 
 from __future__ import annotations
@@ -8,45 +9,31 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
 from tnllt.errors import DataError
+from tnllt.eval.drawing import Panel, Sheet, add_curves, handles, paper_style, save
 from tnllt.eval.metrics import CURVE_METRICS, Metric
+from tnllt.eval.style import Style
 from tnllt.eval.tables import footnotes, plural
+from tnllt.processes import map_in_processes
 from tnllt.sequence import Flags
 from tnllt.text import csv_cell, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from tnllt.eval.scores import Scores
 
-FORMATS = ("png", "svg", "pdf")
-#: Distinct at a glance and for colour-blind readers as far as so many can be; then line styles take over.
-COLORS = (
-    "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#17a2b8", "#c8a200", "#f032e6", "#808000", "#9a6324",
-    "#000075", "#469990", "#800000", "#7f7f7f",
-)  # fmt: skip
-LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
-#: A legend longer than this goes beside the curves, in columns.
-_LEGEND_INSIDE = 12
-_STYLE: dict[Any, Any] = {
-    "axes.grid": True, "grid.alpha": 0.35, "grid.linestyle": ":", "axes.axisbelow": True,
-    "legend.framealpha": 0.85, "legend.fontsize": 9, "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "path",
-    "svg.hashsalt": "tnllt", "text.parse_math": False, "axes.unicode_minus": False, "savefig.dpi": 150,
-}  # fmt: skip
-
-
-def line_style(rank: int) -> dict[str, Any]:
-    """Colour and line style of the tracker at a rank: colours cycle first, then styles, without end."""
-    style = LINES[(rank // len(COLORS)) % len(LINES)]
-    width = 2.2 - 0.6 * ((rank // (len(COLORS) * len(LINES))) % 3)
-    return {"color": COLORS[rank % len(COLORS)], "linestyle": style, "linewidth": width}
+Array = NDArray[np.float64]
+#: A process of its own is worth its start for so many figures.
+_WORTH_A_PROCESS = 8
 
 
 def plot(
@@ -54,128 +41,106 @@ def plot(
     folder: Path,
     metrics: str | Iterable[str] = "all",
     attributes: bool = False,
-    formats: Iterable[str] = FORMATS,
+    style: Style | None = None,
+    workers: int = 1,
 ) -> list[Path]:
     """Draws every chosen metric that has a curve; returns the paths written.
 
     * `<metric>.*`: overall; `curves.*`: every curve side by side;
     * with `attributes`: `<metric>_<attribute>.*` and `<metric>_radar.*`.
 
+    Args:
+        style: sizes, names, colours and formats; None: `Style()`.
+        workers: processes that draw. More than one needs a main module that can be imported.
+
     Raises:
         DataError: the folder cannot be written.
+        UsageError: the style's font is not installed, or its height too small for the legend.
     """
+    style = style or Style()
     chosen = [m for m in scores.metrics(metrics) if m.has_curve] or list(CURVE_METRICS[:1])
+    with paper_style(style):  # refuses an unknown font before anything is written
+        pass
+    written: list[Path] = []
+    sheets: list[Sheet] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with paper_style():
-            return list(_draw(scores, folder, chosen, attributes, tuple(formats)))
+        for sheet, rows in _sheets(scores, folder, chosen, attributes, style):
+            sheets.append(sheet)
+            written.append(_write_csv(sheet.stem.with_name(sheet.stem.name + ".csv"), rows))
+        for paths in map_in_processes(save, sheets, max(1, min(workers, len(sheets) // _WORTH_A_PROCESS))):
+            written += paths
     except OSError as error:
         raise DataError(f"cannot be written ({error.strerror})", folder) from error
+    return written
 
 
-def _draw(
-    scores: Scores, folder: Path, chosen: list[Metric], attributes: bool, formats: tuple[str, ...]
-) -> Iterator[Path]:
-    for metric in chosen:
-        yield from _curve_figure(scores, folder / metric.name, [metric], None, "", formats)
+def _sheets(
+    scores: Scores, folder: Path, chosen: list[Metric], attributes: bool, style: Style
+) -> Iterator[tuple[Sheet, Iterable[list[Any]]]]:
+    """Every figure with the rows of its CSV."""
+    facts = partial(_facts, scores)
     everything = [metric for metric in scores.metrics() if metric.has_curve]
-    yield from _curve_figure(scores, folder / "curves", everything, None, "", formats)
-    if not attributes:
-        return
-    members = scores.attribute_members()
+    for stem, metrics in [*((m.name, [m]) for m in chosen), ("curves", everything)]:
+        panels = tuple(curve_panel(scores, metric, style) for metric in metrics)
+        yield Sheet(folder / stem, panels, facts(), style), _curve_rows(scores, metrics)
+    members = scores.attribute_members() if attributes else {}
     for metric in chosen:
         for name, flags in members.items():
-            title = f"{name} ({int(flags.sum())})"
-            stem = folder / f"{metric.name}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}"
-            yield from _curve_figure(scores, stem, [metric], flags, title, formats)
+            title = ATTRIBUTE_TITLES.get(name, name)
+            panel = curve_panel(scores, metric, style, flags, f"{title[:1].upper()}{title[1:]} ({int(flags.sum())})")
+            stem = f"{metric.name}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}"
+            yield Sheet(folder / stem, (panel,), facts(flags), style), _curve_rows(scores, [metric], flags)
         if len(members) > 2:
-            yield from _radar_figure(scores, folder / f"{metric.name}_radar", metric, formats)
+            values = np.array(list(scores.per_attribute(metric).values()))
+            rows = [[scores.trackers[k], *values[:, k].tolist()] for k in scores.ranking(metric)]
+            sheet = Sheet(folder / f"{metric.name}_radar", (_radar_panel(scores, metric, style),), facts(), style)
+            yield sheet, [["tracker", *members], *rows]
 
 
-def _curve_figure(
-    scores: Scores, stem: Path, metrics: list[Metric], members: Flags | None, title: str, formats: tuple[str, ...]
-) -> Iterator[Path]:
-    from matplotlib.figure import Figure
-
-    outside = len(scores.trackers) > _LEGEND_INSIDE
-    columns = -(-len(scores.trackers) // 26)
-    width = 6.0 + (2.6 * columns if outside else 0)
-    figure = Figure(figsize=(width * len(metrics), 4.8), layout="constrained")
-    for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True):
-        draw_curves(axes, scores, metric, members, title, columns if outside else 0)
-    _footnote(figure, scores, members)
-    yield from _save(figure, stem, formats)
-    yield _write_csv(stem.with_name(stem.name + ".csv"), _curve_rows(scores, metrics, members))
-
-
-def draw_curves(
-    axes: Axes, scores: Scores, metric: Metric, members: Flags | None = None, title: str = "", outside: int = 0
-) -> None:
-    """One metric's mean curves on an axes, best tracker first in the legend (`outside`: in so many columns beside)."""
+def curve_panel(
+    scores: Scores, metric: Metric, style: Style, members: Flags | None = None, attribute: str = ""
+) -> Panel:
+    """One metric's mean curves over all sequences, or over `members` (S,)."""
     assert metric.figure is not None
-    thresholds = metric.thresholds(scores.protocol)
-    curves, values = scores.mean_curve(metric, members), scores.score(metric, members)
-    order = scores.ranking(metric, members)
-    for rank, k in reversed(list(enumerate(order))):  # the best is drawn last, on top
-        label = f"[{values[k]:.3f}] {one_line(scores.trackers[k])}"
-        axes.plot(thresholds, curves[k], label=label, zorder=3 + 1 / (1 + rank), **line_style(rank))
-    name = f"{metric.figure.title} plots of OPE"
-    axes.set_title(f"{name} – {one_line(title)}" if title else f"{name} on {_benchmark(scores.dataset)}")
-    axes.set_xlabel(metric.figure.x)
-    axes.set_ylabel(metric.figure.y)
-    axes.set_xlim(float(thresholds[0]), float(thresholds[-1]))
-    axes.set_ylim(0, 1)
-    handles, labels = axes.get_legend_handles_labels()
-    falls = np.nansum(curves[:, 0]) >= np.nansum(curves[:, -1])
-    where: dict[str, Any] = {"loc": "lower left" if falls else "lower right"}
-    if outside:
-        where = {"loc": "upper left", "bbox_to_anchor": (1.03, 1.0), "ncols": outside, "borderaxespad": 0.0}
-    axes.legend(handles[::-1], labels[::-1], **where)
+    thresholds = tuple(metric.thresholds(scores.protocol).tolist())
+    title = _title(style.title, metric.figure.title, scores.title, attribute)
+    curves = scores.mean_curve(metric, members)
+    return _panel(scores, metric, style, members, (title, metric.figure.x, metric.figure.y), thresholds, curves)
 
 
-def _benchmark(name: str) -> str:
-    from tnllt.datasets import BENCHMARKS
-
-    return (BENCHMARKS[name].title if name in BENCHMARKS else one_line(name)) or "the dataset"
-
-
-def _radar_figure(scores: Scores, stem: Path, metric: Metric, formats: tuple[str, ...]) -> Iterator[Path]:
-    from matplotlib.figure import Figure
-
-    by_attribute = scores.per_attribute(metric)
-    names, values = list(by_attribute), np.array(list(by_attribute.values()))
-    angles = np.linspace(0, 2 * np.pi, len(names), endpoint=False)
-    overall = scores.score(metric)
-    order = scores.ranking(metric)
-    columns = -(-len(order) // 26)
-    figure = Figure(figsize=(6.2 + 2.6 * columns, 6.0), layout="constrained")
-    axes = figure.add_subplot(projection="polar")
-    axes.set_theta_zero_location("N")  # type: ignore[attr-defined]
-    axes.set_theta_direction(-1)  # type: ignore[attr-defined]
-    for rank, k in reversed(list(enumerate(order))):
-        closed = np.append(values[:, k], values[0, k])
-        label = f"[{overall[k]:.3f}] {one_line(scores.trackers[k])}"
-        axes.plot(np.append(angles, angles[0]), closed, label=label, **line_style(rank))
-    best, worst = values.max(1), values.min(1)
-    ticks = [f"{one_line(n)}\n({b:.3f}, {w:.3f})" for n, b, w in zip(names, best, worst, strict=True)]
-    axes.set_xticks(angles, ticks, fontsize=9)
-    axes.tick_params(axis="x", pad=8)
-    for tick, angle in zip(axes.get_xticklabels(), angles, strict=True):
-        side = np.sin(angle)
-        tick.set_horizontalalignment("center" if abs(side) < 0.1 else "left" if side > 0 else "right")
-    axes.tick_params(axis="y", labelsize=8, labelcolor="#777777")
-    axes.set_rlabel_position(180 / len(names))  # type: ignore[attr-defined]
-    axes.set_ylim(0, max(0.05, float(np.ceil(values.max() * 10) / 10)))
-    axes.set_title(f"{metric.label} by attribute (best, worst)", pad=30)
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.25, 1.05), ncols=columns)
-    _footnote(figure, scores)
-    yield from _save(figure, stem, formats)
-    rows = [[scores.trackers[k], *values[:, k].tolist()] for k in order]
-    yield _write_csv(stem.with_name(stem.name + ".csv"), [["tracker", *names], *rows])
+def _radar_panel(scores: Scores, metric: Metric, style: Style) -> Panel:
+    by = {name: row for name, row in scores.per_attribute(metric).items() if not np.isnan(row).all()}
+    names = tuple(f"{one_line(n)}\n{np.nanmax(row):.2f}/{np.nanmin(row):.2f}" for n, row in by.items())
+    template = "{metric} by attribute on {benchmark} – best/worst" if style.title else ""
+    title = _title(template, metric.label, scores.title, "")
+    return _panel(scores, metric, style, None, (title, "", ""), names, np.array(list(by.values())).T)
 
 
-def _footnote(figure: Figure, scores: Scores, members: Flags | None = None) -> None:
+def _panel(
+    scores: Scores, metric: Metric, style: Style, members: Flags | None, texts: tuple[str, str, str],
+    at: tuple[float, ...] | tuple[str, ...], values: Array,
+) -> Panel:  # fmt: skip
+    score = scores.score(metric, members)
+    ranks = {scores.trackers[k]: rank for rank, k in enumerate(scores.ranking(metric, members))}
+    places = {name: k for k, name in enumerate(scores.trackers)}
+    listed = style.ordered(ranks)
+    looks = style.looks(listed, scores.peers)
+    labels = [looks[name].label for name in listed]
+    if style.legend == "score":
+        labels = [f"[{score[places[name]]:.3f}] {label}" for name, label in zip(listed, labels, strict=True)]
+    return Panel(
+        *texts, at, values[[places[name] for name in listed]], tuple(ranks[name] for name in listed),
+        tuple(labels) if style.legend != "none" else (), tuple(looks[name] for name in listed),
+    )  # fmt: skip
+
+
+def _title(template: str, metric: str, benchmark: str, attribute: str) -> str:
+    texts = {"{metric}": metric, "{benchmark}": benchmark, "{attribute}": one_line(attribute)}
+    return re.sub(r"\{\w+\}", lambda m: texts.get(m[0], m[0]), template).strip(" –-")
+
+
+def _facts(scores: Scores, members: Flags | None = None) -> tuple[str, ...]:
     """Protocol, ceiling and floor, and the footnotes where results are incomplete."""
     bounds = scores.reference("success", members)
     count = len(scores.sequences) if members is None else int(members.sum())
@@ -184,12 +149,10 @@ def _footnote(figure: Figure, scores: Scores, members: Flags | None = None) -> N
         text += f"; success of the ground-truth reference {bounds['ceiling']:.3f}, "
         text += f"of the static-box reference {bounds['floor']:.3f}"
     incomplete = {"missing", "refused", "short"} & {note.kind for note in scores.notes}
-    lines = [text, *(footnotes(scores) if incomplete else [])]
-    kept = [one_line(line) if len(line) < 140 else one_line(line[:137]) + "..." for line in lines[:5]]
-    figure.supxlabel("\n".join(kept), fontsize=7, color="#555555")
+    return text, *map(one_line, footnotes(scores) if incomplete else ())
 
 
-def _curve_rows(scores: Scores, metrics: list[Metric], members: Flags | None) -> Iterator[list[Any]]:
+def _curve_rows(scores: Scores, metrics: list[Metric], members: Flags | None = None) -> Iterator[list[Any]]:
     yield ["metric", "threshold", *scores.trackers, *(own.tracker for own in scores.references)]
     for metric in metrics:
         curves = [*scores.mean_curve(metric, members), *scores.reference_curve(metric, members).values()]
@@ -205,27 +168,13 @@ def _write_csv(path: Path, rows: Iterable[list[Any]]) -> Path:
     return path
 
 
-def _save(figure: Figure, stem: Path, formats: tuple[str, ...]) -> Iterator[Path]:
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.execute(figure)
-    figure.set_layout_engine("none")  # laid out and measured once, not again for every format
-    extent = figure.get_tightbbox().padded(0.08)
-    for ending in formats:
-        path = stem.with_name(f"{stem.name}.{ending}")
-        # Without dates and versions, equal scores give equal files.
-        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending, {"Software": None})
-        figure.savefig(path, metadata=metadata, bbox_inches=extent)
-        yield path
-
-
-@contextmanager
-def paper_style(font_size: int = 11) -> Iterator[None]:
-    """Our style in place of the user's own, without warnings about letters that the font lacks."""
-    import warnings
-
-    import matplotlib
-
-    with matplotlib.rc_context({**_STYLE, "font.size": font_size}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
+def draw_curves(
+    axes: Axes, scores: Scores, metric: Metric, members: Flags | None = None, style: Style | None = None
+) -> None:
+    """One metric's mean curves on axes of one's own, best tracker first in the legend."""
+    style = style or Style()
+    panel = curve_panel(scores, metric, style, members)
+    add_curves(axes, panel, style)
+    axes.set_title(panel.title)
+    if panel.labels:
+        axes.legend(*handles(axes, panel))

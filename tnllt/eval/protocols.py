@@ -79,6 +79,16 @@ STARK_LASOT = replace(
     short_result="refused",
 )
 
+STARK_UAV = replace(
+    STARK,
+    name="stark-uav",
+    aliases=(),
+    summary="The rule of STARK's descendants for UAV123: as stark, but frames without a box hit both errors and NaN "
+    "annotations are accepted.",
+    invalid_error=-1.0,
+    refuse_nan_annotation=False,
+)
+
 PYSOT_TOOLKIT = Protocol(
     name="pysot-toolkit",
     summary="pysot-toolkit's rule: results as they are, absent frames are never hits but stay in the denominator, "
@@ -195,19 +205,34 @@ STRICT = Protocol(
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
-        TNLLT, TNLLT_MATLAB, PYTRACKING, PYTRACKING_LASOT, PYTRACKING_UAV, STARK, STARK_LASOT, PYSOT_TOOLKIT, PYSOT,
-        GOT10K, LORAT, TRACKINGNET, STRICT,
+        TNLLT, TNLLT_MATLAB, PYTRACKING, PYTRACKING_LASOT, PYTRACKING_UAV, STARK, STARK_LASOT, STARK_UAV,
+        PYSOT_TOOLKIT, PYSOT, GOT10K, LORAT, TRACKINGNET, STRICT,
     )
 }  # fmt: skip
-_ALIASES = {alias: protocol for protocol in PROTOCOLS.values() for alias in protocol.aliases}
+#: Toolkits whose code scores some datasets by another rule: {protocol: {dataset: the protocol there}}.
+FAMILIES: dict[str, dict[str, str]] = {
+    "pytracking": {"lasot": "pytracking-lasot", "uav123": "pytracking-uav"},
+    "stark": {"lasot": "stark-lasot", "uav123": "stark-uav"},
+}
+ALIASES = {alias: protocol for protocol in PROTOCOLS.values() for alias in protocol.aliases}
 
 
 def get_protocol(name: str | Protocol) -> Protocol:
     """The protocol of that name or alias. Raises UsageError, with the nearest name, where there is none."""
     if isinstance(name, Protocol):
         return name
-    known = PROTOCOLS | _ALIASES
+    known = PROTOCOLS | ALIASES
     if name.lower() in known:
         return known[name.lower()]
     hint = did_you_mean(name, known, f"known: {', '.join(known)}")
     raise UsageError(f"no protocol {name!r}; {hint} (`tnllt-eval protocols` explains them)")
+
+
+def resolve_protocol(name: str | Protocol, dataset: str) -> Protocol:
+    """The protocol by which the toolkit of that name scores a dataset: `stark` on LaSOT is `stark-lasot`.
+
+    A `Protocol` is taken as it is. Raises UsageError as `get_protocol` does.
+    """
+    found = get_protocol(name)
+    own = {} if isinstance(name, Protocol) else FAMILIES.get(found.name, {})
+    return PROTOCOLS[own.get(dataset, found.name)] if own else found

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tnllt.config import TableConfig
+from tnllt.datasets.benchmarks import LAYOUTS
 from tnllt.errors import DataError
 from tnllt.eval import export, figures, tables
 from tnllt.eval.frame_errors import FrameErrors
@@ -19,9 +21,12 @@ from tnllt.eval.metrics import Metric, get_metric, get_metrics
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.tracker_curves import Note, TrackerCurves
 from tnllt.sequence import Flags
+from tnllt.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tnllt.eval.style import Style
 
 Array = NDArray[np.float64]
 
@@ -40,6 +45,8 @@ class Scores:
         references: the ceiling (ground-truth reference: the annotation as result) and the floor (static-box reference:
             the initial box, never moved).
         dataset: the benchmark's name.
+        benchmark: its title, where it is not the one that the name stands for.
+        peers: every tracker among the results, also those not chosen: colours are given among them.
         rounding: "nearest" or "trunc" where boxes were rounded to integers first, else "none".
         realtime: frames a second of the stream that did not wait, or None.
     """
@@ -54,6 +61,8 @@ class Scores:
     dataset: str = ""
     rounding: str = "none"
     realtime: float | None = None
+    benchmark: str = ""
+    peers: tuple[str, ...] = ()
     _frames: Callable[[str], Mapping[str, FrameErrors]] | None = field(default=None, repr=False)
 
     @classmethod
@@ -64,6 +73,12 @@ class Scores:
             DataError: the folder does not hold saved scores, or holds damaged ones.
         """
         return cls(**export.load(Path(folder)))
+
+    @property
+    def title(self) -> str:
+        """The benchmark's title, for headings."""
+        known = LAYOUTS[self.dataset].title if self.dataset in LAYOUTS else self.dataset
+        return one_line(self.benchmark or known) or "the dataset"
 
     # Arrays -----------------------------------------------------------------------------------------------------
 
@@ -226,16 +241,24 @@ class Scores:
 
     def table(
         self, metrics: str | Iterable[str] = "all", fmt: str = "text", by: str = "overall",
-        intervals: bool | None = None,
+        style: Style | None = None, **how: Any,
     ) -> str:  # fmt: skip
-        """The score table as text, markdown, latex, csv or json, with its footnotes; see `tnllt.eval.tables.render`."""
-        return tables.render(self, metrics, fmt, by, intervals)
+        """The score table as text, markdown, latex, html, csv or json, with its footnotes.
+
+        `how` are the fields of `tnllt.config.TableConfig`: intervals, percent, decimals, references.
+        """
+        return tables.render(self, metrics, fmt, by, TableConfig(**how), style)
 
     def save(self, folder: str | Path, metrics: str | Iterable[str] = "all") -> list[Path]:
         """Writes scores.json, curves.npz and CSV tables; returns what was written."""
         return export.save(self, Path(folder), metrics)
 
-    def plot(self, folder: str | Path, metrics: str | Iterable[str] = "all", attributes: bool = False, **how: Any
-             ) -> list[Path]:  # fmt: skip
-        """Draws the curves (and with `attributes` one figure per attribute and a radar); returns what was written."""
-        return figures.plot(self, Path(folder), metrics, attributes, **how)
+    def plot(
+        self, folder: str | Path, metrics: str | Iterable[str] = "all", attributes: bool = False,
+        style: Style | None = None, workers: int = 1,
+    ) -> list[Path]:  # fmt: skip
+        """Draws the curves (and with `attributes` one figure per attribute and a radar); returns what was written.
+
+        Style and workers are explained at `tnllt.eval.figures.plot`; `tnllt.eval.style.load_style` reads a file.
+        """
+        return figures.plot(self, Path(folder), metrics, attributes, style, workers)

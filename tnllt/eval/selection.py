@@ -14,7 +14,7 @@ from tnllt.errors import UsageError, did_you_mean
 from tnllt.eval.cache import ScoreCache
 from tnllt.eval.evaluate import require_presence
 from tnllt.eval.folders import evaluate_files
-from tnllt.eval.protocols import get_protocol
+from tnllt.eval.protocols import get_protocol, resolve_protocol
 from tnllt.eval.scores import Scores
 from tnllt.findings import Findings
 from tnllt.option_fields import check_fields, takes_fields_of
@@ -51,12 +51,16 @@ class Selection:
         files: {tracker: {sequence: file}}.
         config: what they were chosen by.
         unknown: text files among the results that no sequence is named after.
+        benchmark: the dataset's title.
+        peers: every tracker among the results, also those not chosen.
     """
 
     sequences: list[Sequence]
     files: Mapping[str, Mapping[str, ResultFile]]
     config: ScoreConfig
     unknown: tuple[str, ...] = ()
+    benchmark: str = ""
+    peers: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> dict[str, bool]:
@@ -83,7 +87,7 @@ class Selection:
             cache=ScoreCache() if config.cache else None,
             **self.allowed,
         )
-        return replace(scores, realtime=config.realtime)
+        return replace(scores, realtime=config.realtime, benchmark=self.benchmark, peers=self.peers)
 
     def lint(self) -> Findings:
         """What is wrong with the result files."""
@@ -101,9 +105,12 @@ def select(config: ScoreConfig) -> Selection:
         DataError: a location that does not exist, no sequence or tracker in it, a missing presence file.
     """
     check_fields(config)
-    protocol = get_protocol(config.protocol)
+    get_protocol(config.protocol)
     results = config.locate().need_results()
-    sequences = select_sequences(config)
+    dataset = open_configured(config)
+    protocol = resolve_protocol(config.protocol, dataset.name)
+    config = replace(config, protocol=protocol)
+    sequences = list(dataset)
     require_presence(sequences, protocol)
     names = dict.fromkeys(s.name for s in sequences)
     # Trackers that have results on other sequences alone must be found, too, where sequences are named.
@@ -115,7 +122,7 @@ def select(config: ScoreConfig) -> Selection:
     if unknown and config.sequences is None:
         others = _all_names(config)  # results of sequences outside the split are not unknown
         unknown = tuple(place for place in unknown if Path(place).stem not in others)
-    return Selection(sequences, files, config, unknown)
+    return Selection(sequences, files, config, unknown, dataset.layout.title, tuple(found.trackers))
 
 
 def select_sequences(config: ScoreConfig) -> list[Sequence]:

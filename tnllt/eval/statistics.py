@@ -33,6 +33,11 @@ MIN_SEQUENCES = 3
 FEW_SEQUENCES = 20
 
 
+def interval_method(sequences: int) -> str:
+    """How intervals of means over so many sequences are computed."""
+    return "studentised bootstrap" if sequences >= FEW_SEQUENCES else "Student's t"
+
+
 @dataclass(frozen=True, eq=False)
 class WeightedScores:
     """Scores per sequence, cleaned: `values` is 0 wherever `weights` is 0. Both (tracker, sequence) float64."""
@@ -120,8 +125,7 @@ def difference_intervals(a: WeightedScores, b: WeightedScores, *, resamples: int
     counts = bootstrap_counts(a.values.shape[1], resamples)
     whole = np.ones((1, counts.shape[1]))
     estimate = a.means - b.means
-    draws = _ratio(counts @ a.values.T, counts @ a.weights.T) - _ratio(counts @ b.values.T, counts @ b.weights.T)
-    error, errors = _difference_error(a, b, whole)[0], _difference_error(a, b, counts)
+    (_, (error,)), (draws, errors) = _differences(a, b, whole), _differences(a, b, counts)
     kept = np.minimum(a.weights.sum(axis=1), b.weights.sum(axis=1))
     low, high = _studentized(estimate, error, draws - estimate, errors, kept)
     return Intervals(estimate, low, high)
@@ -144,7 +148,8 @@ def permutation_test(a: WeightedScores, b: WeightedScores, *, resamples: int = R
         return first.sum(axis=1) + moved, second.sum(axis=1) - moved
 
     sum_a, sum_b = totals(a.values, b.values)
-    kept_a, kept_b = totals(a.weights, b.weights)
+    alike = np.array_equal(a.weights, b.weights)
+    kept_a, kept_b = (a.weights.sum(axis=1),) * 2 if alike else totals(a.weights, b.weights)
     # A swap that leaves a tracker without any kept sequence scores it 0, as the reduction does.
     score_a, score_b = np.nan_to_num(_ratio(sum_a, kept_a)), np.nan_to_num(_ratio(sum_b, kept_b))
     observed = np.nan_to_num(a.means) - np.nan_to_num(b.means)
@@ -253,12 +258,18 @@ def _means_and_errors(table: WeightedScores, counts: Array) -> tuple[Array, Arra
         return mean, np.asarray(np.sqrt(np.maximum(square - mean**2, 0) / (kept - 1)), np.float64)
 
 
-def _difference_error(a: WeightedScores, b: WeightedScores, counts: Array) -> Array:
-    """(resample, row) standard error of the difference of two weighted means, by their influence per sequence."""
+def _differences(a: WeightedScores, b: WeightedScores, counts: Array) -> tuple[Array, Array]:
+    """(resample, row) difference of two weighted means, and its standard error by their influence per sequence."""
 
     def total(x: Array) -> Array:
         return np.asarray(counts @ x.T, np.float64)
 
+    drawn = counts.sum(axis=1, keepdims=True)
+    small = drawn / np.maximum(drawn - 1, 1)
+    if np.array_equal(a.weights, b.weights):  # the differences per sequence are one sample then
+        gap, kept = a.values - b.values, total(a.weights)
+        mean = _ratio(total(gap), kept)
+        return mean, np.sqrt(np.maximum(_ratio(total(gap**2), kept) - mean**2, 0) * small / np.maximum(kept, 1))
     kept_a, kept_b = total(a.weights), total(b.weights)
     mean_a, mean_b = _ratio(total(a.values), kept_a), _ratio(total(b.values), kept_b)
     spread_a = total(a.values**2) - mean_a**2 * kept_a
@@ -267,8 +278,7 @@ def _difference_error(a: WeightedScores, b: WeightedScores, counts: Array) -> Ar
     cross = total(a.values * b.values) - mean_a * total(a.weights * b.values) - mean_b * total(a.values * b.weights)
     cross += mean_a * mean_b * total(both)
     variance = _ratio(spread_a, kept_a**2) + _ratio(spread_b, kept_b**2) - 2 * _ratio(cross, kept_a * kept_b)
-    drawn = counts.sum(axis=1, keepdims=True)
-    return np.asarray(np.sqrt(np.maximum(variance, 0) * drawn / np.maximum(drawn - 1, 1)), np.float64)
+    return mean_a - mean_b, np.asarray(np.sqrt(np.maximum(variance, 0) * small), np.float64)
 
 
 def _studentized(estimate: Array, error: Array, draws: Array, errors: Array, kept: Array) -> tuple[Array, Array]:

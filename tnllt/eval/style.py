@@ -38,7 +38,8 @@ DASHES: tuple[tuple[float, ...], ...] = (
 _NAMED_DASHES = dict(zip(("solid", "dashed", "dotted", "dashdot"), DASHES, strict=False))
 #: Widths in inches that fit into a column and a page of both CVPR's and IEEE's two-column layouts.
 WIDTHS = {"column": 3.25, "page": 6.875}
-FORMATS = ("png", "svg", "pdf")
+#: PDF for papers, PNG for looking; SVG, which costs as much again as a PNG, is made where it is asked for.
+FORMATS: tuple[Literal["png", "svg", "pdf"], ...] = ("png", "pdf")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Style:
         footer: whether protocol, references and footnotes stand below each figure. They are in the file's metadata in
             any case. None: in PNG and SVG, not in PDF.
         order: trackers in the order of legends and tables; the others follow by score.
-        formats: of the figures' files.
+        formats: of the figures' files: png, svg, pdf.
         trackers: {tracker: its own style}.
     """
 
@@ -141,19 +142,23 @@ class Style:
         return [name for name in self.order if name in there] + [name for name in there if name not in self.order]
 
 
+def rgb(colour: str) -> tuple[int, int, int]:
+    """The channels of "#rrggbb"."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
 def _lighter(colour: str) -> str:
-    channels = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(c + (255 - c) * 0.4):02x}" for c in channels)
+    return "#" + "".join(f"{round(c + (255 - c) * 0.4):02x}" for c in rgb(colour))
 
 
-def load_style(path: Path | None = None, config: Path | None = None) -> Style:
+def load_style(path: Path | None = None, config: str | Path | None = None) -> Style:
     """The `[style]` of a file; without one, that of the configuration file in force; else the default.
 
     Raises:
         UsageError: the file does not exist.
         DataError: it is not TOML, has no `[style]`, or a field that is unknown or of another type.
     """
-    file = user_path(path) if path is not None else config_file(config)
+    file = user_path(path) if path is not None else config_file(Path(config) if config else None)
     if file is None:
         return Style()
     if not file.is_file():

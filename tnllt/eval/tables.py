@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tnllt._version import __version__
+from tnllt.config import TableConfig
 from tnllt.errors import UsageError
 from tnllt.eval.intervals import all_intervals
 from tnllt.eval.metrics import Metric
+from tnllt.eval.score_table import WRITERS, ScoreTable, scaled, styled
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES, SEED, Intervals
+from tnllt.eval.style import Style
 from tnllt.eval.tracker_curves import Note
 from tnllt.files import plain, to_json
 from tnllt.results.variants import parse_variant, variant_name
 from tnllt.sequence import Flags
-from tnllt.text import csv_cell, latex, markdown, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,92 +29,54 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 SCORES = "tnllt.scores/1"
-FORMATS = ("text", "markdown", "latex", "csv", "json")
+FORMATS = ("text", "markdown", "latex", "html", "csv", "json")
 BY = ("overall", "attribute", "sequence")
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreTable:
-    """A table before it is written in some format: R rows (trackers, best first, then references), C columns.
-
-    Attributes:
-        names: (R) first column.
-        references: how many of the rows are references.
-        headings, digits: (C) heading and decimals of each column of numbers.
-        values: (R, C).
-        bounds: (R, C, 2) interval of each score, NaN where there is none; None where intervals are not shown.
-        footnotes: sentences below the table.
-    """
-
-    title: str
-    names: list[str]
-    references: int
-    headings: list[str]
-    digits: list[int]
-    values: Array
-    bounds: Array | None
-    footnotes: list[str]
-
-    @property
-    def trackers(self) -> int:
-        return len(self.names) - self.references
-
-    def cells(self) -> list[list[str]]:
-        """(R, C) values as text."""
-        return [
-            ["n/a" if np.isnan(v) else f"{v:.{d}f}" for v, d in zip(row, self.digits, strict=True)]
-            for row in self.values
-        ]
-
-    def intervals(self) -> list[list[str]]:
-        """(R, C) intervals as text, empty where there is none; no rows where they are not shown."""
-        return [
-            [
-                "" if np.isnan(low) else f"{low:.{d}f}-{high:.{d}f}"
-                for (low, high), d in zip(row, self.digits, strict=True)
-            ]
-            for row in ([] if self.bounds is None else self.bounds)
-        ]
 
 
 def render(
     scores: Scores, metrics: str | Iterable[str] = "all", fmt: str = "text", by: str = "overall",
-    intervals: bool | None = None, group_by: Iterable[str] = (),
+    config: TableConfig | None = None, style: Style | None = None, group_by: Iterable[str] = (),
 ) -> str:  # fmt: skip
-    """The table in one of `FORMATS`, `by` one of `BY`. Raises UsageError for another format.
+    """The table in one of `FORMATS`, `by` one of `BY`, with the style's names and order. Raises UsageError else.
+
+    A CSV has the trackers' own names; by sequence, the other formats have a row per sequence.
 
     Args:
-        intervals: show 95 % bootstrap intervals over sequences. None: yes in overall tables, but not in LaTeX's, which
-            papers have little room for. JSON always has them.
         group_by: keys of variants: then `grouped` makes the table, whatever `by` is.
     """
-    chosen, keys = scores.metrics(metrics), list(group_by)
+    chosen, keys, config = scores.metrics(metrics), list(group_by), config or TableConfig()
     if fmt == "json" and keys:
         table = grouped(scores, chosen, keys)
         rows = [dict(zip(["name", *table.headings], row, strict=True)) for row in _named_rows(table)]
         return to_json({"schema": "tnllt.groups/1", "group_by": keys, "rows": rows, "notes": table.footnotes}, indent=2)
     if fmt == "json":
         return to_json(summary(scores, chosen), indent=2)
-    writers = {"text": _text, "markdown": _markdown, "latex": _latex, "csv": _csv}
-    if fmt not in writers:
+    if fmt not in WRITERS:
         raise UsageError(f"no table format {fmt!r}; known: {', '.join(FORMATS)}")
-    shown_intervals = by == "overall" and fmt != "latex" if intervals is None else intervals
-    return writers[fmt](grouped(scores, chosen, keys) if keys else make_table(scores, chosen, by, shown_intervals))
+    intervals = by == "overall" and fmt != "latex" if config.intervals is None else config.intervals
+    references = fmt != "latex" if config.references is None else config.references
+    table = grouped(scores, chosen, keys) if keys else make_table(scores, chosen, by, intervals, references)
+    if fmt != "csv":
+        table = scaled(styled(table, style or Style()), config)
+        table = table.transposed() if by == "sequence" and not keys else table
+    return WRITERS[fmt](table)
 
 
-def make_table(scores: Scores, metrics: list[Metric], by: str = "overall", intervals: bool = False) -> ScoreTable:
+def make_table(
+    scores: Scores, metrics: list[Metric], by: str = "overall", intervals: bool = False, references: bool = True
+) -> ScoreTable:
     """The table of trackers (rows, best first) against metrics, attributes or sequences (columns).
 
     Single sequences have no interval over sequences: there `intervals` changes nothing.
     """
     metric, order = metrics[0], scores.ranking(metrics[0])
     title = f"{metric.label} by {by}, protocol {scores.protocol.name}"
-    references = scores.references if by != "sequence" else ()
+    own_rows = scores.references if by != "sequence" and references else ()
     columns: list[tuple[str, Metric, Flags | None]]
     if by == "overall":
         columns = [(m.short, m, None) for m in metrics]
         count = plural(len(scores.sequences), "sequence")
-        title = f"{scores.dataset or 'dataset'}, {count}, protocol {scores.protocol.name}"
+        title = f"{scores.title}, {count}, protocol {scores.protocol.name}"
     elif by == "attribute":
         columns = [(name, metric, flags) for name, flags in scores.attribute_members().items()]
     elif by == "sequence":
@@ -127,8 +87,8 @@ def make_table(scores: Scores, metrics: list[Metric], by: str = "overall", inter
         values = scores.per_sequence(metric)[order]
     else:
         rows = [[*scores.score(m, flags)[order], *scores.reference(m, flags).values()] for _, m, flags in columns]
-        values = np.array(rows).reshape(len(columns), -1).T
-    names = [*(scores.trackers[k] for k in order), *(own.tracker for own in references)]
+        values = np.array(rows).reshape(len(columns), -1).T[: len(order) + len(own_rows)]
+    names = [*(scores.trackers[k] for k in order), *(own.tracker for own in own_rows)]
     bounds = np.full((*values.shape, 2), np.nan) if intervals and by != "sequence" else None
     if bounds is not None:
         # All means of a set of sequences are resampled in one pass.
@@ -137,7 +97,17 @@ def make_table(scores: Scores, metrics: list[Metric], by: str = "overall", inter
             found = (sets[0] if sets else all_intervals(scores, [m], flags))[m.name]
             bounds[: len(order), i] = np.stack([found.low, found.high], axis=1)[order]
     headings, digits = [heading for heading, _, _ in columns], [m.digits for _, m, _ in columns]
-    return ScoreTable(title, names, len(references), headings, digits, values, bounds, footnotes(scores))
+    return ScoreTable(
+        title,
+        names,
+        len(own_rows),
+        headings,
+        digits,
+        values,
+        bounds,
+        footnotes(scores),
+        sequences=len(scores.sequences),
+    )
 
 
 def grouped(scores: Scores, metrics: list[Metric], keys: Seq[str]) -> ScoreTable:
@@ -161,7 +131,7 @@ def grouped(scores: Scores, metrics: list[Metric], keys: Seq[str]) -> ScoreTable
         rows.append([len(members), *np.stack([own.mean(axis=1), deviation], axis=1).ravel()])
     order = sorted(range(len(rows)), key=lambda r: -np.nan_to_num(rows[r][1], nan=-np.inf))
     over = ", ".join(key for key in known if key not in keys) or "nothing else"
-    title = f"{scores.dataset or 'dataset'}, protocol {scores.protocol.name}: mean and deviation over {over}"
+    title = f"{scores.title}, protocol {scores.protocol.name}: mean and deviation over {over}"
     headings = ["runs", *(heading for m in metrics for heading in (m.short, f"{m.short} dev."))]
     digits = [0, *(m.digits for m in metrics for _ in range(2))]
     names = list(groups)
@@ -181,8 +151,8 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def footnotes(scores: Scores) -> list[str]:
-    """What every output must state about these scores, in sentences."""
+def footnotes(scores: Scores, attributes: bool = True) -> list[str]:
+    """What every output must state about these scores, in sentences; `attributes`: about skipped attributes, too."""
     found = []
     groups: dict[tuple[str, str], list[Note]] = {}
     for note in scores.notes:
@@ -222,7 +192,7 @@ def footnotes(scores: Scores) -> list[str]:
     if scores.realtime is not None:
         rule = f"a stream of {scores.realtime:g} frames a second that does not wait"
         found.append(f"Each frame is scored by the answer in force in {rule}, after the recorded times (--realtime).")
-    if scores.skipped_attributes:
+    if attributes and scores.skipped_attributes:
         skipped = ", ".join(scores.skipped_attributes)
         found.append(f"Attributes with fewer than {scores.protocol.min_sequences} sequences are skipped: {skipped}.")
     return found
@@ -243,6 +213,7 @@ def summary(scores: Scores, metrics: list[Metric], intervals: Mapping[str, Inter
         "schema": SCORES,
         "tnllt": __version__,
         "dataset": scores.dataset,
+        "benchmark": scores.title,
         "protocol": scores.protocol.to_table(),
         "rounding": scores.rounding,
         "realtime": scores.realtime,
@@ -293,95 +264,3 @@ def to_frame(scores: Scores, metrics: str | Iterable[str] = "all", by: str = "ov
         raise _no_table(by)
     index = pd.MultiIndex.from_product([trackers, names], names=["tracker", by])
     return pd.DataFrame({name: values[order].ravel() for name, values in tables.items()}, index=index)
-
-
-# Writers --------------------------------------------------------------------------------------------------------
-
-
-def name_cell(text: str, most: int = 60) -> str:
-    """A name on one line, cut where it would push every other column off the screen."""
-    text = one_line(text)
-    return text if len(text) <= most else text[: most - 3] + "..."
-
-
-def aligned(rows: Seq[Seq[str] | None], left: Collection[int] = (0,), indent: str = "  ") -> list[str]:
-    """The lines of a table whose columns are as wide as their widest cell, flush right but for those in `left`.
-
-    A row that is None is a rule.
-    """
-    widths = [max(map(_width, column)) for column in zip(*filter(None, rows), strict=True)]
-    lines = []
-    for row in rows:
-        cells = ["-" * width for width in widths] if row is None else row
-        spaces = [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
-        padded = [c + s if i in left else s + c for i, (c, s) in enumerate(zip(cells, spaces, strict=True))]
-        lines.append((indent + "  ".join(padded)).rstrip())
-    return lines
-
-
-def _width(text: str) -> int:
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def _text(table: ScoreTable) -> str:
-    rows: list[list[str] | None] = [["Tracker", *map(name_cell, table.headings)], None]
-    below = table.intervals()[: table.trackers]
-    for place, (name, cells) in enumerate(zip(table.names, table.cells(), strict=True)):
-        if place == table.trackers:
-            rows.append(None)
-        rows += [[name_cell(name), *cells], *(["", *bounds] for bounds in below[place : place + 1])]
-    notes = [f"* {one_line(note)}" for note in table.footnotes]
-    if below:
-        notes.append("Below each score: 95 % bootstrap interval over sequences.")
-    return "\n".join([one_line(table.title), "", *aligned(rows, indent=""), *([""] if notes else []), *notes]) + "\n"
-
-
-def _markdown(table: ScoreTable) -> str:
-    rows = [[markdown(name), *cells] for name, cells in zip(table.names, table.cells(), strict=True)]
-    for row, bounds in zip(rows, table.intervals(), strict=False):
-        row[1:] = [f"{cell} ({bound})" if bound else cell for cell, bound in zip(row[1:], bounds, strict=True)]
-    lines = ["| " + " | ".join(row) + " |" for row in [["Tracker", *map(markdown, table.headings)], *rows]]
-    lines.insert(1, "| --- |" + " ---: |" * len(table.digits))
-    notes = [f"- {markdown(note)}" for note in table.footnotes]
-    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
-
-
-def _latex(table: ScoreTable) -> str:
-    """A booktabs table, best in bold and second underlined."""
-    marks = [_best_two(column[: table.trackers].tolist()) for column in table.values.T]
-    lines = [f"% {one_line(table.title)}", rf"\begin{{tabular}}{{l{'c' * len(table.digits)}}}", r"\toprule"]
-    lines += [" & ".join(latex(h) for h in ["Tracker", *table.headings]) + r" \\", r"\midrule"]
-    bounds = table.intervals() or [[""] * len(table.digits)] * len(table.names)
-    for index, cells in enumerate(table.cells()):
-        if index == table.trackers:
-            lines.append(r"\midrule")
-        for i, (best, second) in enumerate(marks if index < table.trackers else []):
-            if table.values[index, i] in (best, second):
-                mark = "textbf" if table.values[index, i] == best else "underline"
-                cells[i] = rf"\{mark}{{{cells[i]}}}"
-            if bounds[index][i]:
-                cells[i] += r" {\scriptsize[" + bounds[index][i].replace("-", "--") + "]}"
-        lines.append(" & ".join([latex(table.names[index]), *cells]) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join(lines + [f"% {one_line(note)}" for note in table.footnotes]) + "\n"
-
-
-def _best_two(values: list[float]) -> tuple[float, float]:
-    distinct = sorted({v for v in values if not np.isnan(v)}, reverse=True)
-    best, second, *_ = [*distinct, np.nan, np.nan]
-    return best, second
-
-
-def _csv(table: ScoreTable) -> str:
-    """Full precision, so that nothing is lost; footnotes as comment lines."""
-    ends = [f"{h} {end}" for h in table.headings for end in ("low", "high")] if table.bounds is not None else []
-    numbers = (
-        table.values if table.bounds is None else np.hstack([table.values, table.bounds.reshape(len(table.names), -1)])
-    )
-    rows = [["" if np.isnan(v) else repr(v) for v in row] for row in numbers.tolist()]
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(map(csv_cell, ["Tracker", *table.headings, *ends]))
-    writer.writerows([csv_cell(name), *row] for name, row in zip(table.names, rows, strict=True))
-    writer.writerows([csv_cell(f"# {note}")] for note in table.footnotes)
-    return stream.getvalue()

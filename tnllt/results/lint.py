@@ -17,7 +17,7 @@ from tnllt.errors import DataError
 from tnllt.findings import Checker, Finding, Findings, Kind
 from tnllt.results.layouts import ResultFile
 from tnllt.results.reading import read_many
-from tnllt.sequence import Boxes, Sequence
+from tnllt.sequence import Boxes, Sequence, Trajectory
 
 Array = NDArray[np.float64]
 
@@ -54,34 +54,51 @@ def lint(
         files: {tracker: {sequence: file}}.
         unknown: text files that no sequence is named after.
     """
-    found: list[Finding] = []
-    by_content: dict[tuple[str, bytes], str] = {}
-    copies: dict[tuple[str, str], list[str]] = {}
-    for tracker, own in files.items():
-        for sequence in sequences:
-            name, file = sequence.name, own.get(sequence.name)
-            if file is None:
-                found.append(CHECKER.finding("missing", "no result", subject=tracker, sequence=name))
+    linter = Linter(files)
+    for sequence in sequences:
+        linter.look(sequence)
+    return linter.findings(len(sequences), unknown)
+
+
+class Linter:
+    """Looks at one sequence's results after another, so that what is read for that can serve other ends, too."""
+
+    def __init__(self, files: Mapping[str, Mapping[str, ResultFile]]) -> None:
+        self.files = files
+        self._found: list[Finding] = []
+        self._copies: dict[tuple[str, str], list[str]] = {}
+
+    def look(self, sequence: Sequence, results: Mapping[str, Trajectory] | None = None) -> None:
+        """Finds what is wrong on a sequence; {tracker: trajectory} where they have been read already."""
+        name = sequence.name
+        by_content: dict[bytes, str] = {}
+        for tracker, own in self.files.items():
+            if (file := own.get(name)) is None:
+                self._found.append(CHECKER.finding("missing", "no result", subject=tracker, sequence=name))
                 continue
             try:
-                boxes = read_many([file])[0].boxes
+                boxes = (read_many([file])[0] if results is None else results[tracker]).boxes
             except DataError as error:
                 place = {"subject": tracker, "sequence": name, "file": file.place, "row": error.row}
-                found.append(CHECKER.finding("unreadable", str(error), **place))
+                self._found.append(CHECKER.finding("unreadable", str(error), **place))
                 continue
-            found += lint_boxes(sequence, boxes, tracker, file.place)
-            content = hashlib.sha256(boxes.tobytes()).digest()
-            first = by_content.setdefault((name, content), tracker)
+            self._found += lint_boxes(sequence, boxes, tracker, file.place)
+            first = by_content.setdefault(hashlib.sha256(boxes.tobytes()).digest(), tracker)
             if first != tracker:
-                copies.setdefault((tracker, first), []).append(name)
-    for (tracker, first), names in copies.items():
-        place = {"subject": tracker, "sequence": names[0], "file": files[tracker][names[0]].place}
-        text = f"the same boxes as {first} on {len(names)} of {len(sequences)} sequences"
-        found.append(CHECKER.finding("duplicate", text, **place))
-    found += [CHECKER.finding("unknown-file", "no sequence has its name", file=place) for place in unknown]
-    looked_at = f"{len(files)} trackers on {len(sequences)} sequences"
-    facts = {"trackers": list(files), "sequences": len(sequences)}
-    return Findings(CHECKER, CHECKER.sorted(found), looked_at, facts)
+                self._copies.setdefault((tracker, first), []).append(name)
+
+    def findings(self, sequences: int, unknown: Iterable[str] = ()) -> Findings:
+        """All that was found on so many sequences, as `lint` orders it."""
+        found = list(self._found)
+        for (tracker, first), names in self._copies.items():
+            place = {"subject": tracker, "sequence": names[0], "file": self.files[tracker][names[0]].place}
+            text = f"the same boxes as {first} on {len(names)} of {sequences} sequences"
+            found.append(CHECKER.finding("duplicate", text, **place))
+        found += [CHECKER.finding("unknown-file", "no sequence has its name", file=place) for place in unknown]
+        looked_at = f"{len(self.files)} trackers on {sequences} sequences"
+        return Findings(
+            CHECKER, CHECKER.sorted(found), looked_at, {"trackers": list(self.files), "sequences": sequences}
+        )
 
 
 def lint_boxes(sequence: Sequence, boxes: Boxes, tracker: str = "", place: str = "") -> list[Finding]:

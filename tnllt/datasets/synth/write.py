@@ -16,14 +16,9 @@ A sequence's folder appears when it is whole; a run that was stopped goes on whe
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import cv2
@@ -37,6 +32,7 @@ from tnllt.datasets.synth.library import library
 from tnllt.datasets.synth.plan import plan
 from tnllt.datasets.synth.scene import ScenePlan
 from tnllt.errors import DataError, UsageError
+from tnllt.processes import map_in_processes, processors
 from tnllt.sequence import Annotation
 
 #: Version of the generator: the same number, seed, options and sources give the same bytes.
@@ -116,7 +112,7 @@ def write_dataset(
     _claim(out, _set_record(config, sequences, seed, form, sources.describe()))
     names: list[str] = []
     job = partial(_write_sequence, out, config, seed, form)
-    for name in _results(job, range(1, sequences + 1), workers or _processors()):
+    for name in map_in_processes(job, range(1, sequences + 1), workers or processors(), _one_thread):
         names.append(name)
         if report is not None:
             report(len(names) * config.frames, sequences * config.frames)
@@ -125,33 +121,8 @@ def write_dataset(
     return names
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _results(job: partial[str], numbers: Iterable[int], workers: int) -> Iterator[str]:
-    """The job's results in order."""
-    if workers == 1:
-        yield from map(job, numbers)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
-    try:
-        yield from pool.map(job, numbers)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """One thread of OpenCV; and an end with the parent, which a killed parent can no longer bring about."""
+def _one_thread() -> None:
     cv2.setNumThreads(1)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _write_sequence(out: Path, config: SynthConfig, seed: int, form: FrameFormat, number: int) -> str:

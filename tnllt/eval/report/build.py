@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Seq
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +23,13 @@ from tnllt.eval.report.thumbnails import spread_frames, thumbnails, worst_frames
 from tnllt.eval.scores import Scores
 from tnllt.eval.selection import Selection
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
+from tnllt.eval.style import Style
 from tnllt.eval.tables import footnotes
 from tnllt.eval.view.scene import answers_of, read_trace, spans
 from tnllt.findings import Finding
+from tnllt.processes import processors
+from tnllt.results.layouts import ResultFile
+from tnllt.results.lint import Linter
 from tnllt.sequence import Sequence, Trajectory
 
 Array = NDArray[np.float64]
@@ -45,28 +50,34 @@ class ReportContent:
         sequences: those that were scored, in the scores' order.
         read: gives {tracker: Trajectory} of a sequence's name; called once for each, in order.
         trace: the events of a tracker on a sequence, where a run left any.
-        findings: what lint finds in the result files.
+        files: {tracker: {sequence: file}}, for lint's findings; None: none are shown.
+        unknown: text files that no sequence is named after.
         title: heading of the page.
         allow_short: whether short results were padded.
+        style: names and colours of trackers.
     """
 
     sequences: Seq[Sequence]
     read: Callable[[str], Mapping[str, Trajectory]]
     trace: Callable[[str, str], Iterable[Mapping[str, Any]]] = lambda tracker, sequence: ()
-    findings: Seq[Finding] = ()
+    files: Mapping[str, Mapping[str, ResultFile]] | None = None
+    unknown: tuple[str, ...] = ()
     title: str = ""
     allow_short: bool = False
+    style: Style = field(default_factory=Style)
 
 
-def report_content(selection: Selection, title: str = "") -> ReportContent:
+def report_content(selection: Selection, title: str = "", style: Style | None = None) -> ReportContent:
     """The content of a report on selected results, which are read when the report needs them."""
     return ReportContent(
         selection.sequences,
         selection.read_sequence,
         lambda tracker, sequence: read_trace(selection.files[tracker][sequence]),
-        selection.lint().found,
+        selection.files,
+        selection.unknown,
         title,
         selection.config.allow_short,
+        style or Style(),
     )
 
 
@@ -78,6 +89,7 @@ class _Pass:
     hardest: dict[int, dict[str, Any]] = field(default_factory=dict)
     series: list[NDArray[np.float32]] = field(default_factory=list)
     speeds: dict[str, Speed] = field(default_factory=dict)
+    findings: Seq[Finding] = ()
 
 
 def page_data(
@@ -95,10 +107,14 @@ def page_data(
         *((_title(name), name, members) for name, members in scores.attribute_members().items()),
     ]
     hardest = hardest_sequences(scores)
-    found = _pass(scores, content, sets, strides, set(hardest), pictures)
     paired = scores.ranking("success")[:PAIRED]
+    # Resampling leaves the interpreter free: it goes on while the results are read.
+    with ThreadPoolExecutor(processors()) as pool:
+        pairs = {m.name: pool.submit(_pairs, scores, m, paired) for m in metrics if m.is_mean}
+        tables = {m.name: pool.submit(_table, scores, m, sets) for m in metrics}
+        found = _pass(scores, content, sets, strides, set(hardest), pictures)
     data = {
-        "title": content.title or f"{len(scores.trackers)} trackers on {scores.dataset or 'a benchmark'}",
+        "title": content.title or f"{len(scores.trackers)} trackers on {scores.title}",
         "confidence": CONFIDENCE,
         "facts": _facts(scores),
         "footnotes": list(footnotes(scores)),
@@ -109,19 +125,22 @@ def page_data(
             for label, key, m in sets
         ],
         "trackers": [
-            {"name": name, "fps": found.speeds[name].fps, "device": ", ".join(sorted(found.speeds[name].devices))}
-            for name in scores.trackers
+            {
+                "name": look.label, "colour": look.colour, "bright": look.bright, "dash": look.dash,
+                "fps": found.speeds[name].fps, "device": ", ".join(sorted(found.speeds[name].devices)),
+            }
+            for name, look in content.style.looks(scores.trackers, scores.peers).items()
         ],
         "sequences": found.sequences,
-        "table": {m.name: _table(scores, m, sets) for m in metrics},
+        "table": {name: job.result() for name, job in tables.items()},
         "ranks": _ranks(scores),
-        "pairs": {m.name: _pairs(scores, m, paired) for m in metrics if m.is_mean},
+        "pairs": {name: job.result() for name, job in pairs.items()},
         "paired": len(paired),
         "runs": {m.name: [vars(r) for r in runs(scores, m)] for m in metrics},
         "curves": {m.measure.name: _curve(scores, m, sets) for m in metrics if m.has_curve},
         "hardest": [found.hardest[s] for s in hardest],
-        "lint": [_finding(f) for f in content.findings[:LINT_LISTED]],
-        "lint_total": len(content.findings),
+        "lint": [_finding(f) for f in found.findings[:LINT_LISTED]],
+        "lint_total": len(found.findings),
         "protocol": {
             "name": scores.protocol.name,
             "summary": scores.protocol.summary,
@@ -139,9 +158,12 @@ def _pass(
     pictures: int,
 ) -> _Pass:  # fmt: skip
     found = _Pass(speeds={name: Speed() for name in scores.trackers})
-    drawn = scores.ranking("success")[:DRAWN]
+    linter = Linter(content.files or {})
+    drawn = [scores.trackers[k] for k in scores.ranking("success")[:DRAWN]]
+    looks = content.style.looks(drawn, (*scores.trackers, *scores.peers))
     for index, (sequence, stride) in enumerate(zip(content.sequences, strides, strict=True)):
         own = content.read(sequence.name)
+        linter.look(sequence, own)
         for tracker, trajectory in own.items():
             found.speeds[tracker].add(trajectory)
         errors = errors_by_tracker(sequence, own, scores.protocol, content.allow_short, scores.rounding)
@@ -149,12 +171,13 @@ def _pass(
         found.series.append(thinned(overlaps, stride).astype(np.float32))
         members = [i for i, (_, _, flags) in enumerate(sets) if flags is not None and flags[index]]
         found.sequences.append(_sequence(sequence, members, _answers(scores.trackers, own, sequence.name, content)))
-        best = {scores.trackers[k]: (k, own[scores.trackers[k]]) for k in drawn if scores.trackers[k] in own}
+        best = {name: (looks[name].bright, own[name]) for name in drawn if name in own}
         changed = {a["frame"] - 1 for a in found.sequences[-1]["answers"] if a["changed"]}
         shown = sorted({*spread_frames(overlaps, pictures), *sorted(changed & set(range(len(sequence))))[:pictures]})
         found.sequences[-1]["pictures"] = thumbnails(sequence, best, overlaps, shown)
         if index in hardest:
             found.hardest[index] = _hard(index, sequence, scores, best, overlaps)
+    found.findings = linter.findings(len(content.sequences), content.unknown).found
     return found
 
 
@@ -306,7 +329,7 @@ def _curve(scores: Scores, metric: Metric, sets: Seq[tuple[str, str, Any]]) -> d
 
 
 def _hard(
-    index: int, sequence: Sequence, scores: Scores, drawn: Mapping[str, tuple[int, Trajectory]], overlaps: Array
+    index: int, sequence: Sequence, scores: Scores, drawn: Mapping[str, tuple[str, Trajectory]], overlaps: Array
 ) -> dict[str, Any]:
     values = scores.per_sequence("success")[:, index]
     best = int(np.nanargmax(values))

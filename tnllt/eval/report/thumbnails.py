@@ -11,19 +11,10 @@ from numpy.typing import NDArray
 
 from tnllt.errors import DataError
 from tnllt.eval.report.overlaps import mean_known
+from tnllt.eval.style import rgb
 from tnllt.eval.view.server import encode_jpeg
 from tnllt.sequence import Image, Sequence, Trajectory
 
-#: The page's hues for dark backgrounds, RGB: on images, light lines are seen best.
-PALETTE = (
-    (74, 168, 232),
-    (255, 138, 61),
-    (47, 199, 154),
-    (231, 156, 200),
-    (240, 180, 41),
-    (143, 211, 255),
-    (181, 156, 240),
-)
 WIDTH, HEIGHT = 288, 180
 
 
@@ -50,14 +41,14 @@ def spread_frames(overlaps: NDArray[np.float64], wanted: int) -> list[int]:
 
 def thumbnails(
     sequence: Sequence,
-    trajectories: Mapping[str, tuple[int, Trajectory]],
+    trajectories: Mapping[str, tuple[str, Trajectory]],
     overlaps: NDArray[np.float64],
     frames: Iterable[int],
 ) -> list[dict[str, Any]]:
     """Images {"frame" from 1, "overlap", "src"} of some frames; empty where there are no frames to read.
 
     Args:
-        trajectories: {tracker: (its place in the palette, its trajectory)}, the ones to draw.
+        trajectories: {tracker: (its colour, its trajectory)}, the ones to draw.
         overlaps: (K, T) of all trackers.
         frames: which, from 0.
     """
@@ -70,9 +61,9 @@ def thumbnails(
         except (DataError, IndexError):
             continue  # `tnllt-data check` names frames that cannot be read; the report goes on
         boxes = [(sequence.groundtruth[index], (255, 255, 255))]
-        for place, trajectory in trajectories.values():
+        for colour, trajectory in trajectories.values():
             if index < len(trajectory):
-                boxes.append((trajectory.boxes[index], PALETTE[place % len(PALETTE)]))
+                boxes.append((trajectory.boxes[index], rgb(colour)))
         data = base64.b64encode(encode_jpeg(_thumbnail(image, boxes), 70)).decode("ascii")
         overlap = float(mean_known(overlaps[:, index], 0))
         found.append({"frame": index + 1, "overlap": overlap, "src": f"data:image/jpeg;base64,{data}"})

@@ -9,7 +9,7 @@ import numpy as np
 
 from tnllt.errors import MissingExtraError
 from tnllt.eval.longterm import fitted
-from tnllt.eval.view.render import COLOURS
+from tnllt.eval.style import rgb
 from tnllt.eval.view.scene import Scene
 from tnllt.eval.view.server import JpegFrames
 from tnllt.files import temporary_beside
@@ -38,8 +38,8 @@ def write_recording(scene: Scene, path: Path, frames: range) -> None:
 def _log_fixed(rr: Any, recording: Any, scene: Scene) -> None:
     if scene.sequence.language:
         recording.log("language", rr.TextDocument(scene.sequence.language), static=True)
-    for k, name in enumerate(scene.trajectories):
-        line = rr.SeriesLines(colors=_rgb(COLOURS[k % len(COLOURS)]), names=name)
+    for name, look in scene.looks.items():
+        line = rr.SeriesLines(colors=rgb(look.bright), names=look.label)
         recording.log(["overlap", name], line, static=True)
 
 
@@ -52,8 +52,8 @@ def _log_frames(rr: Any, recording: Any, scene: Scene, indices: range) -> None:
         if frames is not None and index < len(frames):
             recording.log("image", rr.EncodedImage(contents=frames.jpeg(index), media_type="image/jpeg"))
         _log_box(rr, recording, ["image", "ground truth"], scene.sequence.groundtruth[index], "#ffffff")
-        for k, (name, own) in enumerate(boxes.items()):
-            _log_box(rr, recording, ["image", name], own[index], COLOURS[k % len(COLOURS)])
+        for name, own in boxes.items():
+            _log_box(rr, recording, ["image", name], own[index], scene.looks[name].bright)
             value = float(scene.overlaps[name][index])
             if np.isfinite(value):
                 recording.log(["overlap", name], rr.Scalars(value))
@@ -66,11 +66,7 @@ def _log_frames(rr: Any, recording: Any, scene: Scene, indices: range) -> None:
 def _log_box(rr: Any, recording: Any, entity: list[str], box: Any, colour: str) -> None:
     if np.isfinite(box).all() and box[2] > 0 and box[3] > 0:
         recording.log(
-            entity, rr.Boxes2D(array=box, array_format=rr.Box2DFormat.XYWH, colors=_rgb(colour), labels=entity[-1])
+            entity, rr.Boxes2D(array=box, array_format=rr.Box2DFormat.XYWH, colors=rgb(colour), labels=entity[-1])
         )
     else:
         recording.log(entity, rr.Clear(recursive=False))
-
-
-def _rgb(colour: str) -> list[int]:
-    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]

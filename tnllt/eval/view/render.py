@@ -9,13 +9,10 @@ import numpy as np
 
 from tnllt.datasets.frames import prefetch
 from tnllt.eval.longterm import fitted
-from tnllt.eval.tables import name_cell
+from tnllt.eval.score_table import name_cell
 from tnllt.eval.view.scene import Scene
 from tnllt.sequence import Image
 from tnllt.video import TRUTH, Mark, check_suffix, frame_rate, paint, write_video
-
-#: Hues that colour-blind readers can tell apart, the order of the local page.
-COLOURS = ("#4aa8e8", "#ff8a3d", "#2fc79a", "#e79cc8", "#f0b429", "#b59cf0", "#8fd3ff")
 
 
 def render(
@@ -35,7 +32,8 @@ def render(
     rate = frame_rate(scene.sequence.frames) if fps is None else fps
     if width is None and path.suffix.lower() == ".gif":
         width = min(640, scene.size()[0])
-    write_video(path, _images(scene, frames, width, truth), rate, COLOURS)
+    colours = sorted({look.bright for look in scene.looks.values()})
+    write_video(path, _images(scene, frames, width, truth), rate, colours)
 
 
 def _images(scene: Scene, indices: range, width: int | None, truth: bool) -> Iterator[Image]:
@@ -46,10 +44,10 @@ def _images(scene: Scene, indices: range, width: int | None, truth: bool) -> Ite
     boxes = {name: fitted(own.boxes, len(scene)) for name, own in scene.trajectories.items()}
     for index, image in zip(indices, frames, strict=False):
         marks = [Mark("ground truth", TRUTH, scene.sequence.groundtruth[index], faint=True)] if truth else []
-        for k, name in enumerate(boxes):
+        for name, look in scene.looks.items():
             value = scene.overlaps[name][index]
             score = f"  {value:.2f}" if np.isfinite(value) else ""
-            marks.append(Mark(name_cell(name, 28) + score, COLOURS[k % len(COLOURS)], boxes[name][index]))
+            marks.append(Mark(name_cell(look.label, 28) + score, look.bright, boxes[name][index]))
         yield paint(image, marks, f"frame {index + 1}", description_at(scene, index), width)
 
 

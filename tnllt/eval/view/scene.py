@@ -18,6 +18,7 @@ from tnllt.datasets import open_dataset
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.longterm import fitted, in_view
 from tnllt.eval.selection import choose_trackers
+from tnllt.eval.style import DrawnStyle, Style
 from tnllt.files import parse_json, read_bytes
 from tnllt.results.layouts import ResultFile, find_results
 from tnllt.results.reading import read_many
@@ -55,6 +56,13 @@ class Scene:
     sequence: Sequence
     trajectories: Mapping[str, Trajectory]
     traces: Mapping[str, Iterable[Mapping[str, Any]]] = field(default_factory=dict)
+    peers: tuple[str, ...] = ()
+    style: Style = field(default_factory=Style)
+
+    @cached_property
+    def looks(self) -> dict[str, DrawnStyle]:
+        """{tracker: how it is drawn}, the same as in figures and reports of the same results."""
+        return self.style.looks(self.trajectories, self.peers)
 
     @cached_property
     def overlaps(self) -> dict[str, NDArray[np.float64]]:
@@ -113,7 +121,9 @@ class Scene:
     def _tracker(self, name: str) -> dict[str, Any]:
         trajectory = self.trajectories[name]
         return {
-            "name": name,
+            "name": self.looks[name].label,
+            "colour": self.looks[name].bright,
+            "dash": self.looks[name].dash,
             "boxes": _pack(fitted(trajectory.boxes, len(self))),
             "overlap": _pack(self.overlaps[name]),
             "reported_absent": [] if trajectory.absent is None else spans(trajectory.absent[: len(self)]),
@@ -121,7 +131,7 @@ class Scene:
         }
 
 
-def open_scene(where: Locations, name: str, trackers: str | Iterable[str] = "all") -> Scene:
+def open_scene(where: Locations, name: str, trackers: str | Iterable[str] = "all", style: Style | None = None) -> Scene:
     """A sequence with the trackers' results on it; with none where no results folder is known.
 
     Raises:
@@ -144,7 +154,8 @@ def open_scene(where: Locations, name: str, trackers: str | Iterable[str] = "all
     if not files:
         raise DataError(f"no tracker has a result on {sequence.name!r}", where.results)
     trajectories = dict(zip(files, read_many(list(files.values())), strict=True))
-    return Scene(sequence, trajectories, {tracker: read_trace(file) for tracker, file in files.items()})
+    traces = {tracker: read_trace(file) for tracker, file in files.items()}
+    return Scene(sequence, trajectories, traces, tuple(found), style or Style())
 
 
 def read_trace(file: ResultFile) -> list[dict[str, Any]]:

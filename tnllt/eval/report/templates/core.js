@@ -32,9 +32,16 @@ const signed = (x, digits = 3) => (known(x) ? (x < 0 ? '−' : '+') + Math.abs(x
 const count = (n) => n.toLocaleString('en');
 const short = (text, n = 60) => (text.length > n ? text.slice(0, n - 1) + '…' : text);
 
-// ---- line styles: seven hues that colour-blind readers can distinguish, times dash patterns
-const DASHES = ['', '7 3', '2 3', '10 3 2 3', '4 2'];
-const look = (t) => ({ class: 'c' + (t % 7), dash: DASHES[Math.floor(t / 7) % DASHES.length] });
+// ---- line styles: a page states its trackers' looks {colour, bright, dash}, as tnllt.eval.style gives them
+const LOOKS = [];
+function setLooks(looks) {
+  LOOKS.push(...looks);
+  const vars = (key) => '{' + LOOKS.map((l, i) => `--l${i}:${l[key]};`).join('') + '}';
+  const dark = vars('bright');
+  document.head.append(el('style', {}, `:root${vars('colour')} :root[data-theme="dark"]${dark}
+    @media (prefers-color-scheme: dark){:root:not([data-theme="light"])${dark}}` + LOOKS.map((_, i) => `.l${i}{--c:var(--l${i})}`).join('')));
+}
+const look = (t) => (LOOKS[t] ? { class: 'l' + t, dash: LOOKS[t].dash.map((n) => n * 2).join(' ') } : { class: 'c' + (t % 7), dash: '' });
 const cssVar = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const swatchOf = ({ class: hue, dash }) =>
   svg('svg', { width: 24, height: 10, class: hue, 'aria-hidden': 'true' },
@@ -49,6 +56,13 @@ function ramp(x) {
   const rgb = RAMP[low].map((c, i) => Math.round(c + (RAMP[low + 1][i] - c) * (at - low)));
   return { back: `rgb(${rgb.join(' ')})`, front: at > 5 ? '#000' : '#fff' };
 }
+
+// Tables wider than their frame fade out on the side where more is to be seen.
+function markMore() {
+  for (const node of document.querySelectorAll('.scroll')) node.classList.toggle('more', node.scrollWidth - node.clientWidth - node.scrollLeft > 4);
+}
+addEventListener('scroll', markMore, { capture: true, passive: true });
+addEventListener('resize', markMore);
 
 // ---- tooltip
 const tip = $('#tip');

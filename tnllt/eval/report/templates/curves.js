@@ -84,6 +84,7 @@ function drawAttributes() {
   const shown = ranked().filter((t) => state.shown.has(t));
   const values = sets.flatMap((s) => ranked().map((t) => scoreOf(t, state.metric, s))).filter(known);
   const [low, high] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
+  $('#attributes .halves').classList.toggle('many', shown.length > 8);
   radar($('#attributes .radar'), sets, shown);
   $('#attributes .scroll').replaceChildren(heatTable({
     caption: `${metric().label} per attribute and tracker`, corner: 'Attribute', low, high, digits: 2,

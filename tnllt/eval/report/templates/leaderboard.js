@@ -95,8 +95,8 @@ function boardFoot(columns) {
 
 function boardCsv() {
   const columns = boardColumns();
-  const head = ['tracker', ...columns.flatMap((c) => (c.m ? [c.key, c.key + ' low', c.key + ' high'] : [c.key]))];
-  return [head, ...boardOrder(columns).map((t) => [D.trackers[t].name,
+  const head = ['sequences', 'tracker', ...columns.flatMap((c) => (c.m ? [c.key, c.key + ' low', c.key + ' high'] : [c.key]))];
+  return [head, ...boardOrder(columns).map((t) => [D.sets[state.set].label, D.trackers[t].name,
     ...columns.flatMap((c) => (c.m ? [c.value(t), ...(bounds(t, c.key) || [null, null])] : [c.value(t)]))])];
 }
 

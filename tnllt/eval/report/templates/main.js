@@ -9,7 +9,8 @@ function drawSpeed() {
   const xs = [Math.min(...fps) / 1.5, Math.max(...fps, 30) * 1.5];
   const values = some.map((t) => scoreOf(t));
   const ys = [Math.max(0, Math.min(...values) - 0.05), Math.min(1, Math.max(...values) + 0.05)];
-  const xTicks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].filter((v) => v >= xs[0] && v <= xs[1]);
+  const steps = Math.log10(xs[1] / xs[0]) > 3 ? [1] : [1, 2, 5];
+  const xTicks = range(25).flatMap((k) => steps.map((n) => Number((n * 10 ** (k - 9)).toPrecision(1)))).filter((v) => v >= xs[0] && v <= xs[1]);
   const { root, x, y } = axes({ width, height: 360, xs, ys, logX: true, xTicks, xLabel: 'frames per second (logarithmic)', yLabel: metric().label, label: 'Speed against accuracy' });
   if (xs[0] < 25 && xs[1] > 25) root.append(svg('line', { x1: x(25), x2: x(25), y1: y(ys[0]), y2: y(ys[1]), stroke: 'var(--muted)', 'stroke-dasharray': '3 3' }));
   for (const t of some) {
@@ -42,12 +43,17 @@ function initProtocol() {
   root.append(el('dl', { class: 'rules' }, D.protocol.rules.flatMap((r) => [el('dt', {}, r.rule), el('dd', {}, el('code', {}, r.value), r.why)])));
 }
 
+/** Whether the first of the order differs from the second: a lead that another draw of sequences would not undo. */
+function sure([a, b]) {
+  const pair = b === undefined ? null : (D.pairs[state.metric] || {})[`${Math.min(a, b)}-${Math.max(a, b)}`];
+  return b === undefined || Boolean(pair && pair.p <= 0.05);
+}
 function initHeader() {
   const order = ranked();
   const best = order[0];
   if (best !== undefined && known(scoreOf(best))) {
-    $('#lede').append(el('b', {}, short(D.trackers[best].name, 80)), ` leads with a ${metric().label.toLowerCase().replace(/ \(.*\)/, '')} of `, el('b', {}, fixed(scoreOf(best))),
-      order.length > 1 && known(scoreOf(order[1])) ? `, ahead of ${short(D.trackers[order[1]].name, 80)} at ${fixed(scoreOf(order[1]))}.` : '.');
+    $('#lede').append(el('b', {}, short(D.trackers[best].name, 80)), `${sure(order) ? ' leads' : ' scores highest'} with a ${metric().label.toLowerCase().replace(/ \(.*\)/, '')} of `, el('b', {}, fixed(scoreOf(best))),
+      order.length > 1 && known(scoreOf(order[1])) ? `, ahead of ${short(D.trackers[order[1]].name, 80)} at ${fixed(scoreOf(order[1]))}${sure(order) ? '' : '; the difference is not significant at 5 %'}.` : '.');
   }
 }
 
@@ -73,3 +79,5 @@ initHardest();
 initLint();
 initProtocol();
 initTimeline();
+on(['metric', 'set', 'shown', 'intervals'], markMore);
+markMore();

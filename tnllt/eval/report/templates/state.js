@@ -1,5 +1,6 @@
 // The report's data, and what the reader has chosen to see.
 const D = parse('data');
+setLooks(D.trackers);
 
 // ---- state: one object, one function that changes it, and listeners that draw what depends on it
 const state = {
@@ -32,7 +33,7 @@ function ranked(key = state.metric, set = state.set) {
 const MANY = 25;
 if (D.trackers.length > MANY) state.shown = new Set(ranked().slice(0, 10));
 const inSet = (set = state.set) => range(D.sequences.length).filter((s) => set === 0 || D.sequences[s].sets.includes(set));
-const paint = (t) => getComputedStyle(document.documentElement).getPropertyValue('--c' + (t % 7)).trim();
+const paint = (t) => getComputedStyle(document.documentElement).getPropertyValue('--l' + t).trim();
 const swatch = (t) => swatchOf(look(t));
 
 // ---- sections

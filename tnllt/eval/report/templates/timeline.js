@@ -53,7 +53,7 @@ function drawBackdrop(g, { pad, w, h, x, y }) {
     g.textAlign = 'right'; g.fillText(neat(v), pad.left - 7, y(v) + 4);
   }
   g.textAlign = 'center';
-  for (const f of ticks(view.from * frames(), view.to * frames(), w < 500 ? 4 : 8)) g.fillText(count(Math.round(f) + 1), clip(x(f), pad.left + 8, w - 24), h - 8);
+  for (const f of ticks(view.from * frames(), view.to * frames() - 1, w < 500 ? 4 : 8)) g.fillText(count(Math.round(f) + 1), clip(x(f), pad.left + 8, w - 24), h - 8);
 }
 
 function drawSeries(g, t, { pad, w, x, y }) {

@@ -2,8 +2,6 @@
 // The player. Names and descriptions reach the page as text nodes only. Frames are fetched ahead while playing; while
 // scrubbing, at most two requests are under way and the newest position wins.
 const $ = (id) => document.getElementById(id);
-const COLOURS = ['#4aa8e8', '#ff8a3d', '#2fc79a', '#e79cc8', '#f0b429', '#b59cf0', '#8fd3ff'];
-const DASHES = [[], [9, 5], [3, 4], [12, 4, 3, 4]];
 const AHEAD = 12, KEPT = 60;
 let scene = null, frame = 0, playing = false, drawn = -1;
 const shown = new Set(['truth']);
@@ -20,8 +18,8 @@ function floats(text) {
 // Control and direction-changing characters are shown as what they are: a name must not read as another one.
 const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
   (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'));
-const colour = (i) => COLOURS[i % COLOURS.length];
-const dash = (i) => DASHES[Math.floor(i / COLOURS.length) % DASHES.length];
+const colour = (i) => scene.trackers[i].colour;
+const dash = (i) => scene.trackers[i].dash.map((n) => n * 2.2);
 const active = () => scene.trackers.map((t, i) => i).filter((i) => shown.has(i));
 
 // ---- frames

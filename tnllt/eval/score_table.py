@@ -1,0 +1,269 @@
+"""A table of scores before it is written, and its writers: text, Markdown, LaTeX, HTML and CSV, all with footnotes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections.abc import Collection
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, replace
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tnllt.config import TableConfig
+from tnllt.eval.statistics import interval_method
+from tnllt.eval.style import Style
+from tnllt.sequence import Flags
+from tnllt.text import csv_cell, latex, markdown, one_line
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """A table before it is written in some format: R rows (trackers, best first, then references), C columns.
+
+    Attributes:
+        names: (R) first column.
+        references: how many of the rows are references.
+        headings, digits: (C) heading and decimals of each column of numbers.
+        values: (R, C).
+        bounds: (R, C, 2) interval of each score, NaN where there is none; None where intervals are not shown.
+        footnotes: sentences below the table.
+        corner: heading of the first column.
+        groups: headings over so many columns each; none: no such row.
+        reported: (R, C) numbers that somebody published; None: none.
+        missing: what stands where there is no number.
+        sequences: of the benchmark, where intervals are over them.
+    """
+
+    title: str
+    names: list[str]
+    references: int
+    headings: list[str]
+    digits: list[int]
+    values: Array
+    bounds: Array | None
+    footnotes: list[str]
+    corner: str = "Tracker"
+    groups: tuple[tuple[str, int], ...] = ()
+    reported: Flags | None = None
+    missing: str = "n/a"
+    sequences: int = 0
+
+    @property
+    def trackers(self) -> int:
+        return len(self.names) - self.references
+
+    def cells(self, mark: str = "†") -> list[list[str]]:
+        """(R, C) values as text, reported ones with a mark behind."""
+        marked = np.zeros(self.values.shape, bool) if self.reported is None else self.reported
+        return [
+            [
+                self.missing if np.isnan(v) else f"{v:.{d}f}{mark if r else ''}"
+                for v, r, d in zip(row, own, self.digits, strict=True)
+            ]
+            for row, own in zip(self.values, marked, strict=True)
+        ]
+
+    def places(self) -> list[list[int]]:
+        """(R, C) 1 for the best of a column's trackers as printed, 2 for the second, else 0.
+
+        Where rows are sequences, the best of each row.
+        """
+        found = np.zeros(self.values.shape, int)
+        rounded = np.array([[round(v, d) for v, d in zip(row, self.digits, strict=True)] for row in self.values])
+        lines = zip(rounded, found, strict=True) if self.corner != "Tracker" else (
+            zip(rounded[: self.trackers].T, found[: self.trackers].T, strict=True)
+        )  # fmt: skip
+        for values, own in lines:
+            for place, value in enumerate(sorted({v for v in values if not np.isnan(v)}, reverse=True)[:2], 1):
+                own[values == value] = place
+        return found.tolist()  # type: ignore[no-any-return]
+
+    def intervals(self) -> list[list[str]]:
+        """(R, C) intervals as text, empty where there is none; no rows where they are not shown."""
+        return [
+            [
+                "" if np.isnan(low) else f"{low:.{d}f}-{high:.{d}f}"
+                for (low, high), d in zip(row, self.digits, strict=True)
+            ]
+            for row in ([] if self.bounds is None else self.bounds)
+        ]
+
+    def notes(self, below: bool = False) -> list[str]:
+        """The footnotes, with what marks and intervals mean where there are any."""
+        notes = list(self.footnotes)
+        if self.reported is not None and self.reported.any():
+            notes.append("† as reported, not computed.")
+        if below and any(any(row) for row in self.intervals()):
+            notes.append(f"Below each score: 95 % interval over sequences ({interval_method(self.sequences)}).")
+        return notes
+
+    def transposed(self) -> ScoreTable:
+        """Columns as rows: few trackers on many sequences fit a screen then."""
+        bounds, digits = None if self.bounds is None else self.bounds.swapaxes(0, 1), self.digits[:1] * len(self.names)
+        return replace(
+            self, names=self.headings, references=0, headings=self.names, digits=digits, values=self.values.T,
+            bounds=bounds, corner="Sequence",
+        )  # fmt: skip
+
+
+def styled(table: ScoreTable, style: Style) -> ScoreTable:
+    """The table with the style's order and display names."""
+    trackers = table.names[: table.trackers]
+    order = [trackers.index(name) for name in style.ordered(trackers)] + list(range(table.trackers, len(table.names)))
+    names = [style.label(table.names[k]) if k < table.trackers else table.names[k] for k in order]
+    bounds = None if table.bounds is None else table.bounds[order]
+    reported = None if table.reported is None else table.reported[order]
+    return replace(table, names=names, values=table.values[order], bounds=bounds, reported=reported)
+
+
+def scaled(table: ScoreTable, config: TableConfig) -> ScoreTable:
+    """The table with its scores as percentages and its decimals as configured; whole numbers stay as they are."""
+    fewer = 2 if config.percent else 0
+    digits = [d and (max(0, d - fewer) if config.decimals is None else config.decimals) for d in table.digits]
+    scale = np.array([100.0 if config.percent and d else 1.0 for d in table.digits])
+    bounds = None if table.bounds is None else table.bounds * scale[:, None]
+    return replace(table, values=table.values * scale, bounds=bounds, digits=digits)
+
+
+# Writers --------------------------------------------------------------------------------------------------------
+
+
+def name_cell(text: str, most: int = 60) -> str:
+    """A name on one line, cut where it would push every other column off the screen."""
+    text = one_line(text)
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def aligned(rows: Seq[Seq[str] | None], left: Collection[int] = (0,), indent: str = "  ") -> list[str]:
+    """The lines of a table whose columns are as wide as their widest cell, flush right but for those in `left`.
+
+    A row that is None is a rule.
+    """
+    widths = [max(map(_width, column)) for column in zip(*filter(None, rows), strict=True)]
+    lines = []
+    for row in rows:
+        cells = ["-" * width for width in widths] if row is None else row
+        spaces = [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
+        padded = [c + s if i in left else s + c for i, (c, s) in enumerate(zip(cells, spaces, strict=True))]
+        lines.append((indent + "  ".join(padded)).rstrip())
+    return lines
+
+
+def _width(text: str) -> int:
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _text(table: ScoreTable) -> str:
+    rows: list[list[str] | None] = [[table.corner, *map(name_cell, table.headings)], None]
+    if table.groups:
+        rows.insert(0, ["", *(name if i == 0 else "" for name, span in table.groups for i in range(span))])
+    below = table.intervals()[: table.trackers]
+    for place, (name, cells) in enumerate(zip(table.names, table.cells(), strict=True)):
+        if place == table.trackers:
+            rows.append(None)
+        rows += [[name_cell(name), *cells], *(["", *bounds] for bounds in below[place : place + 1])]
+    notes = [f"* {one_line(note)}" for note in table.footnotes] + table.notes(bool(below))[len(table.footnotes) :]
+    return "\n".join([one_line(table.title), "", *aligned(rows, indent=""), *([""] if notes else []), *notes]) + "\n"
+
+
+def _markdown(table: ScoreTable) -> str:
+    """Best in bold, second underlined; intervals in parentheses."""
+    headings = [f"{group} {heading}" for group, heading in zip(_spread(table), table.headings, strict=True)]
+    rows = []
+    bounds = table.intervals() or [[""] * len(table.digits)] * len(table.names)
+    for name, cells, places, own in zip(table.names, table.cells(), table.places(), bounds, strict=True):
+        marked = [("{}", "**{}**", "<u>{}</u>")[p].format(c) for c, p in zip(cells, places, strict=True)]
+        rows.append([markdown(name), *(f"{c} ({b})" if b else c for c, b in zip(marked, own, strict=True))])
+    lines = ["| " + " | ".join(row) + " |" for row in [[table.corner, *(markdown(h.strip()) for h in headings)], *rows]]
+    lines.insert(1, "| --- |" + " ---: |" * len(table.digits))
+    notes = [f"- {markdown(note)}" for note in table.notes()]
+    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def _spread(table: ScoreTable) -> list[str]:
+    """(C) the group of each column, or ""."""
+    return [name for name, span in table.groups for _ in range(span)] or [""] * len(table.headings)
+
+
+def _latex(table: ScoreTable) -> str:
+    """A booktabs table, best in bold and second underlined."""
+    lines = [f"% {one_line(table.title)}", rf"\begin{{tabular}}{{l{'c' * len(table.digits)}}}", r"\toprule"]
+    if table.groups:
+        heads = [rf"\multicolumn{{{span}}}{{c}}{{{latex(name)}}}" for name, span in table.groups]
+        ends = np.cumsum([span for _, span in table.groups]) + 1
+        rules = [rf"\cmidrule(lr){{{end - span + 1}-{end}}}" for end, (_, span) in zip(ends, table.groups, strict=True)]
+        lines += [" & ".join(["", *heads]) + r" \\", " ".join(rules)]
+    lines += [" & ".join([table.corner, *map(_latex_heading, table.headings)]) + r" \\", r"\midrule"]
+    bounds = table.intervals() or [[""] * len(table.digits)] * len(table.names)
+    for index, (cells, places) in enumerate(zip(table.cells(r"$^\dagger$"), table.places(), strict=True)):
+        if index == table.trackers:
+            lines.append(r"\midrule")
+        marked = [
+            ("{}", r"\textbf{{{}}}", r"\underline{{{}}}")[p].format(c) for c, p in zip(cells, places, strict=True)
+        ]
+        marked = [cell.replace("–", "--") for cell in marked]
+        marked = [
+            cell + (r" {\scriptsize[" + bound.replace("-", "--") + "]}" if bound else "")
+            for cell, bound in zip(marked, bounds[index], strict=True)
+        ]
+        lines.append(" & ".join([latex(table.names[index]), *marked]) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines + [f"% {one_line(note)}" for note in table.notes()]) + "\n"
+
+
+def _latex_heading(text: str) -> str:
+    """A column's heading; P_Norm has a subscript."""
+    base, _, below = text.partition("_")
+    return rf"{base}$_\mathrm{{{below}}}$" if base.isalpha() and below.isalpha() else latex(text)
+
+
+def _html(table: ScoreTable) -> str:
+    """A table element, best in `strong`, second in `u`."""
+    rows = []
+    if table.groups:
+        heads = "".join(f'<th colspan="{span}">{escape(one_line(name))}</th>' for name, span in table.groups)
+        rows.append(f"<tr><th></th>{heads}</tr>")
+    rows.append("<tr>" + "".join(f"<th>{escape(one_line(h))}</th>" for h in [table.corner, *table.headings]) + "</tr>")
+    for name, cells, places in zip(table.names, table.cells(), table.places(), strict=True):
+        marked = [("{}", "<strong>{}</strong>", "<u>{}</u>")[p].format(c) for c, p in zip(cells, places, strict=True)]
+        rows.append(f"<tr><th>{escape(one_line(name))}</th>" + "".join(f"<td>{cell}</td>" for cell in marked) + "</tr>")
+    notes = "".join(f"<p>{escape(one_line(note))}</p>\n" for note in table.notes())
+    return "<table>\n" + "\n".join(rows) + "\n</table>\n" + notes
+
+
+def _csv(table: ScoreTable) -> str:
+    """Full precision, so that nothing is lost; each row ends with the footnotes that are about it, if there are any."""
+    headings = [f"{group} {h}".strip() for group, h in zip(_spread(table), table.headings, strict=True)]
+    ends = [f"{h} {end}" for h in headings for end in ("low", "high")] if table.bounds is not None else []
+    numbers = (
+        table.values if table.bounds is None else np.hstack([table.values, table.bounds.reshape(len(table.names), -1)])
+    )
+    rows = [["" if np.isnan(v) else repr(v) for v in row] for row in numbers.tolist()]
+    if table.reported is not None:
+        ends += ["Reported"]
+        rows = [
+            [*row, "; ".join(h for h, r in zip(headings, own, strict=True) if r)]
+            for row, own in zip(rows, table.reported, strict=True)
+        ]
+    if table.footnotes:
+        ends += ["Footnotes"]
+        about = {n: next((t for t in table.names if n.startswith(f"{t}: ")), None) for n in table.footnotes}
+        rows = [
+            [*row, csv_cell(" ".join(n for n in table.footnotes if about[n] in (None, name)))]
+            for name, row in zip(table.names, rows, strict=True)
+        ]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(map(csv_cell, [table.corner, *headings, *ends]))
+    writer.writerows([csv_cell(name), *row] for name, row in zip(table.names, rows, strict=True))
+    return stream.getvalue()
+
+
+#: What writes a `ScoreTable` in each format.
+WRITERS = {"text": _text, "markdown": _markdown, "latex": _latex, "html": _html, "csv": _csv}
