@@ -15,7 +15,6 @@ Archives beside the tracker's own hold its variants (`T@text=none.zip`, see `tnl
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -26,7 +25,6 @@ from tnllt.errors import DataError, UsageError
 from tnllt.files import check_schema, file_name, read_toml, sha256_of, user_path
 from tnllt.option_fields import option
 from tnllt.records import from_table
-from tnllt.text import one_line
 
 SCHEMA = "tnllt.entry/1"
 FILE = "entry.toml"
@@ -113,7 +111,9 @@ def _lines(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _text(value: str) -> str:
-    return json.dumps(one_line(value), ensure_ascii=False)
+    """A string of TOML that is read back as it was; what is not printable is escaped."""
+    plain = (c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in value)
+    return f'"{"".join(plain)}"'
 
 
 def read_entry(folder: Path) -> Entry:

@@ -54,7 +54,9 @@ function ramp(x) {
   const at = clip(x, 0, 1) * (RAMP.length - 1);
   const low = Math.min(RAMP.length - 2, Math.floor(at));
   const rgb = RAMP[low].map((c, i) => Math.round(c + (RAMP[low + 1][i] - c) * (at - low)));
-  return { back: `rgb(${rgb.join(' ')})`, front: at > 5 ? '#000' : '#fff' };
+  // Black or white, whichever stands out more (WCAG's relative luminance).
+  const [r, g, b] = rgb.map((c) => (c / 255 <= 0.04045 ? c / 3294.6 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+  return { back: `rgb(${rgb.join(' ')})`, front: 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? '#000' : '#fff' };
 }
 
 // Tables wider than their frame fade out on the side where more is to be seen.
