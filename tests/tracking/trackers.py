@@ -186,3 +186,53 @@ class Told(Tracker):
 
     def info(self):
         return {"told": self.told}
+
+
+class ByColour(Tracker):
+    """Takes the blob of the colour that its text names, the nearest to the last box; without a colour, it stays."""
+
+    modes = (Mode.BB, Mode.NL_BB)
+
+    def initialize(self, image, box=None, language=None):
+        from tnllt.datasets.synth.colours import COLOURS
+
+        self.box = np.array(box, float)
+        words = (language or "").split()
+        self.colour = next((COLOURS[word] for word in words if word in COLOURS), None)
+
+    def track(self, image):
+        import cv2
+
+        if self.colour is None:
+            return self.box
+        lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        wanted = cv2.cvtColor(np.float32([[self.colour]]) / 255, cv2.COLOR_RGB2LAB)[0, 0]
+        near = (np.linalg.norm(lab - wanted, axis=2) < 25).astype(np.uint8)
+        _, _, stats, centres = cv2.connectedComponentsWithStats(near)
+        centre = self.box[:2] + self.box[2:] / 2
+        blobs = [i for i in range(1, len(stats)) if stats[i, 4] > 0.15 * self.box[2] * self.box[3]]
+        if blobs:
+            best = min(blobs, key=lambda i: np.linalg.norm(centres[i] - centre))
+            self.box = stats[best, :4].astype(float)
+        return self.box
+
+
+class Sometimes(Tracker):
+    """Finds the target where it is told the sequence's own text, in one sequence of `every`; else it stays."""
+
+    modes = (Mode.BB, Mode.NL_BB)
+    oracle = True
+
+    def __init__(self, every: int = 10) -> None:
+        self.every = every
+
+    def receive(self, sequence):
+        self.truth, self.name_now = sequence.groundtruth, sequence.name
+
+    def initialize(self, image, box=None, language=None):
+        self.frame, self.box = 0, box
+        self.reads = int(self.name_now[1:]) % self.every == 0 and self.name_now in (language or "").split()
+
+    def track(self, image):
+        self.frame += 1
+        return self.truth[self.frame] if self.reads else self.box

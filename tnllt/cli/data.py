@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from tnllt.datasets.croissant import About
     from tnllt.findings import Findings
 
-#: The subcommand that is slow to import, and what it does.
-_SUBCOMMANDS = {"synth": ("tnllt.cli.data_synth:synth", "Make synthetic sequences to order, in TNLLT's layout.")}
+#: The subcommands that are slow to import, and what they do.
+_SUBCOMMANDS = {
+    "synth": ("tnllt.cli.data_synth:synth", "Make synthetic sequences to order, in TNLLT's layout."),
+    "paraphrase": ("tnllt.cli.data_paraphrase:paraphrase", "Other prompts for each sequence, by a language model."),
+}
 
 
 @click.group(cls=LazyGroup, subcommands=_SUBCOMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

@@ -45,7 +45,7 @@ class AnswerCache:
             ask: gives a new answer's text, or raises ReasonerError.
         """
         started = time.perf_counter()
-        key = hashlib.sha256(json.dumps(question, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+        key = _key(question)
         raw = self.get(key)
         detail["cached"] = raw is not None
         if raw is None:
@@ -57,6 +57,15 @@ class AnswerCache:
             self._put(key, raw)
         seconds = time.perf_counter() - started
         return Reasoning(parsed.think, parsed.update, parsed.answer, raw, seconds, detail, parsed.keep)
+
+    def text(self, question: Mapping[str, Any], ask: Callable[[], str]) -> str:
+        """The kept text of a question, or a new one, which is kept."""
+        key = _key(question)
+        raw = self.get(key)
+        if raw is None:
+            raw = ask()
+            self._put(key, raw)
+        return raw
 
     def get(self, key: str) -> str | None:
         if self.folder is None:
@@ -80,3 +89,7 @@ class AnswerCache:
     def _file(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / key[:2] / f"{key}.json"
+
+
+def _key(question: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(question, sort_keys=True, ensure_ascii=True).encode()).hexdigest()

@@ -133,6 +133,11 @@ class ServerReasoner:
             asked, self.compat, detail, lambda: self.ask(self._messages(first, second, description), detail)
         )
 
+    def chat(self, messages: list[dict[str, Any]]) -> str:
+        """The model's answer to any messages, kept in the cache by them. Raises ReasonerError without a usable one."""
+        question = {"url": self.url, "model": self.model, "messages": messages, "sampling": self._wanted}
+        return self._cache.text(question, lambda: self.ask(messages, {}))
+
     def ask(self, messages: list[dict[str, Any]], detail: dict[str, Any]) -> str:
         """The answer's text to any messages. Facts go to `detail`; the circuit breaker counts whether there was one.
 
