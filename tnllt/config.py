@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tnllt.errors import UsageError
+from tnllt.errors import UsageError, did_you_mean
 from tnllt.files import read_toml, user_path
 from tnllt.option_fields import option
 
@@ -55,6 +55,16 @@ class Locations:
         if self.results is None:
             raise UsageError("no results folder: give --results DIR, set TNLLT_RESULTS, or put `results` in tnllt.toml")
         return self.results
+
+
+_PATHS = ("root", "annos", "results")
+
+
+def _check_keys(table: Mapping[str, object], known: tuple[str, ...], file: Path | None, place: str) -> None:
+    for key in table:
+        if key not in known:
+            hint = did_you_mean(key, known, f"known are {', '.join(known)}")
+            raise UsageError(f"{file}: unknown key `{place}{key}`; {hint}")
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,7 @@ class LocationConfig:
         given = user_path(self.dataset).absolute() if isinstance(self.dataset, Path) else self.dataset
         text = str(given) if isinstance(given, str | Path) else given.name if given is not None else ""
         name = text or os.environ.get("TNLLT_DATASET") or table.get("dataset")
+        _check_keys(table, (*_PATHS, "dataset", "datasets", "style"), file, "")
         if name is not None and not isinstance(name, str):
             raise UsageError(f"{file}: `dataset` must be a string, not {name!r}")
         # Paths at the top of the file belong to its own dataset; another dataset must not be looked for there.
@@ -98,8 +109,9 @@ class LocationConfig:
         section = sections.get(name, {}) if isinstance(sections, dict) and name is not None else {}
         if not isinstance(section, dict):
             raise UsageError(f"{file}: [datasets.{name}] must be a table, not {section!r}")
+        _check_keys(section, _PATHS, file, f"datasets.{name}.")
         found: dict[str, Path | None] = {}
-        for key in ("root", "annos", "results"):
+        for key in _PATHS:
             value = getattr(self, key) or os.environ.get(f"TNLLT_{key.upper()}") or None
             if value is None and file is not None:
                 stated = section.get(key, own.get(key))

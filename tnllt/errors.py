@@ -60,7 +60,8 @@ class MissingExtraError(TnlltError):
 
     def __init__(self, what: str, extra: str, cause: ImportError | None = None) -> None:
         detail = f" ({cause})" if cause is not None else ""
-        super().__init__(f'{what} needs the extra "{extra}": pip install "tnllt[{extra}]"{detail}')
+        remedy = f'in the folder of tnllt\'s source: pip install ".[{extra}]"'
+        super().__init__(f'{what} needs the extra "{extra}"{detail}; {remedy}')
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from tnllt.config import LocationConfig
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.style import COLOURS, DASHES, Style, load_style
 
@@ -94,3 +95,10 @@ def test_faults_name_the_file_and_the_field(tmp_path, text, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UsageError, match="no such file"):
         load_style(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("text", ['reslts = "x"', '[datasets.lasot]\nanotations = "x"'])
+def test_a_misspelt_key_of_the_configuration_file_is_named(tmp_path, text):
+    (tmp_path / "t.toml").write_text(text)
+    with pytest.raises(UsageError, match=r"t\.toml: unknown key `.*`; did you mean|known are root"):
+        LocationConfig("lasot", config=tmp_path / "t.toml").locate()

@@ -272,6 +272,8 @@ def published_places(path: Path, base: str) -> tuple[Layout, list[Place]]:
 
 def _nothing(layout: Layout, places: list[Place]) -> str:
     wanted = " or ".join(layout.boxes)
+    for field, words in (("{folder}/", ""), ("{root}/", ""), ("{annos}", "annos"), ("{", "<"), ("}", ">")):
+        wanted = wanted.replace(field, words)
     if places:
         return f"{len(places)} sequences are here but none has its box file ({wanted})"
     return f"no {layout.title or layout.name} sequence is here; a sequence is a folder with {wanted}"

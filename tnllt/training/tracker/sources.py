@@ -86,10 +86,12 @@ def make_source(spec: str, root: Path | None = None) -> ClipSource:
         return KINDS[kind](argument, spec)
     from tnllt.config import LocationConfig
     from tnllt.datasets import open_dataset
+    from tnllt.datasets.benchmarks import find_layout
 
-    dataset = open_dataset(
-        spec, root=root or LocationConfig(spec).locate().root, split=None if Path(spec).is_dir() else "train"
-    )
+    root = root or LocationConfig(spec).locate().root
+    if root is None and find_layout(spec) is not None:
+        raise UsageError(f"where is {spec}? Give --root {spec}=DIR, set TNLLT_ROOT, or use tnllt.toml")
+    dataset = open_dataset(spec, root=root, split=None if Path(spec).is_dir() else "train")
     if len(dataset) and not dataset[0].has_frames:
         raise DataError(f"{spec} has annotations but no frames here: give its frames with --root {spec}=DIR")
     return SequenceSource(spec, dataset)
