@@ -24,13 +24,16 @@ from tnllt.datasets import ArrayFrames, ImageFrames, VideoFrames
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.report.thumbnails import spread_frames, worst_frames
 from tnllt.eval.view.render import render
-from tnllt.eval.view.scene import Scene, answers_of, failure_spans, open_scene, spans
+from tnllt.eval.view.scene import Scene, Scenes, answers_of, failure_spans, open_scene, spans
 from tnllt.eval.view.server import ViewServer
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
 
 def served(scene: Scene) -> Iterator[ViewServer]:
-    server = ViewServer(scene)
+    yield from running(ViewServer([scene.sequence.name], lambda name: scene, scene.sequence.name))
+
+
+def running(server: ViewServer) -> Iterator[ViewServer]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -54,17 +57,18 @@ def get(server: ViewServer, path: str, host: str | None = None, method: str = "G
 
 def test_it_answers(server: ViewServer) -> None:
     assert get(server, "/")[0] == 200
-    scene = json.loads(get(server, "/scene.json")[1])
+    scene = json.loads(get(server, "/0/scene.json")[1])
     assert scene["frames"] == 60 and scene["absent"] == [[19, 27]] and len(scene["trackers"]) == 4
-    status, data = get(server, "/frame/0.jpg")
+    status, data = get(server, "/0/frame/0.jpg")
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert status == 200 and image.shape == (144, 256, 3)
 
 
 ELSEWHERE = (
-    "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/frame/../../../etc/passwd", "/frame/..%2f1.jpg",
-    "/frame/1.jpg/..", "//etc/passwd", "/page/view.js", "/server.py", "/frame/60.jpg", "/frame/-1.jpg",
-    "/frame/1e1.jpg", "/frame/%D9%A3.jpg", "/frame/999999999999.jpg", "/frame/.jpg", "/favicon.ico", "/view.js/",
+    "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/0/frame/../../../etc/passwd", "/0/frame/..%2f1.jpg",
+    "/0/frame/1.jpg/..", "//etc/passwd", "/page/view.js", "/server.py", "/0/frame/60.jpg", "/0/frame/-1.jpg",
+    "/0/frame/1e1.jpg", "/0/frame/%D9%A3.jpg", "/0/frame/999999999999.jpg", "/0/frame/.jpg",
+    "/favicon.ico", "/view.js/", "/1/scene.json", "/1/frame/0.jpg", "/scene.json", "/-1/scene.json",
     "/?../../etc/passwd/..%00/x",
 )  # fmt: skip
 
@@ -92,8 +96,8 @@ def test_raw_requests_that_no_browser_sends(server: ViewServer) -> None:
 
 def test_other_sites_cannot_ask(server: ViewServer) -> None:
     for host in ("evil.example", f"evil.example:{server.server_port}", "", "127.0.0.1.evil.example"):
-        assert get(server, "/scene.json", host)[0] == 403
-    assert get(server, "/scene.json", f"localhost:{server.server_port}")[0] == 200
+        assert get(server, "/0/scene.json", host)[0] == 403
+    assert get(server, "/0/scene.json", f"localhost:{server.server_port}")[0] == 200
     assert get(server, "/", method="POST")[0] == 501
     assert get(server, "/", method="HEAD") == (200, b"")
 
@@ -110,7 +114,7 @@ def test_it_listens_on_loopback_only(server: ViewServer) -> None:
 def test_a_taken_port_is_said(server: ViewServer, release: Path) -> None:
     scene = Scene(Sequence("s", Annotation(np.ones((3, 4)))), {})
     with pytest.raises(UsageError, match="--port"):
-        ViewServer(scene, server.server_port)
+        ViewServer(["s"], lambda name: scene, "s", (), server.server_port)
 
 
 @pytest.fixture(scope="module")
@@ -152,19 +156,20 @@ class Counted:
 def test_a_seek_in_ten_thousand_jpeg_files_sends_the_file(long_folder: Path) -> None:
     for live in served(long_scene(ImageFrames(long_folder))):
         for index in np.random.default_rng(2).permutation(10_000)[:40]:
-            status, data = get(live, f"/frame/{index}.jpg")
+            status, data = get(live, f"/0/frame/{index}.jpg")
             assert status == 200 and data == (long_folder / f"{index:05d}.jpg").read_bytes()
-        assert get(live, "/scene.json")[0] == 200
+        assert get(live, "/0/scene.json")[0] == 200
 
 
 def test_a_seek_decodes_one_frame_and_a_second_look_none() -> None:
     picture = np.random.default_rng(3).integers(0, 255, (72, 128, 3)).astype(np.uint8)
     frames = Counted(ArrayFrames([picture] * 10_000))
     for live in served(long_scene(frames)):
+        assert get(live, "/0/scene.json")[0] == 200
         before = frames.decoded
         assert before <= 1  # for the pictures' size
         for index, decoded in ((7777, 1), (7777, 1), (3, 2), (9999, 3), (3, 3)):
-            assert get(live, f"/frame/{index}.jpg")[0] == 200
+            assert get(live, f"/0/frame/{index}.jpg")[0] == 200
             assert frames.decoded - before == decoded
 
 
@@ -177,7 +182,7 @@ def test_a_video_file_is_sought_exactly(tmp_path: Path) -> None:
     scene = Scene(Sequence("v", Annotation(np.full((120, 4), 5.0)), VideoFrames(path)), {})
     for live in served(scene):
         for index in (100, 3, 117, 60, 61, 0):
-            image = cv2.imdecode(np.frombuffer(get(live, f"/frame/{index}.jpg")[1], np.uint8), cv2.IMREAD_COLOR)
+            image = cv2.imdecode(np.frombuffer(get(live, f"/0/frame/{index}.jpg")[1], np.uint8), cv2.IMREAD_COLOR)
             assert abs(image.mean() - VideoFrames(path)[index].mean()) < 0.9, index  # neighbours are 2 apart
 
 
@@ -236,6 +241,53 @@ def test_hostile_names_do_no_harm_in_the_page(hostile: Path, watch: Any) -> None
         assert watched.page.evaluate("typeof window.hurt") == "undefined"
         assert watched.page.locator("img").count() == 0
         assert "\u202e" not in watched.page.inner_text("body")
+        watched.silent()
+
+
+@pytest.fixture(scope="module")
+def whole(release: Path) -> Iterator[ViewServer]:
+    scenes = Scenes(Locations("tnllt", release / "data", None, release / "results"))
+    yield from running(ViewServer(scenes.names, scenes.open, "beta", ["SiamFC"]))
+
+
+@pytest.mark.browser
+def test_the_page_moves_between_sequences_and_trackers(whole: ViewServer, watch: Any) -> None:
+    watched = watch(whole.url)
+    page = watched.page
+    names = page.locator("#sequence option").all_inner_texts()
+    assert names == list(whole.names) and page.locator("#sequence").input_value() == str(names.index("beta"))
+    ticked = page.locator("#trackers li", has_text="SiamFC").locator("input")
+    assert not ticked.is_checked()
+    ticked.check()
+    for key, step in (("n", 1), ("p", 0), ("p", -1)):
+        page.locator("body").press(key)
+        page.wait_for_selector(f"html[data-sequence='{names.index('beta') + step}']")
+        assert page.inner_text("#about").startswith("tnllt")
+        assert ticked.is_checked(), "what was chosen stays chosen"
+    page.locator("#sequence").select_option("beta")
+    page.wait_for_selector(f"html[data-sequence='{names.index('beta')}']")
+    listed = page.locator("#failures button")
+    if listed.count():
+        first = listed.first.inner_text().split("–")[0]
+        listed.first.click()
+        page.wait_for_selector(f"html[data-frame='{int(first) - 1}']")
+    watched.silent()
+
+
+@pytest.mark.browser
+def test_the_page_lists_failures(watch: Any) -> None:
+    truth = np.tile([40.0, 40, 20, 20], (60, 1))
+    lost, found = truth.copy(), truth.copy()
+    lost[12:30] += [50, 0, 0, 0]
+    sequence = Sequence("s", Annotation(truth), ArrayFrames(np.zeros((60, 120, 160, 3), np.uint8)))
+    for live in served(Scene(sequence, {"loser": Trajectory(lost), "keeper": Trajectory(found)})):
+        watched = watch(live.url)
+        page = watched.page
+        assert page.locator("#failures").inner_text().split("\n") == ["loser: overlap below 0.1 in frames", "13–30"]
+        page.locator("body").press("f")
+        page.wait_for_selector("html[data-frame='12']")
+        page.locator("#trackers li", has_text="loser").locator("input").uncheck()
+        assert page.is_disabled("#failure") and page.locator("#failures").inner_text() == ""
         watched.silent()
 
 

@@ -21,7 +21,7 @@ from tnllt.training.vlm.answers import side, true_description, write_answer
 from tnllt.training.vlm.frozen import FrozenTracker
 from tnllt.training.vlm.gather import RecordSources, gather
 from tnllt.training.vlm.moments import read_window, refreshes
-from tnllt.training.vlm.pairs import PairOptions, GainSelection, choose, write_pairs
+from tnllt.training.vlm.pairs import GainSelection, PairOptions, choose, write_pairs
 from tnllt.training.vlm.records import read_published, read_samples
 from tnllt.training.vlm.rows import sft_rows
 

@@ -11,10 +11,11 @@ from tnllt.cli.common import location_options, style_option
 from tnllt.cli.dataclass_options import PATH
 from tnllt.config import Locations
 from tnllt.errors import DataError, UsageError
+from tnllt.eval.selection import choose_trackers
 from tnllt.eval.style import load_style
 from tnllt.eval.view.recording import write_recording
 from tnllt.eval.view.render import render as write
-from tnllt.eval.view.scene import Scene, open_scene
+from tnllt.eval.view.scene import Scenes, open_scene
 from tnllt.eval.view.server import ViewServer
 from tnllt.text import printable
 
@@ -27,7 +28,7 @@ _FRAMES = click.option(
 
 
 @click.command()
-@click.argument("sequence")
+@click.argument("sequence", required=False)
 @location_options
 @_TRACKERS
 @style_option
@@ -36,23 +37,34 @@ _FRAMES = click.option(
 @click.option("--rerun", type=PATH, help="Write a recording for Rerun (.rrd) instead.")
 @_FRAMES
 def view(
-    sequence: str, where: Locations, trackers: str, style: Path | None, port: int, no_browser: bool,
+    sequence: str | None, where: Locations, trackers: str, style: Path | None, port: int, no_browser: bool,
     rerun: Path | None, span: str | None,
 ) -> None:  # fmt: skip
-    """Play SEQUENCE with the boxes of several trackers, ground truth and language description.
+    """Play SEQUENCE (by default the first) with the boxes of trackers, ground truth and language description.
 
-    Opens a page on this machine alone (127.0.0.1) until Ctrl-C. Keys: space plays, arrows step, w goes to the worst
-    frame, a to the next absence, r to the next refresh of a description.
+    Opens a page on this machine alone (127.0.0.1) until Ctrl-C. Keys: space plays, arrows step, n and p go to the next
+    and previous sequence, f to the next failure (ten frames or more of an overlap below 0.1), w to the worst frame, a
+    to the next absence, r to the next refresh of a description. --trackers are ticked first; all can be.
     """
-    scene = open_scene(where, sequence, trackers, load_style(style))
-    if rerun is not None:
+    if rerun is not None and sequence is not None:
+        scene = open_scene(where, sequence, trackers, load_style(style))
         frames = frame_range(span, len(scene))
         write_recording(scene, rerun, frames)
         click.echo(f"{printable(str(rerun))}: {len(frames)} frames; look at it with: rerun {printable(str(rerun))}")
         return
-    if span is not None:
-        raise UsageError("--frames is for --rerun; the page shows the whole sequence")
-    _serve(scene, port, not no_browser)
+    if span is not None or rerun is not None:
+        raise UsageError("--rerun FILE records one SEQUENCE, and --frames is for it; the page shows whole sequences")
+    scenes = Scenes(where, "all", load_style(style))
+    start = scenes.names[0] if sequence is None else scenes.find(sequence)
+    ticked = choose_trackers(trackers, list(scenes.files)) if scenes.files else ()
+    with ViewServer(scenes.names, scenes.open, start, set(scenes.files) - set(ticked), port) as server:
+        click.echo(f"{printable(start)} and {len(scenes.names) - 1:,} other sequences at {server.url} (Ctrl-C ends it)")
+        if not no_browser:
+            webbrowser.open(server.url)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            click.echo("")
 
 
 @click.command()
@@ -90,14 +102,3 @@ def frame_range(text: str | None, count: int) -> range:
     if not frames:
         raise UsageError(f"--frames {text}: no frame in that range; the sequence has {count}")
     return frames
-
-
-def _serve(scene: Scene, port: int, browser: bool) -> None:
-    with ViewServer(scene, port) as server:
-        click.echo(f"{printable(scene.sequence.name)} at {server.url} (Ctrl-C ends it)")
-        if browser:
-            webbrowser.open(server.url)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            click.echo("")

@@ -121,14 +121,57 @@ class Scene:
     def _tracker(self, name: str) -> dict[str, Any]:
         trajectory = self.trajectories[name]
         return {
+            "key": name,
             "name": self.looks[name].label,
             "colour": self.looks[name].bright,
             "dash": self.looks[name].dash,
             "boxes": _pack(fitted(trajectory.boxes, len(self))),
             "overlap": _pack(self.overlaps[name]),
+            "failures": self.failures[name],
             "reported_absent": [] if trajectory.absent is None else spans(trajectory.absent[: len(self)]),
             "answers": [vars(answer) for answer in self.answers[name]],
         }
+
+
+class Scenes:
+    """A dataset's sequences with the results of its trackers, opened when they are asked for.
+
+    Args:
+        where: dataset and results; without results, the sequences alone.
+        trackers: which: names and globs; "all".
+        style: how they are drawn.
+
+    Raises:
+        UsageError: no such tracker. DataError: dataset or results cannot be read.
+    """
+
+    def __init__(self, where: Locations, trackers: str | Iterable[str] = "all", style: Style | None = None) -> None:
+        self.style = style or Style()
+        self.peers: tuple[str, ...] = ()
+        self.dataset = open_dataset(where.dataset, where.root, where.annos, split=None)
+        self.names = self.dataset.names
+        self.files: dict[str, Mapping[str, ResultFile]] = {}
+        if where.results is not None:
+            found = find_results(where.results, self.names).trackers
+            self.peers = tuple(found)
+            self.files = {tracker: found[tracker] for tracker in choose_trackers(trackers, list(found))}
+        elif trackers != "all":
+            raise UsageError("--trackers needs --results, the folder of their results")
+
+    def find(self, name: str) -> str:
+        """The one sequence that a name or glob means. Raises UsageError."""
+        matches = self.dataset.select(name).names
+        if len(matches) != 1:
+            some = f" ({', '.join(matches[:3])}, ...)" if matches else ""
+            raise UsageError(f"{name!r} matches {len(matches)} sequences{some}; name one")
+        return matches[0]
+
+    def open(self, name: str) -> Scene:
+        """A sequence by its name in full, with the trackers that have a result on it."""
+        files = {tracker: own[name] for tracker, own in self.files.items() if name in own}
+        trajectories = dict(zip(files, read_many(list(files.values())), strict=True))
+        traces = {tracker: read_trace(file) for tracker, file in files.items()}
+        return Scene(self.dataset[name], trajectories, traces, self.peers, self.style)
 
 
 def open_scene(where: Locations, name: str, trackers: str | Iterable[str] = "all", style: Style | None = None) -> Scene:
@@ -138,24 +181,11 @@ def open_scene(where: Locations, name: str, trackers: str | Iterable[str] = "all
         UsageError: no such sequence or tracker.
         DataError: none of the trackers has a result on it.
     """
-    dataset = open_dataset(where.dataset, where.root, where.annos, split=None)
-    matches = dataset.select(name)
-    if len(matches) != 1:
-        some = f" ({', '.join(matches.names[:3])}, ...)" if len(matches) else ""
-        raise UsageError(f"{name!r} matches {len(matches)} sequences{some}; name one")
-    sequence = matches[0]
-    if where.results is None:
-        if trackers != "all":
-            raise UsageError("--trackers needs --results, the folder of their results")
-        return Scene(sequence, {})
-    found = find_results(where.results, dataset.names).trackers
-    chosen = choose_trackers(trackers, list(found))
-    files = {t: found[t][sequence.name] for t in chosen if sequence.name in found[t]}
-    if not files:
-        raise DataError(f"no tracker has a result on {sequence.name!r}", where.results)
-    trajectories = dict(zip(files, read_many(list(files.values())), strict=True))
-    traces = {tracker: read_trace(file) for tracker, file in files.items()}
-    return Scene(sequence, trajectories, traces, tuple(found), style or Style())
+    scenes = Scenes(where, trackers, style)
+    scene = scenes.open(scenes.find(name))
+    if scenes.files and not scene.trajectories:
+        raise DataError(f"no tracker has a result on {scene.sequence.name!r}", where.results)
+    return scene
 
 
 def read_trace(file: ResultFile) -> list[dict[str, Any]]:

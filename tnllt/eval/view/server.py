@@ -1,9 +1,10 @@
-"""The local page of `tnllt-eval view`: loopback only, a fixed set of addresses, none of which names a file."""
+"""The local page of `tnllt-eval view`: loopback only, addresses of numbers, none of which names a file."""
 
 from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from tnllt.errors import DataError, UsageError
+from tnllt.errors import DataError, TnlltError, UsageError
 from tnllt.eval.view.scene import Scene
 from tnllt.files import to_json
 from tnllt.sequence import Frames, Image
 
 HOST = "127.0.0.1"
-_FRAME = re.compile(r"/frame/([0-9]{1,9})\.jpg")
+_SCENE = re.compile(r"/([0-9]{1,9})/(?:scene\.json|frame/([0-9]{1,9})\.jpg)")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -105,25 +106,28 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.FORBIDDEN, b"this page answers to its own address only", "text/plain; charset=utf-8")
             return
         path = self.path.split("?", 1)[0]
-        frame = _FRAME.fullmatch(path)
+        found = _SCENE.fullmatch(path)
         if path in self.server.assets:
             data, kind = self.server.assets[path]
             self._send(HTTPStatus.OK, data, kind)
-        elif frame is not None and self.server.frames is not None and int(frame[1]) < len(self.server.frames):
-            self._frame(int(frame[1]))
-        else:
+        elif found is None or int(found[1]) >= len(self.server.names):
             self._send(HTTPStatus.NOT_FOUND, b"there is nothing here", "text/plain; charset=utf-8")
+        else:
+            self._of_scene(int(found[1]), None if found[2] is None else int(found[2]))
 
     do_HEAD = do_GET
 
-    def _frame(self, index: int) -> None:
-        assert self.server.frames is not None
+    def _of_scene(self, place: int, frame: int | None) -> None:
         try:
-            data = self.server.frames.jpeg(index)
-        except DataError as error:
+            page, frames = self.server.opened(place)
+            if frame is None:
+                self._send(HTTPStatus.OK, page, "application/json")
+            elif frames is None or frame >= len(frames):
+                self._send(HTTPStatus.NOT_FOUND, b"there is no such frame", "text/plain; charset=utf-8")
+            else:
+                self._send(HTTPStatus.OK, frames.jpeg(frame), "image/jpeg", "private, max-age=3600")
+        except TnlltError as error:
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, str(error).encode(), "text/plain; charset=utf-8")
-            return
-        self._send(HTTPStatus.OK, data, "image/jpeg", "private, max-age=3600")
 
     def _local(self) -> bool:
         # Another site's page can point a name of its own at 127.0.0.1; its requests then carry that name.
@@ -150,10 +154,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class ViewServer(ThreadingHTTPServer):
-    """Serves one scene on 127.0.0.1.
+    """Serves scenes on 127.0.0.1; the latest few are kept open.
 
     Args:
-        scene: what to show.
+        names: of the sequences.
+        open_scene: gives the scene of a name.
+        start: the sequence that is shown first.
+        unticked: trackers that are not shown until they are chosen.
         port: 0 takes a free one.
 
     Raises:
@@ -163,17 +170,30 @@ class ViewServer(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, scene: Scene, port: int = 0) -> None:
-        self.frames = JpegFrames(scene.sequence.frames) if scene.sequence.has_frames else None
+    def __init__(
+        self,
+        names: Sequence[str],
+        open_scene: Callable[[str], Scene],
+        start: str,
+        unticked: Iterable[str] = (),
+        port: int = 0,
+    ) -> None:
+        def opened(place: int) -> tuple[bytes, JpegFrames | None]:
+            scene = open_scene(self.names[place])
+            frames = JpegFrames(scene.sequence.frames) if scene.sequence.has_frames else None
+            return to_json(scene.to_page(), None).encode(), frames
+
+        self.names, self.opened = names, lru_cache(4)(opened)
         page = files("tnllt.eval.view") / "page"
         self.assets = {path: ((page / name).read_bytes(), kind) for path, (name, kind) in _ASSETS.items()}
-        self.assets["/scene.json"] = (to_json(scene.to_page(), None).encode(), "application/json")
+        index = {"sequences": list(names), "start": list(names).index(start), "unticked": list(unticked)}
+        self.assets["/index.json"] = (to_json(index, None).encode(), "application/json")
         try:
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
             raise UsageError(f"cannot listen on {HOST}, port {port}: {error}; choose another --port") from error
-        names = (HOST, "localhost")
-        self.hosts = {f"{name}:{self.server_port}" for name in names}
+        hosts = (HOST, "localhost")
+        self.hosts = {f"{name}:{self.server_port}" for name in hosts}
 
     @property
     def url(self) -> str:

@@ -3,7 +3,8 @@
 // scrubbing, at most two requests are under way and the newest position wins.
 const $ = (id) => document.getElementById(id);
 const AHEAD = 12, KEPT = 60;
-let scene = null, frame = 0, playing = false, drawn = -1;
+let scene = null, index = null, place = 0, frame = 0, playing = false, drawn = '';
+const hidden = new Set(); // names of trackers that are not shown, whatever the sequence
 const shown = new Set(['truth']);
 
 function element(tag, properties = {}, ...children) {
@@ -25,38 +26,37 @@ const active = () => scene.trackers.map((t, i) => i).filter((i) => shown.has(i))
 // ---- frames
 const held = new Map();
 const waiting = new Map();
-let wanted = null;
-async function load(index) {
-  if (held.has(index)) { const bitmap = held.get(index); held.delete(index); held.set(index, bitmap); return bitmap; }
-  if (!waiting.has(index)) {
-    waiting.set(index, (async () => {
-      const answer = await fetch(`frame/${index}.jpg`);
+const address = (f) => `${place}/frame/${f}.jpg`;
+async function load(key) {
+  if (held.has(key)) { const bitmap = held.get(key); held.delete(key); held.set(key, bitmap); return bitmap; }
+  if (!waiting.has(key)) {
+    waiting.set(key, (async () => {
+      const answer = await fetch(key);
       if (!answer.ok) throw new Error(await answer.text());
       const bitmap = await createImageBitmap(await answer.blob());
-      held.set(index, bitmap);
+      held.set(key, bitmap);
       while (held.size > KEPT) { const [old, gone] = held.entries().next().value; held.delete(old); gone.close(); }
       return bitmap;
-    })().finally(() => waiting.delete(index)));
+    })().finally(() => waiting.delete(key)));
   }
-  return waiting.get(index);
+  return waiting.get(key);
 }
 function notice(text) { $('notice').textContent = text; $('notice').hidden = !text; }
 
 async function show() {
-  wanted = frame;
   readout();
   if (frame >= scene.images) { paint(null); notice(scene.has_frames ? 'This frame has no image.' : 'Boxes alone: the images are not here (give --root).'); return; }
-  if (!held.has(frame) && waiting.size >= 2 && !playing) return; // whoever finishes next takes the newest position
-  const mine = frame;
+  if (!held.has(address(frame)) && waiting.size >= 2 && !playing) return; // whoever finishes next takes the newest position
+  const mine = address(frame);
   try {
     const bitmap = await load(mine);
     notice('');
-    if (mine === frame) paint(bitmap);
+    if (mine === address(frame)) paint(bitmap);
     else if (!playing) show();
   } catch (error) {
-    if (mine === frame) { paint(null); notice(String(error.message || error)); }
+    if (mine === address(frame)) { paint(null); notice(String(error.message || error)); }
   }
-  if (playing) for (let i = 1; i <= AHEAD; i++) if (frame + i < scene.images) load(frame + i).catch(() => {});
+  if (playing) for (let i = 1; i <= AHEAD; i++) if (frame + i < scene.images) load(address(frame + i)).catch(() => {});
 }
 
 function paint(bitmap) {
@@ -73,11 +73,11 @@ function paint(bitmap) {
   const unit = 1 / shownAt; // lines keep their width on the screen, whatever the image's size
   for (const i of active()) outline(g, scene.trackers[i].boxes, colour(i), 2.2 * unit, dash(i).map((d) => d * unit));
   if (shown.has('truth')) outline(g, scene.truth, '#ffffff', 2.2 * unit, [7 * unit, 4 * unit]);
-  drawn = frame;
+  drawn = address(frame);
   document.documentElement.dataset.frame = frame;
 }
 /** The frame in view once more; one that is still on its way paints itself when it comes. */
-function repaint() { if (held.has(frame) || frame >= scene.images) paint(held.get(frame) || null); }
+function repaint() { if (held.has(address(frame)) || frame >= scene.images) paint(held.get(address(frame)) || null); }
 function outline(g, boxes, stroke, width, pattern) {
   const [x, y, w, h] = boxes.subarray(4 * frame, 4 * frame + 4);
   if (![x, y, w, h].every(Number.isFinite) || w <= 0 || h <= 0) return;
@@ -112,6 +112,7 @@ function strip() {
     }
     flush(); g.stroke();
     g.fillStyle = colour(i);
+    for (const [a, b] of scene.trackers[i].failures) g.fillRect(x(a), h - 3, Math.max(2, x(b) - x(a)), 3);
     for (const a of scene.trackers[i].answers) {
       const px = x(a.frame - 1);
       if (!a.changed) { g.fillRect(px - 0.5, 0, 1, 5); continue; }
@@ -172,11 +173,21 @@ function worst() {
 const after = (frames) => { const later = frames.filter((f) => f > frame); return later.length ? later[0] : frames[0]; };
 const absences = () => scene.absent.map(([a]) => a);
 const refreshes = () => [...new Set(active().flatMap((i) => scene.trackers[i].answers.map((a) => a.frame - 1)))].sort((a, b) => a - b);
+const failures = () => [...new Set(active().flatMap((i) => scene.trackers[i].failures.map(([a]) => a)))].sort((a, b) => a - b);
 function jump(frames) { if (frames.length) go(after(frames)); }
 function marks() {
   $('worst').disabled = !active().length;
   $('absence').disabled = !scene.absent.length;
   $('refresh').disabled = !refreshes().length;
+  $('failure').disabled = !failures().length;
+  $('failures').replaceChildren(...active().filter((i) => scene.trackers[i].failures.length).map((i) => {
+    const { name, failures: spans } = scene.trackers[i];
+    const node = element('article', {}, element('small', {}, `${name.slice(0, 60)}: overlap below 0.1 in frames`));
+    for (const [a, b] of spans.slice(0, 40)) node.append(element('button', { type: 'button', onclick: () => { play(false); go(a); } }, `${a + 1}–${b}`));
+    if (spans.length > 40) node.append(element('small', {}, `and ${spans.length - 40} more (f)`));
+    node.style.borderColor = colour(i);
+    return node;
+  }));
 }
 
 function play(on) {
@@ -188,7 +199,7 @@ function play(on) {
   const step = (now) => {
     if (!playing) return;
     // The next frame waits for the image of this one: a slow disk slows the film, it does not skip.
-    if (now >= due && (drawn === frame || frame >= scene.images)) {
+    if (now >= due && (drawn === address(frame) || frame >= scene.images)) {
       due = Math.max(due + 1000 / Number($('rate').value), now - 100);
       if (frame >= scene.frames - 1) { play(false); return; }
       frame += 1;
@@ -206,50 +217,81 @@ function keys(event) {
   const act = {
     ArrowLeft: () => go(frame - big), ArrowRight: () => go(frame + big), PageUp: () => go(frame - 100), PageDown: () => go(frame + 100),
     Home: () => go(0), End: () => go(scene.frames - 1), w: worst, a: () => jump(absences()), r: () => jump(refreshes()),
+    f: () => jump(failures()), n: () => move(place + 1), p: () => move(place - 1),
   }[event.key];
   if (act) { event.preventDefault(); play(false); act(); }
   if (event.key === ' ' && !event.target.matches('button, input[type=checkbox]')) { event.preventDefault(); play(!playing); }
 }
 
-function row(id, name, mark) {
+function row(id, name, mark, key = name) {
   const box = element('input', { type: 'checkbox', checked: shown.has(id) });
-  box.addEventListener('change', () => { if (box.checked) shown.add(id); else shown.delete(id); marks(); strip(); repaint(); readout(); });
+  box.addEventListener('change', () => { if (box.checked) { shown.add(id); hidden.delete(key); } else { shown.delete(id); hidden.add(key); } marks(); strip(); repaint(); readout(); });
   const value = element('span', { className: 'v' });
   value.dataset.v = id;
   return element('li', {}, element('label', { title: name.slice(0, 300) }, box, mark, element('span', { className: 't' }, name.slice(0, 200)), value));
 }
 
-async function start() {
-  scene = JSON.parse(await (await fetch('scene.json')).text(), (key, value) => (typeof value === 'string' ? visible(value) : value));
+const strings = (key, value) => (typeof value === 'string' ? visible(value) : value);
+async function fetched(path) {
+  const answer = await fetch(path);
+  if (!answer.ok) throw new Error(await answer.text());
+  return JSON.parse(await answer.text(), strings);
+}
+
+/** Shows another sequence; the trackers that were chosen stay chosen. */
+async function openSequence(number) {
+  if (number < 0 || number >= index.sequences.length) return;
+  play(false);
+  const next = await fetched(`${number}/scene.json`);
+  [scene, place, frame] = [next, number, 0];
+  for (const bitmap of held.values()) bitmap.close();
+  held.clear();
+  shown.clear();
+  if (!hidden.has('truth')) shown.add('truth');
   scene.truth = floats(scene.groundtruth);
-  scene.trackers.forEach((t, i) => { t.boxes = floats(t.boxes); t.overlap = floats(t.overlap); shown.add(i); });
+  scene.trackers.forEach((t, i) => { t.boxes = floats(t.boxes); t.overlap = floats(t.overlap); if (!hidden.has(t.key)) shown.add(i); });
   document.title = `${scene.name.slice(0, 80)} – tnllt`;
-  $('name').textContent = scene.name.slice(0, 300);
+  $('sequence').value = place;
+  $('earlier').disabled = place === 0;
+  $('later').disabled = place === index.sequences.length - 1;
   $('about').textContent = [scene.dataset, `${scene.frames.toLocaleString('en')} frames`, `${scene.width} × ${scene.height}`, scene.attributes.join(' ')].filter(Boolean).join(' · ');
   $('description').textContent = scene.language || '';
   $('description').hidden = !scene.language;
   $('total').textContent = `of ${scene.frames.toLocaleString('en')}`;
   $('seek').max = scene.frames - 1;
   $('number').max = scene.frames;
+  delete $('thoughts').dataset.key;
   const truth = element('i', { className: 'truth' });
-  $('trackers').append(row('truth', 'Ground truth', truth), ...scene.trackers.map((t, i) => {
+  $('trackers').replaceChildren(row('truth', 'Ground truth', truth, 'truth'), ...scene.trackers.map((t, i) => {
     const mark = element('i');
     mark.style.borderColor = colour(i);
-    return row(i, t.name, mark);
+    return row(i, t.name, mark, t.key);
   }));
+  marks();
+  strip();
+  await show();
+  document.documentElement.dataset.sequence = place;
+}
+const move = (number) => openSequence(number).catch((error) => notice(String(error.message || error)));
+
+async function start() {
+  index = await fetched('index.json');
+  for (const name of index.unticked) hidden.add(name);
+  $('sequence').append(...index.sequences.map((name, i) => element('option', { value: i }, name.slice(0, 100))));
+  $('sequence').addEventListener('change', () => { move(Number($('sequence').value)); $('sequence').blur(); });
+  $('earlier').addEventListener('click', () => move(place - 1));
+  $('later').addEventListener('click', () => move(place + 1));
+  await openSequence(index.start);
   $('seek').addEventListener('input', () => { play(false); go(Number($('seek').value)); });
   $('number').addEventListener('change', () => { play(false); go(Number($('number').value) - 1); });
   const onStrip = (event) => { if (event.buttons & 1) { play(false); go(((event.clientX - $('strip').getBoundingClientRect().left) / $('strip').clientWidth) * scene.frames - 0.5); } };
   $('strip').addEventListener('pointerdown', (event) => { $('strip').setPointerCapture(event.pointerId); onStrip(event); });
   $('strip').addEventListener('pointermove', onStrip);
-  const press = { play: () => play(!playing), back: () => go(frame - 1), next: () => go(frame + 1), worst, absence: () => jump(absences()), refresh: () => jump(refreshes()) };
+  const press = { play: () => play(!playing), back: () => go(frame - 1), next: () => go(frame + 1), worst, absence: () => jump(absences()), refresh: () => jump(refreshes()), failure: () => jump(failures()) };
   for (const [id, act] of Object.entries(press)) $(id).addEventListener('click', () => { if (id !== 'play') play(false); act(); });
   addEventListener('keydown', keys);
   new ResizeObserver(strip).observe($('strip'));
   new ResizeObserver(repaint).observe($('screen'));
-  marks();
-  strip();
-  await show();
   document.documentElement.dataset.ready = 'yes';
 }
 start().catch((error) => notice(String(error.message || error)));
