@@ -86,7 +86,7 @@ def test_the_choice_learns_what_is_right_or_what_gains(recipe: ChoiceRecipe) -> 
     values = torch.nn.functional.one_hot(wanted, MOST + 1).float()
     model, said = LookReader().requires_grad_(False), []
     before = {n: p.clone() for n, p in model.named_parameters() if n.startswith(("stem", "heads"))}
-    fit(model, ChoiceRows(first, now, described, values), recipe, said.append)
+    fit(model, ChoiceRows(first, now, described, values, torch.zeros(60)), recipe, said.append)
     assert float(said[-1].split()[4].rstrip(",")) > float(said[0].split()[4].rstrip(",")) + 0.2
     assert all(torch.equal(before[n], p) for n, p in model.named_parameters() if n in before)
 

@@ -10,15 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tnllt.datasets.synth.appearance import SpriteLook
+from tnllt.datasets.synth.colours import COLOURS
 from tnllt.errors import UsageError
 from tnllt.reasoningtrack.checkpoint import load_strictly, read_checkpoint
 from tnllt.reasoningtrack.reasoners.base import Question, Reasoning
+from tnllt.reasoningtrack.reasoners.factory import BUNDLED
 from tnllt.reasoningtrack.reasoners.looks import (
     KINDS,
     Described,
@@ -29,10 +32,10 @@ from tnllt.reasoningtrack.reasoners.looks import (
 )
 from tnllt.reasoningtrack.reasoners.reader import MOST, LookReader, Objects, reader_facts, stacked, window
 
-WEIGHTS = Path(__file__).parents[1] / "weights" / "reasoner.safetensors"
-
 #: Least probability of an object, and of its look, where a thought mentions it.
 _MENTION, _SURE = 0.4, 0.5
+#: Logarithm of how much rarer each further part of a look changes; the number that says that there is no colour.
+_RARER, _NONE = 2.3, len(COLOURS)
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,32 @@ class Seen:
         return self.look.words(self.coloured)
 
 
+class Considered(NamedTuple):
+    """What was seen of a question, and what of it may be the target.
+
+    Attributes:
+        first, now: the objects of the two windows.
+        chance: that the likeliest object is the target. changed: that its look is another than the described one, then.
+        new: its look in that case.
+        others_changed, news: whether each object has, and the look of each.
+    """
+
+    first: Objects
+    now: Objects
+    chance: float
+    changed: float
+    new: Seen
+    others_changed: torch.Tensor
+    news: list[Seen]
+
+
 class BundledReasoner:
     """Answers from two windows and the description; see `reader.LookReader`.
 
     Args:
         weights: a safetensors file of `tnllt-train reasoner`; the bundled one by default.
-        confidence: least probability with which an object is chosen as the target, and its look read, to answer
-            anything but "keep"; 0 to 1.
+        confidence: least probability that an object is the target and has changed, or that it is and has not, to
+            answer anything but "keep"; 0 to 1.
     """
 
     name = "reasoner bundled"
@@ -64,7 +86,7 @@ class BundledReasoner:
     def __init__(self, weights: str | Path | None = None, confidence: float = 0.5) -> None:
         if not 0 <= confidence <= 1:
             raise UsageError(f"confidence must be 0 to 1, not {confidence!r}")
-        self._confidence, self._path = confidence, WEIGHTS if weights is None else Path(weights)
+        self._confidence, self._path = confidence, BUNDLED if weights is None else Path(weights)
         self.model = load_reader(self._path)
 
     def describe(self, question: Question) -> Reasoning:
@@ -73,41 +95,35 @@ class BundledReasoner:
         described = read_description(question.own)
         if described is None:
             return _answer("the description names nothing that I can read", "keep", question.description, started, {})
-        then, now, chosen, chance = self._look(question, described)
-        detail: dict[str, Any] = {"chance": round(chance, 4)}
-        target = None
-        if chosen is not None:
-            kinds = looks_of(described.look.kind, described.coloured)
-            target = best_look(now[1], chosen, kinds, described.coloured)
-            detail["look_chance"] = round(target.chance, 4)
-        first, current = (_inventory(seen, described.coloured) for seen in (then[0], now[0]))
-        detail |= {"first": first, "now": current}
-        thought = f"First: {_listed(first)}; now: {_listed(current)}; "
-        if target is None or min(chance, target.chance) < self._confidence:
-            return _answer(
-                f"{thought}I cannot tell which is the target.", "keep", question.description, started, detail
-            )
-        detail["target"] = target.words
-        if target.words == described.look.words(described.coloured):
-            return _answer(f"{thought}the target: {target.words}, as before.", "no", question.own, started, detail)
-        revised = described.revised(target.look)
-        return _answer(f"{thought}the target: {target.words}, new.", "yes", revised, started, detail)
+        seen = self.look(question, described)
+        first, now = (
+            [each.words for each in read_objects(objects) if each.chance >= _SURE] for objects in (seen.first, seen.now)
+        )
+        thought = f"First: {_listed(first)}; now: {_listed(now)}; "
+        old, new = described.look.words(described.coloured), seen.new.look.words(described.coloured)
+        chances = {"yes": seen.chance * seen.changed, "no": seen.chance * (1 - seen.changed)}
+        detail = {"chances": {k: round(v, 4) for k, v in chances.items()}, "look_chance": round(seen.new.chance, 4)}
+        detail |= {"first": first, "now": now}
+        if chances["yes"] >= self._confidence:
+            thought = f"{thought}the target, new: {new}."
+            return _answer(thought, "yes", described.revised(seen.new.look), started, detail | {"target": new})
+        if chances["no"] >= self._confidence:
+            thought = f"{thought}the target, as before: {old}."
+            return _answer(thought, "no", question.own, started, detail | {"target": old})
+        thought = f"{thought}I cannot tell which is the target."
+        return _answer(thought, "keep", question.description, started, detail)
 
     @torch.inference_mode()
-    def _look(
-        self, question: Question, described: Described
-    ) -> tuple[tuple[list[Seen], Objects], tuple[list[Seen], Objects], int | None, float]:
-        """What was read then and now, which current object is the target (None: none), and with what probability."""
+    def look(self, question: Question, described: Described) -> Considered:
+        """What the two windows show, and what the network makes of it."""
         looks = (question.first, question.current)
         windows = [stacked([window(look.image, look.box, k)]) for k, look in enumerate(looks)]
-        before, after, logits = self.model(*windows, torch.tensor([described_numbers(described)]))
+        before, after, logits, changed = self.model(*windows, torch.tensor([described_numbers(described)]))
         chances = logits[0].softmax(0)
-        chosen = int(chances.argmax())
-        return (
-            (read_objects(before), before),
-            (read_objects(after), after),
-            chosen if chosen < MOST else None,
-            float(chances[chosen]),
+        best = int(chances[:MOST].argmax())
+        news = [new_look(after, k, described) for k in range(MOST)]
+        return Considered(
+            before, after, float(chances[best]), float(changed[0, best].sigmoid()), news[best], changed[0] > 0, news
         )
 
     def info(self) -> Mapping[str, Any]:
@@ -131,12 +147,32 @@ def _table(kinds: tuple[SpriteLook, ...], coloured: bool) -> np.ndarray[Any, np.
     return np.array([numbers(look, coloured) for look in kinds])
 
 
-def best_look(objects: Objects, index: int, looks: tuple[SpriteLook, ...], coloured: bool) -> Seen:
-    """The most probable of some looks of object `index` in the first window of `objects`, and its probability."""
+def new_look(objects: Objects, index: int, described: Described) -> Seen:
+    """The most probable look of object `index` other than the described one, where one part of a look changes sooner
+    than several."""
+    looks = looks_of(described.look.kind, described.coloured)
+    old = np.array(numbers(described.look, described.coloured))
+    table = _table(looks, described.coloured)
+    other = table != old
+    # A second colour comes and goes with the pattern that wears it.
+    other[:, 2] &= (table[:, 2] != _NONE) & (old[2] != _NONE)
+    several = np.where((table == old).all(axis=1), 1e6, _RARER * np.maximum(0, other.sum(axis=1) - 1))
+    return _best(objects, index, looks, described.coloured, several)
+
+
+def _best(
+    objects: Objects, index: int, looks: tuple[SpriteLook, ...], coloured: bool, penalty: NDArray[np.float64] | None
+) -> Seen:
+    """The most probable of some looks of object `index` in the first window of `objects`, and its probability.
+
+    Args:
+        penalty: by how much the logarithm of each look's probability is less than that of being read.
+    """
     logs = {name: value[0, index].float().log_softmax(0).numpy() for name, value in objects.looks.items()}
     table = _table(looks, coloured)
     columns = [("main", 1), ("second", 2), ("pattern", 3)] if coloured else [("pattern", 3)]
     scores = np.add.reduce([logs[name][table[:, column]] for name, column in columns])
+    scores = scores - (0 if penalty is None else penalty)
     weights = np.exp(scores - scores.max())
     best = int(weights.argmax())
     there = float(objects.heat[0, index].sigmoid())
@@ -152,15 +188,10 @@ def read_objects(objects: Objects) -> list[Seen]:
         chances = {name: value[0, index].float().softmax(0) for name, value in objects.looks.items()}
         kind = KINDS[int(chances["kind"].argmax())]
         coloured = int(chances["main"].argmax()) < len(chances["main"]) - 1
-        seen = best_look(objects, index, looks_of(kind, coloured), coloured)
+        seen = _best(objects, index, looks_of(kind, coloured), coloured, None)
         certain = seen.chance * float(chances["kind"].max())
         found.append(Seen(seen.look, coloured, seen.there, certain))
     return found
-
-
-def _inventory(seen: list[Seen], coloured: bool) -> list[str]:
-    """The phrases of what was read for sure; in a grey image a look without colours."""
-    return [each.words for each in seen if each.chance >= _SURE]
 
 
 def _listed(phrases: list[str]) -> str:

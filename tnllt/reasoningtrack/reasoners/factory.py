@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from tnllt.errors import UsageError
@@ -18,6 +19,8 @@ _MAKERS = {
     "transformers": ("local", "LocalReasoner", "path"),
     "replay": ("replay", "ReplayReasoner", "path"),
 }
+#: Weights of the bundled reasoner.
+BUNDLED = Path(__file__).parents[1] / "weights" / "reasoner.safetensors"
 KINDS = ("static", "bundled", "annotation", "openai:URL", "transformers:PATH", "replay:FILE")
 
 
@@ -27,8 +30,7 @@ def make_reasoner(spec: str, **options: Any) -> Reasoner:
     Args:
         spec: one of `KINDS`.
         options: keyword arguments of `BundledReasoner` (`weights`, `confidence`), `ServerReasoner` (openai) or
-            `LocalReasoner` (transformers): `prompt`, `compat`,
-            `model`, `timeout`, `retries`, `cache`, ...
+            `LocalReasoner` (transformers): `prompt`, `compat`, `model`, `timeout`, `retries`, `cache`, ...
 
     Raises:
         UsageError: unknown kind, missing URL or path, an option that this kind does not have, or a value of another

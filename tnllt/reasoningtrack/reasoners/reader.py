@@ -124,7 +124,7 @@ class LookReader(nn.Module):
         self.marks = nn.Parameter(0.02 * torch.randn(4, _WIDTH))  # first, current, description, cannot tell
         layer = nn.TransformerEncoderLayer(_WIDTH, 4, 2 * _WIDTH, 0.0, "gelu", batch_first=True, norm_first=True)
         self.compare = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.choose = nn.Linear(_WIDTH, 1)
+        self.choose = nn.Linear(_WIDTH, 2)
 
     def read(self, pixels: Tensor) -> Tensor:
         """Windows uint8 (B, H, W, 3) -> features (B, H / 8, W / 8, C)."""
@@ -159,8 +159,9 @@ class LookReader(nn.Module):
         picked = feature.flatten(1, 2).gather(1, at[..., None].expand(-1, -1, feature.shape[3]))
         return Objects(at, heat.flatten(1).gather(1, at), place, self.looks(picked))
 
-    def choice(self, first: Objects, now: Objects, described: Tensor) -> Tensor:
-        """Logits (B, K + 1) of each current object being the target; the last: it cannot be told.
+    def choice(self, first: Objects, now: Objects, described: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, K + 1) of each current object being the target, the last: it cannot be told; and logits (B, K) of
+        each having another look than the described one, if it is the target.
 
         Args:
             described: (B, 4) numbers of the look in the description; -1 where it names none.
@@ -190,12 +191,13 @@ class LookReader(nn.Module):
         text = self.said(named) + self.marks[2]
         unsure = self.marks[3].expand(len(described), 1, -1)
         seen = self.compare(torch.cat([tokens[1], unsure, tokens[0], text[:, None]], 1))
-        return self.choose(seen[:, : MOST + 1])[..., 0].float()  # type: ignore[no-any-return]
+        answers = self.choose(seen[:, : MOST + 1]).float()
+        return answers[..., 0], answers[:, :MOST, 1]
 
-    def forward(self, first: Tensor, now: Tensor, described: Tensor) -> tuple[Objects, Objects, Tensor]:
-        """Windows uint8 (B, side, side, 3), described (B, 4) -> objects then, objects now, choice (B, K + 1)."""
+    def forward(self, first: Tensor, now: Tensor, described: Tensor) -> tuple[Objects, Objects, Tensor, Tensor]:
+        """Windows uint8 (B, side, side, 3), described (B, 4) -> objects then, objects now, `choice`."""
         before, after = self.objects(self.read(first)), self.objects(self.read(now))
-        return before, after, self.choice(before, after, described)
+        return before, after, *self.choice(before, after, described)
 
 
 def stacked(images: Sequence[Image]) -> Tensor:

@@ -28,9 +28,9 @@ from tnllt.locks import sole_writer
 from tnllt.reasoningtrack import ReasoningTrack
 from tnllt.reasoningtrack.checkpoint import save_safetensors
 from tnllt.reasoningtrack.reasoners.base import Look, Question
-from tnllt.reasoningtrack.reasoners.bundled import BundledReasoner, best_look, load_reader
-from tnllt.reasoningtrack.reasoners.looks import described_numbers, looks_of, read_description
-from tnllt.reasoningtrack.reasoners.reader import MOST, LookReader, Objects, reader_facts, stacked, window
+from tnllt.reasoningtrack.reasoners.bundled import BundledReasoner, load_reader
+from tnllt.reasoningtrack.reasoners.looks import described_numbers, read_description
+from tnllt.reasoningtrack.reasoners.reader import MOST, LookReader, Objects, reader_facts
 from tnllt.training.gain import WINDOW, Window, gains
 from tnllt.training.reasoner.losses import target_among
 from tnllt.training.reasoner.options import ChoiceRecipe, GainRecipe, ReasonerOptions
@@ -44,21 +44,27 @@ CHOICE_SEED, GAIN_SEED, ASKED = 350_000_000, 400_000_000, range(11, 60, 10)
 
 
 class ChoiceRows(NamedTuple):
-    """N questions, as the choice reads them. values: (N, K + 1), the right choice (1), or each one's gain."""
+    """N questions, as the choice reads them.
+
+    Attributes:
+        values: (N, K + 1), the right choice (1), or each one's gain.
+        changed: (N,) whether the target has another look than the described one; NaN where it is not known.
+    """
 
     first: Objects
     now: Objects
     described: Tensor
     values: Tensor
+    changed: Tensor
 
     @classmethod
     def of(cls, tensors: list[Tensor]) -> ChoiceRows:
         """The inverse of `tensors`."""
-        half = (len(tensors) - 2) // 2
-        return cls(Objects.of(tensors[:half]), Objects.of(tensors[half:-2]), *tensors[-2:])
+        half = (len(tensors) - 3) // 2
+        return cls(Objects.of(tensors[:half]), Objects.of(tensors[half:-3]), *tensors[-3:])
 
     def tensors(self) -> list[Tensor]:
-        return [*self.first.tensors(), *self.now.tensors(), self.described, self.values]
+        return [*self.first.tensors(), *self.now.tensors(), self.described, self.values, self.changed]
 
 
 def train_choice(
@@ -107,7 +113,10 @@ def true_choices(model: LookReader, sampler: WindowSampler, number: int) -> Choi
     count = len(target)
     wide = Objects.of([part.expand(count, *part.shape[1:]) for part in first.tensors()])
     values = F.one_hot(target, MOST + 1).float()
-    return ChoiceRows(wide, now, batch["described"].expand(count, -1), values)
+    described = batch["described"].expand(count, -1)
+    looks = batch["now_labels"][0, :, 0, 5:].long()
+    changed = ((looks != described) & (described >= 0)).any(1).float()
+    return ChoiceRows(wide, now, described, values, changed.where(target < MOST, torch.nan))
 
 
 def measured_gains(
@@ -123,7 +132,6 @@ def measured_gains(
     described = read_description(own)
     if described is None:
         return
-    kinds, model = looks_of(described.look.kind, described.coloured), reasoner.model
     images = [video.frames[i] for i in range(len(video))]
     first = Look(images[0], _four(video.groundtruth[0]), 0)
     state = tracker.start(images[0], first.box, own)
@@ -132,18 +140,18 @@ def measured_gains(
             if index in ASKED:
                 current = Look(images[index], _four(state.box), index)
                 question = Question(first, first, current, own, state.description)
-                with torch.inference_mode():
-                    ends = [
-                        model.objects(model.read(stacked([window(look.image, look.box, k)])))
-                        for k, look in enumerate((first, current))
-                    ]
-                looks = [best_look(ends[1], k, kinds, described.coloured).look for k in range(MOST)]
-                texts = [*(described.revised(look) for look in looks), state.description]
+                seen = reasoner.look(question, described)
+                texts = [
+                    described.revised(new.look) if changed else own
+                    for new, changed in zip(seen.news, seen.others_changed.tolist(), strict=True)
+                ]
+                texts.append(state.description)
                 snapshot = tracker.snapshot(state, WINDOW)
                 if len(set(texts)) > 1:
                     found = gains(tracker, snapshot, state.description, texts, Window.of(video, index))
                     values = torch.tensor([[0.0 if value is None else value for value in found]])
-                    yield ChoiceRows(*ends, torch.tensor([described_numbers(described)]), values)
+                    numbers = torch.tensor([described_numbers(described)])
+                    yield ChoiceRows(seen.first, seen.now, numbers, values, torch.tensor([torch.nan]))
                 after = reasoner.describe(question).after(question)
                 if after != state.description:
                     tracker.end(state)
@@ -176,13 +184,18 @@ def fit(model: LookReader, rows: ChoiceRows, recipe: ChoiceRecipe | GainRecipe, 
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * min(1.0, (step + 1) / 50, (steps - step) / (0.5 * steps))
         part = known[torch.randint(len(known), (recipe.batch,))]
-        logs = policy(model, ChoiceRows.of([tensor[part] for tensor in rows.tensors()]))
-        values = rows.values[part]
+        some = ChoiceRows.of([tensor[part] for tensor in rows.tensors()])
+        values, known_change = rows.values[part], rows.changed[part]
         if isinstance(recipe, GainRecipe):
+            logs = policy(model, some)
             apart = F.kl_div(logs, reference[part], log_target=True, reduction="none").sum(1)
             loss = (recipe.divergence * apart - (logs.exp() * values).sum(1)).mean()
         else:
-            loss = -(logs * values).sum(1).mean()
+            logits, changed = model.choice(some.first, some.now, some.described)
+            loss = F.cross_entropy(logits, values)
+            there = ~known_change.isnan()
+            of_target = changed.gather(1, values[:, :MOST].argmax(1)[:, None])[:, 0]
+            loss = loss + F.binary_cross_entropy_with_logits(of_target[there], known_change[there])
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
@@ -192,7 +205,7 @@ def fit(model: LookReader, rows: ChoiceRows, recipe: ChoiceRecipe | GainRecipe, 
 
 def policy(model: LookReader, rows: ChoiceRows) -> Tensor:
     """Logarithms of the probabilities (N, K + 1) of each choice."""
-    return model.choice(rows.first, rows.now, rows.described).log_softmax(1)
+    return model.choice(rows.first, rows.now, rows.described)[0].log_softmax(1)
 
 
 def measure(logs: Tensor, values: Tensor, recipe: ChoiceRecipe | GainRecipe) -> Tensor:

@@ -1,6 +1,6 @@
-"""WindowSampler to the bundled reasoner with their true answers, drawn from the generator's scenes.
+"""Questions to the bundled reasoner with their true answers, drawn from the generator's scenes.
 
-WindowSample number `i` of a run is a pure function of (seed, i), so a resumed run gets exactly those that it would have
+Sample number `i` of a run is a pure function of (seed, i), so a resumed run gets exactly those that it would have
 had. A scene is planned once and asked about several times, at long intervals.
 """
 
