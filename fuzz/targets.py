@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -440,6 +441,44 @@ def pack(folder: Path, data: bytes) -> None:
             assert out.resolve() in place.resolve().parents
 
 
+def entry(folder: Path, data: bytes) -> None:
+    from tnllt.results.entry import Entry, read_entry
+
+    path = put(folder, "entry.toml", data)
+    with expected("entry.toml"):
+        read = read_entry(folder)
+        path.write_text(read.to_toml(), "utf-8")
+        assert isinstance(read, Entry) and read_entry(folder) == read, "it is written as it was read"
+
+
+def blind(folder: Path, data: bytes) -> None:
+    from tnllt.results.blind import blinded
+
+    with expected("s.run.json"):
+        once = blinded(data, "s.run.json")
+        assert blinded(once, "s.run.json") == once, "nothing is left to be hidden"
+
+
+def published(folder: Path, data: bytes) -> None:
+    from tnllt.datasets import open_dataset
+
+    put(folder, "annotations.parquet", data)
+    with expected("annotations.parquet"):
+        for sequence in open_dataset(folder, split=None):
+            _ = sequence.annotation, sequence.has_frames and len(sequence.frames)
+
+
+def published_seeds() -> list[bytes]:
+    pyarrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    from tnllt.datasets.published import COLUMNS
+
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    row |= {"sequence": "a", "dataset": "t", "frames": 1, "groundtruth": [1.0, 2.0, 3.0, 4.0], "lacks_presence": False}
+    stream = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist([row]), stream)
+    return [stream.getvalue()]
+
+
 def archive(folder: Path, data: bytes) -> None:
     """`tnllt-data prepare` on a download."""
     from tnllt.datasets.archives.prepare import prepare
@@ -743,6 +782,9 @@ TARGETS: dict[str, Target] = {
         results_zip, lambda: [_zip({"T/s.txt": b"1,2,3,4\n", "U_tracking_result/t.txt": b"1,2,3,4"})]
     ),
     "pack": Target(pack, pack_seeds),
+    "entry": Target(entry, lambda: [b'schema = "tnllt.entry/1"\ntracker = "T"\n[claims.tnllt]\nsuccess = 0.5\n']),
+    "blind": Target(blind, record_seeds, json=True),
+    "published": Target(published, published_seeds),
     "archive": Target(archive, archive_seeds),
     "prepare_records": Target(
         prepare_records,

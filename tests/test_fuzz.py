@@ -35,7 +35,7 @@ targets = _load()
 TARGETS: dict[str, Any] = targets.TARGETS
 
 
-NEEDS = {"spans": "openpyxl"} | dict.fromkeys(
+NEEDS = {"spans": "openpyxl", "published": "pyarrow"} | dict.fromkeys(
     ("checkpoint", "settings", "pairs", "trace", "reply", "answer_cache"), "torch"
 )
 
