@@ -526,7 +526,11 @@ class Host(object):
         text = self.spec["text"]
         if text.get("every_frame"):
             info[text["key"]] = self.text
-        output = self.call(self.tracker.track, self.frame(message), info)
+        image = self.frame(message)
+        if message.get("count"):
+            output, answer["costs"] = counted(lambda: self.call(self.tracker.track, image, info))
+        else:
+            output = self.call(self.tracker.track, image, info)
         box = output["target_bbox"]
         box = [float(v) for v in (box.tolist() if hasattr(box, "tolist") else box)]
         answer["box"] = box
@@ -587,6 +591,24 @@ def versions():
 
 
 # -------------------------------------------------------------------- serving
+
+
+def counted(function):
+    """What a function gives, and what torch knows of {"parameters", "flops"}; as tnllt.tracking.costs counts."""
+    import gc
+
+    import torch
+
+    try:
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+        from torch.utils.flop_counter import FlopCounterMode
+    except ImportError:  # an older torch
+        return function(), {}
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        result = function()
+    found = [item for item in gc.get_objects() if isinstance(item, torch.nn.Parameter) and item.numel()]
+    numbers = {item.data_ptr(): item.numel() for item in found}
+    return result, {"parameters": sum(numbers.values()), "flops": int(counter.get_total_flops())}
 
 
 def serve(channel, host):

@@ -205,7 +205,7 @@ def _facts(manifest: Manifest, results: Mapping[str, Trajectory]) -> dict[str, A
     machine = record.get("machine") or {}
     return {
         "tracker": manifest.tracker, "versions": {**manifest.versions, **(record.get("versions") or {})},
-        "protocol": manifest.protocol, "claims": manifest.scores, "fps": speed.fps,
+        "protocol": manifest.protocol, "claims": manifest.scores, "fps": speed.fps, "costs": speed.costs,
         "device": ", ".join(sorted(speed.devices)), "machine": str(machine.get("processor") or ""),
         "language_changes": int(np.sum([len(t.record.get("description_changes") or ()) for t in results.values()])),
     }  # fmt: skip

@@ -236,7 +236,8 @@ def _card(entry: BoardEntry, facts: Mapping[str, Any]) -> list[tuple[str, str, s
         ("Code", f"{own.repository}{own.commit and ' @ ' + own.commit}", own.repository),
         ("Paper", own.paper, own.paper), ("Weights' SHA-256", own.weights, ""), ("Training data", own.training, ""),
         ("Command", own.command, ""), ("Machine", own.machine or str(facts.get("machine", "")), ""),
-        ("Speed", speed, ""), ("Versions", versions, ""), ("Contact", own.contact, ""),
+        ("Speed", speed, ""), ("Costs", str(facts.get("costs", "")), ""), ("Versions", versions, ""),
+        ("Contact", own.contact, ""),
         ("Reproduced", agreement, own.reproduced_by), ("Archive's SHA-256", entry.own.sha256 if entry.own else "", ""),
     ]  # fmt: skip
 

@@ -11,6 +11,7 @@ from tnllt.cli.common import format_option
 from tnllt.cli.dataclass_options import config_options
 from tnllt.config import DatasetConfig
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+from tnllt.results.costs import cost_card, cost_text
 from tnllt.slurm import FOLDER, job_states
 from tnllt.text import printable
 
@@ -85,6 +86,7 @@ def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None
         "read_ms": 1000 * reading / frames if frames else None,
         "unanswered": {r.sequence: r.unanswered for r in records if r.unanswered[0]},
         "measured": sorted({_circumstances(r.concurrency, r.device) for r in records}),
+        "costs": cost_card(map(vars, records)),
         "slurm": job_states(store.tracker_folder(tracker) / FOLDER),
     }
 
@@ -113,6 +115,8 @@ def _print(rows: list[dict[str, Any]], complete: bool) -> None:
         counts = f"{row['done']:>6}{len(row['failed']):>8}{missing:>9}{fps:>9}{read:>9}"
         click.echo(printable(f"{row['tracker']:{width}}{counts}  {'; '.join(row['measured'])}"))
     for row in rows:
+        if row["costs"]:
+            click.echo(printable(f"costs    {row['tracker']}  {cost_text(row['costs'])}"))
         if row["slurm"]:
             states = ", ".join(f"{count} {state}" for state, count in sorted(row["slurm"].items()))
             click.echo(printable(f"jobs     {row['tracker']}  {states}"))

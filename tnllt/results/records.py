@@ -24,6 +24,7 @@ Schema `tnllt.run/1`. Lists are per frame and as long as the result has rows; `n
     description_changes  [{"frame": i, "description": text}], frames counted from 0
     sha256            {"result": of the text file, "read": of what was read, see `tnllt.tracking.readahead`}
     memory_mb         {"start", "end", "peak"}: resident memory of the process
+    costs             with --profile {"parameters", "flops" a frame, "accelerator_mb", "joules"}: what is known of them
     info              facts the tracker gives of itself
     output            the end of what the tracker printed, or ""
     attempts          1, or more where a worker was lost
@@ -97,6 +98,7 @@ class RunRecord:
     description_changes: list[_Change] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
     memory_mb: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
     output: str = ""
     attempts: int = 1

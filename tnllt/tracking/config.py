@@ -44,6 +44,7 @@ class TrackingConfig:
             it is exported, else cores / workers.
         read_ahead: frames decoded ahead.
         timing: measure speed: one worker, no other timing run on this machine, warmed up, nothing read ahead.
+        profile: count what the tracker costs (`tnllt.tracking.costs`), for the record and its card. Implies `timing`.
         realtime: frames a second of a stream that does not wait: the tracker does not see the frames that pass while
             it works (`tnllt.realtime`). Implies `timing`.
     """
@@ -63,6 +64,7 @@ class TrackingConfig:
     threads: int = option(0, "Per worker; 0: OMP_NUM_THREADS, else cores / workers.", minimum=0)
     read_ahead: int = option(4, "Frames decoded ahead.", minimum=0)
     timing: bool = option(False, "Measure speed: one worker, alone, warmed up, nothing read ahead.")
+    profile: bool = option(False, "Also count parameters, operations a frame, memory, energy.")
     realtime: float | None = option(
         None, "Drop the frames that pass while the tracker works, at so many a second.", metavar="FPS", above=0
     )

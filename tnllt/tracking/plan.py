@@ -120,10 +120,11 @@ def frames_of(sequence: Sequence) -> int:
 
 
 def _unfit(spec: RunSpec, entry: StoredResult) -> bool:
-    """Whether a finished result does not serve: times are wanted that were measured alone."""
+    """Whether a finished result does not serve: times are wanted that were measured alone, or costs."""
     if not spec.timing or entry.status != "done":
         return False
-    return entry.record is None or not entry.record.concurrency.get("exclusive", False)
+    record = entry.record
+    return record is None or not record.concurrency.get("exclusive", False) or (spec.profile and not record.costs)
 
 
 def _refuse_foreign(store: ResultStore, tracker: str, entries: Mapping[str, StoredResult]) -> None:

@@ -141,7 +141,7 @@ def run(tracker: TrackerLike, *where: Any, **settings: Any) -> RunResult:
 def execute(tracker: TrackerLike, config: RunConfig) -> RunResult:
     """`run` with its settings as one object."""
     check_fields(config)
-    if config.realtime is not None:
+    if config.realtime is not None or config.profile:
         config = dataclasses.replace(config, timing=True)
     where = config.locate()
     if not isinstance(config.dataset, str | Path | None):
@@ -237,7 +237,7 @@ def _run_spec(
         raise UsageError(f"{spec.name} gives boxes alone; leave --masks out")
     if config.timing and (config.workers > 1 or config.batch > 1 or config.cluster):
         raise UsageError(
-            "--timing measures one worker alone, and so does --realtime: leave --workers, --batch and --cluster out"
+            "--timing measures one worker alone, as do --profile and --realtime: leave out --workers, --batch, --cluster"
         )
     settled = {
         **part(config, TrackingConfig),

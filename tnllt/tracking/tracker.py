@@ -108,6 +108,12 @@ class Tracker(abc.ABC):
     def track(self, image: Image) -> Prediction | Sequence[float]:
         """The target's box in the next frame, RGB uint8 (H, W, 3)."""
 
+    def measure(self, image: Image) -> tuple[Prediction | Sequence[float], Mapping[str, int]]:
+        """`track`, and what is known of {"parameters", "flops"}; for a tracker that computes in another process."""
+        from tnllt.tracking.costs import counted
+
+        return counted(lambda: self.track(image))
+
     def describe(self, text: str) -> None:
         """The language description from the next frame on; called before `track` where a run's texts change over time.
 

@@ -24,6 +24,8 @@ import warnings
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
+
 from tnllt.datasets.dataset import open_configured
 from tnllt.errors import DataError, DataWarning, TnlltError, UsageError
 from tnllt.locks import FileLock
@@ -31,7 +33,7 @@ from tnllt.results.identity import RunIdentity, differences
 from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Sequence, Trajectory
-from tnllt.tracking import system
+from tnllt.tracking import costs, system
 from tnllt.tracking.config import WARM_UP, RunSpec
 from tnllt.tracking.failures import FAULTS, TrackerFailure
 from tnllt.tracking.identity import data_digest, run_facts
@@ -76,6 +78,7 @@ class Worker:
         self.dataset = open_configured(self.spec.dataset)
         if self.spec.timing:
             self._warm_up()
+        self.costs = self._count_costs() if self.spec.profile else {}
         seconds = time.perf_counter() - begin
         self.loop = TrackingLoop(self.tracker, self.spec.batch, heartbeat=self.heartbeat)
         self.common = self._common_fields(seconds)
@@ -126,6 +129,9 @@ class Worker:
         except Exception as error:
             self._fail(name, TrackerFailure("data", str(error), None, traceback.format_exc()), {})
             return False
+        if self.spec.profile:
+            costs.reset_accelerator_peak()
+            self.energy = costs.joules()
         failure = self.loop.start(run)
         if failure is not None:
             self._fail(name, failure, run.record_fields())
@@ -170,6 +176,7 @@ class Worker:
             **self.common,
             **end.record,
             **self._text(name),
+            "costs": self._costs(),
             "output": kept_output(),
             "attempts": attempt,
             "identity": identity,
@@ -215,17 +222,43 @@ class Worker:
 
     def _warm_up(self) -> None:
         """Tracks the first frames of the first sequence that can be started: caches fill, kernels compile."""
+        loop = TrackingLoop(self.tracker)
+        if self._started_for_trial(loop) is not None:
+            while not loop.step():
+                pass
+
+    def _count_costs(self) -> dict[str, float]:
+        """Parameters and operations, by the same frames; counting slows a tracker, so no time is taken of it."""
+        loop, found = TrackingLoop(self.tracker), []
+        run = self._started_for_trial(loop)
+        if run is None:
+            return {}
+        for _ in range(1, run.count):
+            run.index += 1
+            found.append(self.tracker.measure(run.next_image())[1])
+        loop.end(run)
+        names = {name for counts in found for name in counts}
+        return {name: float(np.median([counts[name] for counts in found if name in counts])) for name in names}
+
+    def _costs(self) -> dict[str, float]:
+        """Of the sequence that is over: with those of a frame, its energy and the accelerator's memory."""
+        if not self.spec.profile:
+            return {}
+        told, now = dict(self.costs), costs.joules()
+        if now is not None and self.energy is not None and now > self.energy:  # a counter may start again from zero
+            told["joules"] = now - self.energy
+        peak = costs.accelerator_peak_mb()
+        return told if peak is None else {**told, "accelerator_mb": peak}
+
+    def _started_for_trial(self, loop: TrackingLoop) -> SequenceRun | None:
         for sequence in self.dataset:
             try:
                 run = self._run(sequence.name, 0)
             except TnlltError:
                 continue
-            run.count = min(run.count, WARM_UP)
-            loop = TrackingLoop(self.tracker)
-            if loop.start(run) is None:
-                while not loop.step():
-                    pass
-            return
+            run.count, run.stream = min(run.count, WARM_UP), None
+            return run if loop.start(run) is None else None
+        return None
 
     def _text(self, name: str) -> dict[str, Any]:
         return {} if self.spec.texts is None else {"text": self.spec.texts.record(name)}

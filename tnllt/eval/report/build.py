@@ -28,6 +28,7 @@ from tnllt.eval.tables import footnotes
 from tnllt.eval.view.scene import answers_of, read_trace, spans
 from tnllt.findings import Finding
 from tnllt.processes import processors
+from tnllt.results.costs import COUNTED, cost_card, cost_text
 from tnllt.results.layouts import ResultFile
 from tnllt.results.lint import Linter
 from tnllt.sequence import Sequence, Trajectory
@@ -128,6 +129,7 @@ def page_data(
             {
                 "name": look.label, "colour": look.colour, "bright": look.bright, "dash": look.dash,
                 "fps": found.speeds[name].fps, "device": ", ".join(sorted(found.speeds[name].devices)),
+                "costs": found.speeds[name].costs,
             }
             for name, look in content.style.looks(scores.trackers, scores.peers).items()
         ],
@@ -201,11 +203,13 @@ def hardest_sequences(scores: Scores, most: int = HARDEST) -> list[int]:
 
 @dataclass
 class Speed:
-    """Frames per second of one tracker over its sequences, first frames left out, and the devices it ran on."""
+    """Frames per second of one tracker over its sequences, first frames left out, the devices it ran on, and the
+    records of runs that counted its costs."""
 
     frames: int = 0
     seconds: float = 0.0
     devices: set[str] = field(default_factory=set)
+    counted: list[Mapping[str, Any]] = field(default_factory=list)
 
     def add(self, trajectory: Trajectory) -> None:
         if trajectory.seconds is not None and len(trajectory) > 1:
@@ -213,6 +217,13 @@ class Speed:
             self.seconds += float(np.nansum(trajectory.seconds[1:]))
         if trajectory.record.get("device"):
             self.devices.add(str(trajectory.record["device"]))
+        if trajectory.record.get("costs"):
+            self.counted.append({name: trajectory.record.get(name) for name in COUNTED})
+
+    @property
+    def costs(self) -> str:
+        """The card of `tnllt-run --profile` in one line; "" without one."""
+        return cost_text(cost_card(self.counted))
 
     @property
     def fps(self) -> float | None:

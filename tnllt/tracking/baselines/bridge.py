@@ -173,10 +173,17 @@ class BaselineTracker(Tracker):
                 self.emit({"event": "text_cut", "dropped": self._cut})
 
     def track(self, image: Image) -> Prediction:
+        return self._track(image)[0]
+
+    def measure(self, image: Image) -> tuple[Prediction, Mapping[str, int]]:
+        prediction, answer = self._track(image, count=True)
+        return prediction, answer.get("costs", {})
+
+    def _track(self, image: Image, **more: Any) -> tuple[Prediction, dict[str, Any]]:
         if self._worker is None or not self._worker.alive:
             raise BaselineError(f"{self.record.name}: the worker has ended; start the sequence again")
         self._frame += 1
-        message, self._told = {**self._told, **self._frames.put(image)}, {}
+        message, self._told = {**self._told, **more, **self._frames.put(image)}, {}
         answer = self._request("track", self.frame_timeout, f"track, call {self._frame}", **message)
         self._note_cut(answer)
         box = answer["box"]
@@ -184,7 +191,7 @@ class BaselineTracker(Tracker):
             raise BaselineError(
                 f"{self.record.name}: call {self._frame}: upstream answered {len(box)} numbers, not x, y, w, h"
             )
-        return Prediction(box, confidence=answer.get("confidence"))
+        return Prediction(box, confidence=answer.get("confidence")), answer
 
     def finish(self) -> None:
         if self._worker is not None and self._worker.alive:

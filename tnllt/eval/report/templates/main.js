@@ -25,6 +25,8 @@ function initSpeed() {
   const root = section('speed', 'Speed against accuracy', some ? 'Times as the runs recorded them: compare only trackers that ran alone on the same device. The dashed line is 25 frames per second.' : '');
   if (!some) { root.append(el('p', { class: 'note' }, 'These results have no times. `tnllt-run` records them beside each result file.')); return; }
   root.append(el('div', { class: 'plot' }));
+  const counted = D.trackers.filter((t) => t.costs);
+  if (counted.length) root.append(el('ul', {}, ...counted.map((t) => el('li', {}, `${t.name}: ${t.costs}`))));
   responsive($('#speed .plot'), drawSpeed);
   drawSpeed();
   on(['metric', 'set', 'shown'], drawSpeed);

@@ -1,0 +1,81 @@
+"""`--profile`: parameters and operations by hand, the card, and where it is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.tracking.conftest import tnllt_run
+from tnllt.results.costs import cost_card, cost_text
+from tnllt.results.store import ResultStore
+from tnllt.tracking import costs
+
+NETWORK = """
+import torch
+from tnllt.tracking import Tracker
+
+class Network(Tracker):
+    "A linear layer of 6 x 4 weights, applied to ten rows in each frame, and attention over them."
+    def __init__(self):
+        self.layer = torch.nn.Linear(6, 4, bias=False)
+        self.shared = torch.nn.Parameter(torch.zeros(5))
+    def initialize(self, image, box, language=None):
+        self.box = box
+    def track(self, image):
+        with torch.inference_mode():
+            rows = self.layer(torch.ones(10, 6))[None, None]
+            torch.nn.functional.scaled_dot_product_attention(rows, rows, rows)
+        return self.box
+"""
+
+
+def test_a_run_counts_parameters_and_operations(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "network.py").write_text(NETWORK)
+    words = (f"{tmp_path / 'network.py'}:Network", "-d", data, "--results", tmp_path / "r", "-s", "a", "-s", "c")
+    assert tnllt_run(*words, "--threads", 1).returncode == 0
+    done = tnllt_run(*words, "--threads", 1, "--profile")
+    assert done.returncode == 0 and "2 of 2 sequences to track" in done.stderr, "results without costs do not serve"
+    record = ResultStore(tmp_path / "r").entry("Network", "a").record
+    assert record is not None and record.concurrency["exclusive"]
+    assert record.costs["parameters"] == 6 * 4 + 5
+    # A product of (10, 6) and (6, 4); then (10, 4) by (4, 10), and (10, 10) by (10, 4): two operations a term.
+    assert record.costs["flops"] == 2 * (10 * 6 * 4 + 10 * 4 * 10 + 10 * 10 * 4)
+    status = tnllt_run("status", "--results", tmp_path / "r")
+    assert "costs    Network  latency" in status.stdout and "2.9e-05 M parameters" in status.stdout
+    again = json.loads(tnllt_run("status", "--results", tmp_path / "r", "--format", "json").stdout)
+    assert again[0]["costs"]["flops"] == record.costs["flops"]
+    assert "0 of 2 sequences to track" in tnllt_run(*words, "--threads", 1, "--profile").stderr
+
+
+def test_card_by_hand() -> None:
+    one = {
+        "costs": {"parameters": 3e6, "flops": 4e9, "joules": 10.0, "accelerator_mb": 512.0},
+        "seconds": {"track": [9.0, 0.01, 0.02, None]}, "memory_mb": {"peak": 100.0}, "frames": 4,
+    }  # fmt: skip
+    two = {"costs": {"parameters": 3e6, "flops": 6e9, "joules": 2.0}, "seconds": {"track": [9.0, 0.03]}, "frames": 2}
+    card = cost_card([one, two, {"costs": {}, "seconds": {"track": [1, 1]}, "frames": 2}])
+    assert card["latency_ms"] == pytest.approx([20, 28, 29.8])
+    assert (card["parameters"], card["flops"], card["joules"]) == (3e6, 5e9, 2.0)
+    assert (card["memory_mb"], card["accelerator_mb"]) == (100, 512)
+    words = cost_text(card)
+    assert "latency 20 ms (90 %: 28, 99 %: 29.8), 3 M parameters, 5 GFLOPs a frame" in words and "2 J a frame" in words
+    assert cost_card([]) == {} and cost_text({}) == ""
+
+
+def test_without_torch_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(costs.sys.modules, "torch", raising=False)
+    assert costs.counted(lambda: 7) == (7, {})
+    assert costs.accelerator_peak_mb() is None
+
+
+def test_energy_of_linux_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, microjoules in (("intel-rapl:0", 5_000_000), ("intel-rapl:1", 2_000_000), ("intel-rapl:0:0", 10**9)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "energy_uj").write_text(f"{microjoules}\n")
+    monkeypatch.setattr(costs, "_COUNTERS", tmp_path)
+    assert costs.joules() == pytest.approx(7.0), "a package's parts are in it already"
+    monkeypatch.setattr(costs, "_COUNTERS", tmp_path / "none")
+    assert costs.joules() is None
