@@ -57,6 +57,8 @@ def test_the_wheel_has_the_bundled_weights_and_no_image(installed: Path) -> None
     assert not [path for path in package.rglob("*") if path.suffix in (".png", ".jpg")]
     templates = {path.name for path in (package / "eval" / "report" / "templates").iterdir()}
     assert {"frame.html", "components.html", "report.html", "style.css", "core.js"} <= templates
+    board = {path.name for path in (package / "board" / "templates").rglob("*")}
+    assert {"board.html", "board.js", "board.css", "board.yml", "README.md", "gitignore"} <= board
     assert not (package.parent / "recipes").exists()
     assert not [path for path in (package / "training").rglob("*.py") if path.stem in ("label", "photos", "curves")]
 

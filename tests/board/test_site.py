@@ -185,3 +185,16 @@ def test_groups_hold_who_cannot_be_told_apart() -> None:
     assert groups(scores).tolist() == [1, 1, 2, 2, 3]
     alone = {frozenset((c.a, c.b)): c.p_value for c in compare_all(scores)}
     assert alone[frozenset("ab")] > 0.05 > alone[frozenset("ac")]
+
+
+@pytest.mark.slow
+def test_real_trackers_on_lasot(shared: Path, tmp_path: Path) -> None:
+    lasot = shared / "data" / "lasot"
+    places = ["--dataset", "lasot", "--annos", lasot / "annos"]
+    run_eval("pack", "all", *places, "--results", lasot / "results", "--entry", tmp_path / "entries")
+    assert run_board("build", tmp_path / "entries", *places, "--out", tmp_path / "site").return_value == 0
+    scores = json.loads((tmp_path / "site" / "scores.json").read_text())["protocols"]["tnllt"]["scores"]
+    expected = json.loads((lasot / "expected_scores.json").read_text())
+    for tracker, own in expected.items():
+        assert scores[tracker]["success"] == pytest.approx(own["success_auc"], abs=1e-12)
+    assert (tmp_path / "site" / "index.html").stat().st_size < 1_000_000

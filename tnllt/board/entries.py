@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -160,9 +160,10 @@ def _wrong_claims(archive: Examined, entry: Entry, examiner: Examiner) -> Iterat
                 yield "claim", f"{words}: they differ by {difference:+.3g}"
 
 
-def _agreement(folder: Path, entry: Entry, archives: list[Examined], examiner: Examiner, fault: object) -> float | None:
+def _agreement(
+    folder: Path, entry: Entry, archives: list[Examined], examiner: Examiner, fault: Callable[[str, str], None]
+) -> float | None:
     """Mean overlap with the boxes of a reproduction; None where there is none, or it was refused."""
-    assert callable(fault)
     again = _archives(folder / REPRODUCED)
     if not again and not entry.reproduced_by:
         return None

@@ -184,7 +184,7 @@ def _chart_data(site: Site, protocol: str, sequences: bool = False) -> dict[str,
             "name": label(site, entries[name]), "slug": slug(name), "look": places[name],
             "dash": " ".join(f"{3 * part:g}" for part in looks[name].dash), "score": success[k],
             "curve": np.round(curve[k], 4), "attributes": np.round(attributes[:, k], 4),
-            **({} if each is None else {"sequences": np.round(each[k], 4)}),
+            **({} if each is None else {"sequences": each[k]}),
         }
         for k, name in ((k, scores.trackers[k]) for k in scores.ranking("success"))
     ]  # fmt: skip

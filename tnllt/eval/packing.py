@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def write_entries(folder: Path, selection: Selection, entry: Entry, blind: bool 
 
     Args:
         folder: below it each tracker gets a folder of its name.
-        entry: what is the same for all; mode and machine come from the run records where it does not state them.
+        entry: what is the same for all; the machine comes from the run record, the date is today, where it states none.
     """
     written: dict[str, list[Path]] = {}
     for name in selection.files:
@@ -55,7 +56,9 @@ def write_entries(folder: Path, selection: Selection, entry: Entry, blind: bool 
         own.append(folder / tracker / f"{name}.zip")
         pack_scored(own[-1], selection.only(name), blind)
         if len(own) == 1:
-            stated = replace(entry, tracker=tracker, machine=entry.machine or _machine(selection, name))
+            today = datetime.now(timezone.utc).date().isoformat()
+            machine = entry.machine or _machine(selection, name)
+            stated = replace(entry, tracker=tracker, machine=machine, date=entry.date or today)
             own.append(folder / tracker / FILE)
             hidden: dict[str, Any] = dict.fromkeys(IDENTIFYING, "") if blind else {}
             write_atomic(own[-1], replace(stated, **hidden).to_toml())

@@ -69,7 +69,7 @@ class Entry:
     machine: str = option("", "Machine that made them.  [default: from the run record]")
     contact: str = option("", "Whom to ask.")
     paper: str = option("", "Link to the paper.", metavar="URL")
-    date: str = option("", "When the entry was made.", metavar="YYYY-MM-DD")
+    date: str = option("", "When the entry was made.  [default: today]", metavar="YYYY-MM-DD")
     reproduced_by: str = option("", "Link to the record of who ran it again.", metavar="URL")
     claims: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     schema: str = SCHEMA
