@@ -183,7 +183,7 @@ def test_paths_hold_in_another_working_folder(tmp_path: Path, monkeypatch: pytes
 
 
 def test_results_only_says_why(clips: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="lmtrack cannot be run: its code was never released"):
+    with pytest.raises(UsageError, match="lmtrack cannot be run: its repository held a README alone"):
         run(clips, tmp_path, "lmtrack")
 
 

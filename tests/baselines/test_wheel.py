@@ -47,8 +47,8 @@ def test_all_baselines_are_in_the_wheel(installed: Path, tmp_path: Path) -> None
     assert Path(where.stdout.strip()).is_relative_to(installed.parent), "not the checkout"
     listed = run(installed, "tnllt-run", "list", "--baselines", folder=tmp_path)
     assert listed.returncode == 0, listed.stderr
-    shown = [line.split()[0] for line in listed.stdout.splitlines()[1:21]]
-    assert shown == list(names()) and len(shown) == 20
+    shown = [line.split()[0] for line in listed.stdout.splitlines()[1:29]]
+    assert shown == list(names()) and len(shown) == 28
 
 
 def test_the_wheel_has_the_bundled_weights_and_no_image(installed: Path) -> None:

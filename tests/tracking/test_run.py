@@ -183,11 +183,18 @@ def test_status_tells_done_failed_missing_and_speed(data: Path, tmp_path: Path) 
     assert tnllt_run("status", "--results", tmp_path / "nowhere").returncode == 2
 
 
-def test_list_shows_what_runs_and_what_is_missing() -> None:
-    shown = tnllt_run("list").stdout
-    runs, lacking = shown.split("Lack something:")
-    assert all(name in runs for name in ("MIL", "still", "groundtruth"))
-    assert "ViT" in lacking and "weights" in lacking
+def test_list_shows_all_of_it_on_one_screen_and_what_is_missing() -> None:
+    shown = tnllt_run("list").stdout.splitlines()
+    assert len(shown) <= 32 and max(map(len, shown)) <= 118
+    headings = [line.split(" (")[0] for line in shown if not line.startswith(" ")]
+    assert headings[:3] == ["References", "OpenCV's", "The reference tracker of TNLLT"]
+    assert "Foundation models" in headings and "Baselines beyond them" in headings
+    lines = {line.split()[0]: line for line in shown if line.startswith("  ")}
+    assert "lacks" not in lines["MIL"] + lines["still"] + lines["groundtruth"]
+    for name, lacking in (("ViT", "weights"), ("sam2", "--set weights="), ("vlm", "model=")):
+        assert "lacks: " in lines[name] and lacking in lines[name]
+    text = "\n".join(shown)
+    assert all(name in text for name in ("ostrack BB", "lmtrack result files only", "seqtrack BB", "--starter"))
     assert "  step   a number  [default: 1.0]" in tnllt_run("list", f"{TRACKERS}:Drift").stdout
 
 

@@ -212,6 +212,24 @@ CASES = {
         on_every_frame,
         network("dutrack", "build_dutrack", training=False),
     ),
+    "seqtrack": ("seqtrack", "seqtrack_b256", simple, "pd", plain, network("seqtrack", "build_seqtrack")),
+    "mcitrack": ("mcitrack", "mcitrack_b224", simple, "pd", plain, network("mcitrack", "build_mcitrack")),
+    "artrack": (
+        "artrack_seq",
+        "artrack_seq_256_full",
+        simple,
+        "pd",
+        plain,
+        network("artrack_seq", "build_artrack_seq", training=False),
+    ),
+    "artrackV2": (
+        "artrackv2_seq",
+        "artrackv2_seq_256_full",
+        simple,
+        "pd",
+        plain,
+        network("artrackv2_seq", "build_artrackv2_seq", training=False),
+    ),
     "aiatrack": ("aiatrack", "baseline", simple, "pd", plain, network("aiatrack", "build_aiatrack")),
 }
 

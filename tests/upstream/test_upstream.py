@@ -32,6 +32,7 @@ GIVEN = os.environ.get("TNLLT_UPSTREAM_FRAMES", "5")
 FRAMES = None if GIVEN == "all" else int(GIVEN)
 DESCRIPTION = "the person who walks across the street"
 AS_THEY_ARE = ["ostrack", "grm", "romtrack", "odtrack", "evptrack", "aqatrack", "mixformer"]
+AS_THEY_ARE += ["seqtrack", "artrack", "artrackV2"]
 UVL = (
     "MODEL.BACKBONE.PRETRAINED_PATH={files}/mae_pretrain_vit_base.pth,MODEL.BACKBONE.LANGUAGE.TYPE={files}/bert,"
     "MODEL.BACKBONE.LANGUAGE.VOCAB_PATH={files}/bert/vocab.txt"
@@ -40,6 +41,8 @@ UVL = (
 STOOD_IN = {
     "aiatrack": "",
     "sutrack": "MODEL.ENCODER.PRETRAIN_TYPE={files}/fast_itpn_base.pt",
+    # Upstream puts its working folder before the path.
+    "mcitrack": "MODEL.ENCODER.PRETRAIN_TYPE=" + "/.." * 20 + "{files}/fast_itpn_base.pt",
     "uvltrackBB": UVL,
     "uvltrackNL": UVL,
     "uvltrackNLBB": UVL,
@@ -48,6 +51,8 @@ STOOD_IN = {
 }
 #: Templates renewed every seven frames, whatever the score: upstream's 25 to 200 would not be reached in few frames.
 RENEWED = {
+    "seqtrack": "MODEL.ENCODER.PRETRAIN_TYPE=scratch,TEST.UPDATE_INTERVALS.DEFAULT=3,TEST.UPDATE_THRESHOLD.DEFAULT=0.0",
+    "mcitrack": "TEST.INTER.DEFAULT=3,TEST.UPT.DEFAULT=0.0",
     "mixformer": "TEST.UPDATE_INTERVALS.LASOT=[7],DATA.MAX_SAMPLE_INTERVAL=[7]",
     "sutrack": "TEST.UPDATE_INTERVALS.DEFAULT=7,TEST.UPDATE_THRESHOLD.DEFAULT=0.0",
     "uvltrackBB": "TEST.UPDATE_INTERVAL=7,TEST.THRESHOLD=0.0",
@@ -73,6 +78,8 @@ TRAINED = {
 }
 #: Encoder weights that upstream reads from its own folder, under this name alone: stood in for in a copy of the clone.
 PLACED = {"grm": "pretrained_models/mae_pretrain_vit_base.pth"}
+#: Clones with several projects: the folder of the tracker's.
+FOLDERS = {"seqtrack": "SeqTrack"}
 #: Upstream's loader stacks a batch in a reading process only.
 READERS = {"sutrack": 1}
 
@@ -92,7 +99,7 @@ class Upstream:
     made: dict[str, Path] = field(default_factory=dict)
 
     def clone(self, name: str) -> Path:
-        repo = self.clones / get_baseline(name).repository.rsplit("/", 1)[-1]
+        repo = self.clones / get_baseline(name).repository.rsplit("/", 1)[-1] / FOLDERS.get(name, "")
         if not repo.is_dir():
             pytest.skip(f"no clone at {repo}")
         return repo

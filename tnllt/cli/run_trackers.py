@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from tnllt.text import printable
 from tnllt.tracking.baselines import get_baseline, records
 from tnllt.tracking.baselines.bridge import modes_text, tracker_class
 from tnllt.tracking.baselines.find import BaselineChoice
+from tnllt.tracking.baselines.record import BaselineRecord
 from tnllt.tracking.config import Limits
 from tnllt.tracking.options import check_options, describe, hints_of, parameters, parse_settings, type_of_default
-from tnllt.tracking.registry import BUILT_IN, baseline_names, find_class, find_tracker, load_class, missing, registered
+from tnllt.tracking.registry import find_class, find_tracker, load_class, missing, registered
 
 
 @click.command("list")
@@ -53,19 +55,45 @@ def get(name: str) -> None:
     click.echo(printable(f"{name} is there and loads: tnllt-run {name} --dataset demo"))
 
 
+#: Where a tracker's class is -> the heading it stands below.
+_GROUPS = {
+    "tnllt.tracking.references": "References",
+    "tnllt.tracking.opencv": "OpenCV's",
+    "tnllt.reasoningtrack": "The reference tracker of TNLLT",
+    "tnllt.foundation": "Foundation models",
+}
+_OTHER = "Installed by other packages"
+#: So wide is the list, whatever the terminal.
+_WIDTH = 118
+
+
 def _show_all() -> None:
+    """All trackers on one screen: those of this installation a line each, the baselines several on a line."""
     found = registered()
-    lacking = {name: missing(name) for name in found}
+    grouped: dict[str, list[str]] = {heading: [] for heading in (*_GROUPS.values(), _OTHER)}
+    for name, target in found.items():
+        grouped[next((h for place, h in _GROUPS.items() if target.startswith(place)), _OTHER)].append(name)
     width = max(map(len, found)) + 2
-    click.echo("Run here:")
-    for name in sorted((n for n in found if not lacking[n]), key=lambda n: (n not in BUILT_IN, n.lower())):
-        click.echo(printable(f"  {name:{width}}{_summary(found[name])}"))
-    if any(lacking.values()):
-        click.echo("\nLack something:")
-        for name in sorted((n for n in found if lacking[n]), key=str.lower):
-            click.echo(printable(f"  {name:{width}}{lacking[name]}"))
-    click.echo(f"\n{len(baseline_names())} published baselines, each in its own repository: tnllt-run list --baselines")
-    click.echo("Your own: module:Class, or file.py:Class. Options of one: tnllt-run list NAME")
+    for heading, names in grouped.items():
+        if names:
+            click.echo(heading)
+        for name in names:
+            lacks = missing(name)
+            text = f"lacks: {lacks}" if lacks else _summary(found[name])
+            room = _WIDTH - width - 2
+            click.echo(printable(f"  {name:{width}}{text if len(text) <= room else text[: room - 4] + ' ...'}"))
+    for heading, beyond in (("The paper's twenty re-trained baselines", False), ("Baselines beyond them", True)):
+        rows = [record for record in records() if record.beyond is beyond]
+        click.echo(f"{heading} (each lacks its clone, interpreter and weights until --set names them)")
+        cells = [f"{record.name} {_modes(record)}".replace(" ", "\0") for record in rows]  # not to be cut within
+        lines = textwrap.wrap(", ".join(cells), _WIDTH - 2, break_on_hyphens=False)
+        click.echo("\n".join(f"  {line}" for line in lines).replace("\0", " "))
+    click.echo("One: tnllt-run list NAME; a baseline: tnllt-run doctor NAME. Your own: module:Class, file.py:Class.")
+    click.echo("From language, any that takes a box (BB): --starter transformers:MODEL | openai:URL | module:Class.")
+
+
+def _modes(record: BaselineRecord) -> str:
+    return "|".join(mode.value for mode in record.modes) if record.tracker else "result files only"
 
 
 def _show_one(name: str) -> None:
@@ -92,6 +120,7 @@ def _show_baselines() -> None:
     rows = [("NAME", "TITLE", "MODES", "LICENCE", "REPOSITORY")]
     for record in records():
         note = "" if record.tracker else " (result files only)"
+        note += " (beyond the paper's twenty)" if record.beyond else ""
         where = record.repository.removeprefix("https://github.com/") + note
         rows.append((record.name, record.title, modes_text(record), record.licence, where))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

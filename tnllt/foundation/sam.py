@@ -16,7 +16,7 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 
 import tnllt.sequence
-from tnllt.errors import DataError, UsageError
+from tnllt.errors import DataError, MissingExtraError, UsageError
 from tnllt.foundation.checkpoints import Precision, load_whole, model_folder, model_hash, torch_device, usable
 from tnllt.masks import BoxRule, Mask, mask_box
 from tnllt.sequence import Image
@@ -70,6 +70,16 @@ class SamTracker(Tracker):
     model_class: ClassVar[str]
     normalisation: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]] = _IMAGENET
     gives_masks: ClassVar[bool] = True
+    published: ClassVar[str]
+
+    @classmethod
+    def missing(cls) -> str:
+        """What keeps the tracker from running here, or ""."""
+        try:
+            model_folder(cls.published)
+        except (DataError, MissingExtraError) as error:
+            return str(error) if isinstance(error, MissingExtraError) else f"--set weights=FOLDER or {cls.published}"
+        return ""
 
     @classmethod
     def identity(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -276,13 +286,13 @@ class SamTracker(Tracker):
 class Sam2(SamTracker):
     """SAM 2 and 2.1 (Ravi et al., ICLR 2025): a mask in every frame, from a box or a mask."""
 
-    name, model_class = "sam2", "Sam2VideoModel"
+    name, model_class, published = "sam2", "Sam2VideoModel", "facebook/sam2.1-hiera-tiny"
 
 
 class EdgeTam(SamTracker):
     """EdgeTAM (Zhou et al., CVPR 2025): SAM 2 made small for devices, from a box or a mask."""
 
-    name, model_class = "edgetam", "EdgeTamVideoModel"
+    name, model_class, published = "edgetam", "EdgeTamVideoModel", "yonigozlan/EdgeTAM-hf"
 
 
 class Sam3(SamTracker):
@@ -295,7 +305,8 @@ class Sam3(SamTracker):
         wait: started from a description that fits nothing in the first frame, wait for the first frame that it fits.
     """
 
-    name, model_class, normalisation = "sam3", "Sam3TrackerVideoModel", _HALVES
+    name, model_class, published = "sam3", "Sam3TrackerVideoModel", "facebook/sam3"
+    normalisation = _HALVES
     modes: ClassVar[tuple[Mode, ...]] = (Mode.NL, Mode.BB)
     _grounding: Any = None
     _tokenizer: Any = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +40,14 @@ class VlmTracker(Tracker):
 
     name: ClassVar[str] = "vlm"
     modes: ClassVar[tuple[Mode, ...]] = (Mode.NL, Mode.BB, Mode.NL_BB)
+
+    @classmethod
+    def missing(cls) -> str:
+        """What keeps the tracker from running here, or ""."""
+        lacking = [name for name in ("openai", "transformers") if find_spec(name) is None]
+        if lacking:
+            return f'{" and ".join(lacking)}: pip install "tnllt[vlm]"'
+        return "a model: --set model=openai:URL|transformers:PATH and --set convention=qwen3-vl"
 
     @classmethod
     def identity(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

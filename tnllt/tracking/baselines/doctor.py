@@ -31,7 +31,7 @@ CHECKER = Checker(
     "doctor",
     (
         Kind("record", "ok", "the baseline's record"),
-        Kind("code", "error", "the code was never released"),
+        Kind("code", "error", "there is no code that can be run here"),
         Kind("clone", "error", "the clone is missing"),
         Kind("commit", "note", "the clone's commit is not the record's"),
         Kind("changed", "warning", "files of the clone differ from its commit"),

@@ -197,6 +197,7 @@ class BaselineRecord:
 
     Attributes:
         source: the TOML file, or the clone that it was made from.
+        beyond: whether it is none of the twenty that the TNLLT paper re-trained.
         scores: {variant: {benchmark: score in percent}} as its authors published.
         traps: what changes results silently, one sentence each.
     """
@@ -209,6 +210,7 @@ class BaselineRecord:
     repository: str
     source: Path
     status: Literal["runs", "results-only"] = "runs"
+    beyond: bool = False
     reason: str = ""
     commit: str = ""
     tracker: Call | None = None
