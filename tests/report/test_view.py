@@ -26,6 +26,7 @@ from tnllt.eval.report.thumbnails import spread_frames, worst_frames
 from tnllt.eval.view.render import render
 from tnllt.eval.view.scene import Scene, Scenes, answers_of, failure_spans, open_scene, spans
 from tnllt.eval.view.server import ViewServer
+from tnllt.eval.view.sheet import failure_sheet
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
 
@@ -383,3 +384,35 @@ def test_frames_are_spread_over_a_sequence() -> None:
     found = spread_frames(overlaps, 12)
     assert found == sorted(found) and 6 <= len(found) <= 12 and {0, 47, 99} <= set(found)
     assert spread_frames(overlaps, 0) == [] and spread_frames(overlaps[:, :1], 5) == [0]
+
+
+def test_failures_on_a_sheet(tmp_path: Path) -> None:
+    truth = np.tile([40.0, 40, 20, 20], (60, 1))
+    frames = ArrayFrames(np.stack([np.full((120, 160, 3), 4 * i, np.uint8) for i in range(60)]))
+
+    def scene(name: str, start: int, end: int, with_frames: bool = True) -> Scene:
+        lost = truth.copy()
+        lost[start:end] += [60, 0, 0, 0]
+        sequence = Sequence(name, Annotation(truth), frames if with_frames else None)
+        return Scene(sequence, {"loser": Trajectory(lost), "keeper": Trajectory(truth)})
+
+    scenes = [scene("a", 5, 20), scene("b", 30, 60), scene("c", 7, 16), scene("d", 0, 40, False)]
+    assert failure_sheet(scenes, tmp_path / "x.png") == 3, "nine frames are not a failure"
+    sheet = cv2.imread(str(tmp_path / "x.png"))
+    tiles = sheet[-340:, 210], sheet[-340:, 630]  # the longest first: frame 30, then 5
+    assert sheet.shape[1] == 840
+    assert [int(np.median(tile[:300])) for tile in tiles] == [120, 20]
+    with pytest.raises(DataError, match="no tracker fails"):
+        failure_sheet([scene("c", 7, 16)], tmp_path / "y.png")
+    with pytest.raises(DataError, match="--root"):
+        failure_sheet([scene("d", 0, 40, False)], tmp_path / "y.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+
+
+def test_compare_writes_the_sheet(release: Path, tmp_path: Path) -> None:
+    given = ["compare", "ReasoningTrack", "SiamFC", *arguments(release), "--failures"]
+    result = CliRunner().invoke(cli, [*given, str(tmp_path / "x.svg")])
+    assert isinstance(result.exception, UsageError)
+    result = CliRunner().invoke(cli, [*given, str(tmp_path / "x.png")], catch_exceptions=False)
+    assert result.exit_code == 0 and "the longest of" in result.output, result.output
+    assert cv2.imread(str(tmp_path / "x.png")).std() > 10

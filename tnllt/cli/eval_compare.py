@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ from tnllt.cli.dataclass_options import PATH
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
 from tnllt.eval.cd_figure import save_diagram
-from tnllt.eval.compare import Comparison, compare_all, diagram, gaps, ranks
+from tnllt.eval.compare import Comparison, compare_all, diagram, gaps, members_of, ranks
 from tnllt.eval.compare import compare as paired
 from tnllt.eval.intervals import runs as score_runs
 from tnllt.eval.intervals import score_intervals
 from tnllt.eval.metrics import Metric, get_metrics
 from tnllt.eval.score_table import aligned, name_cell
 from tnllt.eval.scores import Scores
-from tnllt.eval.selection import select
+from tnllt.eval.selection import Selection, select
 from tnllt.eval.style import Style, load_style
+from tnllt.eval.view.scene import Scene
+from tnllt.eval.view.sheet import check_sheet_path, failure_sheet
 from tnllt.files import to_json
 from tnllt.text import printable
 
@@ -34,11 +37,12 @@ from tnllt.text import printable
 @click.option("--top", default=5, type=click.IntRange(0), show_default=True, help="Sequences to name on either side.")
 @click.option("--runs", is_flag=True, help="Mean and deviation over runs of one tracker (NAME_000, NAME_001, ...).")
 @click.option("--out", "-o", type=PATH, help="Folder for the critical-difference diagram.")
+@click.option("--failures", type=PATH, help="Image (PNG) of the frames in which the trackers lose the target.")
 @style_option
 @format_option("text", "json")
 def compare(
     config: ScoreConfig, a: str | None, b: str | None, metric: str, top: int, runs: bool, out: Path | None,
-    style: Path | None, format_: str,
+    failures: Path | None, style: Path | None, format_: str,
 ) -> None:  # fmt: skip
     """Is a difference significant? Trackers A and B on the same sequences; without them, every pair.
 
@@ -47,7 +51,8 @@ def compare(
     tnllt-eval compare --out DIR            every pair with Holm's correction, ranks, critical-difference diagram
     tnllt-eval compare --runs               runs of one tracker: mean and deviation
 
-    A and B may be names of several runs: then every sequence counts with its mean over the runs.
+    A and B may be names of several runs: then every sequence counts with its mean over the runs. A failure is ten
+    frames or more, in a row among those with the target in view, with an overlap below 0.1; the 24 longest are shown.
     """
     chosen = get_metrics(metric)
     if len(chosen) != 1:
@@ -55,7 +60,10 @@ def compare(
     if (a is None) != (b is None):
         raise UsageError(f"compare {a}: with what? Give a second tracker")
     folder = output_folder(out) if out is not None else None
-    scores = select(config).score()
+    if failures is not None:
+        check_sheet_path(failures)
+    selection = select(config)
+    scores = selection.score()
     if runs:
         text, table = _runs(scores, chosen[0])
     elif a is not None and b is not None:
@@ -63,6 +71,17 @@ def compare(
     else:
         text, table = _all(scores, chosen[0], folder, load_style(style, config.config))
     click.echo(to_json(table) if format_ == "json" else text)
+    if failures is not None:
+        named = [k for name in (a, b) if name is not None for k in members_of(scores, name)]
+        looked = {scores.trackers[k] for k in named} or set(scores.trackers)
+        count = failure_sheet(_scenes(selection, looked, load_style(style, config.config)), failures)
+        click.echo(f"{printable(str(failures))}: the longest of {count:,} failures", err=True)
+
+
+def _scenes(selection: Selection, trackers: set[str], style: Style) -> Iterator[Scene]:
+    for sequence in selection.sequences:
+        own = {t: found for t, found in selection.read_sequence(sequence.name).items() if t in trackers}
+        yield Scene(sequence, own, peers=selection.peers, style=style)
 
 
 def _two(scores: Scores, a: str, b: str, metric: Metric, top: int) -> tuple[str, Any]:

@@ -25,7 +25,7 @@ class Mark:
     """One box of a frame, with its row of the legend.
 
     Attributes:
-        label: the legend's text.
+        label: the legend's text; "" for none.
         colour: "#rrggbb".
         box: x, y, w, h in pixels; one that is not finite or has no area is left out.
         faint: drawn thinner, as an annotation or the box of an absent target.
@@ -83,7 +83,7 @@ def _box(canvas: Any, box: Any, colour: str, line: int) -> None:
 def _legend(canvas: Any, marks: list[Mark], caption: str, width: int) -> None:
     size = max(11, round(width / 60))
     font, tall = _font(size), round(size * 1.5)
-    rows = [(mark.colour, mark.label) for mark in marks] + ([("", caption)] if caption else [])
+    rows = [(mark.colour, mark.label) for mark in marks if mark.label] + ([("", caption)] if caption else [])
     if not rows:
         return
     wide = max(canvas.textlength(text, font=font) for _, text in rows) + 2.6 * size

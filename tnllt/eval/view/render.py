@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from tnllt.datasets.frames import prefetch
-from tnllt.eval.longterm import fitted
 from tnllt.eval.score_table import name_cell
 from tnllt.eval.view.scene import Scene
 from tnllt.sequence import Image
@@ -41,14 +40,20 @@ def _images(scene: Scene, indices: range, width: int | None, truth: bool) -> Ite
         frames: Iterable[Image] = prefetch(scene.sequence, indices.start, indices.stop)
     else:
         frames = (scene.sequence.frames[i] for i in indices)
-    boxes = {name: fitted(own.boxes, len(scene)) for name, own in scene.trajectories.items()}
     for index, image in zip(indices, frames, strict=False):
-        marks = [Mark("ground truth", TRUTH, scene.sequence.groundtruth[index], faint=True)] if truth else []
-        for name, look in scene.looks.items():
-            value = scene.overlaps[name][index]
-            score = f"  {value:.2f}" if np.isfinite(value) else ""
-            marks.append(Mark(name_cell(look.label, 28) + score, look.bright, boxes[name][index]))
-        yield paint(image, marks, f"frame {index + 1}", description_at(scene, index), width)
+        marks = marks_at(scene, index)
+        yield paint(image, marks if truth else marks[1:], f"frame {index + 1}", description_at(scene, index), width)
+
+
+def marks_at(scene: Scene, index: int) -> list[Mark]:
+    """The annotated box of a frame, then the trackers', with their overlaps."""
+    marks = [Mark("ground truth", TRUTH, scene.sequence.groundtruth[index], faint=True)]
+    for name, look in scene.looks.items():
+        value, boxes = scene.overlaps[name][index], scene.trajectories[name].boxes
+        score = f"  {value:.2f}" if np.isfinite(value) else ""
+        box = boxes[index] if index < len(boxes) else np.full(4, np.nan)
+        marks.append(Mark(name_cell(look.label, 28) + score, look.bright, box))
+    return marks
 
 
 def description_at(scene: Scene, index: int) -> str:
