@@ -155,6 +155,8 @@ CASES: dict[str, tuple[str, str, Callable[[Path], None]]] = {
     "a page in the folder": ("stray", "index.html", lambda f: (f / "Beta" / "index.html").write_text("x") and None),
     "a link out of the folder": ("stray", "x.zip", lambda f: (f / "Beta" / "x.zip").symlink_to("/etc/passwd")),
     "a folder in the folder": ("stray", ".git", lambda f: (f / "Beta" / ".git").mkdir()),
+    "an entry that is a link": ("stray", "Beta", lambda f: (f / "Beta").rename(f.parent / "x") and (
+        f / "Beta").symlink_to(f.parent / "x")),
     "no entry.toml": ("entry", "holds no file entry.toml", lambda f: (f / "Beta" / "entry.toml").unlink()),
     "entry.toml is not TOML": ("entry", "is not valid TOML", toml("= =")),
     "entry.toml of a newer version": ("entry", "update tnllt", toml('schema = "tnllt.entry/9"\ntracker = "Beta"\n')),

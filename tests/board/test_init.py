@@ -89,5 +89,17 @@ def test_where_a_board_is_not_made(made: Path, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("x")
     with pytest.raises(UsageError, match="is there already"):
         run_board("init", tmp_path, "--dataset", "tnllt", "--annos", made / "annos")
-    with pytest.raises(UsageError, match="give the folder with --annos"):
-        run_board("init", tmp_path / "new", "--dataset", "tnllt", "--root", made / "data")
+
+
+def test_annotations_from_a_release(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files beside the frames, descriptions too; an entry packed on the release passes, and one without them."""
+    run_board("init", tmp_path / "board", "--dataset", "tnllt", "--root", made / "data")
+    places = ["--results", made / "results", "--no-cache", "--entry", tmp_path / "board" / "entries"]
+    run_eval("pack", "Beta", "--dataset", "tnllt", "--root", made / "data", *places)
+    run_eval("pack", "Gamma", "--dataset", "tnllt", "--annos", made / "annos", *places)
+    monkeypatch.chdir(tmp_path / "board")
+    assert run_board("check", "entries/Beta", "entries/StaticBox").return_value == 0
+    assert run_board("check", "entries/Gamma").return_value == 1, "it was run without descriptions, the board has them"
+    monkeypatch.chdir(tmp_path)  # away from the board's own settings
+    entry = tmp_path / "board" / "entries" / "Beta"
+    assert run_board("check", entry, "--dataset", "tnllt", "--annos", made / "annos").return_value == 0

@@ -54,6 +54,7 @@ def site(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_numbers_equal_tnllt_evals_for_every_protocol(made: Path, site: Path, tmp_path: Path) -> None:
     everything = json.loads((site / "scores.json").read_text())
     for name in PROTOCOLS:

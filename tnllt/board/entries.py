@@ -95,6 +95,8 @@ def check_all(folders: list[Path], examiner: Examiner) -> tuple[list[BoardEntry]
 
 def _strays(folder: Path) -> Iterator[Path]:
     """What an entry's folder must not hold: links, other files, folders but that of a reproduction."""
+    if folder.is_symlink():
+        yield folder
     for path in sorted(folder.iterdir()):
         if path.is_symlink() or not (path.name == FILE or path.suffix == ".zip" or path.name == REPRODUCED):
             yield path

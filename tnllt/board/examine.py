@@ -49,6 +49,7 @@ CHECKER = Checker("board", (
 TOLERANCE = 1e-9
 #: An archive of results is not larger; LaSOT's test set takes about 8 MB.
 MOST_ARCHIVE = 1 << 30
+_MOST_FACTS, _LONGEST_FACT = 20, 200
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class Examiner:
     def __init__(self, sequences: Seq[Sequence], cache: ScoreCache | None = None) -> None:
         self.sequences, self.cache = list(sequences), cache
         self.digest = dataset_digest(self.sequences)
+        # Annotations without descriptions score alike: then those that the tracker was run with do not matter.
+        self._which = "sha256" if any(s.language for s in self.sequences) else "boxes_sha256"
         self._annotations = annotation_digest(self.sequences)
         bare = any(s.missing_presence is not None for s in self.sequences)
         #: Those that can be scored: where presence files are missing, protocols that need none.
@@ -110,7 +113,7 @@ class Examiner:
     def _fresh(self, path: Path, sha256: str, what: str) -> Examined:
         manifest, members = open_pack(path)
         files, name = _result_files(path, manifest, members), manifest.tracker
-        if manifest.dataset.get("sha256") != self.digest:
+        if manifest.dataset.get(self._which) != self.digest:
             text = f"{path.name} was packed with other annotations than these (their hash differs)"
             return Examined(name, path, sha256, found=(_finding("annotations", text, what),))
         try:
@@ -197,15 +200,22 @@ def _read(files: Mapping[str, ResultFile]) -> dict[str, Trajectory]:
     return dict(zip(files, read_many(list(files.values())), strict=True))
 
 
+def _shown(value: object) -> str:
+    """A text of a record, as long as a page has room for."""
+    return str(value)[:_LONGEST_FACT]
+
+
 def _facts(manifest: Manifest, results: Mapping[str, Trajectory]) -> dict[str, Any]:
     speed = Speed()
     for trajectory in results.values():
         speed.add(trajectory)
     record = next((t.record for t in results.values() if t.record), {})
     machine = record.get("machine") or {}
+    versions = {**manifest.versions, **(record.get("versions") or {})}
     return {
-        "tracker": manifest.tracker, "versions": {**manifest.versions, **(record.get("versions") or {})},
+        "tracker": manifest.tracker,
+        "versions": {_shown(name): _shown(version) for name, version in list(versions.items())[:_MOST_FACTS]},
         "protocol": manifest.protocol, "claims": manifest.scores, "fps": speed.fps, "costs": speed.costs,
-        "device": ", ".join(sorted(speed.devices)), "machine": str(machine.get("processor") or ""),
+        "device": _shown(", ".join(sorted(speed.devices))), "machine": _shown(machine.get("processor") or ""),
         "language_changes": int(np.sum([len(t.record.get("description_changes") or ()) for t in results.values()])),
     }  # fmt: skip

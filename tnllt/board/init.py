@@ -11,7 +11,8 @@ import numpy as np
 from tnllt import __version__
 from tnllt.board.site import PACKAGE
 from tnllt.config import ScoreConfig
-from tnllt.datasets.convert import format_boxes
+from tnllt.datasets.benchmarks import TNLLT_ATTRIBUTES
+from tnllt.datasets.convert import annotation_files, format_boxes
 from tnllt.errors import UsageError
 from tnllt.eval.packing import write_entries
 from tnllt.eval.report.templating import asset
@@ -29,17 +30,22 @@ def init_board(folder: Path, config: ScoreConfig) -> list[Path]:
     """Writes the repository and returns its files, annotations left out.
 
     Raises:
-        UsageError: the folder is not empty, or no folder of annotations is given.
+        UsageError: the folder is not empty.
     """
     where = config.locate()
-    if where.annos is None:
-        raise UsageError("a board needs annotations of its own; give the folder with --annos")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: is there already, and not empty; give a new folder")
     sequences = select_sequences(config)
-    shutil.copytree(where.annos, folder / "annos", symlinks=False)
-    name = to_json(where.dataset)
-    settings = f'dataset = {name}\nannos = "annos"\n'
+    name, kind = to_json(where.dataset), "annos"
+    if where.annos is not None:
+        shutil.copytree(where.annos, folder / "annos")
+    else:  # in TNLLT's layout, without frames
+        name, kind = '"tnllt"', "root"
+        for sequence in sequences:
+            names = TNLLT_ATTRIBUTES if set(sequence.attributes or ()) == {*TNLLT_ATTRIBUTES} else None
+            for file, text in annotation_files(sequence.annotation, names):
+                write_atomic(folder / "annos" / sequence.name / file, text)
+    settings = f'dataset = {name}\n{kind} = "annos"\n'
     write_atomic(folder / "tnllt.toml", settings)
     written = [folder / "tnllt.toml"]
     for source, place in _FILES.items():

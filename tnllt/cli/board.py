@@ -99,8 +99,9 @@ def build(entries: Path, config: ScoreConfig, board: BoardConfig, out: Path, sty
 def init(folder: Path, config: ScoreConfig) -> None:
     """Make the repository of a board in DIR, an empty or new folder.
 
-    It gets a copy of the annotations (--annos), the workflow that checks pull requests and publishes the site, a
-    README for authors of entries, and a first entry: the static-box reference.
+    It gets a copy of the annotations (the files of --annos, or those of --root in TNLLT's layout), the workflow that
+    checks pull requests and publishes the site, a README for authors of entries, and a first entry: the static-box
+    reference.
     """
     from tnllt.board.init import init_board
 

@@ -46,7 +46,8 @@ class Manifest:
 
     Attributes:
         tracker: its name.
-        dataset: {"name", "sequences", "frames", "sha256": of all annotations, see `dataset_digest`}.
+        dataset: {"name", "sequences", "frames", "sha256" of all annotations, "boxes_sha256" without descriptions}; see
+            `dataset_digest`.
         files: {name in the archive: its hash and size}.
         protocol: {"name", "digest"} of the rules that `scores` were computed by.
         scores: {metric: score}, or empty.
@@ -65,8 +66,12 @@ class Manifest:
         return (to_json(asdict(self), sort_keys=True) + "\n").encode()
 
 
-def dataset_digest(sequences: Iterable[Sequence]) -> str:
-    """SHA-256 over names, boxes, presence and descriptions of all sequences, in the order of their names."""
+def dataset_digest(sequences: Iterable[Sequence], language: bool = True) -> str:
+    """SHA-256 over names, boxes, presence and descriptions of all sequences, in the order of their names.
+
+    Args:
+        language: whether descriptions count; no score depends on them.
+    """
     digest = hashlib.sha256()
     for sequence in sorted(sequences, key=lambda s: s.name):
         present = b"" if sequence.present is None else np.packbits(sequence.present).tobytes()
@@ -75,7 +80,7 @@ def dataset_digest(sequences: Iterable[Sequence]) -> str:
             sequence.name.encode(),
             boxes,
             present,
-            (sequence.language or "").encode("utf-8", "surrogatepass"),
+            (sequence.language or "" if language else "").encode("utf-8", "surrogatepass"),
         ):
             digest.update(len(part).to_bytes(8, "little") + part)
     return digest.hexdigest()
@@ -134,6 +139,7 @@ def pack(
         "sequences": len(sequences),
         "frames": sum(len(s) for s in sequences),
         "sha256": dataset_digest(sequences),
+        "boxes_sha256": dataset_digest(sequences, language=False),
     }
     versions = {"tnllt": __version__, "python": platform.python_version(), "numpy": np.__version__}
     listed = {name: PackedFile(hashlib.sha256(data).hexdigest(), len(data)) for name, data in members.items()}
