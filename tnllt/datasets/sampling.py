@@ -199,7 +199,7 @@ def cut_crops(clip: TrainingClip, recipe: CropRecipe, rng: np.random.Generator) 
         searches.append(search)
     targets = np.array(boxes, np.float32)
     centers = targets[:, :2] + targets[:, 2:] / 2
-    present = ((centers >= 0) & (centers <= 1)).all(axis=1)
+    present = np.asarray(((centers >= 0) & (centers <= 1)).all(axis=1), bool)
     return Crops(np.stack(templates), np.array(marks, np.float32), np.stack(searches), targets, present, frames)
 
 
