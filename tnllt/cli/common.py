@@ -32,6 +32,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Adds the options of `ScoreConfig`; the command gets one argument `config`.
 scoring_options = config_options(ScoreConfig)
+#: Adds --dataset, --root, --annos, --results, --config; the command gets one argument `place`.
+location_options = config_options(LocationConfig, "place")
 
 
 STYLE_HELP = "TOML file with a [style]: names, colours, order, sizes.  [default: that of tnllt.toml]"
@@ -54,17 +56,6 @@ def output_folder(out: Path) -> Path:
     except OSError as error:
         raise UsageError(f"--out {out}: the folder cannot be made ({error.strerror}); give another one") from error
     return out
-
-
-def location_options(function: F) -> F:
-    """Adds --dataset, --root, --annos, --results, --config; the command gets one argument `where: Locations`."""
-
-    @functools.wraps(function)
-    def wrapper(*args: Any, locations: LocationConfig, **kwargs: Any) -> Any:
-        return function(*args, where=locations.locate(), **kwargs)
-
-    decorated: Any = config_options(LocationConfig, "locations")(wrapper)
-    return decorated  # type: ignore[no-any-return]
 
 
 def prints_findings(checker: str) -> Callable[[Callable[..., Findings]], Callable[..., Any]]:

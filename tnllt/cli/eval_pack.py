@@ -10,7 +10,7 @@ import click
 
 from tnllt.cli.common import location_options, scoring_options
 from tnllt.cli.dataclass_options import PATH, config_options
-from tnllt.config import Locations, ScoreConfig
+from tnllt.config import LocationConfig, ScoreConfig
 from tnllt.errors import TnlltError, UsageError
 from tnllt.eval.intervals import group_runs
 from tnllt.eval.packing import pack_scored, verify_pack, write_entries
@@ -131,7 +131,7 @@ def _answered(entry: Entry, name: str, answer: str) -> Entry:
 @location_options
 @click.option("--verify", is_flag=True, help="Check against the annotations, too, and score again.")
 @click.option("--out", "-o", type=PATH, help="Folder of results to unpack into.")
-def unpack(archive: Path, where: Locations, verify: bool, out: Path | None) -> None:
+def unpack(archive: Path, place: LocationConfig, verify: bool, out: Path | None) -> None:
     """Check ARCHIVE, made by `pack`, and unpack it into a folder of results (--out).
 
     Every file is checked against the manifest before anything is written. With --verify and annotations (--annos,
@@ -140,6 +140,7 @@ def unpack(archive: Path, where: Locations, verify: bool, out: Path | None) -> N
     if not verify and out is None:
         raise UsageError("unpack needs --out DIR, or --verify to check only")
     manifest, members = packing.open_pack(archive)
+    where = place.locate()
     _describe(manifest)
     click.echo(f"{len(members)} files, every one as it was packed")
     if verify and where.root is None and where.annos is None:

@@ -9,7 +9,7 @@ import click
 
 from tnllt.cli.common import location_options, style_option
 from tnllt.cli.dataclass_options import PATH
-from tnllt.config import Locations
+from tnllt.config import LocationConfig
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.selection import choose_trackers
 from tnllt.eval.style import load_style
@@ -37,7 +37,7 @@ _FRAMES = click.option(
 @click.option("--rerun", type=PATH, help="Write a recording for Rerun (.rrd) instead.")
 @_FRAMES
 def view(
-    sequence: str | None, where: Locations, trackers: str, style: Path | None, port: int, no_browser: bool,
+    sequence: str | None, place: LocationConfig, trackers: str, style: Path | None, port: int, no_browser: bool,
     rerun: Path | None, span: str | None,
 ) -> None:  # fmt: skip
     """Play SEQUENCE (by default the first) with the boxes of trackers, ground truth and language description.
@@ -47,14 +47,14 @@ def view(
     to the next absence, r to the next refresh of a description. --trackers are ticked first; all can be.
     """
     if rerun is not None and sequence is not None:
-        scene = open_scene(where, sequence, trackers, load_style(style))
+        scene = open_scene(place.locate(), sequence, trackers, load_style(style))
         frames = frame_range(span, len(scene))
         write_recording(scene, rerun, frames)
         click.echo(f"{printable(str(rerun))}: {len(frames)} frames; look at it with: rerun {printable(str(rerun))}")
         return
     if span is not None or rerun is not None:
         raise UsageError("--rerun FILE records one SEQUENCE, and --frames is for it; the page shows whole sequences")
-    scenes = Scenes(where, "all", load_style(style))
+    scenes = Scenes(place.locate(), "all", load_style(style))
     start = scenes.names[0] if sequence is None else scenes.find(sequence)
     ticked = choose_trackers(trackers, list(scenes.files)) if scenes.files else ()
     with ViewServer(scenes.names, scenes.open, start, set(scenes.files) - set(ticked), port) as server:
@@ -80,11 +80,11 @@ def view(
 )
 @click.option("--no-truth", is_flag=True, help="Do not draw the ground truth.")
 def render(
-    sequence: str, where: Locations, trackers: str, style: Path | None, out: Path, span: str | None,
+    sequence: str, place: LocationConfig, trackers: str, style: Path | None, out: Path, span: str | None,
     fps: float | None, width: int | None, no_truth: bool,
 ) -> None:  # fmt: skip
     """SEQUENCE with boxes and description as a video or GIF for slides."""
-    scene = open_scene(where, sequence, trackers, load_style(style))
+    scene = open_scene(place.locate(), sequence, trackers, load_style(style))
     if not scene.sequence.has_frames:
         raise DataError(f"sequence {sequence!r} has annotations but no frames here; give the dataset's --root")
     frames = frame_range(span, min(len(scene), len(scene.sequence.frames)))
