@@ -180,18 +180,18 @@ def test_a_server_that_grounds_starts_a_run(tmp_path: Path) -> None:
     assert record.info["start_score"] == 1 and record.info["start_alternatives"][0]["score"] == 0.5
 
 
-def test_a_starter_works_in_batches_too(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_tracker_of_masks_is_started_from_language(tmp_path: Path) -> None:
     folder = tiny_models.sam2(tmp_path / "sam2")
     data, results = frames(tmp_path / "data", 4), tmp_path / "runs"
     (tmp_path / "middle.py").write_text(SCRIPT)
     how = {"options": {"weights": folder}, "device": "cpu", "threads": 1, "masks": True}
     how["starter"] = f"{tmp_path / 'middle.py'}:Middle"
-    for batch in (1, 2):
-        run = tnllt.run("sam2", dataset=data, results=results, batch=batch, name=f"batch{batch}", **how)
-        assert not run.failed, run.failed
-    store = ResultStore(results)
-    assert np.array_equal(store.read("batch1", "moves").boxes, store.read("batch2", "moves").boxes)
-    assert store.masks("batch1", "moves")[0] is not None
+    run = tnllt.run("sam2", dataset=data, results=results, **how)
+    assert not run.failed, run.failed
+    assert ResultStore(results).masks("sam2", "moves")[0] is not None
+    with pytest.raises(UsageError, match="leave --batch out"):
+        tnllt.run("sam2", dataset=data, results=results, batch=2, **how)
 
 
 @pytest.mark.skipif("TNLLT_NANOTRACK" not in os.environ, reason="TNLLT_NANOTRACK names no weights of NanoTrack")

@@ -230,6 +230,34 @@ def test_boxes_are_upstreams_own(
     assert rows == expected[clip["name"]]
 
 
+@pytest.mark.parametrize(
+    ("name", "cfg"),
+    [
+        ("ostrack", "TEST.SEARCH_FACTOR=4.5"),
+        ("ostrack", "TEST.TEMPLATE_FACTOR=2.4"),
+        ("seqtrack", "TEST.SEARCH_FACTOR=3.5,MODEL.ENCODER.PRETRAIN_TYPE=scratch"),
+    ],
+)
+def test_an_override_acts_as_the_same_value_in_upstreams_yaml(
+    upstream: Upstream, name: str, cfg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    case = case_of(upstream, name, tmp_path, cfg)
+    case["clips"] = case["clips"][:1]
+    upstream.direct("checkpoint", case, tmp_path / "a")
+    (changed,) = upstream.direct("track", case, tmp_path / "b").values()
+    plain = {key: value for key, value in case["cfg"].items() if not key.startswith("TEST.")}
+    (unchanged,) = upstream.direct("track", {**case, "cfg": plain}, tmp_path / "c").values()
+    given = {"repo": upstream.clone(name), "python": upstream.python, "weights": Path(case["checkpoint"])}
+    tracker = tracker_class(get_baseline(name))(**given, cfg=cfg, device="cpu")
+    clip = case["clips"][0]
+    images = [cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB) for path in clip["frames"]]
+    tracker.initialize(images[0], clip["box"])
+    rows = [clip["box"], *(tracker.track(image).box for image in images[1:])]
+    tracker.close()
+    assert rows == changed and rows != unchanged
+
+
 @pytest.mark.parametrize("name", TRAINED)
 def test_one_training_step(upstream: Upstream, name: str, tmp_path: Path) -> None:
     repo = upstream.clone_to_train(name, tmp_path)

@@ -77,12 +77,14 @@ class BoxModel:
     def reach(self) -> None:
         """Raises UsageError where a server is needed and none answers."""
         try:
-            self._model.reach()
+            if hasattr(self._model, "reach"):
+                self._model.reach()
         except ReasonerError as error:
             raise UsageError(f"the server of {self.name} does not answer: {error}; start it") from error
 
     def close(self) -> None:
-        self._model.close()
+        if hasattr(self._model, "close"):
+            self._model.close()
 
     def info(self) -> Mapping[str, Any]:
         return {**self._model.info(), "convention": self.convention_name}
@@ -131,6 +133,7 @@ class _Server:
 
         given = check_options(ServerReasoner, {"url": url, "max_tokens": 512, **options, "cache": "off"})
         self._server = ServerReasoner(**given)
+        self.reach, self.close = self._server.reach, self._server.close
 
     def write(self, images: Sequence[Image], question: str, hashes: object, detail: dict[str, Any]) -> str:
         urls = [data_url(image, self._server.image_format, image.shape[0] * image.shape[1]) for image in images]
@@ -138,26 +141,12 @@ class _Server:
         parts.append({"type": "text", "text": question})
         return self._server.ask([{"role": "user", "content": parts}], detail)
 
-    def reach(self) -> None:
-        self._server.reach()
-
-    def close(self) -> None:
-        self._server.close()
-
     def info(self) -> Mapping[str, Any]:
         facts = self._server.info()
         return {"model": "openai", **{name: facts[name] for name in ("url", "sampling")}, "name": facts["model"]}
 
 
-class _Here:
-    """A model that needs no server."""
-
-    def reach(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class _Local(_Here):
+class _Local:
     def __init__(self, path: str, options: dict[str, Any]) -> None:
         from tnllt.reasoningtrack.reasoners.local import LocalReasoner
 
@@ -174,7 +163,7 @@ class _Local(_Here):
         return {"model": "transformers", "name": facts["model"], "sampling": facts["sampling"]}
 
 
-class _Replay(_Here):
+class _Replay:
     """Answers as recorded; found by the pixels of the images and the question."""
 
     def __init__(self, path: str, options: dict[str, Any]) -> None:

@@ -61,6 +61,7 @@ class SamTracker(Tracker):
         dtype: float32, bfloat16 or float16.
         device: cpu, cuda, cuda:1, or auto: CUDA where there is one.
         download: fetch a name that is not on disk from the hub.
+        wait: where it starts from a description (SAM 3) that fits nothing yet, wait for the first frame that it fits.
 
     Raises:
         DataError: no such model, or another one. UsageError: an invalid option.
@@ -95,12 +96,13 @@ class SamTracker(Tracker):
         dtype: Precision = "float32",
         device: str = "auto",
         download: bool = False,
+        wait: bool = False,
     ) -> None:
         if box_rule not in get_args(BoxRule) or dtype not in get_args(Precision):
             raise UsageError(f"box_rule is all or largest, dtype {', '.join(get_args(Precision))}")
         self.folder, self.box_rule, self.initial_masks = model_folder(weights, download), box_rule, initial_masks
         self.device = torch_device(device)
-        self._sequence = ""
+        self.wait, self._sequence = wait, ""
         self._state: MaskState | None = None
         self._dtype_name = dtype
         self._model = self._load(self.model_class)
@@ -300,9 +302,6 @@ class Sam3(SamTracker):
 
     From a description it finds every instance. The target is the one with the highest score in the first frame; where
     SAM 3 drops that object, the one with the highest score then takes its place, and the trace says so.
-
-    Args:
-        wait: started from a description that fits nothing in the first frame, wait for the first frame that it fits.
     """
 
     name, model_class, published = "sam3", "Sam3TrackerVideoModel", "facebook/sam3"
@@ -310,19 +309,6 @@ class Sam3(SamTracker):
     modes: ClassVar[tuple[Mode, ...]] = (Mode.NL, Mode.BB)
     _grounding: Any = None
     _tokenizer: Any = None
-
-    def __init__(
-        self,
-        weights: str | Path,
-        box_rule: BoxRule = "all",
-        initial_masks: Path | None = None,
-        dtype: Precision = "float32",
-        device: str = "auto",
-        download: bool = False,
-        wait: bool = False,
-    ) -> None:
-        super().__init__(weights, box_rule, initial_masks, dtype, device, download)
-        self.wait = wait
 
     def start(
         self,

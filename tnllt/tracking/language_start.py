@@ -12,7 +12,7 @@ from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Image
 from tnllt.tracking.options import check_options
 from tnllt.tracking.registry import TrackerSpec, load_object
-from tnllt.tracking.tracker import Emit, Mode, Prediction, SupportsBatch, Tracker
+from tnllt.tracking.tracker import Mode, Prediction, Tracker
 
 #: Starters by the part of their name before the colon.
 STARTERS = {
@@ -88,18 +88,6 @@ class _Own:
     def __init__(self, threshold: float | None = None, wait: bool = False) -> None: ...
 
 
-@dataclass(eq=False)
-class LanguageState:
-    """One sequence: the tracker's own state, None until the target was found."""
-
-    text: str
-    emit: Emit | None
-    prediction: Prediction | None = None
-    own: Any = None
-    frame: int = 0
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
 class LanguageStart(Tracker):
     """A tracker that takes a box, started from a description alone.
 
@@ -126,31 +114,26 @@ class LanguageStart(Tracker):
         self.device = getattr(tracker, "device", None)
         self.facts: dict[str, Any] = {"started_by": self.starter_name}
         self._with_text = Mode.NL_BB in tracker.modes
-        self._state: LanguageState | None = None
+        self._text, self._frame = "", 0
+        self._found: dict[str, Any] = {}
 
     def initialize(self, image: Image, box: object = None, language: str | None = None) -> Prediction:
         self.tracker.emit, self.tracker.run_seed = self.emit, self.run_seed
-        self._state = LanguageState(language or "", self.emit)
-        self._state.prediction = self._look(self._state, image, batch=False)
-        return self._state.prediction
+        self._text, self._frame, self._found = language or "", 0, {}
+        return self._look(image)
 
     def track(self, image: Image) -> Prediction | Sequence[float]:
-        assert self._state is not None
-        self._state.frame += 1
-        if "start_frame" not in self._state.facts:
-            return self._look(self._state, image, batch=False)
-        return self.tracker.track(image)
+        self._frame += 1
+        return self.tracker.track(image) if self._found else self._look(image)
 
     def describe(self, text: str) -> None:
-        if self._state is not None:
-            self._state.text = text
-        if self._state is not None and "start_frame" in self._state.facts:
+        self._text = text
+        if self._found:
             self.tracker.describe(text)
 
     def finish(self) -> None:
-        if self._state is not None and "start_frame" in self._state.facts:
+        if self._found:
             self.tracker.finish()
-        self._state = None
 
     def close(self) -> None:
         self.tracker.close()
@@ -161,56 +144,28 @@ class LanguageStart(Tracker):
             self.tracker.receive(sequence)
 
     def info(self) -> Mapping[str, Any]:
-        own = self._state.facts if self._state is not None else {}
-        return {**self.tracker.info(), **self.facts, "start_threshold": self.threshold, **own}
+        return {**self.tracker.info(), **self.facts, "start_threshold": self.threshold, **self._found}
 
-    def start(self, image: Image, box: object, language: str | None, emit: Emit | None = None) -> LanguageState:
-        state = LanguageState(language or "", emit)
-        state.prediction = self._look(state, image, batch=True)
-        return state
-
-    def step(self, states: Sequence[LanguageState], images: Sequence[Image]) -> list[Prediction]:
-        assert isinstance(self.tracker, SupportsBatch)
-        begun = [i for i, state in enumerate(states) if state.own is not None]
-        answers = self.tracker.step([states[i].own for i in begun], [images[i] for i in begun]) if begun else []
-        found = dict(zip(begun, answers, strict=True))
-        for i, state in enumerate(states):
-            state.frame += 1
-            if i not in found:
-                found[i] = self._look(state, images[i], batch=True)
-        return [found[i] for i in range(len(states))]
-
-    def end(self, state: LanguageState) -> Mapping[str, Any]:
-        assert isinstance(self.tracker, SupportsBatch)
-        own = self.tracker.end(state.own) if state.own is not None else {}
-        return {**own, **state.facts}
-
-    def _look(self, state: LanguageState, image: Image, batch: bool) -> Prediction:
+    def _look(self, image: Image) -> Prediction:
         """Asks the starter about one frame, and starts the tracker where it finds the target."""
-        found = _sorted_boxes(self.starter.locate(image, state.text), image)
+        found = _sorted_boxes(self.starter.locate(image, self._text), image)
         best = found[0] if found else None
-        event = {"event": "start", "frame": state.frame, "by": self.starter_name, "text": state.text, "found": found}
-        if state.emit is not None:
-            state.emit(event)
+        if self.emit is not None:
+            about = {"frame": self._frame, "by": self.starter_name, "text": self._text, "found": found}
+            self.emit({"event": "start", **about})
         if best is None or best["score"] < self.threshold:
             seen = "nothing" if best is None else f"at most a box of score {best['score']:.3g}"
             if not self.wait:
                 raise DataError(
-                    f"{self.starter_name} finds {seen} for {state.text!r} in the first frame; the threshold is "
+                    f"{self.starter_name} finds {seen} for {self._text!r} in the first frame; the threshold is "
                     f"{self.threshold:g}: lower it (--starter-set threshold=...), or wait for the first frame that "
                     "shows the target (--starter-set wait=yes)"
                 )
             return Prediction(_NOWHERE, 0.0 if best is None else best["score"], absent=True)
-        state.facts = {"start_frame": state.frame, "start_box": best["box"], "start_score": best["score"]}
-        state.facts["start_alternatives"] = found[1:]
-        box, text = best["box"], state.text if self._with_text else None
-        if batch:
-            assert isinstance(self.tracker, SupportsBatch)
-            state.own = self.tracker.start(image, box, text, state.emit)
-            first = getattr(state.own, "prediction", None)
-        else:
-            first = self.tracker.initialize(image, box, text)
-        return Prediction(box, best["score"], mask=getattr(first, "mask", None))
+        first = self.tracker.initialize(image, best["box"], self._text if self._with_text else None)
+        self._found = {"start_frame": self._frame, "start_box": best["box"], "start_score": best["score"]}
+        self._found["start_alternatives"] = found[1:]
+        return Prediction(best["box"], best["score"], mask=getattr(first, "mask", None))
 
 
 def check_takes_box(tracker: type[Tracker], name: str) -> None:

@@ -231,6 +231,8 @@ def _run_spec(
     if config.starter:
         check_takes_box(cls, spec.name)
         modes = ["NL"]
+        if config.batch > 1:
+            raise UsageError("--starter starts one sequence at a time; leave --batch out")
     if config.mode is not None and config.mode not in modes:
         raise UsageError(f"{spec.name} cannot start from {config.mode}; it takes {', '.join(modes)}")
     if config.masks and not cls.gives_masks:
