@@ -102,7 +102,7 @@ class SamTracker(Tracker):
             raise UsageError(f"box_rule is all or largest, dtype {', '.join(get_args(Precision))}")
         self.folder, self.box_rule, self.initial_masks = model_folder(weights, download), box_rule, initial_masks
         self.device = torch_device(device)
-        self.wait, self._sequence = wait, ""
+        self.download, self.wait, self._sequence = download, wait, ""
         self._state: MaskState | None = None
         self._dtype_name = dtype
         self._model = self._load(self.model_class)
@@ -344,6 +344,8 @@ class Sam3(SamTracker):
 
             self._tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
         self._grounding = self._load("Sam3VideoModel")
+        if not self.download:  # with the package `kernels`, transformers would fetch code from the hub and run it
+            sys.modules[type(self._grounding).__module__].cv_utils_kernel = False  # type: ignore[attr-defined]
 
     def _advance(self, states: Sequence[MaskState], images: Sequence[Image]) -> None:
         pairs = list(zip(states, images, strict=True))
