@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,7 +108,7 @@ def init(folder: Path, config: ScoreConfig) -> None:
 
     for path in init_board(folder, config):
         click.echo(printable(str(path)))
-    click.echo(f"\nnext: tnllt-board build {printable(str(folder / 'entries'))} --out site, from inside the folder")
+    click.echo(f"\nnext: cd {printable(shlex.quote(str(folder)))} && tnllt-board build entries --out site")
 
 
 def _examiner(config: ScoreConfig) -> Examiner:
