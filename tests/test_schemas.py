@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tnllt.errors import TnlltError
 from tnllt.eval.evaluate import evaluate
 from tnllt.eval.gates import Gates, read_baseline
 from tnllt.eval.scores import Scores
+from tnllt.results.entry import read_entry
 from tnllt.results.pack import open_pack
 from tnllt.results.records import read_record
 from tnllt.results.store import ResultStore
@@ -74,6 +76,13 @@ def _refreshes(path: Path) -> object:
     from tnllt.reasoningtrack.reasoners.trace import read_refreshes
 
     return list(read_refreshes(path))
+
+
+def test_entries(tmp_path: Path) -> None:
+    shutil.copy(KEPT / "entry-1.toml", tmp_path / "entry.toml")
+    entry = read_entry(tmp_path)
+    assert (entry.tracker, entry.name, entry.mode) == ("OSTrack", 'OSTrack, "384"', "NL+BB")
+    assert entry.claims == {"tnllt": {"success": 0.523}} and entry.reproduced_by == "https://example.org/again"
 
 
 @pytest.mark.parametrize(
