@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from tests.report.conftest import arguments
 from tnllt.cli.eval import cli
+from tnllt.eval.style import Style, rgb
 
 pytestmark = pytest.mark.browser
 
@@ -142,10 +143,36 @@ def test_csv_downloads_hold_the_numbers(report: str, watch: Any, release: Path, 
     rows = list(csv.reader(io.StringIO(Path(download.value.path()).read_text("utf-8-sig"))))
     scores = embedded(Path(report.removeprefix("file://")).read_text("utf-8"), "scores")
     assert len(rows) == 5
+    assert rows[0][1] == "sequences" and {row[1] for row in rows[1:]} == {"All sequences"}
     column = rows[0].index("success")
     for row in rows[1:]:
         assert float(row[column]) == scores["scores"][row[0]]["success"]
         assert [float(v) for v in row[column + 1 : column + 3]] == scores["intervals"]["trackers"][row[0]]["success"]
+    watched.silent()
+
+
+def test_benchmarks_are_tabs_of_one_file(release: Path, watch: Any, tmp_path: Path) -> None:
+    place = f'dataset = "tnllt"\nroot = "{release / "data"}"\nresults = "{release / "results"}"\n'
+    parts = [f'[[benchmark]]\ntitle = "{t}"\n{place}trackers = "{n}"\n' for t, n in (("A & B", "all"), ("C", "SiamFC"))]
+    (tmp_path / "paper.toml").write_text("\n".join(parts))
+    given = ["report", "--benchmarks", str(tmp_path / "paper.toml"), "--out", str(tmp_path)]
+    result = CliRunner().invoke(cli, given, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    watched = watch((tmp_path / "report.html").as_uri())
+    page = watched.page
+    assert page.locator("[role=tab]").all_inner_texts() == ["A & B", "C"]
+    shown = page.frame_locator("iframe >> nth=0")
+    shown.locator("html[data-ready=yes]").wait_for()
+    trackers = shown.locator("#leaderboard .board tbody th .t").all_inner_texts()
+    assert len(trackers) == 4 and page.locator("iframe").count() == 1
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    other = page.frame_locator("iframe >> nth=1")
+    other.locator("html[data-ready=yes]").wait_for()
+    assert other.locator("#leaderboard .board tbody tr").count() == 1
+    # The one tracker keeps the colour that it has beside the others.
+    mine = other.locator("#curves polyline").evaluate("(line) => getComputedStyle(line).stroke")
+    assert mine == "rgb({}, {}, {})".format(*rgb(Style().looks(trackers)["SiamFC"].colour))
     watched.silent()
 
 

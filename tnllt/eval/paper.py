@@ -29,7 +29,7 @@ from tnllt.eval.protocols import ALIASES, PROTOCOLS
 from tnllt.eval.reported import parse_reported
 from tnllt.eval.score_table import ScoreTable, styled
 from tnllt.eval.scores import Scores
-from tnllt.eval.selection import select
+from tnllt.eval.selection import Selection, select
 from tnllt.eval.style import Style
 from tnllt.eval.tables import footnotes, plural
 from tnllt.files import read_toml, user_path
@@ -73,8 +73,8 @@ class Benchmark:
         if not (self.title or self.dataset):
             raise ValueError("a benchmark needs a dataset, or a title where all its numbers are reported")
 
-    def score(self, folder: Path) -> Scores | None:
-        """Its scores, with paths relative to a folder; None without a dataset. Raises as `select` does."""
+    def select(self, folder: Path) -> Selection | None:
+        """Its results, with paths relative to a folder; None without a dataset. Raises as `select` does."""
         if not self.dataset:
             return None
         root, annos, results = (v and folder / user_path(v) for v in (self.root, self.annos, self.results))
@@ -84,7 +84,7 @@ class Benchmark:
             trackers=self.trackers, split=self.split, sequences=self.sequences or None,
             allow_missing=self.allow_missing, allow_short=self.allow_short,
         )  # fmt: skip
-        return select(config).score()
+        return select(config)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def paper_table(paper: Paper, folder: Path, style: Style | None = None) -> Score
     """
     groups, columns, notes, digits, headings = [], [], [], [], []
     for benchmark in paper.benchmark:
-        scores, metrics = benchmark.score(folder), [get_metric(name) for name in benchmark.metrics]
+        selection, metrics = benchmark.select(folder), [get_metric(name) for name in benchmark.metrics]
+        scores = None if selection is None else selection.score()
         title = benchmark.title or (scores.title if scores is not None else "")
         if scores is not None:
             about = f"{title}: protocol {scores.protocol.name}, {plural(len(scores.sequences), 'sequence')}."

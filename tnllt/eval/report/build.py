@@ -22,7 +22,7 @@ from tnllt.eval.report.overlaps import mean_known, thinned
 from tnllt.eval.report.thumbnails import spread_frames, thumbnails, worst_frames
 from tnllt.eval.scores import Scores
 from tnllt.eval.selection import Selection
-from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
+from tnllt.eval.statistics import CONFIDENCE, FEW_SEQUENCES, RESAMPLES, interval_method
 from tnllt.eval.style import Style
 from tnllt.eval.tables import footnotes
 from tnllt.eval.view.scene import answers_of, read_trace, spans
@@ -117,6 +117,7 @@ def page_data(
     data = {
         "title": content.title or f"{len(scores.trackers)} trackers on {scores.title}",
         "confidence": CONFIDENCE,
+        "interval": interval_method(len(scores.sequences)),
         "facts": _facts(scores),
         "footnotes": list(footnotes(scores)),
         "colophon": _colophon(),
@@ -238,7 +239,7 @@ def _title(attribute: str) -> str:
 
 def _facts(scores: Scores) -> list[tuple[str, str]]:
     return [
-        ("Benchmark", scores.dataset or "not named"),
+        ("Benchmark", scores.title),
         ("Protocol", scores.protocol.name),
         ("Trackers", f"{len(scores.trackers):,}"),
         ("Sequences", f"{len(scores.sequences):,}"),
@@ -251,7 +252,7 @@ def _colophon() -> str:
 
     return (
         f"Made by tnllt {__version__}. Intervals: studentised bootstrap over sequences, {RESAMPLES:,} resamples, "
-        "seed 0. This file loads nothing from anywhere."
+        f"seed 0; Student's t below {FEW_SEQUENCES} sequences. This file loads nothing from anywhere."
     )
 
 

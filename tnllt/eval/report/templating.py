@@ -50,8 +50,9 @@ def script(names: Iterable[str], package: str = REPORT) -> str:
 
 
 def render_page(
-    template: str, scripts: Iterable[str], data: Mapping[str, str], values: Mapping[str, Any], *packages: str
-) -> str:
+    template: str, scripts: Iterable[str], data: Mapping[str, str], values: Mapping[str, Any], *packages: str,
+    inside: Iterable[str] = (),
+) -> str:  # fmt: skip
     """A page of one file, which loads nothing.
 
     Args:
@@ -59,20 +60,25 @@ def render_page(
         scripts: names of its scripts, in order.
         data: {id: JSON made by `embed`}, for the scripts.
         values: what the template shows; `title` among them.
+        inside: names of the scripts of pages that this one holds.
     """
     from markupsafe import Markup
 
     code = script(scripts, *packages[:1])
     # The digest lets these scripts run and no others, whatever a name or a description may hold.
-    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode("ascii")
+    allowed = " ".join(map(_digest, [code, *([script(inside)] if inside else [])]))
     policy = (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
     return environment(*packages).get_template(template).render(
         policy=policy, version=__version__, style=Markup(asset("style.css")), script=Markup(code),
         data={key: Markup(text) for key, text in data.items()}, **values,
     )  # fmt: skip
+
+
+def _digest(code: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode('ascii')}'"
 
 
 def embed(value: Any) -> str:

@@ -47,6 +47,18 @@ def write_report(scores: Scores, folder: str | Path, content: ReportContent, *, 
     return path
 
 
+def write_tabs(
+    reports: Mapping[str, tuple[Scores, ReportContent]], folder: str | Path, *, max_bytes: int | None = None
+) -> Path:
+    """As `write_report`, for several benchmarks {title: (scores, content)}: a tab each, in one file."""
+    each = None if max_bytes is None else max_bytes // len(reports)
+    pages = {title: render(scores, content, each) for title, (scores, content) in reports.items()}
+    text = render_page("tabs.html", ["tabs.js"], {"pages": embed(pages)}, {"title": ", ".join(pages)}, inside=_SCRIPTS)
+    path = Path(folder) / FILE_NAME
+    write_atomic(path, text.encode("utf-8", "replace"))
+    return path
+
+
 def check_size(trackers: int, sequences: Iterable[str], metrics: int, max_bytes: int | None) -> None:
     """Raises DataError where the scores per sequence alone take more than `max_bytes`, before anything is computed."""
     least = trackers * metrics * sum(len(name.encode()) + 20 for name in sequences)

@@ -95,8 +95,8 @@ function boardFoot(columns) {
 
 function boardCsv() {
   const columns = boardColumns();
-  const head = ['sequences', 'tracker', ...columns.flatMap((c) => (c.m ? [c.key, c.key + ' low', c.key + ' high'] : [c.key]))];
-  return [head, ...boardOrder(columns).map((t) => [D.sets[state.set].label, D.trackers[t].name,
+  const head = ['tracker', 'sequences', ...columns.flatMap((c) => (c.m ? [c.key, c.key + ' low', c.key + ' high'] : [c.key]))];
+  return [head, ...boardOrder(columns).map((t) => [D.trackers[t].name, D.sets[state.set].label,
     ...columns.flatMap((c) => (c.m ? [c.value(t), ...(bounds(t, c.key) || [null, null])] : [c.value(t)]))])];
 }
 
@@ -134,7 +134,7 @@ function initBoard() {
   const button = (label, some) => el('button', { type: 'button', class: 'plain', onclick: all(some) }, label);
   const few = D.trackers.length <= 5;
   const root = section('leaderboard', 'Leaderboard',
-    `Scores with ${Math.round(D.confidence * 100)} % bootstrap intervals over sequences. The ceiling (ground-truth reference) is the ground truth scored as a result, the floor (static-box reference) the initial box, never moved.${D.trackers.length > MANY ? ' The charts show the best ten; tick others to add them.' : ''}`,
+    `Scores with ${Math.round(D.confidence * 100)} % intervals over sequences (${D.interval}; for an attribute, of the metrics that have a curve). The ceiling (ground-truth reference) is the ground truth scored as a result, the floor (static-box reference) the initial box, never moved.${D.trackers.length > MANY ? ' The charts show the best ten; tick others to add them.' : ''}`,
     few ? '' : button('Show all', () => range(D.trackers.length)), few ? '' : button('Best 5', () => ranked().slice(0, 5)), few ? '' : button('None', () => []),
     csvButton('leaderboard.csv', boardCsv));
   root.append(el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Leaderboard' }), el('div', { class: 'runs' }));
