@@ -16,8 +16,8 @@ from tnllt.errors import UsageError
 from tnllt.eval.compare import Comparison
 from tnllt.eval.language import RULE, Audit, audit, refuse_other_differences, save_figure
 from tnllt.eval.metrics import get_metrics
+from tnllt.eval.score_table import aligned, name_cell
 from tnllt.eval.selection import select
-from tnllt.eval.tables import aligned, name_cell
 from tnllt.files import to_json
 from tnllt.text import latex, markdown, printable
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.compare import Comparison, compared, corrected, linear, mean_of
-from tnllt.eval.figures import paper_style
+from tnllt.eval.drawing import paper_style
 from tnllt.eval.intervals import weighted_scores
 from tnllt.eval.metrics import Metric
+from tnllt.eval.score_table import name_cell
 from tnllt.eval.scores import Scores
 from tnllt.eval.statistics import (
     ALPHA,
@@ -28,7 +29,7 @@ from tnllt.eval.statistics import (
     holm,
     permutation_test,
 )
-from tnllt.eval.tables import name_cell
+from tnllt.eval.style import Style
 from tnllt.results.identity import differences
 from tnllt.results.layouts import ResultFile
 from tnllt.results.records import RunRecord, parse_record
@@ -293,7 +294,7 @@ def save_figure(audits: list[Audit], folder: Path, metric: Metric, formats: tupl
 
     rows = [(audit, c) for audit in reversed(audits) for c in reversed(audit.comparisons)]
     paths = [folder / f"language_{metric.name}.{ending}" for ending in formats]
-    with paper_style(font_size=9):
+    with paper_style(Style(font_size=9)):
         figure = Figure(figsize=(6.2, 0.9 + 0.26 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         axes.axvline(0, color="#444444", lw=0.8)

@@ -126,9 +126,9 @@ def grouped(scores: Scores, metrics: list[Metric], keys: Seq[str]) -> ScoreTable
     found = np.array([scores.score(m) for m in metrics])
     rows = []
     for members in groups.values():
-        own = found[:, members]
-        deviation = own.std(axis=1, ddof=1) if len(members) > 1 else np.full(len(metrics), np.nan)
-        rows.append([len(members), *np.stack([own.mean(axis=1), deviation], axis=1).ravel()])
+        mine = found[:, members]
+        deviation = mine.std(axis=1, ddof=1) if len(members) > 1 else np.full(len(metrics), np.nan)
+        rows.append([len(members), *np.stack([mine.mean(axis=1), deviation], axis=1).ravel()])
     order = sorted(range(len(rows)), key=lambda r: -np.nan_to_num(rows[r][1], nan=-np.inf))
     over = ", ".join(key for key in known if key not in keys) or "nothing else"
     title = f"{scores.title}, protocol {scores.protocol.name}: mean and deviation over {over}"
