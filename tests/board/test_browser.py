@@ -12,6 +12,7 @@ import pytest
 from tests.board.conftest import run_board, run_eval
 from tests.report import report_trees as trees
 from tests.report.conftest import browser, watch
+from tnllt.eval.protocols import PROTOCOLS
 from tnllt.results.entry import Entry
 
 __all__ = ["browser", "watch"]  # fixtures
@@ -82,7 +83,7 @@ def test_attributes_curves_and_a_trackers_page(site: Path, watch: Callable[..., 
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     page.wait_for_selector("#card")
-    assert page.inner_text("h1") == "Beta" and page.locator("#protocols tbody tr").count() == 13
+    assert page.inner_text("h1") == "Beta" and page.locator("#protocols tbody tr").count() == len(PROTOCOLS)
     assert page.locator("#curves polyline").count() == 2  # its own and the best tracker's
     page.click("text=Compare with another tracker")
     page.wait_for_selector("html[data-ready=yes]")
@@ -100,7 +101,7 @@ def test_without_javascript_the_table_is_there(site: Path, browser: Any) -> None
     assert shown(page) == ["Alpha", "Beta", "Paper", "Gamma"]
     assert page.locator("#leaderboard tbody td.best").count() >= 6
     page.click("#leaderboard tbody a >> nth=1")
-    assert page.inner_text("h1") == "Beta" and page.locator("#protocols tbody tr").count() == 13
+    assert page.inner_text("h1") == "Beta" and page.locator("#protocols tbody tr").count() == len(PROTOCOLS)
     context.close()
 
 

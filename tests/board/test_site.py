@@ -154,7 +154,7 @@ def test_hugging_face_reads_the_eval_results(site: Path) -> None:
     table = yaml.safe_load((site / "hub" / "Beta.eval_results.yaml").read_text("utf-8"))
     results = hub.parse_eval_result_entries(table)
     scores = json.loads((site / "scores.json").read_text())["protocols"]
-    assert len(results) == 13 * 6
+    assert len(results) == len(PROTOCOLS) * 6
     for result in results:
         protocol, metric = result.task_id.split("/")
         assert result.dataset_id == "o/d" and result.value == scores[protocol]["scores"]["Beta"][metric]
@@ -165,7 +165,7 @@ def test_hugging_face_reads_the_eval_results(site: Path) -> None:
 def test_every_eval_ever_takes_the_results(site: Path) -> None:
     """By its own schema, where its package is installed (it needs Python 3.12)."""
     document = json.loads((site / "hub" / "Beta.every_eval_ever.json").read_text("utf-8"))
-    assert document["schema_version"] == "0.3.0" and len(document["evaluation_results"]) == 13 * 6
+    assert document["schema_version"] == "0.3.0" and len(document["evaluation_results"]) == len(PROTOCOLS) * 6
     scores = json.loads((site / "scores.json").read_text())["protocols"]
     for result in document["evaluation_results"]:
         protocol, metric = result["evaluation_result_id"].split("/")

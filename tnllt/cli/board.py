@@ -88,7 +88,7 @@ def build(entries: Path, config: ScoreConfig, board: BoardConfig, out: Path, sty
     click.echo(
         printable(
             f"{out / 'index.html'}: {len(site.entries)} trackers by {len(examiner.protocols)} protocols; "
-            f"{len(examiner.scored)} archives scored, the others were; {time.perf_counter() - started:.1f} s"
+            f"{len(examiner.scored)} archives scored, the others known; {time.perf_counter() - started:.1f} s"
         )
     )
     return EXIT_OK

@@ -16,7 +16,7 @@ from tnllt.eval.protocols import get_protocol
 from tnllt.eval.selection import Selection
 from tnllt.files import write_atomic
 from tnllt.numbers import parse_tables
-from tnllt.results.entry import FILE, IDENTIFYING, Entry
+from tnllt.results.entry import FILE, IDENTIFYING, MODES, Entry
 from tnllt.results.pack import Manifest, check_complete, dataset_digest, pack
 from tnllt.results.reading import read_many
 from tnllt.results.variants import parse_variant
@@ -47,7 +47,8 @@ def write_entries(folder: Path, selection: Selection, entry: Entry, blind: bool 
 
     Args:
         folder: below it each tracker gets a folder of its name.
-        entry: what is the same for all; the machine comes from the run record, the date is today, where it states none.
+        entry: what is the same for all; mode and machine come from the run record, the date is today, where
+            it states none.
     """
     written: dict[str, list[Path]] = {}
     for name in selection.files:
@@ -56,20 +57,21 @@ def write_entries(folder: Path, selection: Selection, entry: Entry, blind: bool 
         own.append(folder / tracker / f"{name}.zip")
         pack_scored(own[-1], selection.only(name), blind)
         if len(own) == 1:
-            today = datetime.now(timezone.utc).date().isoformat()
-            machine = entry.machine or _machine(selection, name)
-            stated = replace(entry, tracker=tracker, machine=machine, date=entry.date or today)
+            stated = replace(entry, tracker=tracker, date=entry.date or datetime.now(timezone.utc).date().isoformat())
+            stated = _with_record(stated, read_many([next(iter(selection.files[name].values()))])[0].record)
             own.append(folder / tracker / FILE)
             hidden: dict[str, Any] = dict.fromkeys(IDENTIFYING, "") if blind else {}
             write_atomic(own[-1], replace(stated, **hidden).to_toml())
     return written
 
 
-def _machine(selection: Selection, tracker: str) -> str:
-    """Device and processor of a tracker's first run record; "" where it has none."""
-    record = read_many([next(iter(selection.files[tracker].values()))])[0].record
-    machine = record.get("machine") or {}
-    return ", ".join(str(part) for part in (record.get("device"), machine.get("processor")) if part)
+def _with_record(entry: Entry, record: Mapping[str, Any]) -> Entry:
+    """The entry with mode and machine of a run record, where it does not state them."""
+    mode, machine = record.get("mode"), record.get("machine") or {}
+    parts = ", ".join(str(part) for part in (record.get("device"), machine.get("processor")) if part)
+    return replace(
+        entry, mode=mode if entry.mode == MODES[0] and mode in MODES else entry.mode, machine=entry.machine or parts
+    )
 
 
 def verify_pack(archive: Path, manifest: Manifest, members: Mapping[str, bytes], where: Locations) -> None:

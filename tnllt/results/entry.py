@@ -60,7 +60,9 @@ class Entry:
 
     tracker: str = ""
     name: str = option("", "Display name.  [default: the tracker's]", "--display-name")
-    mode: Literal["BB", "NL", "NL+BB"] = option("BB", "What the tracker is given.", kind=str, choices=MODES)
+    mode: Literal["BB", "NL", "NL+BB"] = option(
+        "BB", "What the tracker is given.  [default: as it ran]", kind=str, choices=MODES
+    )
     repository: str = option("", "Link to the tracker's code.", metavar="URL")
     commit: str = option("", "Commit of the code.")
     weights: str = option("", "The weights' file, or its SHA-256.", kind=weights_digest, metavar="FILE|SHA256")
