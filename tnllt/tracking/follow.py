@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tnllt.errors import DataError, UsageError
-from tnllt.sequence import Annotation, Image
+from tnllt.sequence import Annotation, Image, Trajectory
 from tnllt.sequence import Sequence as Video
 from tnllt.tracking.failures import TrackerFailure
 from tnllt.tracking.loop import TrackingLoop, choose_mode
@@ -39,6 +39,7 @@ class SourceTracking(Iterator[tuple[Image, Prediction]]):
         seed: int, live: bool,
     ) -> None:  # fmt: skip
         self.name, self.fps, self.description = name, stream.fps, text or ""
+        self.index, self.dropped, self.waited = -1, 0, 0.0
         self._latest = LatestImages(stream) if live else None
         images = stream.images if self._latest is None else self._latest
         first = next(images, None)
@@ -57,37 +58,23 @@ class SourceTracking(Iterator[tuple[Image, Prediction]]):
         # Live, the next frame is not decoded before it is wanted: it would be old by then.
         self._run = SequenceRun(video, chosen, seed, 0 if live else 4, listener=self._heard)
         self._loop = TrackingLoop(tracker)
-        self._begun = self._ended = False
+        self._ended = False
 
     def __next__(self) -> tuple[Image, Prediction]:
         """Raises TrackerFailure where the tracker fails."""
         if self._ended:
             raise StopIteration
-        if not self._begun:
-            self._begun = True
-            failure = self._loop.start(self._run)
+        if self.index < 0:
+            end: TrackerFailure | Trajectory | None = self._loop.start(self._run)
         else:
-            over = self._loop.step()
-            failure = over[0][1] if over and isinstance(over[0][1], TrackerFailure) else None
-            if over and failure is None:
-                self.close()
-                raise StopIteration
-        if failure is not None:
+            end = next((how for _, how in self._loop.step()), None)
+        if end is not None:
             self.close()
-            raise failure
+            raise end if isinstance(end, TrackerFailure) else StopIteration
+        self.index = self._run.index - 1
+        if self._latest is not None:
+            self.index, self.dropped, self.waited = self._latest.index, self._latest.dropped, self._latest.waited
         return self._run.image, self._run.prediction
-
-    @property
-    def index(self) -> int:
-        return self._run.index - 1 if self._latest is None else self._latest.index
-
-    @property
-    def dropped(self) -> int:
-        return 0 if self._latest is None else self._latest.dropped
-
-    @property
-    def waited(self) -> float:
-        return 0.0 if self._latest is None else self._latest.waited
 
     def close(self) -> None:
         """Lets go of source and tracker. Nothing more comes."""

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tnllt.errors import DataError
 from tnllt.eval.report.overlaps import mean_known
-from tnllt.eval.style import rgb
 from tnllt.eval.view.server import encode_jpeg
-from tnllt.sequence import Image, Sequence, Trajectory
+from tnllt.sequence import Sequence, Trajectory
+from tnllt.video import TRUTH, Mark, paint
 
 WIDTH, HEIGHT = 288, 180
 
@@ -60,26 +60,11 @@ def thumbnails(
             image = np.asarray(sequence.frames[index])
         except (DataError, IndexError):
             continue  # `tnllt-data check` names frames that cannot be read; the report goes on
-        boxes = [(sequence.groundtruth[index], (255, 255, 255))]
-        for colour, trajectory in trajectories.values():
-            if index < len(trajectory):
-                boxes.append((trajectory.boxes[index], rgb(colour)))
-        data = base64.b64encode(encode_jpeg(_thumbnail(image, boxes), 70)).decode("ascii")
+        height, width = image.shape[:2]
+        marks = [Mark("", TRUTH, sequence.groundtruth[index], faint=True)]
+        marks += [Mark("", colour, own.boxes[index]) for colour, own in trajectories.values() if index < len(own)]
+        small = paint(image, marks, width=min(width, WIDTH, HEIGHT * width // height))
+        data = base64.b64encode(encode_jpeg(small, 70)).decode("ascii")
         overlap = float(mean_known(overlaps[:, index], 0))
         found.append({"frame": index + 1, "overlap": overlap, "src": f"data:image/jpeg;base64,{data}"})
     return found
-
-
-def _thumbnail(image: Image, boxes: list[tuple[NDArray[np.float64], tuple[int, int, int]]]) -> Image:
-    """The image shrunk into WIDTH x HEIGHT, boxes drawn at that size so that lines stay crisp."""
-    import cv2
-
-    scale = min(1.0, WIDTH / image.shape[1], HEIGHT / image.shape[0])
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    small = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-    for place, (box, colour) in reversed(list(enumerate(boxes))):
-        if not np.isfinite(box).all() or np.abs(box).max() > 1e6:
-            continue
-        left, top, right, bottom = (np.array([*box[:2], *(box[:2] + box[2:])]) * scale).round().astype(int).tolist()
-        cv2.rectangle(small, (left, top), (right, bottom), colour, 1 if place == 0 else 2)
-    return np.asarray(small, np.uint8)
