@@ -19,7 +19,7 @@ import tnllt
 from tests.tracking.conftest import TRACKERS, tnllt_run
 from tnllt.boxes import overlap
 from tnllt.errors import DataError, UsageError
-from tnllt.tracking import Prediction, Tracker, TrackerFailure
+from tnllt.tracking import Mode, Prediction, Tracker, TrackerFailure
 from tnllt.video import write as video_write
 from tnllt.video import write_video
 
@@ -266,6 +266,40 @@ def test_a_window_is_opened_where_there_can_be_one(
     assert [float(rows(tmp_path / "x.csv")[3][name]) for name in "xywh"] == [10, 12, 9, 8]
     # OpenCV's windows take BGR: the painted box is of the same colour in window and video.
     assert shown[0].shape == (*SIZE, 3)
+
+
+def test_any_tracker_starts_from_a_description_by_a_starter(sources: Path, tmp_path: Path) -> None:
+    (tmp_path / "finds.py").write_text(
+        "class Finds:\n    def locate(self, image, text):\n        return [((5.0, 6.0, 7.0, 8.0), float(len(text)))]\n"
+    )
+    words = (DRIFT, "--source", sources / "clip.avi", "--text", "the box", "--out", tmp_path / "x.csv")
+    done = tnllt_run(*words, "--starter", f"{tmp_path / 'finds.py'}:Finds")
+    assert done.returncode == 0, done.stderr
+    first = rows(tmp_path / "x.csv")[0]
+    assert [float(first[name]) for name in "xywh"] == [5, 6, 7, 8]
+    assert tnllt_run(*words, "--starter-set", "threshold=1").returncode == 2
+
+
+def test_the_description_can_be_changed_on_the_way(sources: Path) -> None:
+    class Listens(Tracker):
+        modes = (Mode.NL_BB,)
+
+        def initialize(self, image: Any, box: Any = None, language: Any = None) -> None:
+            self.said = language
+
+        def track(self, image: Any) -> Prediction:
+            return Prediction([len(self.said), 0, 5, 5])
+
+        def describe(self, text: str) -> None:
+            self.said = text
+
+    globals()["Listens"] = Listens
+    Listens.__qualname__ = "Listens"
+    tracking = tnllt.track(sources / "clip.avi", Listens, (1, 1, 5, 5), "four")
+    assert [next(tracking)[1].box[0], next(tracking)[1].box[0]] == [1, 4]
+    tracking.describe("longer")
+    assert next(tracking)[1].box[0] == 6 and tracking.description == "longer"
+    tracking.close()
 
 
 def test_python_errors(sources: Path) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tnllt.tracking.tracker import Prediction
 
 #: Settings of a run over a dataset that a single source has, too.
-_SHARED = ("options", "mode", "seed", "name", "device", "verbose")
+_SHARED = ("options", "mode", "seed", "name", "device", "verbose", "starter", "starter_set")
 _TITLE = "tnllt"
 
 
@@ -36,11 +36,14 @@ def follow(tracker: str | TrackerSpec, single: SourceConfig, config: RunConfig) 
     from tnllt.tracking.registry import find_tracker
 
     source = _checked(single, config)
-    given = config.options if isinstance(config.options, Mapping) else parse_settings(config.options)
-    spec = find_tracker(tracker, given, config.name)
-    box = _box(single)
-    settings = {"mode": config.mode, "seed": config.seed, "device": str(config.device), "live": single.live}
-    with track(source, spec, box, single.text, **settings) as tracking:  # type: ignore[arg-type]
+    options, starter_set = (
+        given if isinstance(given, Mapping) else parse_settings(given) for given in (config.options, config.starter_set)
+    )
+    spec = find_tracker(tracker, options, config.name)
+    with track(
+        source, spec, _box(single), single.text, mode=config.mode, seed=config.seed, device=str(config.device),
+        live=single.live, starter=config.starter, starter_set=starter_set,
+    ) as tracking:  # fmt: skip
         film = _Film(tracking, single)
         film.write()
     click.echo(printable(film.summary()))

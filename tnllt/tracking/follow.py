@@ -12,11 +12,12 @@ from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Annotation, Image, Trajectory
 from tnllt.sequence import Sequence as Video
 from tnllt.tracking.failures import TrackerFailure
+from tnllt.tracking.language_start import StarterSpec, with_starter
 from tnllt.tracking.loop import TrackingLoop, choose_mode
 from tnllt.tracking.registry import TrackerLike, find_tracker
 from tnllt.tracking.sequence_run import SequenceRun
 from tnllt.tracking.stream import ImageStream, LatestImages, SourceLike, open_stream
-from tnllt.tracking.tracker import Mode, Prediction
+from tnllt.tracking.tracker import Mode, Prediction, Tracker
 
 #: x, y, w, h in pixels of the first frame; or a function that is shown the first frame and gives it.
 Box = Sequence[float] | Callable[[Image], Sequence[float]]
@@ -35,7 +36,7 @@ class SourceTracking(Iterator[tuple[Image, Prediction]]):
     """
 
     def __init__(
-        self, stream: ImageStream, tracker: Any, name: str, box: Box | None, text: str | None, mode: str | None,
+        self, stream: ImageStream, tracker: Tracker, name: str, box: Box | None, text: str | None, mode: str | None,
         seed: int, live: bool,
     ) -> None:  # fmt: skip
         self.name, self.fps, self.description = name, stream.fps, text or ""
@@ -76,6 +77,11 @@ class SourceTracking(Iterator[tuple[Image, Prediction]]):
             self.index, self.dropped, self.waited = self._latest.index, self._latest.dropped, self._latest.waited
         return self._run.image, self._run.prediction
 
+    def describe(self, text: str) -> None:
+        """The language description from the next frame on. Raises NotImplementedError where the tracker takes none."""
+        self._loop.tracker.describe(text)
+        self.description = text
+
     def close(self) -> None:
         """Lets go of source and tracker. Nothing more comes."""
         if not self._ended:
@@ -107,6 +113,8 @@ def track(
     seed: int = 0,
     device: str = "",
     live: bool = False,
+    starter: str = "",
+    starter_set: Mapping[str, Any] | None = None,
 ) -> SourceTracking:
     """Tracks a target through a source::
 
@@ -128,6 +136,7 @@ def track(
         seed: seeds every random number generator.
         device: for trackers that have such an option.
         live: take the newest frame each time and drop those that arrived while the tracker worked.
+        starter, starter_set: what finds the box of any tracker from `text`, as for `tnllt.run`.
 
     Returns:
         an iterator of (frame, prediction), which tells more: `index`, `description`, `dropped`. The first prediction
@@ -137,5 +146,10 @@ def track(
         UsageError, DataError: tracker, source, box or text cannot be used. While iterating: TrackerFailure.
     """
     spec = find_tracker(tracker, options)
-    loaded = spec.create(device)
+    if starter_set and not starter:
+        raise UsageError("--starter-set goes with --starter")
+    if starter:
+        loaded: Tracker = with_starter(spec, StarterSpec.of(starter, starter_set or {}), device)
+    else:
+        loaded = spec.create(device)
     return SourceTracking(open_stream(source), loaded, spec.name, box, text, mode, seed, live)
