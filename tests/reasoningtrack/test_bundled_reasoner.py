@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.checkpoint import save_safetensors
 from tnllt.reasoningtrack.reasoners import Look, Question, parse_answer
 from tnllt.reasoningtrack.reasoners.bundled import BundledReasoner
+from tnllt.reasoningtrack.reasoners.factory import BUNDLED
 from tnllt.reasoningtrack.reasoners.looks import described_numbers, read_description
 from tnllt.reasoningtrack.reasoners.reader import FACTORS, MOST, SIDES, LookReader, reader_facts, window
 
@@ -132,3 +134,23 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         BundledReasoner(tmp_path / "none.safetensors")
     with pytest.raises(UsageError, match="confidence"):
         BundledReasoner(confidence=2.0)
+
+
+def test_the_bundled_weights_are_small() -> None:
+    assert BUNDLED.stat().st_size < 10_000_000
+
+
+def test_the_bundled_weights_see_a_change_of_colour() -> None:
+    """On a plain ground, with nothing else near: the star that was red is blue, or still red."""
+
+    def frame(colour: tuple[int, int, int]) -> np.ndarray:
+        image = np.full((240, 320, 3), 120, np.uint8)
+        turn = np.radians(36 * np.arange(10) - 90)
+        radius = np.where(np.arange(10) % 2, 9, 22)
+        points = np.stack([160 + radius * np.cos(turn), 120 + radius * np.sin(turn)], 1).round().astype(np.int32)
+        return cv2.fillPoly(image, [points], colour)  # type: ignore[return-value]
+
+    reasoner, box = BundledReasoner(confidence=0.0), (139.0, 98.0, 42.0, 40.0)
+    red, blue = (Look(frame(colour), box, k) for k, colour in enumerate(((206, 34, 36), (36, 84, 206))))
+    assert reasoner.describe(Question.of_pair(red, blue, "the red star")).description == "the blue star"
+    assert reasoner.describe(Question.of_pair(red, red, "the red star")).decision == "no"

@@ -83,7 +83,7 @@ class BundledReasoner:
     name = "reasoner bundled"
     concurrency = 1
 
-    def __init__(self, weights: str | Path | None = None, confidence: float = 0.5) -> None:
+    def __init__(self, weights: str | Path | None = None, confidence: float = 0.6) -> None:
         if not 0 <= confidence <= 1:
             raise UsageError(f"confidence must be 0 to 1, not {confidence!r}")
         self._confidence, self._path = confidence, BUNDLED if weights is None else Path(weights)
@@ -104,14 +104,15 @@ class BundledReasoner:
         chances = {"yes": seen.chance * seen.changed, "no": seen.chance * (1 - seen.changed)}
         detail = {"chances": {k: round(v, 4) for k, v in chances.items()}, "look_chance": round(seen.new.chance, 4)}
         detail |= {"first": first, "now": now}
-        if chances["yes"] >= self._confidence:
-            thought = f"{thought}the target, new: {new}."
-            return _answer(thought, "yes", described.revised(seen.new.look), started, detail | {"target": new})
-        if chances["no"] >= self._confidence:
-            thought = f"{thought}the target, as before: {old}."
-            return _answer(thought, "no", question.own, started, detail | {"target": old})
-        thought = f"{thought}I cannot tell which is the target."
-        return _answer(thought, "keep", question.description, started, detail)
+        decision = max(chances, key=lambda name: chances[name])
+        if chances[decision] < self._confidence:
+            thought = f"{thought}I cannot tell which is the target."
+            return _answer(thought, "keep", question.description, started, detail)
+        if decision == "yes":
+            thought, text = f"{thought}the target, new: {new}.", described.revised(seen.new.look)
+        else:
+            thought, text = f"{thought}the target, as before: {old}.", question.own
+        return _answer(thought, decision, text, started, detail | {"target": new if decision == "yes" else old})
 
     @torch.inference_mode()
     def look(self, question: Question, described: Described) -> Considered:

@@ -172,7 +172,7 @@ def fit(model: LookReader, rows: ChoiceRows, recipe: ChoiceRecipe | GainRecipe, 
     known = torch.nonzero(~held)[:, 0]
     with torch.no_grad():
         reference = policy(model, rows)
-    optimizer = torch.optim.AdamW(chosen, lr=recipe.learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(chosen, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     steps = recipe.epochs * max(1, len(known) // recipe.batch)
     for step in range(steps + 1):
         if step % max(1, steps // 10) == 0 or step == steps:
@@ -182,7 +182,7 @@ def fit(model: LookReader, rows: ChoiceRows, recipe: ChoiceRecipe | GainRecipe, 
         if step == steps:
             break
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * min(1.0, (step + 1) / 50, (steps - step) / (0.5 * steps))
+            group["lr"] = recipe.learning_rate * min(1.0, (step + 1) / 20, (steps - step) / (0.6 * steps))
         part = known[torch.randint(len(known), (recipe.batch,))]
         some = ChoiceRows.of([tensor[part] for tensor in rows.tensors()])
         values, known_change = rows.values[part], rows.changed[part]
