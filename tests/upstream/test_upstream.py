@@ -283,3 +283,25 @@ def test_one_training_step(upstream: Upstream, name: str, tmp_path: Path) -> Non
     for clip in upstream.clips.iterdir():
         boxes = np.loadtxt(results / f"{name}_tracking_result" / f"{clip.name}.txt", delimiter=",")
         assert boxes.shape == (len(list((clip / "img").iterdir())), 4) and np.isfinite(boxes).all()
+
+
+@pytest.mark.parametrize(("name", "reads"), [("allinone", True), ("ostrack", False)])
+def test_other_texts_change_boxes_where_the_code_reads(
+    upstream: Upstream, name: str, reads: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    cfg = STOOD_IN.get(name, "").format(files=upstream.files)
+    record = upstream.record(name, tmp_path)
+    case = case_of(upstream, name, tmp_path, cfg)
+    upstream.direct("checkpoint", case, tmp_path / "a")
+    settings = [f"repo={upstream.clone(name)}", f"python={upstream.python}", f"weights={case['checkpoint']}"]
+    given = [part for setting in [*settings, f"cfg={cfg}"] for part in ("--set", setting)]
+    results = tmp_path / "results"
+    which = ["--baseline", record] if record.endswith(".toml") else [record]
+    more = ["--device", "cpu", "--threads", 1, "--text", 'own,none,"a red kite"']
+    run("tnllt.cli.run", *which, "-d", upstream.clips, "--results", results, *given, *more)
+    folders = sorted(results.glob(f"{name}@text=*_tracking_result"))
+    assert len(folders) == 3
+    for clip in case["clips"]:
+        boxes = {(folder / f"{clip['name']}.txt").read_text() for folder in folders}
+        assert len(boxes) == (3 if reads else 1)
