@@ -15,6 +15,7 @@ import collections
 import collections.abc
 import difflib
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import json
@@ -177,6 +178,7 @@ def fill_gaps():
 def stub_module(name):
     module = types.ModuleType(name)
     module.__path__ = []
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None)  # for libraries that ask whether it is installed
     module.__getattr__ = lambda attribute: getattr(Unused(name), attribute)
     return module
 

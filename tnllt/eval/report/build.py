@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
+from tnllt.errors import DataError, UsageError
 from tnllt.eval.compare import compare_all, ranks
 from tnllt.eval.evaluate import errors_by_tracker
 from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.intervals import runs, score_intervals
+from tnllt.eval.language import RULE, audit, refuse_other_differences
 from tnllt.eval.metrics import Metric
 from tnllt.eval.report.overlaps import mean_known, thinned
 from tnllt.eval.report.thumbnails import spread_frames, thumbnails, worst_frames
@@ -31,6 +33,7 @@ from tnllt.processes import processors
 from tnllt.results.costs import COUNTED, cost_card, cost_text
 from tnllt.results.layouts import ResultFile
 from tnllt.results.lint import Linter
+from tnllt.results.variants import parse_variant
 from tnllt.sequence import Sequence, Trajectory
 
 Array = NDArray[np.float64]
@@ -80,6 +83,26 @@ def report_content(selection: Selection, title: str = "", style: Style | None = 
         selection.config.allow_short,
         style or Style(),
     )
+
+
+def _language(scores: Scores, content: ReportContent) -> dict[str, Any]:
+    """The language audit, or in its place a note why there is none; neither where no tracker was told another text."""
+    audits, note = [], ""
+    if content.files is not None and any("text" in parse_variant(name).values for name in scores.trackers):
+        try:
+            refuse_other_differences({name: content.files[name] for name in scores.trackers})
+            audits, note = audit(scores), RULE
+        except (UsageError, DataError) as error:
+            note = f"There is no audit: {error}."
+    shown = ("b", "difference", "low", "high")
+    rows = [
+        {
+            "tracker": a.tracker, "sequences": a.sequences, "own": a.own, "words": a.words,
+            "against": [{**{k: getattr(c, k) for k in shown}, "significant": c.significant} for c in a.comparisons],
+        }
+        for a in audits
+    ]  # fmt: skip
+    return {"rows": rows, "note": note}
 
 
 @dataclass
@@ -140,6 +163,7 @@ def page_data(
         "pairs": {name: job.result() for name, job in pairs.items()},
         "paired": len(paired),
         "runs": {m.name: [vars(r) for r in runs(scores, m)] for m in metrics},
+        "language": _language(scores, content),
         "curves": {m.measure.name: _curve(scores, m, sets) for m in metrics if m.has_curve},
         "hardest": [found.hardest[s] for s in hardest],
         "lint": [_finding(f) for f in found.findings[:LINT_LISTED]],

@@ -32,6 +32,20 @@ function initSpeed() {
   on(['metric', 'set', 'shown'], drawSpeed);
 }
 
+/** The language audit: what each tracker loses without its own text. */
+function initLanguage() {
+  const { rows, note } = D.language;
+  if (!note) { $('#language').remove(); return; }
+  const root = section('language', 'Does it read its text?', note);
+  if (!rows.length) return;
+  const texts = [...new Set(rows.flatMap((r) => r.against.map((c) => c.b)))];
+  const cell = (c) => el('td', { class: 'num', title: c && known(c.low) ? `95 % interval ${signed(c.low)} to ${signed(c.high)}` : '' }, c ? signed(c.difference) + (c.significant ? '*' : '') : '');
+  root.append(el('div', { class: 'scroll fit' }, el('table', {}, el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, 'Tracker'),
+    ['Sequences', 'Own text', ...texts.map((t) => `own − ${short(t, 30)}`)].map((h) => el('th', { class: 'num', scope: 'col' }, h)), el('th', { scope: 'col' }, 'Verdict'))),
+    el('tbody', {}, rows.map((r) => el('tr', {}, el('th', { scope: 'row', class: 'cut' }, short(r.tracker, 80)), el('td', { class: 'num' }, count(r.sequences)), el('td', { class: 'num' }, fixed(r.own)),
+      texts.map((t) => cell(r.against.find((c) => c.b === t))), el('td', { class: 'wrapped' }, r.words)))))));
+}
+
 function lintCsv() { return [['severity', 'code', 'tracker', 'sequence', 'row', 'message'], ...D.lint.map((f) => [f.severity, f.code, f.tracker, f.sequence, f.row, f.message])]; }
 function initLint() {
   const root = section('lint', 'Findings in the result files', D.lint.length ? `${count(D.lint_total)} findings in the result files${D.lint_total > D.lint.length ? `; the first ${count(D.lint.length)} are listed` : ''}.` : '', D.lint.length ? csvButton('lint.csv', lintCsv) : '');
@@ -78,6 +92,7 @@ initMatrix();
 initPair();
 initSpeed();
 initHardest();
+initLanguage();
 initLint();
 initProtocol();
 initTimeline();
