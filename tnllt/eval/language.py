@@ -295,7 +295,7 @@ def save_figure(audits: list[Audit], folder: Path, metric: Metric, formats: tupl
     rows = [(audit, c) for audit in reversed(audits) for c in reversed(audit.comparisons)]
     paths = [folder / f"language_{metric.name}.{ending}" for ending in formats]
     with paper_style(Style(font_size=9)):
-        figure = Figure(figsize=(6.2, 0.9 + 0.26 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(6.2, 0.8 + 0.28 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         axes.axvline(0, color="#444444", lw=0.8)
         axes.axvspan(-MARGIN, MARGIN, color="#0072b2", alpha=0.12, lw=0)
@@ -305,7 +305,8 @@ def save_figure(audits: list[Audit], folder: Path, metric: Metric, formats: tupl
             axes.plot([c.difference], [place], "o", color=colour, ms=4)
         labels = [f"{name_cell(a.tracker, 30)}: own - {name_cell(c.b, 20)}" for a, c in rows]
         axes.set_yticks(range(len(rows)), labels)
-        axes.set_xlabel(f"difference of {metric.label}, 95 % interval; band: ±{MARGIN}; orange: p < {ALPHA}")
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.set_xlabel(f"difference of {metric.short}, 95 % interval (band: ±{MARGIN}; orange: p < {ALPHA})")
         for path in paths:
             figure.savefig(path, dpi=200)
     return paths
