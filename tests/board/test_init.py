@@ -79,7 +79,14 @@ def test_a_good_and_a_bad_pull_request(made: Path, tmp_path: Path) -> None:
     assert code != 0
     assert "::error file=entries/Beta/setup.sh,title=stray::" in said and "title=archive::" in said
 
-    assert shell("git checkout -q main && git merge -q pull~1", repository).returncode == 0
+    removed = f"git checkout -q main && git merge -q pull~1 && git push -q origin main && {git} checkout -qb other"
+    assert shell(f"{removed} && git rm -q entries/Beta/Beta.zip && {git} commit -qm less", repository).returncode == 0
+    code, said = run_job("check", repository, tools)
+    assert code != 0 and "title=empty::" in said, "an entry without its archive"
+    assert shell(f"git rm -q entries/Beta/entry.toml && {git} commit -qm none", repository).returncode == 0
+    assert run_job("check", repository, tools) == (0, ""), "an entry may be withdrawn"
+
+    assert shell("git checkout -q main", repository).returncode == 0
     assert run_job("publish", repository, tools)[0] == 0
     page = (repository / "site" / "index.html").read_text()
     assert page.index(">Beta<") < page.index(">Static box<")
