@@ -26,7 +26,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.major.size": 2.5, "axes.titlesize": "medium", "legend.framealpha": 0.85, "legend.labelspacing": 0.3,
     "legend.handlelength": 2.4, "legend.handletextpad": 0.6, "legend.columnspacing": 1.2, "legend.borderpad": 0.4,
     "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "tnllt", "text.parse_math": False,
-    "axes.unicode_minus": False, "savefig.dpi": 300,
+    "axes.unicode_minus": False, "savefig.dpi": 200,
 }  # fmt: skip
 # Sizes in heights of the font: legend and footer are set smaller; margins of axes hold ticks and labels.
 _SMALL, _FOOT = 0.875, 0.75
