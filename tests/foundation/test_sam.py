@@ -255,6 +255,7 @@ def test_sam3_follows_the_instance_with_the_highest_score(folders: dict[str, Pat
     assert len(scores) > 1
     assert scores[str(events[0]["object"])] == max(scores.values())
     assert tracker.modes == (Mode.NL, Mode.BB)
+    assert "highest score in the first frame" in tracker.info()["start"]
 
 
 def test_sam3_that_finds_nothing_says_so_or_waits(tmp_path: Path) -> None:
@@ -283,6 +284,7 @@ def test_a_run_keeps_masks_and_says_how(folders: dict[str, Path], clip: Path, tm
     masks, result = store.masks("sam2", first.name), store.read("sam2", first.name)
     record = store.record("sam2", first.name)
     assert record is not None and record.info["box_rule"] == "largest"
+    assert record.info["start"].startswith("box, as two points")
     assert len(masks) == len(result)
     row = json.loads(store.path("sam2", first.name, ".masks.jsonl").read_text().splitlines()[1])
     assert row["size"] == list(first.frames[0].shape[:2])

@@ -38,7 +38,8 @@ class MaskState:
         size: height and width of the frames in pixels.
         frame: number of the last frame.
         prediction: the last answer, also that for the first frame.
-        text: what the session was started from, "" for a box or a mask.
+        origin: what the session was started from, and how, for the record.
+        text: the description that it was started from, "" for a box or a mask.
         target: in a session started from text, the object that is the target.
     """
 
@@ -47,6 +48,7 @@ class MaskState:
     emit: Emit | None = None
     frame: int = -1
     prediction: Prediction = dataclasses.field(default_factory=lambda: Prediction((1.0, 1.0, 1.0, 1.0)))
+    origin: str = ""
     text: str = ""
     target: int | None = None
 
@@ -162,7 +164,7 @@ class SamTracker(Tracker):
             "model_class": type(self._model).__name__,
             "dtype": self._dtype_name,
             "box_rule": self.box_rule,
-            "start": "mask" if self.initial_masks else "box, as two points with the labels 2 and 3",
+            "start": self._state.origin if self._state is not None else "",
             "kept_frames": self._reach,
             **versions,
         }
@@ -189,10 +191,12 @@ class SamTracker(Tracker):
         state = MaskState(self._session(self._model, image), image.shape[:2], emit)
         index = state.session.obj_id_to_idx(0)
         if mask is not None:
+            state.origin = "mask"
             whole = torch.from_numpy(mask.astype(np.float32))[None, None].to(self.device)
             resized = torch.nn.functional.interpolate(whole, self._input, mode="bilinear", antialias=True)
             state.session.add_mask_inputs(index, 0, (resized >= 0.5).float())
         elif box is not None:
+            state.origin = "box, as two points with the labels 2 and 3; the model's own mask of it"
             x, y, w, h = (float(v) for v in box)
             scale = torch.tensor([self._input[1] / image.shape[1], self._input[0] / image.shape[0]])
             points = torch.tensor([[[[x, y], [x + w, y + h]]]]) * scale
@@ -209,7 +213,7 @@ class SamTracker(Tracker):
 
     def end(self, state: MaskState) -> Mapping[str, Any]:
         state.session = None
-        return {}
+        return {"start": state.origin}
 
     # --- the parts of a step ------------------------------------------------------------------------------------
 
@@ -329,7 +333,8 @@ class Sam3(SamTracker):
         prompt = session.add_prompt(language)
         session.prompt_input_ids[prompt] = words["input_ids"]
         session.prompt_attention_masks[prompt] = words["attention_mask"]
-        state = MaskState(session, image.shape[:2], emit, text=language)
+        rule = "description; the object with the highest score in the first frame"
+        state = MaskState(session, image.shape[:2], emit, origin=rule, text=language)
         self._advance([state], [image])
         if state.target is None and not self.wait:
             raise DataError(
