@@ -239,7 +239,7 @@ def _run_spec(
         raise UsageError(f"{spec.name} gives boxes alone; leave --masks out")
     if config.timing and (config.workers > 1 or config.batch > 1 or config.cluster):
         raise UsageError(
-            "--timing measures one worker alone, as do --profile and --realtime: leave out --workers, --batch, --cluster"
+            "--timing measures one worker alone, as do --profile, --realtime: leave out --workers, --batch, --cluster"
         )
     settled = {
         **part(config, TrackingConfig),
