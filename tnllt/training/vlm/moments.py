@@ -109,9 +109,10 @@ def read_window(folder: Path, tracker: Mapping[str, Any], length: int) -> tuple[
     if facts.weights != tracker.get("weights_sha256"):
         raise DataError("is the state of a tracker with other weights; give these, or make the samples anew", path)
     files = [folder / "img2.jpg", *sorted(folder.glob("window/*.jpg"))]
-    if len(files) != len(facts.truth) or len(tensors.get("crops", ())) != len(facts.crops):
+    crops = tensors.get("crops")
+    if len(files) != len(facts.truth) or crops is None or crops.shape[:1] != (len(facts.crops),):
         raise DataError(f"does not belong to the {len(files)} images of its folder; make the sample anew", path)
     truth = np.array([box or (np.nan,) * 4 for box in facts.truth[:length]])
     window = Window([read_image(file) for file in files[:length]], truth, np.isfinite(truth).all(axis=1))
-    crops = dict(zip(facts.crops, tensors["crops"].numpy(), strict=True))
-    return window, Snapshot(facts.frame, np.array(facts.box), crops, tensors.get("temporal"))
+    kept = dict(zip(facts.crops, crops.byte().numpy(), strict=True))
+    return window, Snapshot(facts.frame, np.array(facts.box), kept, tensors.get("temporal"))
