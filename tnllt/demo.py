@@ -18,8 +18,8 @@ from pathlib import Path
 from tnllt.errors import EXIT_OK
 
 TRACKERS = ("ReasoningTrack", "MIL", "still")
-#: What revises the description in a second run of ReasoningTrack: the dataset's text of the moment.
-REASONER = "annotation"
+#: What revises the description in a second run of ReasoningTrack.
+REASONER = "bundled"
 _MODULES = {"tnllt-run": "tnllt.cli.run", "tnllt-eval": "tnllt.cli.eval", "tnllt-data": "tnllt.cli.data"}
 
 
