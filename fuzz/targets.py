@@ -354,6 +354,18 @@ def pairs(folder: Path, data: bytes) -> None:
         read_samples(folder)
 
 
+def texts(folder: Path, data: bytes) -> None:
+    """Files of `--text`: TOML, JSON, a cache by anchor frame, a folder of lines."""
+    from tnllt.tracking.texts import head_noun, texts_of
+
+    for name in ("prompts.toml", "prompts.json", "prompts/s.txt"):
+        path = put(folder, name, data)
+        with expected("prompts"):
+            for found in texts_of(f"{path.parent if name.endswith('txt') else path}", []):
+                found.fact()
+    head_noun(data.decode("utf-8", "replace"))
+
+
 def settings(folder: Path, data: bytes) -> None:
     """Options given as text: `--set`, the network's config, a reasoner's options."""
     from tnllt.options import json_value
@@ -750,6 +762,14 @@ TARGETS: dict[str, Target] = {
     ),
     "dataset": Target(
         dataset, lambda: [b"1,2,3,4\n0,0,0,0\n\xff1\n0\n\xffthe car\xff" + b",".join([b"0"] * 15) + b"\xffs\n"]
+    ),
+    "texts": Target(
+        texts,
+        lambda: [
+            b'{"s": ["a", {"0": "b", "9": "c"}], "t": ["d", "e"]}', b"0\ta car\n7\ta red car\n",
+            b'{"entries": {"s:9": {"target": "a", "qwen_target": "b"}}}', b's = ["a", "b"]\n[t]\n0 = "c"\n',
+        ],
+        json=True,
     ),
     "dataset_toml": Target(
         dataset_toml,

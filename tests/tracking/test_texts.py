@@ -43,6 +43,13 @@ def test_words_and_texts_in_quotes() -> None:
     assert [t.value for t in (own, none, noun)] == ["own", "none", "class"] and literal.value.startswith("red-or-blue-")
 
 
+def test_no_text_or_file_goes_by_the_name_of_a_word(tmp_path: Path) -> None:
+    (tmp_path / "none.toml").write_text('s0 = "a"\n')
+    found = texts_of(["none", '"none"', str(tmp_path / "none.toml")], sequences("x"))
+    assert [t.value.partition("-")[0] for t in found] == ["none", "none", "none.toml"]
+    assert len({t.value for t in found}) == 3 and told(found[1]) == {"s0": "none"}
+
+
 @pytest.mark.parametrize("given", ["", "own,,none", 'own "x"', '"open', "own,"])
 def test_a_list_of_sources_is_whole(given: str) -> None:
     if given == "own,":

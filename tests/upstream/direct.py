@@ -10,6 +10,7 @@ written out here, one function per dialect, from each repository's own test code
 """
 
 import importlib
+import importlib.machinery
 import importlib.util
 import json
 import os
@@ -97,7 +98,7 @@ def stand_in():
         try:
             importlib.import_module(name)
         except ImportError:
-            sys.modules[name] = MagicMock()
+            sys.modules[name] = MagicMock(__spec__=importlib.machinery.ModuleSpec(name, None))
     torchvision.ops._new_empty_tensor = torchvision.ops.misc._output_size = MagicMock()
     for kind in ("float", "int", "bool", "object"):
         if kind not in vars(np):

@@ -55,14 +55,16 @@ class Texts:
 
     @property
     def value(self) -> str:
-        """The source as a variant's name spells it."""
+        """The source as a variant's name spells it: never as one of `TEXTS` where it is a text or file."""
         if self.source in TEXTS:
             return self.source
         if self.source[0] in "\"'":
-            return value_text(self.source[1:-1])
-        numbered = _NUMBERED.fullmatch(self.source)
-        path = Path(numbered["path"] if numbered else self.source)
-        return value_text(path.stem) + (f"-{numbered['index']}" if numbered else "")
+            spelled, whole = value_text(self.source[1:-1]), self.source
+        else:
+            numbered = _NUMBERED.fullmatch(self.source)
+            path = Path(numbered["path"] if numbered else self.source)
+            spelled, whole = value_text(path.stem) + (f"-{numbered['index']}" if numbered else ""), f"{path.name} file"
+        return value_text(whole) if spelled in TEXTS else spelled
 
     @property
     def over_time(self) -> bool:
