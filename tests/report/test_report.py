@@ -15,14 +15,19 @@ from click.testing import CliRunner
 import tnllt
 from tests.report.conftest import arguments
 from tnllt.cli.eval import cli
+from tnllt.config import LocationConfig
 from tnllt.errors import DataError
 from tnllt.eval import evaluate
 from tnllt.eval.compare import compare
+from tnllt.eval.figures import curve_panel
+from tnllt.eval.metrics import METRICS
 from tnllt.eval.report import write_report
 from tnllt.eval.report.build import PAIRED, ReportContent, page_data
 from tnllt.eval.report.overlaps import FEWEST_POINTS, LEVELS, NOTHING, Packed, first_strides, pack, stride_for
 from tnllt.eval.report.templating import embed
 from tnllt.eval.report.thumbnails import worst_frames
+from tnllt.eval.style import Style
+from tnllt.eval.view.scene import open_scene
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
 
@@ -226,3 +231,16 @@ def test_strides_bound_the_points() -> None:
         assert 10 * sum(kept) <= points or max(kept) <= FEWEST_POINTS
         assert all(s & (s - 1) == 0 for s in strides)
     assert first_strides(lengths, 10, 10**9) == [1] * 5 and stride_for(1000, 64) == 16 and stride_for(64, 64) == 1
+
+
+def test_a_tracker_keeps_its_colour_in_report_figures_viewer_and_video(made: Path, release: Path) -> None:
+    data = embedded(made / "report.html", "data")
+    shown = {t["name"]: t["colour"] for t in data["trackers"]}
+    assert len(set(shown.values())) == len(shown) == 4
+    place = {"root": release / "data", "results": release / "results"}
+    one = tnllt.score("tnllt", **place, trackers="SiamFC")
+    panel = curve_panel(one, METRICS["precision"], Style())
+    assert [look.colour for look in panel.looks] == [shown["SiamFC"]]
+    scene = open_scene(LocationConfig("tnllt", **place).locate(), one.sequences[0], "SiamFC")
+    assert scene.looks["SiamFC"].colour == shown["SiamFC"]
+    assert scene.to_page()["trackers"][0]["colour"] == scene.looks["SiamFC"].bright
