@@ -93,15 +93,15 @@ def test_the_choice_learns_what_is_right_or_what_gains(recipe: ChoiceRecipe) -> 
 
 @pytest.mark.slow
 def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path) -> None:
-    recipe = ReaderRecipe(steps=4, batch=1, warmup=2)
+    recipe = ReaderRecipe(steps=3, batch=1, warmup=2)
     whole = train(recipe, ReasonerOptions(tmp_path / "whole"), lambda line: None)
     options = ReasonerOptions(tmp_path / "parts", save_every=1, log_every=1, minutes=1e-9)
-    for _ in range(4):  # each stops after a step
+    for _ in range(3):  # each stops after a step
         parts = train(recipe, options, lambda line: None)
     one, other = read(whole).content, read(parts).content
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert [line.split(",")[0] for line in (tmp_path / "parts" / "curves.csv").read_text().split()] == [
-        "step", "1", "2", "3", "4"
+    assert [line.split(",")[0] for line in (tmp_path / "parts" / "curves.csv").read_text().splitlines()] == [
+        "step", "1", "2", "3"
     ]  # fmt: skip
     with pytest.raises(UsageError, match="another recipe"):
         train(ReaderRecipe(steps=5, batch=1), options)
