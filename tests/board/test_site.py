@@ -18,6 +18,7 @@ import pytest
 
 from tests.board.conftest import run_board, run_eval
 from tests.report import report_trees as trees
+from tnllt.errors import UsageError
 from tnllt.eval.compare import compare_all, groups
 from tnllt.eval.evaluate import evaluate
 from tnllt.eval.protocols import PROTOCOLS
@@ -132,6 +133,13 @@ def test_a_newer_entry_replaces_an_older_one(entries: Path, board: Callable[...,
     atom = "{http://www.w3.org/2005/Atom}"
     assert next(e.findtext(f"{atom}updated") for e in feed.iter(f"{atom}entry")) == "2026-04-01T00:00:00Z"
     assert len({e.findtext(f"{atom}id") for e in feed.iter(f"{atom}entry")}) == 4
+
+
+def test_nothing_but_a_site_is_replaced(entries: Path, board: Callable[..., Any]) -> None:
+    """`--out .` in the repository of a board would remove its entries."""
+    with pytest.raises(UsageError, match="holds something else than a board's site"):
+        board("build", entries, "--out", entries.parent)
+    assert (entries / "Beta" / "Beta.zip").is_file()
 
 
 def test_an_empty_board(made: Path, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class Examiner:
         self.sequences, self.cache = list(sequences), cache
         self.digest = dataset_digest(self.sequences)
         # Annotations without descriptions score alike: then those that the tracker was run with do not matter.
-        self._which = "sha256" if any(s.language for s in self.sequences) else "boxes_sha256"
+        self._digests = ("sha256",) if any(s.language for s in self.sequences) else ("sha256", "boxes_sha256")
         self._annotations = annotation_digest(self.sequences)
         bare = any(s.missing_presence is not None for s in self.sequences)
         #: Those that can be scored: where presence files are missing, protocols that need none.
@@ -113,7 +113,7 @@ class Examiner:
     def _fresh(self, path: Path, sha256: str, what: str) -> Examined:
         manifest, members = open_pack(path)
         files, name = _result_files(path, manifest, members), manifest.tracker
-        if manifest.dataset.get(self._which) != self.digest:
+        if self.digest not in [manifest.dataset.get(kind) for kind in self._digests]:
             text = f"{path.name} was packed with other annotations than these (their hash differs)"
             return Examined(name, path, sha256, found=(_finding("annotations", text, what),))
         try:

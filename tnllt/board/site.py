@@ -40,7 +40,13 @@ _LATEST = 10
 def build_site(
     entries: Seq[BoardEntry], out: Path, examiner: Examiner, config: BoardConfig, style: Style | None = None
 ) -> Site:
-    """Writes the site of some entries into a folder. Raises UsageError where the first protocol cannot be scored."""
+    """Writes the site of some entries into a folder.
+
+    Raises:
+        UsageError: the first protocol cannot be scored, or the folder holds something else than a site.
+    """
+    if out.is_dir() and any(out.iterdir()) and not (out / "board.js").is_file():
+        raise UsageError(f"{out} holds something else than a board's site, and parts of it would go; give a new folder")
     if config.protocol not in examiner.protocols:
         raise UsageError(
             f"protocol {config.protocol!r} cannot be scored here; there are: {', '.join(examiner.protocols)}"
