@@ -219,6 +219,12 @@ def test_what_was_tracked_is_kept(sources: Path, tmp_path: Path, habit: str, cod
     assert cv2.VideoCapture(str(tmp_path / "x.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == kept
 
 
+def test_a_reasoner_that_fails_does_not_look_like_success(sources: Path, tmp_path: Path) -> None:
+    words = (TELLING, "--set", "what=silent", "--source", sources / "clip.avi", "--box", "10,12,9,8")
+    done = tnllt_run(*words, "--out", tmp_path / "x.csv")
+    assert done.returncode == 3 and "2 of 3 refreshes of the description failed" in done.stderr
+
+
 REFUSED = (
     (("--source", "nowhere.mp4", "--box", "1,2,3,4", "--out", "x.mp4"), "neither a file, a folder, a glob"),
     (("--source", "{clip}", "--box", "1,2,3,4", "--out", "x.mov"), "suffix must be"),

@@ -165,6 +165,9 @@ class Telling(Tracker):
             signal.raise_signal(signal.SIGINT)
         return Prediction(self.box, 0.25, absent=self.frame == 4)
 
+    def info(self):
+        return {"reasoner_failures": 2, "refreshes": [3, 6, 9]} if self.what == "silent" else {}
+
 
 class Told(Tracker):
     """Moves right by one pixel a frame for every letter of what it is told; `heeds` False: it does not read."""

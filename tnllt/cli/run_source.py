@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from tnllt.errors import TnlltError, UsageError
+from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, TnlltError, UsageError
 from tnllt.files import user_path, write_atomic
+from tnllt.results.records import lacks_answers, unanswered_refreshes
 from tnllt.text import csv_cell, printable
 from tnllt.tracking.config import RunConfig, SourceConfig
 
@@ -49,7 +50,10 @@ def follow(tracker: str | TrackerSpec, single: SourceConfig, config: RunConfig) 
     click.echo(printable(film.summary()))
     if film.failure is not None:
         raise film.failure
-    return 0
+    failed, asked = unanswered_refreshes(tracking.info)
+    if failed:
+        click.echo(f"Note: {failed} of {asked} refreshes of the description failed", err=True)
+    return EXIT_INCOMPLETE if lacks_answers(failed, asked) else EXIT_OK
 
 
 class _Film:

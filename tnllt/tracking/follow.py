@@ -91,6 +91,11 @@ class SourceTracking(Iterator[tuple[Image, Prediction]]):
             self._loop.end(self._run)
             self._loop.tracker.close()
 
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Facts that the tracker gave of itself, once the tracking is over (`Tracker.info`)."""
+        return self._run.info
+
     def __enter__(self) -> SourceTracking:
         return self
 
