@@ -33,6 +33,7 @@ from tnllt.datasets.synth import SynthConfig, plan
 from tnllt.datasets.synth.config import FrameFormat
 from tnllt.datasets.synth.write import draw_frames
 from tnllt.eval.statistics import WeightedScores, bootstrap_counts, bootstrap_intervals, difference_intervals
+from tnllt.files import to_json, write_atomic
 from tnllt.sequence import Annotation
 
 FIRST_SEED = 3_000_000_000  #: neither training, validation nor another benchmark draws these
@@ -100,9 +101,11 @@ def fractions(values: NDArray[np.float64], static: int, oracle: int) -> tuple[An
     counts = bootstrap_counts(values.shape[1])
     draws = counts @ values.T / counts.sum(axis=1, keepdims=True)
     gain = draws - draws[:, [static]]
-    low, high = np.quantile(gain / gain[:, [oracle]], [0.025, 0.975], axis=0)
     means = values.mean(axis=1) - values[static].mean()
-    return means / means[oracle], low, high
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = gain / gain[:, [oracle]]
+        low, high = np.nanquantile(np.where(np.isfinite(drawn), drawn, np.nan), [0.025, 0.975], axis=0)
+        return means / means[oracle], low, high
 
 
 def report(where: Mapping[str, Any], results: Path) -> dict[str, Any]:
@@ -185,7 +188,7 @@ def main(
         click.echo(name)
         track(runs, where, folder / "results", {**asked, **own}, workers)
         figures = report(where, folder / "results")
-        (folder / "claim.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        write_atomic(folder / "claim.json", to_json(figures))
 
 
 if __name__ == "__main__":
