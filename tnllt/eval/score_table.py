@@ -178,12 +178,17 @@ def _markdown(table: ScoreTable) -> str:
     rows = []
     bounds = table.intervals() or [[""] * len(table.digits)] * len(table.names)
     for name, cells, places, own in zip(table.names, table.cells(), table.places(), bounds, strict=True):
-        marked = [("{}", "**{}**", "<u>{}</u>")[p].format(c) for c, p in zip(cells, places, strict=True)]
+        marked = _marked(cells, places, "**{}**", "<u>{}</u>")
         rows.append([markdown(name), *(f"{c} ({b})" if b else c for c, b in zip(marked, own, strict=True))])
     lines = ["| " + " | ".join(row) + " |" for row in [[table.corner, *(markdown(h.strip()) for h in headings)], *rows]]
     lines.insert(1, "| --- |" + " ---: |" * len(table.digits))
     notes = [f"- {markdown(note)}" for note in table.notes()]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def _marked(cells: list[str], places: list[int], best: str, second: str) -> list[str]:
+    """Cells of a row in the templates of a column's best and second."""
+    return [("{}", best, second)[place].format(cell) for cell, place in zip(cells, places, strict=True)]
 
 
 def _spread(table: ScoreTable) -> list[str]:
@@ -205,12 +210,10 @@ def _latex(table: ScoreTable) -> str:
         if index == table.trackers:
             lines.append(r"\midrule")
         marked = [
-            ("{}", r"\textbf{{{}}}", r"\underline{{{}}}")[p].format(c) for c, p in zip(cells, places, strict=True)
-        ]
-        marked = [cell.replace("–", "--") for cell in marked]
-        marked = [
-            cell + (r" {\scriptsize[" + bound.replace("-", "--") + "]}" if bound else "")
-            for cell, bound in zip(marked, bounds[index], strict=True)
+            cell.replace("–", "--") + (r" {\scriptsize[" + bound.replace("-", "--") + "]}" if bound else "")
+            for cell, bound in zip(
+                _marked(cells, places, r"\textbf{{{}}}", r"\underline{{{}}}"), bounds[index], strict=True
+            )
         ]
         lines.append(" & ".join([latex(table.names[index]), *marked]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
@@ -231,7 +234,7 @@ def _html(table: ScoreTable) -> str:
         rows.append(f"<tr><th></th>{heads}</tr>")
     rows.append("<tr>" + "".join(f"<th>{escape(one_line(h))}</th>" for h in [table.corner, *table.headings]) + "</tr>")
     for name, cells, places in zip(table.names, table.cells(), table.places(), strict=True):
-        marked = [("{}", "<strong>{}</strong>", "<u>{}</u>")[p].format(c) for c, p in zip(cells, places, strict=True)]
+        marked = _marked(cells, places, "<strong>{}</strong>", "<u>{}</u>")
         rows.append(f"<tr><th>{escape(one_line(name))}</th>" + "".join(f"<td>{cell}</td>" for cell in marked) + "</tr>")
     notes = "".join(f"<p>{escape(one_line(note))}</p>\n" for note in table.notes())
     return "<table>\n" + "\n".join(rows) + "\n</table>\n" + notes

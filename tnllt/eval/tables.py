@@ -97,17 +97,8 @@ def make_table(
             found = (sets[0] if sets else all_intervals(scores, [m], flags))[m.name]
             bounds[: len(order), i] = np.stack([found.low, found.high], axis=1)[order]
     headings, digits = [heading for heading, _, _ in columns], [m.digits for _, m, _ in columns]
-    return ScoreTable(
-        title,
-        names,
-        len(own_rows),
-        headings,
-        digits,
-        values,
-        bounds,
-        footnotes(scores),
-        sequences=len(scores.sequences),
-    )
+    return ScoreTable(title, names, len(own_rows), headings, digits, values, bounds, footnotes(scores),
+                      sequences=len(scores.sequences))  # fmt: skip
 
 
 def grouped(scores: Scores, metrics: list[Metric], keys: Seq[str]) -> ScoreTable:
