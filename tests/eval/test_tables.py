@@ -1,0 +1,68 @@
+"""Score tables: what a paper, a spreadsheet and a narrow screen need of them."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from tests.eval.eval_trees import save, write_tree
+from tnllt.cli.eval import cli
+from tnllt.errors import MissingExtraError
+from tnllt.eval import Scores, evaluate
+from tnllt.sequence import Annotation, Sequence
+
+
+def scores(sequences: int = 5, missing: bool = False) -> Scores:
+    rng = np.random.default_rng(0)
+    truth = np.abs(np.cumsum(rng.normal(0, 3, (40, 4)), axis=0)) + 50
+    listed = [Sequence(f"s{i}", Annotation(truth)) for i in range(sequences)]
+    results = {n: {s.name: truth + rng.normal(0, e, truth.shape) for s in listed} for n, e in (("good", 1), ("bad", 9))}
+    if missing:
+        del results["bad"]["s1"]
+    return evaluate(listed, results, allow_missing=True)
+
+
+def test_latex_has_percentages_decimals_subscripts_and_references_on_demand():
+    made = scores()
+    text = made.table("success,normalized_precision", "latex", percent=True, decimals=2)
+    values = [100 * float(made.score(m)[0]) for m in ("success", "normalized_precision")]
+    assert rf"good & \textbf{{{values[0]:.2f}}} & \textbf{{{values[1]:.2f}}} \\" in text
+    assert r"AUC & P$_\mathrm{Norm}$" in text and r"\underline" in text and "ceiling" not in text
+    assert "ceiling" in made.table("success", "latex", references=True)
+    assert "ceiling" not in made.table("success", references=False)
+
+
+def test_an_interval_is_called_what_it_is():
+    assert "interval over sequences (Student's t)" in scores(5).table("success")
+    assert "interval over sequences (studentised bootstrap)" in scores(20).table("success")
+    assert "interval" not in scores(1).table("success")  # a single sequence has none
+
+
+def test_score_file_shows_no_interval(tmp_path):
+    write_tree(tmp_path)
+    save(tmp_path / "r.txt", np.loadtxt(tmp_path / "annos" / "s0.txt", delimiter=","))
+    done = CliRunner().invoke(cli, ["score-file", str(tmp_path / "annos" / "s0.txt"), str(tmp_path / "r.txt")])
+    assert done.exit_code == 0 and "interval" not in done.stdout
+
+
+def test_a_csv_is_read_by_pandas_without_rows_that_are_no_trackers():
+    table = pd.read_csv(io.StringIO(scores(missing=True).table("success", "csv")))
+    assert table["Tracker"].tolist() == ["good", "bad", "ceiling", "floor"]
+    assert "no result for s1" in table["Footnotes"][1] and "no result" not in str(table["Footnotes"][0])
+
+
+def test_by_sequence_each_sequence_is_a_row():
+    made = scores(12)
+    lines = made.table("success", by="sequence").splitlines()
+    assert max(map(len, lines)) < 100 and lines[2].split() == ["Sequence", "good", "bad"]
+    assert lines[4].split() == ["s0", *(f"{v:.3f}" for v in made.per_sequence("success")[:, 0])]
+    assert pd.read_csv(io.StringIO(made.table("success", "csv", by="sequence"))).shape == (2, 13)
+
+
+def test_install_hints_name_what_can_be_installed():
+    with pytest.raises(MissingExtraError, match=r'source: pip install "\.\[vlm\]"$'):
+        raise MissingExtraError("this", "vlm")
