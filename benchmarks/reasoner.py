@@ -19,12 +19,12 @@ import click
 import numpy as np
 import torch
 
+from tnllt.datasets.synth.appearance import SpriteLook as Appearance
 from tnllt.errors import UsageError
 from tnllt.reasoningtrack.reasoners import parse_answer
 from tnllt.reasoningtrack.reasoners.base import Look, Question
 from tnllt.reasoningtrack.reasoners.bundled import BundledReasoner
 from tnllt.reasoningtrack.reasoners.looks import KINDS, PATTERN_NAMES, SHADES, family, read_description
-from tnllt.datasets.synth.appearance import SpriteLook as Appearance
 from tnllt.reasoningtrack.reasoners.reader import FACTORS
 from tnllt.training.reasoner.samples import PLACES, SEEN, Facts, footage, scene_of, tracker_box
 

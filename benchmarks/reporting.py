@@ -103,7 +103,8 @@ def section(quick: bool = False) -> Table:
         for name, what in (("tnllt", "tnllt"), ("plain", "matplotlib, constrained layout, without radars")):
             files = [p for p in drawn[name] if p.suffix != ".csv"]
             size = f"{sum(p.stat().st_size for p in files) / 1e6:.1f}"
-            label = f"{what}: {len(files)} files of curves overall and by attribute, {' and '.join(f.upper() for f in FORMATS)}"
+            formats = " and ".join(name.upper() for name in FORMATS)
+            label = f"{what}: {len(files)} files of curves overall and by attribute, {formats}"
             table.rows.append([label, f"{spent[name].clock:.1f}", size, ratio(spent[name].clock, spent["tnllt"].clock)])
     table.note = why
     return table

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,5 +81,5 @@ def as_streamed(trajectory: Trajectory, fps: float, place: str | Path) -> Trajec
         raise DataError("has no time for each frame, as --realtime needs; runs of tnllt-run record them", place)
     shown = streamed_frames(seconds, fps)
     columns = {name: getattr(trajectory, name) for name in ("confidence", "absent")}
-    chosen = {name: None if column is None else column[shown] for name, column in columns.items()}
+    chosen: dict[str, Any] = {name: None if column is None else column[shown] for name, column in columns.items()}
     return replace(trajectory, boxes=trajectory.boxes[shown], **chosen)

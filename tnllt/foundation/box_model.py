@@ -59,7 +59,11 @@ class BoxModel:
         self.convention: Convention = load_convention(convention)
         self.name, self.convention_name = model, str(convention)
         kind, _, place = model.partition(":")
-        makers = {"openai": (_Server, "url"), "transformers": (_Local, "path"), "replay": (_Replay, "path")}
+        makers: dict[str, tuple[Any, str]] = {
+            "openai": (_Server, "url"),
+            "transformers": (_Local, "path"),
+            "replay": (_Replay, "path"),
+        }
         if kind not in makers or not place:
             raise UsageError(f"model {model!r}: must be one of {', '.join(KINDS)}")
         make, where = makers[kind]
@@ -94,7 +98,8 @@ class BoxModel:
         started, size = time.perf_counter(), images[-1].shape[:2]
         detail: dict[str, Any] = {"convention": self.convention_name}
         hashes = [image_hash(image) for image in images]
-        raw, failure = "", None
+        raw = ""
+        failure: dict[str, str] | None = None
         try:
             raw = redact(self._model.write([self._sent(image) for image in images], question, hashes, detail))
         except Exception as error:  # a model of any kind may fail in any way; the tracker goes on
@@ -117,7 +122,8 @@ class BoxModel:
             "error": failure,
             "detail": detail,
         }
-        return BoxAnswer(boxes, absent, failure and f"{failure['kind']}: {failure['message']}", event)
+        said = None if failure is None else f"{failure['kind']}: {failure['message']}"
+        return BoxAnswer(boxes, absent, said, event)
 
     def _sent(self, image: Image) -> Image:
         """The image in the size in which the convention sends it."""

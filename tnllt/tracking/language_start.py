@@ -54,7 +54,7 @@ class StarterSpec:
     def of(cls, name: str, given: Mapping[str, Any]) -> StarterSpec:
         """From the texts of `--starter` and `--starter-set`. Raises UsageError for an option that does not exist."""
         rest = dict(given)
-        own = {key: rest.pop(key) for key in ("threshold", "wait") if key in rest}
+        own: dict[str, Any] = {key: rest.pop(key) for key in ("threshold", "wait") if key in rest}
         found = check_options(_Own, own)
         starter, first = _class_of(name)
         checked = check_options(starter, {**first, **rest})
@@ -208,7 +208,7 @@ def _sorted_boxes(answer: Any, image: Image) -> list[dict[str, Any]]:
     Raises UsageError where the answer is not boxes with scores.
     """
     height, width = image.shape[:2]
-    found = []
+    found: list[dict[str, Any]] = []
     for item in answer or ():
         try:
             box, score = item

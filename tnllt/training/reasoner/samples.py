@@ -247,12 +247,8 @@ def question(film: Footage, rng: np.random.Generator, count: int, busy: int) -> 
         look("crowd", seen, image, jitter(seen.boxes[int(apart.argmin())], 0.5, 0.2, rng))
     first, first_labels = window(film.images[0], initial.tolist(), 0), labels(film.facts[0], initial, 0)
     numbers = np.array(described_numbers(described), np.int64)
-    out = WindowSample(
-        first=first,
-        first_labels=first_labels,
-        described=numbers,
-        **{k: np.stack(v) if v else np.zeros(0) for k, v in parts.items()},
-    )
+    stacked: dict[str, Any] = {name: np.stack(rows) if rows else np.zeros(0) for name, rows in parts.items()}
+    out = WindowSample(first=first, first_labels=first_labels, described=numbers, **stacked)
     return mirrored(out) if rng.random() < 0.5 else out
 
 
