@@ -192,7 +192,7 @@ class Told(Tracker):
 
 
 class ByColour(Tracker):
-    """Takes the blob of the colour that its text names, the nearest to the last box; without a colour, it stays."""
+    """Takes the nearest blob of the colour that its text names, of about the last box's size; without one it stays."""
 
     modes = (Mode.BB, Mode.NL_BB)
 
@@ -213,9 +213,11 @@ class ByColour(Tracker):
         near = (np.linalg.norm(lab - wanted, axis=2) < 25).astype(np.uint8)
         _, _, stats, centres = cv2.connectedComponentsWithStats(near)
         centre = self.box[:2] + self.box[2:] / 2
-        blobs = [i for i in range(1, len(stats)) if stats[i, 4] > 0.15 * self.box[2] * self.box[3]]
+        size = np.sqrt(stats[:, 2] * stats[:, 3] / (self.box[2] * self.box[3]))
+        away = np.linalg.norm(centres - centre, axis=1) / np.sqrt(self.box[2] * self.box[3])
+        blobs = [i for i in range(1, len(stats)) if 0.7 < size[i] < 1.4 and away[i] < 1]
         if blobs:
-            best = min(blobs, key=lambda i: np.linalg.norm(centres[i] - centre))
+            best = min(blobs, key=lambda i: away[i])
             self.box = stats[best, :4].astype(float)
         return self.box
 
