@@ -32,7 +32,7 @@ GIVEN = os.environ.get("TNLLT_UPSTREAM_FRAMES", "5")
 FRAMES = None if GIVEN == "all" else int(GIVEN)
 DESCRIPTION = "the person who walks across the street"
 AS_THEY_ARE = ["ostrack", "grm", "romtrack", "odtrack", "evptrack", "aqatrack", "mixformer"]
-AS_THEY_ARE += ["seqtrack", "artrack", "artrackV2"]
+AS_THEY_ARE += ["seqtrack"]
 UVL = (
     "MODEL.BACKBONE.PRETRAINED_PATH={files}/mae_pretrain_vit_base.pth,MODEL.BACKBONE.LANGUAGE.TYPE={files}/bert,"
     "MODEL.BACKBONE.LANGUAGE.VOCAB_PATH={files}/bert/vocab.txt"
@@ -43,6 +43,8 @@ STOOD_IN = {
     "sutrack": "MODEL.ENCODER.PRETRAIN_TYPE={files}/fast_itpn_base.pt",
     # Upstream puts its working folder before the path.
     "mcitrack": "MODEL.ENCODER.PRETRAIN_TYPE=" + "/.." * 20 + "{files}/fast_itpn_base.pt",
+    "artrack": "MODEL.PRETRAIN_PTH={files}/first_stage.pth.tar",
+    "artrackV2": "MODEL.PRETRAIN_PTH={files}/first_stage.pth.tar",
     "uvltrackBB": UVL,
     "uvltrackNL": UVL,
     "uvltrackNLBB": UVL,

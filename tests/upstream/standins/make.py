@@ -62,6 +62,7 @@ def encoders():
     )
     weights = {"pos_embed": torch.randn(1, 196, 512) * 0.02, "patch_embed.proj.weight": torch.randn(128, 3, 4, 4)}
     torch.save({"model": weights}, place("fast_itpn_base.pt"))
+    torch.save({"net": {}}, place("first_stage.pth.tar"))
 
 
 bert()
