@@ -227,7 +227,7 @@ def baseline(folder: Path, data: bytes) -> None:
 
 def record(folder: Path, data: bytes) -> None:
     from tnllt.cli.run_status import _look
-    from tnllt.eval.view.scene import changes_of
+    from tnllt.eval.view.scene import answers_of
     from tnllt.results.layouts import find_results
     from tnllt.results.reading import read_many
     from tnllt.results.store import ResultStore
@@ -244,7 +244,7 @@ def record(folder: Path, data: bytes) -> None:
         if found is not None:
             found.fps()
     with expected("s"):
-        changes_of(read_many([find_results(folder, ["s"]).trackers["T"]["s"]])[0])
+        answers_of(read_many([find_results(folder, ["s"]).trackers["T"]["s"]])[0], ())
     _look(store, "T", {"s": None})
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.browsers import browser, watch
+
+__all__ = ["browser", "watch"]  # fixtures
 ROOT = Path(__file__).resolve().parents[1]
 
 # How long an example takes says more of what else the machine does than of the code.

@@ -11,11 +11,9 @@ import pytest
 
 from tests.board.conftest import run_board, run_eval
 from tests.report import report_trees as trees
-from tests.report.conftest import browser, watch
 from tnllt.eval.protocols import PROTOCOLS
 from tnllt.results.entry import Entry
 
-__all__ = ["browser", "watch"]  # fixtures
 pytestmark = pytest.mark.browser
 HURT = '"><img src=x onerror=hurt()><script>window.hurt=1</script>'
 

@@ -147,7 +147,8 @@ def test_settings_and_constructors_of_other_kinds() -> None:
 
 
 def test_a_run_survives_json() -> None:
-    spec = RunSpec(tracker=find_tracker("still"), dataset=DatasetConfig("demo", sequences=["a"]), results="r", batch=2)
+    spec = RunSpec(tracker=find_tracker("still"), dataset=DatasetConfig("demo", sequences=["a"]), results="r", batch=2,
+                   starter_set={})  # fmt: skip
     assert RunSpec.from_json(json.loads(json.dumps(spec.as_json()))) == spec
 
 

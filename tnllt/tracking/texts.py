@@ -250,14 +250,15 @@ def read_prompts(path: Path) -> dict[str, list[Changes]]:
         table = read_toml(path) if path.suffix == ".toml" else parse_json(read_bytes(path), path)
         if not isinstance(table, dict):
             raise DataError("must hold a table of texts by sequence", path)
-        if isinstance(table.get("entries"), dict):
-            return _of_cache(table["entries"], path)
-        if table.get("model") and table.get("reviewed") is not True:
+        if table.get("model") and table.get("reviewed") is not True and "entries" not in table:
             raise DataError(f"was written by {table['model']}: read the texts, then set `reviewed` to true in it", path)
         texts = table.get("texts", table)
-        if not isinstance(texts, dict):
+        if isinstance(table.get("entries"), dict):
+            found = _of_cache(table["entries"], path)
+        elif isinstance(texts, dict):
+            found = {name: _of_value(value, name, path) for name, value in texts.items()}
+        else:
             raise DataError("`texts` must be a table of texts by sequence", path)
-        found = {name: _of_value(value, name, path) for name, value in texts.items()}
     if not found:
         raise DataError("has no texts; see the documentation of --text for what it may hold", path)
     return found
