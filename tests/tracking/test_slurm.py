@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,27 @@ def test_jobs_cancelled_killed_and_pre_empted_lose_nothing(data: Path, tmp_path:
     here = tmp_path / "here"
     assert tnllt_run(f"{TRACKERS}:Drift", "-d", data, "--results", here, "--set", "pause=0").returncode == 0
     assert results(folder, "Drift") == results(here, "Drift") and len(results(here, "Drift")) == len(LENGTHS)
+
+
+@needs_slurm
+def test_a_training_is_a_job_that_continues(tmp_path: Path, cluster: Path) -> None:
+    pytest.importorskip("torch")
+    sets = [word for pair in ("batch=1", "samples_per_epoch=3", "epochs=3", "warmup=1") for word in ("--set", pair)]
+    words = ["tracker", "--out", str(tmp_path / "out"), *sets, "--save-every", "1", "--validate-every", "0", "-w", "0"]
+    assert train("--slurm", "time=10,mem=3G", "tracker", "--nonsense").returncode == 2, "refused before it is submitted"
+    assert not (tmp_path / "out").exists()
+    done = train("--slurm", "time=10,mem=3G", *words)
+    assert done.returncode == 0 and "Slurm job" in done.stdout, done.stderr
+    folder = tmp_path / "out" / FOLDER
+    (number,) = job_numbers(folder)
+    wait_for(lambda: any((tmp_path / "out").glob("*state*")) or not job_states(folder).get("running"))
+    subprocess.run(["scancel", "--signal=USR2", number], check=True)
+    wait_for(lambda: not {"running", "pending", "completing"} & set(job_states(folder)), 240)
+    assert train(*words).stdout.count("weights:") == 1 and (tmp_path / "out" / "weights.safetensors").is_file()
+
+
+def train(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "tnllt.cli.train", *words], capture_output=True, text=True)
 
 
 @needs_slurm

@@ -9,10 +9,12 @@ from typing import Any
 
 import click
 
+from tnllt import slurm
 from tnllt.cli.common import LazyGroup, run_command, version_option
 from tnllt.cli.dataclass_options import config_options
+from tnllt.cli.train_job import Training, run_training
 from tnllt.errors import UsageError
-from tnllt.options import key_values
+from tnllt.options import key_values, split_pairs
 from tnllt.training.tracker.options import TrainOptions
 from tnllt.training.vlm.options import (
     ExportOptions,
@@ -30,9 +32,31 @@ _SUBCOMMANDS = {
 }
 
 
-@click.group(cls=LazyGroup, subcommands=_SUBCOMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+class _Trainings(LazyGroup):
+    """Trainings that run here, or as a Slurm job where the group's option `--slurm` is given."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if ctx.params.get("slurm") and name is not None and command is not None:
+            with command.make_context(name, list(rest), parent=ctx) as own:  # refuses here what the job would refuse
+                out = own.params.get("out")
+            if out is None:
+                raise UsageError(f"--slurm is for trainings with --out; {name} runs here")
+            folder = Path(out) / slurm.FOLDER
+            settings = key_values(split_pairs(ctx.params["slurm"]), "--slurm")
+            work = Training(run_training, [name, *rest], out)
+            number, *_ = slurm.submit(work, settings, folder, f"tnllt-train {name}")
+            click.echo(f"Slurm job {number} submitted; its output is in {folder}")
+            ctx.exit()
+        return name, command, rest
+
+
+@click.group(cls=_Trainings, subcommands=_SUBCOMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--slurm", metavar="partition=gpu,time=1-0", help="Submit the training that follows, and return.")
 @version_option
-def cli() -> None:
+def cli(slurm: str | None) -> None:
     """Train the tracking network, the reasoner that revises its descriptions, and the baselines."""
 
 
