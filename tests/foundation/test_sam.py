@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,14 +162,13 @@ def test_masks_equal_those_of_a_session_that_forgets_nothing(name: str, folders:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILY)
-def test_300_frames_are_equal_and_memory_is_flat(name: str, folders: dict[str, Path]) -> None:
-    held = compare(name, folders[name], 300)
-    grown = held["ours"][299] / held["ours"][20]
-    print(
-        f"\n{name}: ours {held['ours'][20]} -> {held['ours'][299]}, plain {held['plain'][20]} -> {held['plain'][299]}"
-    )
-    assert grown < 1.01
-    assert held["plain"][299] > 5 * held["plain"][20]
+def test_many_frames_are_equal_and_memory_is_flat(name: str, folders: dict[str, Path]) -> None:
+    """300 frames by TNLLT_STREAMED_FRAMES=300, which takes minutes."""
+    frames = int(os.environ.get("TNLLT_STREAMED_FRAMES", "60"))
+    held = compare(name, folders[name], frames)
+    print(f"\n{name}: ours {held['ours'][20]} -> {held['ours'][-1]}, plain {held['plain'][20]} -> {held['plain'][-1]}")
+    assert held["ours"][-1] / held["ours"][20] < 1.01
+    assert held["plain"][-1] > 0.7 * frames / 21 * held["plain"][20]
 
 
 def test_the_bound_follows_from_the_models_configuration(tmp_path: Path) -> None:
