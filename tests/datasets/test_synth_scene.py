@@ -228,4 +228,4 @@ def test_short_sequences_show_the_target_first(frames: int, library: Library) ->
 def test_every_seed_shows_the_target_first(kind: str) -> None:
     config = SynthConfig(frames=60, width=320, height=240, sources=SynthSources(12), **KINDS[kind])
     made = Library(config.sources)
-    assert all(plan(seed, config, made).present[0] for seed in range(30_000_000, 30_002_000))
+    assert all(plan(seed, config, made).present[0] for seed in range(30_000_000, 30_000_500))
