@@ -35,7 +35,7 @@ COLOURS = ("#0072b2", "#d55e00", "#244a00", "#8414f0", "#df87ae", "#86ba62", "#7
 DASHES: tuple[tuple[float, ...], ...] = (
     (), (4.5, 1.5), (1.2, 1.2), (7, 1.5, 1.2, 1.5), (2.5, 1.2), (7, 1.2, 1.2, 1.2, 1.2, 1.2), (10, 3), (3, 3),
 )  # fmt: skip
-_NAMED_DASHES = dict(zip(("solid", "dashed", "dotted", "dashdot"), DASHES, strict=False))
+_NAMED_DASHES = dict(zip(("solid", "dashed", "dotted", "dashdot"), DASHES[:4], strict=True))
 #: Widths in inches that fit into a column and a page of both CVPR's and IEEE's two-column layouts.
 WIDTHS = {"column": 3.25, "page": 6.875}
 #: PDF for papers, PNG for looking; SVG, which costs as much again as a PNG, is made where it is asked for.

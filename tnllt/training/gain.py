@@ -106,7 +106,8 @@ def _track(tracker: SupportsSnapshots, snapshot: Any, texts: list[str], window: 
     found = []
     try:
         states.extend(tracker.resume(snapshot, text) for text in texts)
-        for image, truth, seen in zip(window.images[: last + 1], window.truth, window.seen, strict=False):
+        shown = slice(last + 1)
+        for image, truth, seen in zip(window.images[shown], window.truth[shown], window.seen[shown], strict=True):
             boxes = np.array([prediction.box for prediction in tracker.step(states, [image] * len(states))], np.float64)
             if seen:
                 found.append(overlap(boxes, truth))
