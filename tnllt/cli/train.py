@@ -12,7 +12,7 @@ import click
 from tnllt import slurm
 from tnllt.cli.common import LazyGroup, run_command, version_option
 from tnllt.cli.dataclass_options import config_options
-from tnllt.cli.train_job import Training, run_training
+from tnllt.cli.train_job import TrainingJob, run_training
 from tnllt.errors import UsageError
 from tnllt.options import key_values, split_pairs
 from tnllt.training.tracker.options import TrainOptions
@@ -46,7 +46,7 @@ class _Trainings(LazyGroup):
                 raise UsageError(f"--slurm is for trainings with --out; {name} runs here")
             folder = Path(out) / slurm.FOLDER
             settings = key_values(split_pairs(ctx.params["slurm"]), "--slurm")
-            work = Training(run_training, [name, *rest], out)
+            work = TrainingJob(run_training, [name, *rest], out)
             number, *_ = slurm.submit(work, settings, folder, f"tnllt-train {name}")
             click.echo(f"Slurm job {number} submitted; its output is in {folder}")
             ctx.exit()

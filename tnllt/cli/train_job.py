@@ -10,7 +10,7 @@ from typing import Any
 from tnllt.slurm import Work
 
 
-class Training(Work):
+class TrainingJob(Work):
     """A training that continues from its last checkpoint when Slurm queues it again."""
 
     def checkpoint(self) -> Any:
