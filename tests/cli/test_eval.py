@@ -407,6 +407,10 @@ def test_subcommands_refuse_in_one_line(tree, run, words, says):
         (["view", "s*"], "matches 3 sequences"),
         (["view", "s9"], "no sequence 's9' here"),
         (["view", "s1", "--trackers", ""], "--trackers '' names nothing"),
+        (
+            ["view", "s1", "--no-browser", "--frames", "1:5"],
+            "--rerun FILE records one SEQUENCE, and --frames is for it",
+        ),
         (["render", "s1", "--out", "clip.mp4"], "has annotations but no frames"),
         (["score-file", "annos", "results"], "is a folder, not a file"),
         (["unpack", "taken"], "unpack needs --out DIR, or --verify"),

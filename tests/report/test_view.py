@@ -292,6 +292,15 @@ def test_the_page_lists_failures(watch: Any) -> None:
         watched.silent()
 
 
+def test_recording_for_rerun(release: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rerun")
+    out = tmp_path / "beta.rrd"
+    given = ["view", "beta", *arguments(release), "--rerun", str(out), "--frames", "25:40"]
+    result = CliRunner().invoke(cli, given, catch_exceptions=False)
+    assert result.exit_code == 0 and "16 frames" in result.output
+    assert out.read_bytes()[:3] == b"RRF" and out.stat().st_size > 16 * 1000
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
 def test_render(release: Path, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"beta{suffix}"

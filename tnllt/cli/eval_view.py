@@ -13,6 +13,7 @@ from tnllt.config import LocationConfig
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.selection import choose_trackers
 from tnllt.eval.style import load_style
+from tnllt.eval.view.recording import write_recording
 from tnllt.eval.view.render import render as write
 from tnllt.eval.view.scene import Scenes, open_scene
 from tnllt.eval.view.server import ViewServer
@@ -21,6 +22,9 @@ from tnllt.text import printable
 _TRACKERS = click.option(
     "--trackers", default="all", metavar="NAMES", help="all, or names and globs: a,b,'ost*'.  [default: all]"
 )
+_FRAMES = click.option(
+    "--frames", "span", metavar="FIRST:LAST[:STEP]", help="Frames, counted from 1.  [default: all]"
+)  # fmt: skip
 
 
 @click.command()
@@ -30,15 +34,26 @@ _TRACKERS = click.option(
 @style_option
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port on 127.0.0.1.  [default: a free one]")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--rerun", type=PATH, help="Write a recording for Rerun (.rrd) instead.")
+@_FRAMES
 def view(
-    sequence: str | None, place: LocationConfig, trackers: str, style: Path | None, port: int, no_browser: bool
-) -> None:
+    sequence: str | None, place: LocationConfig, trackers: str, style: Path | None, port: int, no_browser: bool,
+    rerun: Path | None, span: str | None,
+) -> None:  # fmt: skip
     """Play SEQUENCE (by default the first) with the boxes of trackers, ground truth and language description.
 
     Opens a page on this machine alone (127.0.0.1) until Ctrl-C. Keys: space plays, arrows step, n and p go to the next
     and previous sequence, f to the next failure (ten frames or more of an overlap below 0.1), w to the worst frame, a
     to the next absence, r to the next refresh of a description. --trackers are ticked first; all can be.
     """
+    if rerun is not None and sequence is not None:
+        scene = open_scene(place.locate(), sequence, trackers, load_style(style))
+        frames = frame_range(span, len(scene))
+        write_recording(scene, rerun, frames)
+        click.echo(f"{printable(str(rerun))}: {len(frames)} frames; look at it with: rerun {printable(str(rerun))}")
+        return
+    if span is not None or rerun is not None:
+        raise UsageError("--rerun FILE records one SEQUENCE, and --frames is for it; the page shows whole sequences")
     scenes = Scenes(place.locate(), "all", load_style(style))
     start = scenes.names[0] if sequence is None else scenes.find(sequence)
     ticked = choose_trackers(trackers, list(scenes.files)) if scenes.files else ()
@@ -58,7 +73,7 @@ def view(
 @_TRACKERS
 @style_option
 @click.option("--out", "-o", type=PATH, required=True, help="File to write: .mp4, .webm or .gif.")
-@click.option("--frames", "span", metavar="FIRST:LAST[:STEP]", help="Frames, counted from 1.  [default: all]")
+@_FRAMES
 @click.option("--fps", type=click.FloatRange(0.5, 120), help="Frames per second.  [default: the source's, else 30]")
 @click.option(
     "--width", type=click.IntRange(64, 7680), help="Width in pixels.  [default: the frames' own, within limits]"

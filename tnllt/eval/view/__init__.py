@@ -1,4 +1,4 @@
-"""Look at one sequence: a local page, a video or GIF for slides."""
+"""DrawnStyle at one sequence: a local page, a recording for Rerun, a video or GIF for slides."""
 
 from tnllt.eval.view.scene import Scene
 
