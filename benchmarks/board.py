@@ -1,8 +1,11 @@
 """The leaderboard's site: time to build it, also with one more entry; size of its pages; first paint in Chromium.
 
     python benchmarks/board.py --trackers 100 --sequences 280 --out DIR
+    python benchmarks/board.py --trackers 100 --lasot /data/lasot --out DIR
 
-Entries are made as `benchmarks/scoring.py` makes results. With --out the site stays there.
+Sequences are made 500 to 2,500 frames long. Made trackers take each sequence's result from a few drawn ones, the good
+ones more often the better the tracker is. With --lasot the annotations are those in its `annos`, and the trackers of
+its `results` are among the hundred. With --out the site stays there, with --work everything else.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import scoring
 
 from tnllt.board.entries import check_all, find_entries
@@ -25,16 +29,55 @@ from tnllt.eval.cache import ScoreCache
 from tnllt.eval.packing import write_entries
 from tnllt.eval.selection import select, select_sequences
 from tnllt.results.entry import Entry
+from tnllt.sequence import Sequence
+
+#: Results that are drawn for each sequence, from good to bad; every made tracker is a choice among them.
+KINDS = 12
+BUILT = "{}: {:.1f} s, {:.1f} s of the processor, {} archives scored"
 
 
-def build(folder: Path, config: ScoreConfig, out: Path) -> tuple[float, int]:
-    """Seconds, and archives that were scored."""
-    started = time.perf_counter()
+def make_results(results: Path, sequences: list[Sequence], trackers: int) -> None:
+    """Results of so many made trackers: hard links to `KINDS` drawn results of each sequence."""
+    rng = np.random.default_rng(1)
+    names = [f"Made{k:03d}" for k in range(trackers)]
+    for name in names:
+        (results / f"{name}_tracking_result").mkdir(parents=True, exist_ok=True)
+    for sequence in sequences:
+        truth, files = np.nan_to_num(sequence.groundtruth), []
+        for kind in range(KINDS):
+            boxes = truth + rng.normal(0, 0.02 + 0.02 * kind, truth.shape) * np.median(truth[:, 2:])
+            lost = int(rng.integers(len(truth) // (1 + kind), 2 * len(truth)))  # from here on it stays where it is
+            boxes[lost:] = boxes[lost - 1 : lost]
+            boxes[0], boxes[:, 2:] = truth[0], np.maximum(boxes[:, 2:], 1)
+            files.append(results.parent / "kinds" / f"{sequence.name}-{kind}.txt")
+            files[-1].parent.mkdir(exist_ok=True)
+            scoring.write(files[-1], boxes)
+        for k, name in enumerate(names):
+            kind = int(np.clip(rng.normal(KINDS * k / trackers, 2), 0, KINDS - 1))
+            os.link(files[kind], results / f"{name}_tracking_result" / f"{sequence.name}.txt")
+
+
+def make_entries(folder: Path, config: ScoreConfig, trackers: int, sequences: int, lasot: Path | None) -> None:
+    """Entries of the real trackers and of as many made ones as are wanted, with annotations where none are given."""
+    real = sorted(path for path in (lasot / "results").iterdir() if path.is_dir()) if lasot else []
+    for path in real:
+        shutil.copytree(path, folder / "results" / path.name)
+    if not lasot:
+        rng = np.random.default_rng(0)
+        for s, length in enumerate(rng.integers(500, 2501, sequences).tolist()):
+            scoring.annotate(folder / "annos", f"seq-{s:03d}", length, rng)
+    make_results(folder / "results", select_sequences(config), trackers - len(real))
+    write_entries(folder / "entries", select(config), Entry(date="2026-01-02"))
+
+
+def build(folder: Path, config: ScoreConfig, out: Path) -> tuple[float, float, int]:
+    """Seconds, those of the processor among them, and archives that were scored."""
+    started, busy = time.perf_counter(), time.process_time()
     examiner = Examiner(select_sequences(config), ScoreCache(folder / "cache" / "scores"))
     entries, findings = check_all(find_entries(folder / "entries"), examiner)
     assert not any(found.exit_code() for found in findings)
     build_site(entries, out, examiner, BoardConfig())
-    return time.perf_counter() - started, len(examiner.scored)
+    return time.perf_counter() - started, time.process_time() - busy, len(examiner.scored)
 
 
 def first_paint(page: Path, times: int = 5) -> float:
@@ -59,26 +102,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trackers", type=int, default=100)
     parser.add_argument("--sequences", type=int, default=280)
-    parser.add_argument("--frames", type=int, default=300, help="Of each sequence.")
+    parser.add_argument("--lasot", type=Path, help="Folder with LaSOT's annos and results.")
     parser.add_argument("--out", type=Path, help="Folder of the site.")
+    parser.add_argument("--work", type=Path, help="Folder for results, entries and cache; entries there are used.")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = given.work or Path(name)
         os.environ["TNLLT_CACHE"] = str(folder / "cache")
-        scoring.FRAMES = given.frames
-        scoring.make(folder, given.trackers, given.sequences)
-        config = ScoreConfig("tnllt", annos=folder / "annos", results=folder / "results", split="all")
-        selection = select(config)
-        frames = sum(len(s) for s in selection.sequences)
-        write_entries(folder / "entries", selection, Entry(date="2026-01-02"))
+        annos = given.lasot / "annos" if given.lasot else folder / "annos"
+        config = ScoreConfig("lasot" if given.lasot else "tnllt", annos=annos, results=folder / "results", split="all")
+        if not (folder / "entries").is_dir():
+            make_entries(folder, config, given.trackers, given.sequences, given.lasot)
+        sequences = select_sequences(config)
+        frames = sum(len(s) for s in sequences)
         last = sorted((folder / "entries").iterdir())[-1]
         last.rename(folder / "last")
         site = given.out or folder / "site"
-        print(f"{given.trackers} trackers on {given.sequences} sequences, {frames:,} frames each")
-        print("built: {:.1f} s, {} archives scored".format(*build(folder, config, site)))
-        print("built again, nothing new: {:.1f} s, {} archives scored".format(*build(folder, config, site)))
+        print(f"{given.trackers} trackers on {len(sequences)} sequences, {frames:,} frames each")
+        print(BUILT.format("built", *build(folder, config, site)), flush=True)
+        print(BUILT.format("built again, nothing new", *build(folder, config, site)), flush=True)
         (folder / "last").rename(last)
-        print("one more entry: {:.1f} s, {} archives scored".format(*build(folder, config, site)))
+        print(BUILT.format("one more entry", *build(folder, config, site)), flush=True)
         for page in (
             "index.html",
             "compare.html",

@@ -39,15 +39,8 @@ FRAMES = 2381  # 21 x 50 x 2381 = 2.5 million boxes
 def make(folder: Path, trackers: int, sequences: int) -> None:
     """Annotations as random walks, results as noisy copies that lose the target for a while."""
     rng = np.random.default_rng(0)
-    (folder / "annos" / "absent").mkdir(parents=True)
-    (folder / "annos" / "att").mkdir()
     for s in range(sequences):
-        walk = np.cumsum(rng.normal(0, 3, (FRAMES, 4)), axis=0)
-        truth = np.abs(walk + np.array([500, 300, 120, 90])) + 5
-        present = rng.random(FRAMES) > 0.03
-        np.savetxt(folder / "annos" / f"seq-{s:02d}.txt", truth, fmt="%d", delimiter=",")
-        np.savetxt(folder / "annos" / "absent" / f"seq-{s:02d}.txt", present, fmt="%d")
-        np.savetxt(folder / "annos" / "att" / f"seq-{s:02d}.txt", rng.random((1, 15)) < 0.5, fmt="%d", delimiter=",")
+        truth = annotate(folder / "annos", f"seq-{s:02d}", FRAMES, rng)
         for k in range(trackers):
             boxes = truth + rng.normal(0, 4 + k, (FRAMES, 4))
             lost = rng.integers(0, FRAMES)
@@ -56,6 +49,19 @@ def make(folder: Path, trackers: int, sequences: int) -> None:
             results = folder / "results" / f"tracker{k:02d}_tracking_result"
             results.mkdir(parents=True, exist_ok=True)
             write(results / f"seq-{s:02d}.txt", boxes)
+
+
+def annotate(annos: Path, name: str, frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Writes a random walk with its presence and attributes in TNLLT's layout; returns its boxes."""
+    for folder in ("absent", "att"):
+        (annos / folder).mkdir(parents=True, exist_ok=True)
+    walk = np.cumsum(rng.normal(0, 3, (frames, 4)), axis=0)
+    truth = np.abs(walk + np.array([500, 300, 120, 90])) + 5
+    present = rng.random(frames) > 0.03
+    np.savetxt(annos / f"{name}.txt", truth, fmt="%d", delimiter=",")
+    np.savetxt(annos / "absent" / f"{name}.txt", present, fmt="%d")
+    np.savetxt(annos / "att" / f"{name}.txt", rng.random((1, 15)) < 0.5, fmt="%d", delimiter=",")
+    return truth
 
 
 def write(path: Path, boxes: np.ndarray) -> None:

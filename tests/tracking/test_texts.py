@@ -96,6 +96,16 @@ def test_shuffled_differs_by_seed_and_is_refused_where_most_are_equal() -> None:
         ("the girl's hand", "hand"),
         ("The person who walks across the street", "person"),
         ("a remote-controlled airplane", "airplane"),
+        ("We want to track the man wearing a white shirt is riding a bike", "man"),
+        ("we want track a yellow plush toy", "toy"),
+        ("We want to track the with short hair wearing black skirt", None),
+        ("a pink girl second from right", "girl"),
+        ("airplane colored in white and red flying above the grass", "airplane"),
+        ("black striated cat standing on the ground", "cat"),
+        ("white bicycle ride ridden by a girl", "bicycle"),
+        ("car slowly running on the ground", "car"),
+        ("the basketball player wears a white suit and hair band", "player"),
+        ("the red moped", "moped"),
         ("red", None),
         ("", None),
         ("the one on the left", None),
@@ -125,6 +135,27 @@ def test_files_of_prompts(tmp_path: Path) -> None:
     assert third.language == "first" and third.descriptions == ("first", "first", "second", "second")
     with pytest.raises(DataError, match="no text for sequence 's2'"):
         by_folder.of(sequences("x", "y", "z")[2])
+
+
+def test_the_levels_of_mgit(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    rows = [
+        ("action", 1, 0, 1, "walks"), ("action", 2, 2, 3, "stands"), ("activity", 1, 1, 1, "a man walks"),
+        ("activity", 2, 3, 3, "a man waits"), ("story", 1, 0, 3, "a man walks, then waits"),
+    ]  # fmt: skip
+    for name, kept in (("s0", rows), ("s1", rows[:4])):
+        book = openpyxl.Workbook()
+        for row in (("level", "number", "start_frame", "end_frame", "description"), *kept):
+            book.active.append(row)
+        book.save(tmp_path / f"{name}.xlsx")
+    with pytest.raises(DataError, match=r"s1\.xlsx: has no row of level 'story'"):
+        texts_of(str(tmp_path), [])
+    (tmp_path / "s1.xlsx").unlink()
+    found = texts_of(str(tmp_path), [])
+    assert [own.sequences["s0"] for own in found] == [
+        [[0, "walks"], [2, "stands"]], [[0, "a man walks"], [3, "a man waits"]], [[0, "a man walks, then waits"]]
+    ]  # fmt: skip
+    assert found[1].of(sequences("x", frames=4)[0]).descriptions == ("a man walks",) * 3 + ("a man waits",)
 
 
 def test_a_cache_by_sequence_and_anchor_frame(tmp_path: Path) -> None:

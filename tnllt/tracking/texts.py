@@ -9,7 +9,8 @@ A source is a word of `TEXTS`, a text in quotes, or the path of a file or folder
     car-2 = ["the red car", "a vehicle"]  # several: each becomes a variant of its own, for every sequence
     car-3 = { 0 = "the red car", 100 = "the car that now is blue" }    # over time, by frame from 0
 
-A folder holds `<sequence>.txt`: a prompt a line, or `FRAME<tab>TEXT` lines. A JSON file with `entries` by
+A folder holds `<sequence>.txt`: a prompt a line, or `FRAME<tab>TEXT` lines. MGIT's folder of tables gives its levels as
+prompts over time: 1 the actions, 2 the activities, 3 the story. A JSON file with `entries` by
 "sequence:frame" is a cache of structured texts as Open_VLTrack's `generate_qwen_refine_cache.py` writes it: target,
 concept and background of an entry make its text, from its frame on.
 """
@@ -26,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tnllt.datasets.mgit import read_spans
 from tnllt.datasets.text import read_text
 from tnllt.errors import DataError, UsageError, did_you_mean
 from tnllt.files import parse_json, read_bytes, read_toml, user_path
@@ -181,12 +183,15 @@ def _shuffled(sequences: Sequence[VideoSequence], seed: int) -> Texts:
 
 # --- the head noun ----------------------------------------------------------------------------------------------------
 
-_DETERMINER = re.compile("an?|the|this|that|these|those|his|her|its|their|my|our|one|two|three|first|second")
+_DETERMINER = re.compile("an?|the|this|these|those|his|her|its|their|my|our|one|two|three|first|second")
 _END = re.compile(
     "of|in|on|at|with|from|to|by|for|over|under|near|behind|beside|between|into|onto|along|across|around|above|below|"
     "through|towards?|inside|outside|against|among|and|or|but|who|which|that|whose|where|is|are|was|were|be|has|have|"
-    "had|held|driven"
+    "had|wears?|carry|carries|holds?|rides?|controls"
 )
+#: What may stand between a noun and the end of its phrase: "airplane colored in", "car slowly running".
+_AFTER_NOUN = re.compile("(?!moped)[a-z]{2,}[^e]ed|fed|held|driven|ridden|shaken|thrown|worn|hung|slowly|quickly")
+_LEAD_IN = re.compile(r"\s*we want (?:to )?track\b")
 _NO_NOUN = re.compile(
     "ones?|left|right|front|back|middle|top|bottom|it|he|she|they|them|something|object|thing|target|red|green|blue|"
     "yellow|white|black|gr[ae]y|brown|orange|pink|purple|small|big|large|little|tall"
@@ -197,17 +202,20 @@ def head_noun(description: str) -> str | None:
     """The last word of the first noun phrase in lower case: "a man in black" gives "man"; None where it is unclear.
 
     A small rule for English. The phrase ends at punctuation, a preposition, a conjunction, a relative pronoun, a form
-    of "be" or "have", or a word in -ing that is not its first one. It does not see that a word is a verb ("dog chases
-    ball" gives "ball") and not that an adjective stands last.
+    of "be", "have" and some other verbs, or a word in -ing that is not its first one; participles at its end do not
+    count. It does not know most verbs ("dog chases ball" gives "ball") and not that an adjective stands last.
     """
     phrase: list[str] = []
-    for word in re.findall(r"[a-z]+(?:[-'’][a-z]+)*|[^\sa-z]", description.casefold()):
-        if not word[0].isalpha() or (phrase and (_END.fullmatch(word) or (len(word) > 4 and word.endswith("ing")))):
+    told = _LEAD_IN.sub("", description.casefold(), count=1)
+    for word in re.findall(r"[a-z]+(?:[-'’][a-z]+)*|[^\sa-z]", told):
+        if not word[0].isalpha() or _END.fullmatch(word) or (phrase and len(word) > 4 and word.endswith("ing")):
             break
         if not _DETERMINER.fullmatch(word):
             phrase.append(word)
+    while len(phrase) > 1 and _AFTER_NOUN.fullmatch(phrase[-1]):
+        phrase.pop()
     noun = phrase[-1] if phrase else ""
-    unclear = len(noun) < 2 or len(phrase) > 5 or _NO_NOUN.fullmatch(noun) or _END.fullmatch(noun)
+    unclear = len(noun) < 2 or len(phrase) > 5 or _NO_NOUN.fullmatch(noun)
     return None if unclear else noun
 
 
@@ -246,6 +254,7 @@ def read_prompts(path: Path) -> dict[str, list[Changes]]:
     """{sequence: its prompts} of a file or folder; see the module. Raises DataError that names what is wrong."""
     if path.is_dir():
         found = {file.stem: _of_lines(file) for file in sorted(path.glob("*.txt"))}
+        found |= {file.stem: _of_levels(file) for file in sorted(path.glob("*.xlsx"))}
     else:
         table = read_toml(path) if path.suffix == ".toml" else parse_json(read_bytes(path), path)
         if not isinstance(table, dict):
@@ -278,6 +287,17 @@ def _of_lines(path: Path) -> list[Changes]:
     if lines and all(frame.isdecimal() and tab for frame, tab, _ in timed):
         return [_checked([[frame, text] for frame, _, text in timed], path.stem, path)]
     return [_checked([[0, line]], path.stem, path) for line in lines]
+
+
+def _of_levels(path: Path) -> list[Changes]:
+    """A text holds until the next one of its level begins, the first one from frame 0 on."""
+    spans, found = read_spans(path), []
+    for level in ("action", "activity", "story"):
+        own = sorted((max(span.start, 0), span.description) for span in spans if span.level == level)
+        if not own:
+            raise DataError(f"has no row of level {level!r}, as MGIT's tables do", path)
+        found.append(_checked([[0, own[0][1]], *map(list, own[1:])], path.stem, path))
+    return found
 
 
 def _of_cache(entries: Mapping[str, Any], path: Path) -> dict[str, list[Changes]]:
