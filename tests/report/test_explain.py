@@ -55,7 +55,7 @@ PAIRS += [("stark", "lorat"), ("pysot", "got10k"), ("trackingnet", "strict"), ("
 @pytest.mark.parametrize(("a", "b"), PAIRS)
 def test_the_parts_sum_to_the_gap(a: str, b: str) -> None:
     sequences, results = world()
-    found = explain(sequences, results, a, b)
+    found = explain(Rescorer(sequences, results), a, b)
     left, right = (evaluate(sequences, results, p) for p in (a, b))
     for m, metric in enumerate(CURVE_METRICS):
         assert np.array_equal(found.score_a[:, m], left.score(metric))
@@ -77,7 +77,7 @@ def test_alone_and_last_are_what_they_say() -> None:
     from dataclasses import replace
 
     sequences, results = world()
-    found = explain(sequences, results, "tnllt", "lorat")
+    found = explain(Rescorer(sequences, results), "tnllt", "lorat")
     a, b = PROTOCOLS["tnllt"], PROTOCOLS["lorat"]
     for step in found.steps:
         alone = evaluate(sequences, results, replace(a, **{step.rule: getattr(b, step.rule)}), allow_short=True)
@@ -104,7 +104,7 @@ def test_rescoring_measures_again_wherever_a_rule_can_act(name: str) -> None:
 
 def test_frames_and_sequences_are_named() -> None:
     sequences, results = world()
-    found = explain(sequences, results, "tnllt", "stark")
+    found = explain(Rescorer(sequences, results), "tnllt", "stark")
     absent = next(s for s in found.steps if s.rule == "absent")
     away = {s.name: int((~s.present).sum()) for s in sequences if s.present is not None and not s.present.all()}
     for tracker in found.trackers:
@@ -126,15 +126,15 @@ def test_every_rule_has_words() -> None:
 def test_a_reported_score_is_found() -> None:
     sequences, results = world()
     wanted = float(evaluate(sequences, results, "got10k").score("normalized_precision")[0])
-    matches = find_reported(sequences, results, parse_reported(f"{wanted:.4f}"))
+    matches = find_reported(Rescorer(sequences, results), parse_reported(f"{wanted:.4f}"))
     fits = [(m.tracker, m.protocol, m.metric, m.round) for m in matches if m.fit]
     assert fits == [("good", "got10k", "normalized_precision", "none")]
     saved = float(evaluate(sequences, results, "tnllt", rounding="trunc").score("success")[0])
-    matches = find_reported(sequences, results, parse_reported(f"{100 * saved:.3f}"))
+    matches = find_reported(Rescorer(sequences, results), parse_reported(f"{100 * saved:.3f}"))
     assert ("good", "tnllt", "success", "trunc") in [
         (m.tracker, m.protocol, m.metric, m.round) for m in matches if m.fit
     ]
-    nothing = find_reported(sequences, results, parse_reported("0.99999"))
+    nothing = find_reported(Rescorer(sequences, results), parse_reported("0.99999"))
     assert not any(m.fit for m in nothing)
     assert nothing[0].distance == min(m.distance for m in nothing)
 
@@ -159,7 +159,7 @@ def test_two_folders() -> None:
     first = results["good"]
     second = {n: Trajectory(np.rint(t.boxes)) for n, t in first.items()}
     second["s2"] = Trajectory(first["s2"].boxes)
-    found = folder_gap(sequences, first, second, "tnllt")
+    found = folder_gap(Rescorer(sequences, {"first": first, "second": second}), "tnllt")
     assert found.relations == {"rounded to integers": 7, "identical": 1}
     total = sum((d.contribution for d in found.differences), start=np.zeros(3))
     assert total == pytest.approx(found.second - found.first, abs=1e-12)
@@ -227,7 +227,7 @@ def test_a_score_that_ceases_to_be_one_is_said(tmp_path: Path) -> None:
     broken = {
         n: Trajectory(np.where(np.arange(len(t))[:, None] == 9, np.nan, t.boxes)) for n, t in results["bad"].items()
     }
-    found = explain(sequences, {"good": results["good"], "broken": broken}, "tnllt", "pytracking")
+    found = explain(Rescorer(sequences, {"good": results["good"], "broken": broken}), "tnllt", "pytracking")
     step = next(s for s in found.steps if s.rule == "invalid_result")
     assert np.isnan(found.gap).all() and step.acts() and len(step.changed["good"]) == 8
     assert found.residual < 1e-12

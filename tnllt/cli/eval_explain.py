@@ -18,6 +18,7 @@ from tnllt.cli.eval_explain_text import (
 )
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
+from tnllt.eval.explain import Rescorer
 from tnllt.eval.explain import explain as explain_rules
 from tnllt.eval.folder_gap import folder_gaps
 from tnllt.eval.metrics import get_metrics
@@ -63,15 +64,17 @@ def explain(
             _show(text, [folder_json(name, gap) for name, gap in gaps.items()], format_)
         else:
             chosen, first, second = get_metrics(metric), get_protocol(a), get_protocol(b)
-            selection = select(config)
-            found = explain_rules(
-                selection.sequences, selection.read(), first, second, metrics=chosen, **selection.allowed
-            )
+            found = explain_rules(_rescorer(config), first, second, chosen)
             _show(explanation_text(found, (a, b), top, all_rules), explanation_json(found, (a, b)), format_)
     if reported is not None:
-        wanted, selection = parse_reported(reported), select(config)
-        matches = find_reported(selection.sequences, selection.read(), wanted, **selection.allowed)
+        wanted = parse_reported(reported)
+        matches = find_reported(_rescorer(config), wanted)
         _show(reported_text(wanted, matches), reported_json(wanted, matches), format_)
+
+
+def _rescorer(config: ScoreConfig) -> Rescorer:
+    selection = select(config)
+    return Rescorer(selection.sequences, selection.read(), **selection.allowed)
 
 
 def _show(text: str, table: Any, format_: str) -> None:

@@ -17,37 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import UsageError
-from tnllt.eval.evaluate import assemble, require_presence
-from tnllt.eval.frame_errors import FrameErrors, RefusedError, refusal
+from tnllt.eval.evaluate import assemble, errors_by_tracker, require_presence, score_trackers
+from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import RULE_TEXTS, RULES, Protocol
 from tnllt.eval.protocols import get_protocol
 from tnllt.eval.scores import Scores
-from tnllt.eval.tracker_curves import TrackerCurves, match_length, score_sequence, sequence_errors
+from tnllt.eval.tracker_curves import TrackerCurves
 from tnllt.sequence import Sequence, Trajectory
 
 Array = NDArray[np.float64]
-Results = Mapping[str, Mapping[str, Trajectory]]
 
-#: What a sequence must have for a rule to change what is measured on it; other rules can act on any. Those that act on
-#: nothing come after the curves are made.
-_ACTS_ON: dict[str, set[str] | frozenset[str]] = {
-    "overlap_valid": {"odd truth"},
-    "error_valid": {"odd truth"},
-    "invalid_error": {"odd truth", "absent"},
-    "invalid_normalized_error": {"odd truth", "absent"},
-    "absent": {"absent"},
-    "absent_error": {"absent"},
-    "count_invalid": {"odd truth", "absent"},
-    "invalid_result": {"broken"},
-    "short_result": {"short"},
-    "refuse_nan_annotation": {"nan truth"},
-    "refuse_nan_overlap": {"odd truth", "broken"},
-    "ignore_nan_corner": {"nan truth", "nan result"},
-    **dict.fromkeys(
-        ("success", "precision", "precision_at", "normalized_precision", "normalized_precision_at", "drop_zero_curves",
-         "min_sequences"), frozenset(),
-    ),
+#: Rules that act after the curves are made: nothing is measured again for them.
+_AFTER = {
+    "success", "precision", "precision_at", "normalized_precision", "normalized_precision_at", "drop_zero_curves",
+    "min_sequences",
 }  # fmt: skip
 
 
@@ -137,69 +121,62 @@ class Explanation:
 
 
 class Rescorer:
-    """Scores the same results under many protocols, measuring a sequence again only where a changed rule can act."""
-
-    def __init__(self, sequences: Seq[Sequence], results: Results, allow_short: bool = False) -> None:
-        self.sequences, self.results, self.allow_short = list(sequences), results, allow_short
-        facts = [_facts(sequence, results) for sequence in self.sequences]
-        self._acting = [[r for r in RULES if not _ACTS_ON.get(r, own).isdisjoint(own)] for own in facts]
-        self._held: dict[tuple[Any, ...], list[TrackerCurves]] = {}
-
-    def scores(self, protocol: Protocol, allow_missing: bool = True, allow_short: bool = True) -> Scores:
-        """The scores under a protocol.
-
-        Raises:
-            DataError: it needs a presence file that is missing.
-            IncompleteError: a result is missing or short, and that is not allowed.
-        """
-        require_presence(self.sequences, protocol)
-        measured = [self._measured(index, protocol) for index in range(len(self.sequences))]
-        rows = [TrackerCurves.joined(parts) for parts in zip(*measured, strict=True)]
-        return assemble(self.sequences, rows, (), protocol, self.results, allow_missing, allow_short)
-
-    def _measured(self, index: int, protocol: Protocol) -> list[TrackerCurves]:
-        key = (index, *(getattr(protocol, rule) for rule in self._acting[index]))
-        if key not in self._held:
-            sequence = self.sequences[index]
-            rows = [TrackerCurves.empty(name, 1, protocol) for name in self.results]
-            found = {name: own[sequence.name].boxes for name, own in self.results.items() if sequence.name in own}
-            score_sequence(rows, 0, sequence, found, protocol, self.allow_short)
-            self._held[key] = rows
-        return self._held[key]
-
-
-def explain(
-    sequences: Seq[Sequence],
-    results: Results,
-    a: str | Protocol,
-    b: str | Protocol,
-    *,
-    metrics: Seq[Metric] = CURVE_METRICS,
-    allow_missing: bool = False,
-    allow_short: bool = False,
-) -> Explanation:
-    """Takes the gap between protocols `a` and `b` apart, rule by rule.
+    """The same results scored under many protocols; what is measured alike is measured once.
 
     Args:
         sequences: annotated sequences.
         results: {tracker: {sequence: Trajectory}}.
-        metrics: curve metrics; others are not linear in the sequences.
+        allow_missing, allow_short: as for `evaluate`.
+    """
+
+    def __init__(
+        self,
+        sequences: Seq[Sequence],
+        results: Mapping[str, Mapping[str, Trajectory]],
+        allow_missing: bool = False,
+        allow_short: bool = False,
+    ) -> None:
+        self.sequences, self.results = list(sequences), results
+        self.allow_missing, self.allow_short = allow_missing, allow_short
+        self._measured: dict[tuple[Any, ...], list[TrackerCurves]] = {}
+
+    def scores(self, protocol: Protocol, rounding: str = "none", strict: bool = False) -> Scores:
+        """The scores under a protocol.
+
+        Raises:
+            DataError: it needs a presence file that is missing.
+            IncompleteError: with `strict`, a result is missing or short, and that is not allowed.
+        """
+        require_presence(self.sequences, protocol)
+        key = (rounding, *(getattr(protocol, rule) for rule in RULES if rule not in _AFTER))
+        if key not in self._measured:
+            self._measured[key] = score_trackers(
+                self.sequences, self.results, protocol, allow_short=self.allow_short, rounding=rounding
+            )
+        allowed = (self.allow_missing, self.allow_short) if strict else (True, True)
+        return assemble(self.sequences, self._measured[key], (), protocol, self.results, *allowed)
+
+
+def explain(
+    rescorer: Rescorer, a: str | Protocol, b: str | Protocol, metrics: Seq[Metric] = CURVE_METRICS
+) -> Explanation:
+    """Takes the gap between protocols `a` and `b` apart, rule by rule.
+
+    Args:
+        metrics: means over sequences.
 
     Raises:
-        UsageError: a metric without a curve.
+        UsageError: a metric that is not a mean over sequences.
         IncompleteError: a result is missing or short, and that is not allowed.
     """
     first, second = get_protocol(a), get_protocol(b)
     odd = [m.name for m in metrics if not m.is_mean]
     if odd:
         raise UsageError(f"{odd[0]} cannot be explained rule by rule: it is not a mean over sequences")
-    rescorer = Rescorer(sequences, results, allow_short)
-    start = rescorer.scores(first, allow_missing, allow_short)
-    rules = list(first.differences(second))
+    start, end = rescorer.scores(first, strict=True), rescorer.scores(second)
     steps = []
     here, here_scores = first, start
-    end_scores = rescorer.scores(second)
-    for rule in rules:
+    for rule in first.differences(second):
         there = replace(here, **{rule: getattr(second, rule)})
         there_scores = rescorer.scores(there)
         alone = rescorer.scores(replace(first, **{rule: getattr(second, rule)}))
@@ -209,13 +186,13 @@ def explain(
                 rule, getattr(first, rule), getattr(second, rule),
                 table(there_scores, metrics) - table(here_scores, metrics),
                 table(alone, metrics) - table(start, metrics),
-                table(end_scores, metrics) - table(without, metrics),
+                table(end, metrics) - table(without, metrics),
                 _changed_sequences(rescorer, here_scores, there_scores, metrics),
             )
         )  # fmt: skip
         here, here_scores = there, there_scores
     return Explanation(
-        start.trackers, tuple(metrics), table(start, metrics), table(end_scores, metrics),
+        start.trackers, tuple(metrics), table(start, metrics), table(end, metrics),
         tuple(steps), int(start.lengths.sum()), len(start.sequences),
     )  # fmt: skip
 
@@ -235,24 +212,22 @@ def parts(scores: Scores, metrics: Seq[Metric]) -> tuple[Array, NDArray[np.bool_
 def _changed_sequences(
     rescorer: Rescorer, before: Scores, after: Scores, metrics: Seq[Metric]
 ) -> dict[str, tuple[ChangedSequence, ...]]:
-    """Per tracker, the sequences whose own score or place in the mean a step changes, largest contribution first."""
+    """Per tracker, the sequences whose curves or place in the mean a step changes, largest contribution first."""
     own_before, kept_before, part_before = parts(before, metrics)
     own_after, kept_after, part_after = parts(after, metrics)
-    moved = ~_alike(own_before, own_after) | (kept_before != kept_after)
-    redrawn = np.any([_redrawn(before.curve(m), after.curve(m)) for m in metrics], axis=0)
-    changed: dict[int, dict[str, int]] = {
-        int(s): changed_frames(rescorer.sequences[s], rescorer.results, before.protocol, after.protocol)
-        for s in np.flatnonzero(redrawn)
-    }
+    moved = ((kept_before != kept_after) | ~_alike(own_before, own_after)).any(axis=-1)
+    for metric in metrics:
+        one, two = before.curve(metric), after.curve(metric)
+        moved |= ~_alike(one, two).all(axis=-1) if one.shape == two.shape else True
     found: dict[str, tuple[ChangedSequence, ...]] = {}
     for k, tracker in enumerate(before.trackers):
-        frames = np.array([changed.get(s, {}).get(tracker, 0) for s in range(len(before.sequences))])
         listed = [
             ChangedSequence(
-                before.sequences[s], int(frames[s]), own_before[k, s], own_after[k, s],
-                np.stack([kept_before[k, s], kept_after[k, s]]), part_after[k, s] - part_before[k, s],
+                before.sequences[s], _changed_frames(rescorer, int(s), tracker, before.protocol, after.protocol),
+                own_before[k, s], own_after[k, s], np.stack([kept_before[k, s], kept_after[k, s]]),
+                part_after[k, s] - part_before[k, s],
             )
-            for s in np.flatnonzero(moved[k].any(axis=-1) | (frames > 0))
+            for s in np.flatnonzero(moved[k])
         ]  # fmt: skip
         found[tracker] = tuple(sorted(listed, key=lambda t: (-np.abs(t.contribution).max(), t.sequence)))
     return found
@@ -263,75 +238,27 @@ def _alike(one: Array, two: Array) -> NDArray[np.bool_]:
     return np.asarray((np.abs(one - two) <= 1e-12) | (np.isnan(one) & np.isnan(two)))
 
 
-def _redrawn(one: Array, two: Array) -> NDArray[np.bool_]:
-    """(S,) sequences whose curves (K, S, N) differ for some tracker; all, where the thresholds differ in number."""
-    if one.shape != two.shape:
-        return np.ones(one.shape[1], bool)
-    return np.asarray(~_alike(one, two).all(axis=(0, 2)))
+def _changed_frames(rescorer: Rescorer, s: int, tracker: str, before: Protocol, after: Protocol) -> int:
+    """How many frames pass other thresholds than before, or leave or enter the denominator."""
+    sequence = rescorer.sequences[s]
+    own = {t: found[sequence.name] for t, found in rescorer.results.items() if t == tracker and sequence.name in found}
+    first, second = (
+        errors_by_tracker(sequence, own, protocol, rescorer.allow_short).get(tracker) for protocol in (before, after)
+    )
+    if first is None or second is None:  # refused
+        return 0 if first is second else len(sequence)
+    one, two = _hits(first, before), _hits(second, after)
+    if len(one) != len(two):
+        return abs(len(one) - len(two))
+    if one.shape != two.shape:  # another number of thresholds: every frame is counted anew
+        return len(sequence)
+    return max(int((one != two).any(axis=1).sum()), abs(first.frames - second.frames))
 
 
-def _facts(sequence: Sequence, results: Results) -> set[str]:
-    """What a sequence has that a rule could act on."""
-    truth, present = sequence.groundtruth, sequence.present
-    boxes = [own[sequence.name].boxes for own in results.values() if sequence.name in own]
-    found = {
-        "any": True,
-        "odd truth": (~(truth > 1)).any(),  # below 1 pixel, a positive box can have a centre that is not positive
-        "nan truth": np.isnan(truth).any(),
-        "absent": present is not None and not present.all(),
-        "broken": any((~(b[:, 2:] > 0)).any() or not np.isfinite(b).all() for b in boxes),
-        "nan result": any(np.isnan(b).any() for b in boxes),
-        "short": any(len(b) < len(truth) for b in boxes),
-    }
-    return {fact for fact, holds in found.items() if holds}
-
-
-def changed_frames(
-    sequence: Sequence, results: Mapping[str, Mapping[str, Trajectory]], before: Protocol, after: Protocol
-) -> dict[str, int]:
-    """{tracker: number of frames} whose hits differ, or that leave or enter the denominator."""
-    found = {}
-    for tracker, own in results.items():
-        if sequence.name not in own:
-            continue
-        errors = [_errors(sequence, own[sequence.name], protocol) for protocol in (before, after)]
-        if errors[0] is None or errors[1] is None:
-            found[tracker] = 0 if errors[0] is errors[1] else len(sequence)
-        else:
-            found[tracker] = _differing(errors[0], errors[1], before, after, len(sequence))
-    return found
-
-
-def _errors(sequence: Sequence, trajectory: Trajectory, protocol: Protocol) -> FrameErrors | None:
-    """Errors per frame; None where the protocol's toolkit refuses the sequence."""
-    if refusal(trajectory.boxes[: len(sequence)], len(sequence), protocol) is not None:
-        return None
-    boxes, _, _ = match_length(trajectory.boxes, len(sequence), protocol)
-    try:
-        return sequence_errors(sequence, boxes[None], protocol, len(trajectory))
-    except RefusedError:
-        return None
-
-
-def _differing(first: FrameErrors, second: FrameErrors, before: Protocol, after: Protocol, length: int) -> int:
-    if first.overlap.shape != second.overlap.shape:
-        return int(abs(first.overlap.shape[1] - second.overlap.shape[1]))
-    one, two = _passed(first, before), _passed(second, after)
-    if any(a[1] != b[1] for a, b in zip(one, two, strict=True)):
-        return length  # another number of thresholds: every frame is counted anew
-    differ = np.zeros(first.overlap.shape[1], bool)
-    for a, b in zip(one, two, strict=True):
-        differ |= (a[0] != b[0])[0]
-    return max(int(differ.sum()), abs(first.frames - second.frames))
-
-
-def _passed(errors: FrameErrors, protocol: Protocol) -> list[tuple[NDArray[np.int64], int]]:
-    """How many thresholds each frame passes, per curve, and of how many."""
-    side = "left" if protocol.overlap_strict else "right"
-    overlap = np.where(np.isnan(errors.overlap), -np.inf, errors.overlap)
-    success = protocol.thresholds("success")
-    found = [(np.searchsorted(success, overlap, side=side), len(success))]  # type: ignore[call-overload]
-    for name, values in (("precision", errors.center_error), ("normalized_precision", errors.normalized_error)):
-        thresholds = protocol.thresholds(name)
-        found.append((np.searchsorted(thresholds, values, side="left"), len(thresholds)))
-    return found
+def _hits(errors: FrameErrors, protocol: Protocol) -> NDArray[np.bool_]:
+    """(T, N) which thresholds of the three curves each frame passes."""
+    overlap, levels = errors.overlap[0][:, None], protocol.thresholds("success")
+    above = overlap > levels if protocol.overlap_strict else overlap >= levels
+    near = errors.center_error[0][:, None] <= protocol.thresholds("precision")
+    scaled = errors.normalized_error[0][:, None] <= protocol.thresholds("normalized_precision")
+    return np.hstack([above, near, scaled])

@@ -18,10 +18,9 @@ from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import PROTOCOLS, get_protocol
 from tnllt.eval.selection import choose_trackers, read_results, select_sequences
 from tnllt.results.layouts import find_results
-from tnllt.sequence import Boxes, Sequence, Trajectory
+from tnllt.sequence import Boxes
 
 Array = NDArray[np.float64]
-Own = Mapping[str, Trajectory]
 #: Scores that differ by no more are the same number to four decimals.
 _SAME = 0.5e-4
 
@@ -52,46 +51,31 @@ class FolderGap:
         return dict(Counter(d.relation for d in self.differences))
 
 
-def folder_gap(
-    sequences: Seq[Sequence],
-    first: Own,
-    second: Own,
-    protocol: str | Protocol,
-    *,
-    metrics: Seq[Metric] = CURVE_METRICS,
-    allow_missing: bool = False,
-    allow_short: bool = False,
-) -> FolderGap:
-    """Compares two sets of results of one tracker under one protocol.
+def folder_gap(both: Rescorer, protocol: str | Protocol, metrics: Seq[Metric] = CURVE_METRICS) -> FolderGap:
+    """Compares two sets of results, the two trackers of `both`, under one protocol.
 
     Raises:
         IncompleteError: a result is missing or short, and that is not allowed.
     """
-    rules = get_protocol(protocol)
-    both = {"first": first, "second": second}
-    scores = Rescorer(sequences, both, allow_short).scores(rules, allow_missing, allow_short)
+    rules, (first, second) = get_protocol(protocol), both.results.values()
+    scores = both.scores(rules, strict=True)
     _, _, fraction = parts(scores, metrics)
     found = []
-    for s, sequence in enumerate(sequences):
+    for s, sequence in enumerate(both.sequences):
+        relation, rows = "missing in one", len(sequence)
         if sequence.name in first and sequence.name in second:
             relation, rows = related(first[sequence.name].boxes, second[sequence.name].boxes)
-        else:
-            relation, rows = "missing in one", len(sequence)
         found.append(Difference(sequence.name, relation, rows, fraction[1, s] - fraction[0, s]))
-    totals = table(scores, metrics)
-    alone = Rescorer(sequences, {"first": first}, allow_short=True)
-    others = (
-        {p.name: table(alone.scores(p), metrics)[0] for p in PROTOCOLS.values()}
-        if (totals[0] != totals[1]).any()
-        else {}
-    )
+    one, two = table(scores, metrics)
+    alone = Rescorer(both.sequences, {"first": first}, allow_short=True)
+    others = {p.name: table(alone.scores(p), metrics)[0] for p in PROTOCOLS.values()} if (one != two).any() else {}
     same = {
-        metric.name: tuple(name for name, found in others.items() if abs(found[i] - totals[1, i]) <= _SAME)
+        metric.name: tuple(name for name, own in others.items() if abs(own[i] - two[i]) <= _SAME)
         for i, metric in enumerate(metrics)
-        if totals[0, i] != totals[1, i]
+        if one[i] != two[i]
     }
     ordered = sorted(found, key=lambda d: (-np.abs(d.contribution).max(), d.sequence))
-    return FolderGap(rules, tuple(metrics), totals[0], totals[1], tuple(ordered), same)
+    return FolderGap(rules, tuple(metrics), one, two, tuple(ordered), same)
 
 
 def folder_gaps(config: ScoreConfig, first: str, second: str, metrics: Seq[Metric]) -> dict[str, FolderGap]:
@@ -113,8 +97,11 @@ def folder_gaps(config: ScoreConfig, first: str, second: str, metrics: Seq[Metri
         pairs = [(t, t) for t in choose_trackers(config.trackers, shared)]
     return {
         left if left == right else f"{left} / {right}": folder_gap(
-            sequences, read_results(one[left]), read_results(two[right]), config.protocol, metrics=metrics,
-            allow_missing=config.allow_missing, allow_short=config.allow_short,
+            Rescorer(
+                sequences, {"first": read_results(one[left]), "second": read_results(two[right])},
+                config.allow_missing, config.allow_short,
+            ),
+            config.protocol, metrics,
         )
         for left, right in pairs
     }  # fmt: skip

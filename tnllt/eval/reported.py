@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence as Seq
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from tnllt.errors import UsageError
 from tnllt.eval.evaluate import ROUNDINGS
-from tnllt.eval.explain import Rescorer, Results
-from tnllt.eval.metrics import METRICS
+from tnllt.eval.explain import Rescorer
 from tnllt.eval.protocols import PROTOCOLS, TNLLT
-from tnllt.sequence import Sequence
 
 #: Metrics that papers print in tables.
 REPORTED_METRICS = ("success", "precision", "normalized_precision", "op50", "op75", "average_overlap")
@@ -64,14 +61,7 @@ def parse_reported(text: str) -> ReportedScore:
     return ReportedScore(text.strip(), value / scale, 10.0 ** -len(match[2] or "") / scale)
 
 
-def find_reported(
-    sequences: Seq[Sequence],
-    results: Results,
-    reported: ReportedScore,
-    *,
-    allow_missing: bool = False,
-    allow_short: bool = False,
-) -> list[Match]:
+def find_reported(rescorer: Rescorer, reported: ReportedScore) -> list[Match]:
     """Every way of scoring these results, best fit first.
 
     Boxes as they are come first; only where no protocol gives the number are they tried rounded and truncated to
@@ -80,22 +70,18 @@ def find_reported(
     Raises:
         IncompleteError: a result is missing or short, and that is not allowed.
     """
-    Rescorer(sequences, results, allow_short).scores(TNLLT, allow_missing, allow_short)
+    rescorer.scores(TNLLT, strict=True)
     found: list[Match] = []
-    for name, apply in ROUNDINGS.items():
+    for rounding in ROUNDINGS:
         if any(m.fit for m in found):
             break
-        saved = {t: {s: replace(own, boxes=apply(own.boxes)) for s, own in of.items()} for t, of in results.items()}
-        rescorer = Rescorer(sequences, saved, allow_short)
         for protocol in PROTOCOLS.values():
-            scores = rescorer.scores(protocol)
-            for metric in (METRICS[name] for name in REPORTED_METRICS):
+            scores = rescorer.scores(protocol, rounding)
+            for metric in REPORTED_METRICS:
                 for tracker, value in zip(scores.trackers, scores.score(metric).tolist(), strict=True):
                     if np.isfinite(value):
-                        found.append(
-                            Match(tracker, protocol.name, metric.name, name, value, reported.fit(value),
-                                  abs(value - reported.value))
-                        )  # fmt: skip
+                        fit, distance = reported.fit(value), abs(value - reported.value)
+                        found.append(Match(tracker, protocol.name, metric, rounding, value, fit, distance))
     # The metric that people mean when they say "the score" comes first among equals.
     place = {name: i for i, name in enumerate(REPORTED_METRICS)}
     return sorted(

@@ -56,17 +56,6 @@ class TrackerCurves:
         arrays = {measure.name: np.full((count, measure.size(protocol)), np.nan) for measure in measures(FrameMeasure)}
         return cls(tracker, arrays, np.zeros(count, bool), np.zeros(count, bool))
 
-    @classmethod
-    def joined(cls, parts: Seq[TrackerCurves]) -> TrackerCurves:
-        """The numbers on the sequences of several parts, one after the other."""
-        return cls(
-            parts[0].tracker,
-            {name: np.concatenate([own.arrays[name] for own in parts]) for name in parts[0].arrays},
-            np.concatenate([own.missing for own in parts]),
-            np.concatenate([own.refused for own in parts]),
-            [note for own in parts for note in own.notes],
-        )
-
     def array(self, measure: Measure) -> Array | None:
         """(S, M) of a measure; None where these results do not have it."""
         return self.arrays.get(measure.name)
