@@ -19,7 +19,7 @@ from tnllt.cli.eval import cli
 from tnllt.errors import TnlltError
 from tnllt.eval.gates import Gates
 from tnllt.results.layouts import find_results
-from tnllt.results.reading import Results
+from tnllt.results.reading import read_results
 from tnllt.text import printable
 
 
@@ -212,7 +212,7 @@ def test_evaluate_refuses_missing_presence_files_itself(tmp_path: Path, protocol
     shutil.rmtree(tmp_path / "annos" / "absent")
     sequences = tnllt.open_dataset("tnllt", annos=tmp_path / "annos")
     found = find_results(tmp_path / "results", sequences.names)
-    results = {tracker: Results(files) for tracker, files in found.trackers.items()}
+    results = {tracker: read_results(files) for tracker, files in found.trackers.items()}
     if tnllt.eval.get_protocol(protocol).needs_presence:
         with pytest.raises(tnllt.TnlltError, match=r"absent.s0\.txt: sequence 's0' has no file"):
             tnllt.evaluate(sequences, results, protocol)

@@ -53,8 +53,6 @@ def test_the_way_there_and_back(make, tmp_path: Path) -> None:
     for fmt in ("text", "json", "csv", "latex"):
         assert after.table("all", fmt) == before.table("all", fmt)
     assert [p.name for p in after.plot(tmp_path / "again", style=Style(formats=("svg",)))]
-    with pytest.raises(DataError, match="were loaded from a folder"):
-        after.frames("s1")
     again = after.save(tmp_path / "again")
     assert all((tmp_path / p.name).read_bytes() == p.read_bytes() for p in again)
 

@@ -1,4 +1,4 @@
-"""Results are found in every layout that trackers' code writes, in folders and in zip files."""
+"""read_results are found in every layout that trackers' code writes, in folders and in zip files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tnllt.errors import DataError
 from tnllt.results.layouts import find_results
-from tnllt.results.reading import Results, read_boxes, read_many
+from tnllt.results.reading import read_boxes, read_many, read_results
 
 NAMES = ["bird-1", "car-2"]
 ROWS = "1,2,3,4\n5,6,7,8\n"
@@ -51,7 +51,7 @@ def test_layouts(tmp_path, pattern, tracker, as_zip):
     place = zipped(tmp_path / "results", tmp_path / "all.zip") if as_zip else tmp_path / "results"
     found = find_results(place, NAMES)
     assert list(found.trackers) == [tracker] and list(found.trackers[tracker]) == NAMES
-    results = Results(found.trackers[tracker])
+    results = read_results(found.trackers[tracker])
     assert set(results) == set(NAMES) and results["car-2"].boxes.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
 
 
@@ -74,17 +74,17 @@ def test_what_lies_beside_is_no_result(tmp_path):
     (tmp_path / ".hidden" / "bird-1.txt").write_text(ROWS)
     found = find_results(tmp_path, NAMES)
     assert list(found.trackers) == ["ATOM"] and [Path(p).name for p in found.unknown] == ["notes.txt"]
-    read = Results(found.trackers["ATOM"])["bird-1"]
+    read = read_results(found.trackers["ATOM"])["bird-1"]
     assert read.confidence.tolist() == [0.5, 0.25] and read.seconds.tolist() == [0.5, 0.25]
 
 
 def test_vot_confidence_without_a_first_value(tmp_path):
     fill(tmp_path, "{t}/longterm/{s}/{s}_001.txt")
     (tmp_path / "ATOM/longterm/bird-1/bird-1_001_confidence.value").write_text("\n0.25\n")
-    assert Results(find_results(tmp_path, NAMES).trackers["ATOM"])["bird-1"].confidence.tolist() == [1.0, 0.25]
+    assert read_results(find_results(tmp_path, NAMES).trackers["ATOM"])["bird-1"].confidence.tolist() == [1.0, 0.25]
     (tmp_path / "ATOM/longterm/bird-1/bird-1_001_confidence.value").write_text("1\n2\n3\n4\n")
     with pytest.raises(DataError, match="4 values for 2 rows"):
-        Results(find_results(tmp_path, NAMES).trackers["ATOM"])["bird-1"]
+        read_results(find_results(tmp_path, NAMES).trackers["ATOM"])["bird-1"]
 
 
 @pytest.mark.parametrize(

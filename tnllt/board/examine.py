@@ -26,7 +26,7 @@ from tnllt.findings import Checker, Finding, Kind
 from tnllt.results.layouts import ResultFile
 from tnllt.results.lint import lint_boxes
 from tnllt.results.pack import Manifest, check_complete, dataset_digest, open_pack
-from tnllt.results.reading import read_many
+from tnllt.results.reading import read_results
 from tnllt.sequence import Sequence, Trajectory
 
 CHECKER = Checker("board", (
@@ -94,7 +94,7 @@ class Examiner:
         if protocol.name not in self._references:
             made = cached_references(self.sequences, self._annotations, protocol, self.cache)
             self._references[protocol.name] = made
-        return assemble(self.sequences, curves, self._references[protocol.name], protocol, {})
+        return assemble(self.sequences, curves, self._references[protocol.name], protocol)
 
     def examine(self, path: Path, what: str = "") -> Examined:
         """Opens, checks and scores an archive; `what` names the entry in findings. Nothing is written beside it."""
@@ -108,7 +108,7 @@ class Examiner:
     def trajectories(self, path: Path) -> dict[str, Trajectory]:
         """{sequence: what an archive holds}. Raises DataError as `open_pack` does."""
         manifest, members = open_pack(path)
-        return _read(_result_files(path, manifest, members))
+        return read_results(_result_files(path, manifest, members))
 
     def _fresh(self, path: Path, sha256: str, what: str) -> Examined:
         manifest, members = open_pack(path)
@@ -117,7 +117,7 @@ class Examiner:
             text = f"{path.name} was packed with other annotations than these (their hash differs)"
             return Examined(name, path, sha256, found=(_finding("annotations", text, what),))
         try:
-            results = _read(files)
+            results = read_results(files)
             check_complete(self.sequences, files, results)
         except IncompleteError as error:
             return Examined(name, path, sha256, found=(_finding("incomplete", error, what),))
@@ -194,10 +194,6 @@ def _result_files(path: Path, manifest: Manifest, members: Mapping[str, bytes]) 
 
 def _member(members: Mapping[str, bytes], name: str) -> bytes:
     return members[name]
-
-
-def _read(files: Mapping[str, ResultFile]) -> dict[str, Trajectory]:
-    return dict(zip(files, read_many(list(files.values())), strict=True))
 
 
 def _shown(value: object) -> str:

@@ -71,7 +71,7 @@ def evaluate(
     require_presence(listed, rules)
     trackers = score_trackers(listed, results, rules, allow_short=allow_short, rounding=rounding)
     references = score_references(listed, rules)
-    return assemble(listed, trackers, references, rules, results, allow_missing, allow_short, rounding)
+    return assemble(listed, trackers, references, rules, allow_missing, allow_short, rounding)
 
 
 def get_rounding(name: str) -> Rounding:
@@ -141,20 +141,12 @@ def assemble(
     trackers: Seq[TrackerCurves],
     references: Seq[TrackerCurves],
     protocol: Protocol,
-    results: Mapping[str, Mapping[str, Trajectory]],
     allow_missing: bool = False,
     allow_short: bool = False,
     rounding: str = "none",
 ) -> Scores:
     """`Scores` from the trackers' numbers. Raises IncompleteError as `raise_if_incomplete` does."""
     raise_if_incomplete(trackers, protocol, allow_missing, allow_short)
-
-    def frames(name: str) -> dict[str, FrameErrors]:
-        sequence = next((s for s in sequences if s.name == name), None)
-        if sequence is None:
-            raise DataError(f"no sequence {name!r} among those scored")
-        own = {tracker: found[name] for tracker, found in results.items() if name in found}
-        return errors_by_tracker(sequence, own, protocol, allow_short, rounding)
 
     return Scores(
         protocol,
@@ -166,7 +158,6 @@ def assemble(
         tuple(references),
         next((s.dataset for s in sequences if s.dataset), ""),
         rounding,
-        _frames=frames,
     )
 
 

@@ -154,7 +154,7 @@ class Rescorer:
                 self.sequences, self.results, protocol, allow_short=self.allow_short, rounding=rounding
             )
         allowed = (self.allow_missing, self.allow_short) if strict else (True, True)
-        return assemble(self.sequences, self._measured[key], (), protocol, self.results, *allowed)
+        return assemble(self.sequences, self._measured[key], (), protocol, *allowed)
 
 
 def explain(

@@ -16,8 +16,9 @@ from tnllt.eval.explain import Rescorer, parts, table
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import PROTOCOLS, get_protocol
-from tnllt.eval.selection import choose_trackers, read_results, select_sequences
+from tnllt.eval.selection import choose_trackers, select_sequences
 from tnllt.results.layouts import find_results
+from tnllt.results.reading import read_results
 from tnllt.sequence import Boxes
 
 Array = NDArray[np.float64]

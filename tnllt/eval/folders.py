@@ -14,7 +14,7 @@ from tnllt.eval.protocols import get_protocol
 from tnllt.eval.scores import Scores
 from tnllt.eval.tracker_curves import TrackerCurves
 from tnllt.results.layouts import ResultFile
-from tnllt.results.reading import Results, read_many
+from tnllt.results.reading import read_many
 from tnllt.sequence import Sequence, Trajectory
 
 Files = Mapping[str, Mapping[str, ResultFile]]
@@ -67,8 +67,7 @@ def evaluate_files(
                 cache.put(keys[own.tracker], own)
     ordered = [scored[tracker] for tracker in files]
     references = cached_references(listed, annotations, rules, cache)
-    lazy = {tracker: Results({s: own[s] for s in names if s in own}) for tracker, own in files.items()}
-    return assemble(listed, ordered, references, rules, lazy, allow_missing, allow_short, rounding)
+    return assemble(listed, ordered, references, rules, allow_missing, allow_short, rounding)
 
 
 def _blocks(files: Files, names: Seq[str], digests: bool) -> Iterator[dict[str, dict[str, _Read]]]:

@@ -20,7 +20,7 @@ from tnllt.findings import Findings
 from tnllt.option_fields import check_fields, takes_fields_of
 from tnllt.results.layouts import ResultFile, find_results
 from tnllt.results.lint import lint
-from tnllt.results.reading import read_many
+from tnllt.results.reading import read_results
 from tnllt.results.variants import joined_names, variants_of
 from tnllt.sequence import Sequence, Trajectory
 
@@ -73,8 +73,7 @@ class Selection:
 
     def read_sequence(self, name: str) -> dict[str, Trajectory]:
         """{tracker: trajectory} on one sequence, without the trackers that have no result on it."""
-        own = {tracker: files[name] for tracker, files in self.files.items() if name in files}
-        return dict(zip(own, read_many(list(own.values())), strict=True))
+        return read_results({tracker: files[name] for tracker, files in self.files.items() if name in files})
 
     def score(self) -> Scores:
         """The scores, from the cache where they are there. Raises as `evaluate` does."""
@@ -155,9 +154,3 @@ def choose_trackers(wanted: str | Iterable[str], among: list[str]) -> list[str]:
             raise UsageError(f"no tracker {word!r} among the results; {hint}")
         chosen.update(dict.fromkeys(hits))
     return list(chosen)
-
-
-def read_results(files: Mapping[str, ResultFile]) -> dict[str, Trajectory]:
-    """{sequence: trajectory} of one tracker's files, parsed together."""
-    listed = list(files.values())
-    return dict(zip((f.sequence for f in listed), read_many(listed), strict=True))

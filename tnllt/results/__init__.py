@@ -1,6 +1,6 @@
 """Results: reads every layout, checks and packs results, stores them with their run records."""
 
 from tnllt.results.layouts import FoundResults, ResultFile, find_results
-from tnllt.results.reading import Results, read_boxes
+from tnllt.results.reading import read_boxes, read_results
 
-__all__ = ["FoundResults", "ResultFile", "Results", "find_results", "read_boxes"]
+__all__ = ["FoundResults", "ResultFile", "find_results", "read_boxes", "read_results"]

@@ -20,7 +20,7 @@ from tnllt.files import check_schema, file_name, parse_json, read_bytes, to_json
 from tnllt.records import from_table
 from tnllt.results.blind import blinded
 from tnllt.results.layouts import SUFFIX, ResultFile
-from tnllt.results.reading import read_many
+from tnllt.results.reading import read_results
 from tnllt.results.zipped import ZippedFiles
 from tnllt.sequence import Sequence, Trajectory
 
@@ -121,7 +121,7 @@ def pack(
         IncompleteError: a sequence is missing, or rows are; nothing is written then.
         DataError: a result cannot be read, or the archive not be written.
     """
-    results = _read(sequences, files)
+    results = read_results(files)
     check_complete(sequences, files, results)
     members: dict[str, bytes] = {}
     for sequence in sorted(sequences, key=lambda s: s.name):
@@ -156,7 +156,7 @@ def pack_got10k(path: Path, sequences: Seq[Sequence], runs: Seq[Mapping[str, Res
     Raises:
         IncompleteError: as `pack`, or a sequence without times, which the server requires.
     """
-    read = [_read(sequences, files) for files in runs]
+    read = [read_results(files) for files in runs]
     for files, results in zip(runs, read, strict=True):
         check_complete(sequences, files, results)
     members = {}
@@ -182,7 +182,7 @@ def pack_trackingnet(path: Path, sequences: Seq[Sequence], files: Mapping[str, R
     Raises:
         IncompleteError: as `pack`.
     """
-    results = _read(sequences, files)
+    results = read_results(files)
     check_complete(sequences, files, results)
     _write_zip(path, {f"{s.name}.txt": _rows(results[s.name].boxes, "%.2f") for s in sequences})
     return len(sequences)
@@ -236,11 +236,6 @@ def unpack(members: Mapping[str, bytes], folder: Path) -> list[Path]:
     for place, data in places.items():
         write_atomic(place, data)
     return list(places)
-
-
-def _read(sequences: Seq[Sequence], files: Mapping[str, ResultFile]) -> dict[str, Trajectory]:
-    there = [files[s.name] for s in sequences if s.name in files]
-    return dict(zip((f.sequence for f in there), read_many(there), strict=True))
 
 
 def _rows(values: np.ndarray[Any, Any], form: str) -> bytes:

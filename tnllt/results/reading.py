@@ -5,7 +5,7 @@ Numbers equal Python's `float()` of their text (`tnllt.numbers`); what cannot be
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,11 @@ def read_many(files: list[ResultFile], raws: list[bytes] | None = None) -> list[
     raws = [f.read() for f in files] if raws is None else raws
     tables = parse_tables(raws, 4, [f.place for f in files])
     return [trajectory(f, _boxes(table, f.place)) for f, table in zip(files, tables, strict=True)]
+
+
+def read_results(files: Mapping[str, ResultFile]) -> dict[str, Trajectory]:
+    """`read_many` of files by name, such as one tracker's by sequence."""
+    return dict(zip(files, read_many(list(files.values())), strict=True))
 
 
 def _boxes(table: Array, place: str) -> Boxes:
@@ -77,26 +82,3 @@ def _column(file: ResultFile, what: str, length: int) -> Array | None:
     if what == "confidence" and np.isnan(values[0]):
         values = np.concatenate([[1.0], values[1:]])  # the initial box is given to the tracker
     return values
-
-
-class Results(Mapping[str, Trajectory]):
-    """One tracker's results by sequence name, read when asked for; the one read last is kept."""
-
-    def __init__(self, files: Mapping[str, ResultFile]) -> None:
-        self.files = files
-        self._last: tuple[str, Trajectory] | None = None
-
-    def __getitem__(self, sequence: str) -> Trajectory:
-        last = self._last
-        if last is None or last[0] != sequence:
-            self._last = last = (sequence, read_many([self.files[sequence]])[0])
-        return last[1]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.files)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __contains__(self, sequence: object) -> bool:
-        return sequence in self.files

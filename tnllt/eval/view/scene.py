@@ -21,7 +21,7 @@ from tnllt.eval.selection import choose_trackers
 from tnllt.eval.style import DrawnStyle, Style
 from tnllt.files import parse_json, read_bytes
 from tnllt.results.layouts import ResultFile, find_results
-from tnllt.results.reading import read_many
+from tnllt.results.reading import read_results
 from tnllt.sequence import Sequence, Trajectory
 
 #: What "update" says in traces that have no "decision".
@@ -169,9 +169,8 @@ class Scenes:
     def open(self, name: str) -> Scene:
         """A sequence by its name in full, with the trackers that have a result on it."""
         files = {tracker: own[name] for tracker, own in self.files.items() if name in own}
-        trajectories = dict(zip(files, read_many(list(files.values())), strict=True))
         traces = {tracker: read_trace(file) for tracker, file in files.items()}
-        return Scene(self.dataset[name], trajectories, traces, self.peers, self.style)
+        return Scene(self.dataset[name], read_results(files), traces, self.peers, self.style)
 
 
 def open_scene(where: Locations, name: str, trackers: str | Iterable[str] = "all", style: Style | None = None) -> Scene:
