@@ -69,15 +69,7 @@ def _check_keys(table: Mapping[str, object], known: tuple[str, ...], file: Path 
 
 @dataclass(frozen=True)
 class LocationConfig:
-    """The locations as given to a function or a command; what is None comes from the environment or the file.
-
-    Attributes:
-        dataset: a benchmark's name, a folder of sequences, or a dataset that is open already.
-        root: the benchmark's folder.
-        annos: a folder of annotations alone.
-        results: the folder or zip file of results.
-        config: a TOML file with these locations.
-    """
+    """The locations as given to a function or a command; what is None comes from the environment or the file."""
 
     dataset: str | Path | Dataset | None = option(
         None, "Benchmark's name, or a folder of sequences.", "-d", kind=str, environment="TNLLT_DATASET"
@@ -85,7 +77,7 @@ class LocationConfig:
     _: KW_ONLY
     root: str | Path | None = option(None, "Folder of the benchmark.", kind=Path, environment="TNLLT_ROOT")
     annos: str | Path | None = option(None, "Folder of annotations alone.", kind=Path, environment="TNLLT_ANNOS")
-    results: str | Path | None = option(None, "Folder of results.", kind=Path, environment="TNLLT_RESULTS")
+    results: str | Path | None = option(None, "Folder or zip file of results.", kind=Path, environment="TNLLT_RESULTS")
     config: str | Path | None = option(None, "TOML file with these locations.", kind=Path, environment="TNLLT_CONFIG")
 
     def locate(self) -> Locations:
@@ -126,12 +118,7 @@ class LocationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig(LocationConfig):
-    """Which sequences of a dataset; `tnllt.datasets.open_configured` opens it.
-
-    Attributes:
-        split: the sequences' split, "all" or None for every annotated sequence; without effect on an open dataset.
-        sequences: of those, only these: names, globs, or a file of names, comma-separated or several.
-    """
+    """Which sequences of a dataset; `tnllt.datasets.open_configured` opens it."""
 
     split: str | None = option("test", "Which sequences: test, val, train, ...; all.", kind=str, metavar="NAME")
     sequences: str | Path | Iterable[str | Path] | None = option(
@@ -146,59 +133,38 @@ class DatasetConfig(LocationConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig(DatasetConfig):
-    """Which results are scored on which sequences, and how.
-
-    Attributes:
-        trackers: names and globs, comma-separated or several; "all".
-        protocol: a `Protocol` or its name.
-        allow_missing: score a tracker on the sequences that it has, and note it in every output.
-        allow_short: pad short results with their last box, and note it in every output.
-        rounding: "nearest" or "trunc" scores boxes as if they had been saved as integers.
-        realtime: frames a second of a stream that does not wait: each frame is scored by the answer in force there,
-            after the results' recorded times (`tnllt.realtime`).
-        cache: whether scores are looked up in the cache and kept there.
-    """
+    """Which results are scored on which sequences, and how."""
 
     trackers: str | Iterable[str] = option("all", "all, or names and globs: a,b,'ost*'.", kind=str, metavar="NAMES")
     protocol: str | Protocol = option("tnllt", "Scoring rule; see `protocols`.", "-p", kind=str, metavar="NAME")
-    allow_missing: bool = option(False, "Score what is there where sequences are missing, and say so.")
+    allow_missing: bool = option(False, "Score a tracker on the sequences that it has, and say so.")
     allow_short: bool = option(False, "Pad short results with their last box, and say so.")
     rounding: str = option(
         "none", "Score boxes as if they had been saved as integers.", "--round", choices=("none", "nearest", "trunc")
     )
     realtime: float | None = option(
-        None, "Score recorded times as if a stream of so many frames a second did not wait.", metavar="FPS", above=0
+        None,
+        "Score each frame by the answer in force in a stream of so many frames a second, by recorded times.",
+        metavar="FPS",
+        above=0,
     )
     cache: bool = option(True, "Neither look scores up in the cache nor keep them.")
 
 
 @dataclass(frozen=True)
 class BoardConfig:
-    """How a site is titled and which rule comes first.
-
-    Attributes:
-        url: where the site will be; hubs' formats link to it.
-        hub: the dataset's name on a hub, for Hugging Face's eval results.
-    """
+    """How a site is titled and which rule comes first."""
 
     title: str = option("", "Heading of the board.  [default: the dataset's name]")
     protocol: str = option("tnllt", "Protocol of the first page.", "-p", metavar="NAME")
-    url: str = option("", "Address of the site, for hubs' formats.", metavar="URL")
+    url: str = option("", "Address of the site; hubs' formats link to it.", metavar="URL")
     organisation: str = option("", "Who keeps the board, for hubs' formats.", metavar="NAME")
     hub: str = option("", "The dataset on a hub, as ORG/NAME.", metavar="ORG/NAME")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableConfig:
-    """How a score table is written; JSON and CSV keep every number in full precision.
-
-    Attributes:
-        intervals: show 95 % intervals over sequences. None: in overall tables, but not in LaTeX's, which papers have
-            little room for. JSON always has them.
-        percent: scores as percentages.
-        decimals: of every score; None: 3, or 1 with `percent`.
-        references: rows of the ceiling and the floor. None: yes, but not in LaTeX's.
-    """
+    """How a score table is written; JSON and CSV keep every number in full precision."""
 
     intervals: bool | None = option(
         None, "95 % intervals in the table.  [default: yes, but not in LaTeX's]", "--intervals/--no-intervals",

@@ -29,44 +29,36 @@ class TrackingConfig:
     """How sequences are tracked: what a user sets, and what every worker gets.
 
     Attributes:
-        mode: inputs to start with: "BB", "NL" or "NL+BB"; None for the most that tracker and sequence have.
-        seed: seeds every random number generator before each sequence.
-        again: track sequences that have a result, too.
-        starter: what finds the target in the first frame from the description: "transformers:MODEL", "openai:URL",
-            "module:Class" or "file.py:Class"; the tracker then starts in mode NL.
-        starter_set: options of the start ("threshold", "wait") and of the starter: a mapping, or texts "key=value".
-        masks: keep the masks of a tracker that segments beside each result.
-        video: write an MP4 beside each result.
-        colour: "#rrggbb" of the tracker's box in it.
-        workers: processes on this machine, or jobs at once on the cluster.
-        batch: sequences in one forward pass.
-        threads: threads of OpenCV, torch and other numerical libraries in each worker; 0 for OMP_NUM_THREADS where
-            it is exported, else cores / workers.
-        read_ahead: frames decoded ahead.
-        timing: measure speed: one worker, no other timing run on this machine, warmed up, nothing read ahead.
-        profile: count what the tracker costs (`tnllt.tracking.costs`), for the record and its card. Implies `timing`.
-        realtime: frames a second of a stream that does not wait: the tracker does not see the frames that pass while
-            it works (`tnllt.realtime`). Implies `timing`.
+        colour: "#rrggbb" of the tracker's box in the video.
     """
 
     mode: str | None = option(None, "Inputs.  [default: the most it can use]", choices=("BB", "NL", "NL+BB"))
-    starter: str = option("", "Finds the target from the description: transformers:MODEL, openai:URL, module:Class.")
-    starter_set: Mapping[str, Any] | Iterable[str] = option(
-        (), "An option of the start or the starter; may be repeated.", metavar="KEY=VALUE", multiple=True, kind=str
+    starter: str = option(
+        "", "Finds the target from the description: transformers:MODEL, openai:URL, module:Class, file.py:Class."
     )
-    seed: int = option(0, "Seeds all random numbers before every sequence.")
+    starter_set: Mapping[str, Any] | Iterable[str] = option(
+        (),
+        "An option of the start (threshold, wait) or of the starter; may be repeated.",
+        metavar="KEY=VALUE",
+        multiple=True,
+        kind=str,
+    )
+    seed: int = option(0, "Seeds every random number generator before each sequence.")
     again: bool = option(False, "Track sequences that have a result, too.")
     masks: bool = option(False, "Keep masks beside each result (trackers that segment; COCO's run lengths).")
     video: bool = option(False, "Write an MP4 with boxes and description beside each result.")
     colour: str = "#66aad1"
-    workers: int = option(1, "Processes at once.", "-w", minimum=1)
+    workers: int = option(1, "Processes, or jobs on a cluster, at once.", "-w", minimum=1)
     batch: int = option(1, "Sequences per forward pass.", minimum=1)
     threads: int = option(0, "Per worker; 0: OMP_NUM_THREADS, else cores / workers.", minimum=0)
     read_ahead: int = option(4, "Frames decoded ahead.", minimum=0)
     timing: bool = option(False, "Measure speed: one worker, alone, warmed up, nothing read ahead.")
-    profile: bool = option(False, "Also count parameters, operations a frame, memory, energy.")
+    profile: bool = option(False, "Count parameters, operations a frame, memory, energy; as --timing.")
     realtime: float | None = option(
-        None, "Drop the frames that pass while the tracker works, at so many a second.", metavar="FPS", above=0
+        None,
+        "Drop the frames that pass while the tracker works, at so many a second; as --timing.",
+        metavar="FPS",
+        above=0,
     )
 
     def concurrency(self) -> dict[str, Any]:
@@ -78,13 +70,7 @@ class TrackingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a worker may not exceed; None: no limit.
-
-    Attributes:
-        start_timeout: seconds to load the tracker, and to start it on a sequence.
-        frame_timeout: seconds for one frame, and for the end of a sequence.
-        max_memory: resident memory in MB.
-    """
+    """What a worker may not exceed; None: no limit."""
 
     start_timeout: float | None = option(None, "Seconds to load and to start.", above=0)
     frame_timeout: float | None = option(None, "Seconds for one frame, and to finish a sequence.", above=0)
@@ -96,19 +82,6 @@ class RunConfig(Limits, TrackingConfig, DatasetConfig):
     """The settings of `tnllt.run`, which are the options of `tnllt-run`.
 
     Attributes:
-        options: options of the tracker: a mapping, or texts "key=value".
-        text: what the tracker is told instead of the sequence's own description, see `tnllt.tracking.texts`; each of
-            several sources makes a variant of the tracker, `NAME@text=SOURCE`.
-        grid: {key: values}, or texts "key=value,value": every combination is a variant, `NAME@key=value,...`. A key is
-            an option of the tracker, or seed, mode or text.
-        name: what the results go under; by default the tracker's name.
-        device: given to the workers in turn: a text "cuda:0,cuda:1", or several names.
-        shard: "I/N": only the I-th of N equal parts.
-        cluster: address of a Ray cluster, or None for this machine.
-        gpus: fraction of a GPU that each job takes on the cluster.
-        slurm: run as `workers` jobs of Slurm with these options of sbatch: "partition=gpu,gpus=1,time=4:00:00", or a
-            mapping. The jobs share the sequences; nothing is waited for.
-        verbose: let trackers print to standard error.
         failures_only: track failed sequences alone.
         watcher: called as the run goes on; by default nothing is shown.
     """
@@ -121,7 +94,11 @@ class RunConfig(Limits, TrackingConfig, DatasetConfig):
         metavar="SOURCES", multiple=True,
     )  # fmt: skip
     grid: Mapping[str, Iterable[Any]] | Iterable[str] = option(
-        (), "Every combination as a variant; may be repeated.", kind=str, metavar="KEY=A,B", multiple=True
+        (),
+        "Every combination as a variant; KEY is an option, seed, mode or text; may be repeated.",
+        kind=str,
+        metavar="KEY=A,B",
+        multiple=True,
     )
     name: str | None = option(None, "What the results go under.  [default: the tracker's name]")
     device: str | Iterable[str] = option("", "For the workers in turn: cuda:0,cuda:1 or cpu.", kind=str)
@@ -148,17 +125,7 @@ class RunConfig(Limits, TrackingConfig, DatasetConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
-    """One source that is tracked in place of a dataset.
-
-    Attributes:
-        source: a video file, a folder of images, a glob, a camera's number, or a stream's URL.
-        box: "x,y,w,h" in the first frame, a file whose first row it is, or "mouse".
-        text: language description of the target; the command's --text.
-        out: annotated video to write, with a CSV file of the boxes beside it; or that CSV file alone.
-        show: show the frames in a window as they are tracked.
-        live: take the newest frame each time, and drop those that arrive while the tracker works.
-        fps: frames per second of the video; None takes the source's.
-    """
+    """One source that is tracked in place of a dataset."""
 
     source: str | None = option(
         None, "Track this, not a dataset: a video, a folder, a glob in quotes, a camera's number, a URL."

@@ -37,18 +37,7 @@ SHORTEST = 20
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a baseline is trained, with the options of `tnllt-train baseline`.
-
-    Attributes:
-        device: cuda, cuda:N or cpu.
-        processes: one for each GPU; more than one by torchrun.
-        epochs: upstream's own number where None; so are the next three.
-        save_every_epoch: else upstream saves some epochs, among them the last.
-        datasets: further datasets of upstream's, each NAME=RATIO; TNLLT has ratio 1.
-        paths: attributes of upstream's environment, each KEY=DIR, such as lasot_dir.
-        held_out: fraction of the sequences, the last ones, that is kept for validation; at least one of several.
-        seed: of Python, NumPy and torch in each process.
-    """
+    """How a baseline is trained, with the options of `tnllt-train baseline`."""
 
     device: str = option("cuda", "cuda, cuda:N or cpu.")
     processes: int = option(1, "One per GPU, by torchrun.", "-n", minimum=1)
