@@ -77,7 +77,7 @@ def make_tree(folder: Path) -> None:
     (folder / "empty").touch()
     (folder / "garbage.json").write_bytes(b"\xff\0{[")
     (folder / "scores.json").write_text(
-        '{"schema": "tnllt.baseline/1", "scores": {"T": {"success": 2}}, "sequences": []}'
+        '{"schema": "tnllt.scores/1", "scores": {"T": {"success": 2}}, "sequences": []}'
     )
     (folder / "config.toml").write_text('dataset = "tnllt"\nroot = "data"\nresults = "results"\n')
     (folder / "bad.toml").write_text("root = 3\n")

@@ -291,17 +291,6 @@ def _scores() -> Any:
     return evaluate([Sequence("s", Annotation(truth))], {"T": {"s": truth + 1}})
 
 
-@cache
-def _old_scores() -> bytes:
-    from tempfile import TemporaryDirectory
-
-    from tnllt.eval.gates import write_baseline
-
-    with TemporaryDirectory() as folder:
-        write_baseline(_scores(), Path(folder, "x"))
-        return Path(folder, "x").read_bytes()
-
-
 def answer_cache(folder: Path, data: bytes) -> None:
     from tnllt.reasoningtrack.reasoners.cache import AnswerCache
 
@@ -781,9 +770,7 @@ TARGETS: dict[str, Target] = {
     "baseline": Target(baseline, baseline_seeds),
     "record": Target(record, record_seeds, json=True),
     "trace": Target(trace, trace_seeds, json=True),
-    "score_baseline": Target(
-        score_baseline, lambda: [_old_scores(), _scores().table("all", "json").encode()], json=True
-    ),
+    "score_baseline": Target(score_baseline, lambda: [_scores().table("all", "json").encode()], json=True),
     "answer_cache": Target(answer_cache, lambda: [b'{"raw": "x"}'], json=True),
     "score_cache": Target(score_cache, score_cache_seeds),
     "saved_scores": Target(saved_scores, saved_scores_seeds),

@@ -107,7 +107,7 @@ FOUND = [
     ("trace", b'{"schema": []}'),
     ("trace", b"[1]\n"),
     ("score_baseline", NESTED),
-    ("score_baseline", b'{"schema": "tnllt.baseline/1", "scores": {"T": 3}}'),
+    ("score_baseline", b'{"schema": "tnllt.scores/1", "scores": {"T": 3}}'),
     ("answer_cache", NESTED),
     ("score_cache", b"PK\x03\x04 and no more"),
     ("pairs", NESTED),

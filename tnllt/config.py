@@ -144,7 +144,7 @@ class ScoreConfig(DatasetConfig):
     )
     realtime: float | None = option(
         None,
-        "Score each frame by the answer in force in a stream of so many frames a second, by recorded times.",
+        "Score by the answers in force in a stream of so many frames a second, after recorded times.",
         metavar="FPS",
         above=0,
     )

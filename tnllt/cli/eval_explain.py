@@ -11,8 +11,6 @@ from tnllt.cli.common import format_option, scoring_options
 from tnllt.cli.eval_explain_text import (
     explanation_json,
     explanation_text,
-    folder_json,
-    folder_text,
     reported_json,
     reported_text,
 )
@@ -60,8 +58,8 @@ def explain(
     if a is not None and b is not None:
         if os.path.exists(a) and os.path.exists(b):  # noqa: PTH110  # no name raises here
             gaps = folder_gaps(config, a, b, get_metrics(metric))
-            text = "\n\n".join(folder_text(name, gap, (a, b), top) for name, gap in gaps.items())
-            _show(text, [folder_json(name, gap) for name, gap in gaps.items()], format_)
+            text = "\n".join(explanation_text(gap, (a, b), top, all_rules) for gap in gaps)
+            _show(text, [explanation_json(gap, (a, b)) for gap in gaps], format_)
         else:
             chosen, first, second = get_metrics(metric), get_protocol(a), get_protocol(b)
             found = explain_rules(_rescorer(config), first, second, chosen)

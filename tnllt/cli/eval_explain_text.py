@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from tnllt.eval.explain import ChangedSequence, Explanation, Step
-from tnllt.eval.folder_gap import FolderGap
 from tnllt.eval.metrics import METRICS, Metric
 from tnllt.eval.reported import Match, ReportedScore
 from tnllt.eval.score_table import aligned, name_cell
@@ -24,18 +23,19 @@ def explanation_text(found: Explanation, names: tuple[str, str], top: int, all_r
         return lines[0] + "\nThe two protocols have the same rules: every score is equal."
     for k, tracker in enumerate(found.trackers):
         lines += _tracker(found, names, k, printable(tracker), top, all_rules)
-    lines += _paragraph(
-        f"The rules are changed in the order listed, which is that of `tnllt-eval protocols {names[0]}`. "
-        f"The parts sum to the gap (largest remainder {found.residual:.1e}). "
-        + ("" if any(s.order_matters for s in found.steps) else "Another order would give the same parts. ")
-        + "Frames: those that pass other thresholds than before, or leave or enter the count.",
-        0,
-    )
+    if found.steps[0].rule != "files":
+        lines += _paragraph(
+            f"The rules are changed in the order listed, which is that of `tnllt-eval protocols {names[0]}`. "
+            f"The parts sum to the gap (largest remainder {found.residual:.1e}). "
+            + ("" if any(s.order_matters for s in found.steps) else "Another order would give the same parts. ")
+            + "Frames: those that pass other thresholds than before, or leave or enter the count.",
+            0,
+        )
     return "\n".join(lines)
 
 
 def _tracker(found: Explanation, names: tuple[str, str], k: int, tracker: str, top: int, all_rules: bool) -> list[str]:
-    shown = [s for s in found.steps if all_rules or s.acts(k)]
+    shown = [s for s in found.steps if all_rules or s.rule == "files" or s.acts(k)]
     quiet = [s for s in found.steps if s not in shown]
     changed = [step.changed.get(found.trackers[k], ()) for step in shown]
     rows = [["", *(m.short for m in found.metrics), "frames", "sequences"]]
@@ -58,7 +58,8 @@ def _tracker(found: Explanation, names: tuple[str, str], k: int, tracker: str, t
 
 
 def _rule(step: Step, number: int, k: int, metrics: Seq[Metric], changed: Seq[ChangedSequence], top: int) -> list[str]:
-    lines = _paragraph(f"{number}. {step.label}: {step.change}.", 2, 5) + _paragraph(step.why, 5)
+    what = f"{step.label}: {step.change}" if step.change else step.label
+    lines = _paragraph(f"{number}. {what}.", 2, 5) + _paragraph(step.why, 5)
     alone, last, own = step.alone[k], step.last[k], step.contribution[k]
     if max(np.abs(alone - own).max(), np.abs(last - own).max()) > 5e-6:
         every = zip(metrics, alone, last, strict=True)
@@ -135,45 +136,6 @@ def explanation_json(found: Explanation, names: tuple[str, str]) -> dict[str, An
             }
             for k, tracker in enumerate(found.trackers)
         },
-    }  # fmt: skip
-
-
-def folder_text(name: str, gap: FolderGap, folders: tuple[str, str], top: int) -> str:
-    """How two folders of one tracker's results differ."""
-    heads = [m.short for m in gap.metrics]
-    rows = [["", *heads]]
-    rows += [[name_cell(f), *_scores(v)] for f, v in zip(folders, (gap.first, gap.second), strict=True)]
-    rows.append(["gap", *map(_signed, gap.second - gap.first)])
-    lines = [f"{printable(name)}, protocol {gap.protocol.name}", *aligned(rows), ""]
-    lines += [f"  {count:>6} sequences: {words}" for words, count in sorted(gap.relations.items(), key=lambda r: -r[1])]
-    moved = [d for d in gap.differences if np.abs(d.contribution).max() > 1e-12][:top]
-    if moved:
-        lines += ["", f"  The gap comes most from ({', '.join(heads)}):"]
-        parts = [
-            [name_cell(d.sequence), *map(_signed, d.contribution), f"{d.relation}, {d.rows:,} rows"] for d in moved
-        ]
-        lines += aligned(parts, left=(0, len(heads) + 1), indent="    ")
-    for metric, names in gap.same_number.items():
-        if names:
-            lines.append(
-                f"  {METRICS[metric].label}: the first folder under {', '.join(names)} gives the second's number."
-            )
-    return "\n".join(lines)
-
-
-def folder_json(name: str, gap: FolderGap) -> dict[str, Any]:
-    table = partial(_by_metric, gap.metrics)
-    return {
-        "tracker": name,
-        "protocol": gap.protocol.name,
-        "first": table(gap.first),
-        "second": table(gap.second),
-        "relations": gap.relations,
-        "sequences": [
-            {"sequence": d.sequence, "relation": d.relation, "rows": d.rows, "contribution": table(d.contribution)}
-            for d in gap.differences
-        ],
-        "same_number": {m: list(v) for m, v in gap.same_number.items()},
     }  # fmt: skip
 
 

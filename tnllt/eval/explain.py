@@ -8,7 +8,7 @@ it adds last, when everything else is B's already (`last`). Where the three agre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -37,11 +37,11 @@ _AFTER = {
 
 @dataclass(frozen=True)
 class ChangedSequence:
-    """One sequence that a rule changes for one tracker.
+    """One sequence that a rule, or another file, changes for one tracker.
 
     Attributes:
         sequence: its name.
-        frames: frames that pass other thresholds than before, or leave or enter the count.
+        frames: frames that pass other thresholds than before, or leave or enter the count; of files, rows that differ.
         before, after: the sequence's own score per metric; NaN where refused.
         kept: (2, metric) whether it enters the mean before and after.
         contribution: what it adds to the tracker's mean score, per metric.
@@ -57,29 +57,22 @@ class ChangedSequence:
 
 @dataclass(frozen=True)
 class Step:
-    """One rule toggled. Arrays are (tracker, metric)."""
+    """One cause of the gap: a rule that is toggled, or files that differ in one way. Arrays are (tracker, metric).
+
+    Attributes:
+        rule: its name; label, change, why: in words.
+        contribution, alone, last: what it adds in its place, as the only change of A, and as the last one before B.
+        changed: {tracker: the sequences that it changes}.
+    """
 
     rule: str
-    before: Any
-    after: Any
+    label: str
+    change: str
+    why: str
     contribution: Array
     alone: Array
     last: Array
     changed: Mapping[str, tuple[ChangedSequence, ...]] = field(repr=False)
-
-    @property
-    def label(self) -> str:
-        return RULE_TEXTS[self.rule].label
-
-    @property
-    def change(self) -> str:
-        """From what to what, in words."""
-        text = RULE_TEXTS[self.rule]
-        return f"{text.value(self.before)} -> {text.value(self.after)}"
-
-    @property
-    def why(self) -> str:
-        return RULE_TEXTS[self.rule].why
 
     @property
     def order_matters(self) -> bool:
@@ -98,7 +91,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The gap between two protocols. Arrays are (tracker, metric), scores as `Scores.score` gives them."""
+    """The gap between two protocols, or two folders of results. Arrays are (tracker, metric), as `Scores.score`."""
 
     trackers: tuple[str, ...]
     metrics: tuple[Metric, ...]
@@ -176,14 +169,15 @@ def explain(
     start, end = rescorer.scores(first, strict=True), rescorer.scores(second)
     steps = []
     here, here_scores = first, start
-    for rule in first.differences(second):
-        there = replace(here, **{rule: getattr(second, rule)})
+    for rule, (old, new) in first.differences(second).items():
+        text = RULE_TEXTS[rule]
+        there = replace(here, **{rule: new})
         there_scores = rescorer.scores(there)
-        alone = rescorer.scores(replace(first, **{rule: getattr(second, rule)}))
-        without = rescorer.scores(replace(second, **{rule: getattr(first, rule)}))
+        alone = rescorer.scores(replace(first, **{rule: new}))
+        without = rescorer.scores(replace(second, **{rule: old}))
         steps.append(
             Step(
-                rule, getattr(first, rule), getattr(second, rule),
+                rule, text.label, f"{text.value(old)} -> {text.value(new)}", text.why,
                 table(there_scores, metrics) - table(here_scores, metrics),
                 table(alone, metrics) - table(start, metrics),
                 table(end, metrics) - table(without, metrics),
@@ -221,16 +215,20 @@ def _changed_sequences(
         moved |= ~_alike(one, two).all(axis=-1) if one.shape == two.shape else True
     found: dict[str, tuple[ChangedSequence, ...]] = {}
     for k, tracker in enumerate(before.trackers):
-        listed = [
+        found[tracker] = ordered(
             ChangedSequence(
                 before.sequences[s], _changed_frames(rescorer, int(s), tracker, before.protocol, after.protocol),
                 own_before[k, s], own_after[k, s], np.stack([kept_before[k, s], kept_after[k, s]]),
                 part_after[k, s] - part_before[k, s],
             )
             for s in np.flatnonzero(moved[k])
-        ]  # fmt: skip
-        found[tracker] = tuple(sorted(listed, key=lambda t: (-np.abs(t.contribution).max(), t.sequence)))
+        )  # fmt: skip
     return found
+
+
+def ordered(changed: Iterable[ChangedSequence]) -> tuple[ChangedSequence, ...]:
+    """Largest contribution first."""
+    return tuple(sorted(changed, key=lambda t: (-np.abs(t.contribution).max(), t.sequence)))
 
 
 def _alike(one: Array, two: Array) -> NDArray[np.bool_]:

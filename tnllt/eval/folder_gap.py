@@ -2,85 +2,56 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
-from tnllt.eval.explain import Rescorer, parts, table
+from tnllt.eval.explain import ChangedSequence, Explanation, Rescorer, Step, ordered, parts, table
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import Protocol
-from tnllt.eval.protocols import PROTOCOLS, get_protocol
+from tnllt.eval.protocols import get_protocol
 from tnllt.eval.selection import choose_trackers, select_sequences
 from tnllt.results.layouts import find_results
 from tnllt.results.reading import read_results
 from tnllt.sequence import Boxes
 
-Array = NDArray[np.float64]
-#: Scores that differ by no more are the same number to four decimals.
-_SAME = 0.5e-4
 
+def folder_gap(
+    both: Rescorer, protocol: str | Protocol, name: str, metrics: Seq[Metric] = CURVE_METRICS
+) -> Explanation:
+    """What files that differ in each way (`related`) add to the gap between two sets of results under one protocol.
 
-@dataclass(frozen=True)
-class Difference:
-    """One sequence: how the second folder's file differs, in how many rows, and what that adds to the mean scores."""
-
-    sequence: str
-    relation: str
-    rows: int
-    contribution: Array
-
-
-@dataclass(frozen=True)
-class FolderGap:
-    """The gap second minus first per metric, and protocols that give the second's number from the first's files."""
-
-    protocol: Protocol
-    metrics: tuple[Metric, ...]
-    first: Array
-    second: Array
-    differences: tuple[Difference, ...]
-    same_number: Mapping[str, tuple[str, ...]]
-
-    @property
-    def relations(self) -> dict[str, int]:
-        return dict(Counter(d.relation for d in self.differences))
-
-
-def folder_gap(both: Rescorer, protocol: str | Protocol, metrics: Seq[Metric] = CURVE_METRICS) -> FolderGap:
-    """Compares two sets of results, the two trackers of `both`, under one protocol.
+    Args:
+        both: of two trackers, the first and the second set.
+        name: of the tracker, for the explanation.
 
     Raises:
         IncompleteError: a result is missing or short, and that is not allowed.
     """
-    rules, (first, second) = get_protocol(protocol), both.results.values()
-    scores = both.scores(rules, strict=True)
-    _, _, fraction = parts(scores, metrics)
-    found = []
+    first, second = both.results.values()
+    scores = both.scores(get_protocol(protocol), strict=True)
+    own, kept, part = parts(scores, metrics)
+    groups: dict[str, list[ChangedSequence]] = {}
     for s, sequence in enumerate(both.sequences):
         relation, rows = "missing in one", len(sequence)
         if sequence.name in first and sequence.name in second:
             relation, rows = related(first[sequence.name].boxes, second[sequence.name].boxes)
-        found.append(Difference(sequence.name, relation, rows, fraction[1, s] - fraction[0, s]))
-    one, two = table(scores, metrics)
-    alone = Rescorer(both.sequences, {"first": first}, allow_short=True)
-    others = {p.name: table(alone.scores(p), metrics)[0] for p in PROTOCOLS.values()} if (one != two).any() else {}
-    same = {
-        metric.name: tuple(name for name, own in others.items() if abs(own[i] - two[i]) <= _SAME)
-        for i, metric in enumerate(metrics)
-        if one[i] != two[i]
-    }
-    ordered = sorted(found, key=lambda d: (-np.abs(d.contribution).max(), d.sequence))
-    return FolderGap(rules, tuple(metrics), one, two, tuple(ordered), same)
+        changed = ChangedSequence(sequence.name, rows, own[0, s], own[1, s], kept[:, s], part[1, s] - part[0, s])
+        groups.setdefault(relation, []).append(changed)
+    steps = []
+    for relation, found in sorted(groups.items(), key=lambda group: -len(group[1])):
+        added = np.sum([changed.contribution for changed in found], axis=0)[None]
+        changes = {name: ordered(found)}
+        steps.append(Step("files", relation.capitalize(), "", "", added, added, added, changes))
+    one, two = table(scores, metrics)[:, None]
+    frames = sum(map(len, both.sequences))
+    return Explanation((name,), tuple(metrics), one, two, tuple(steps), frames, len(both.sequences))
 
 
-def folder_gaps(config: ScoreConfig, first: str, second: str, metrics: Seq[Metric]) -> dict[str, FolderGap]:
-    """{tracker: difference} between two result folders; two folders of one tracker each are compared as they are.
+def folder_gaps(config: ScoreConfig, first: str, second: str, metrics: Seq[Metric]) -> list[Explanation]:
+    """The gap of each tracker between two result folders; two folders of one tracker each are compared as they are.
 
     Raises:
         UsageError: no tracker is in both folders.
@@ -96,16 +67,12 @@ def folder_gaps(config: ScoreConfig, first: str, second: str, metrics: Seq[Metri
         if not shared:
             raise UsageError(f"no tracker is in both: {first} has {', '.join(one)}; {second} has {', '.join(two)}")
         pairs = [(t, t) for t in choose_trackers(config.trackers, shared)]
-    return {
-        left if left == right else f"{left} / {right}": folder_gap(
-            Rescorer(
-                sequences, {"first": read_results(one[left]), "second": read_results(two[right])},
-                config.allow_missing, config.allow_short,
-            ),
-            config.protocol, metrics,
-        )
-        for left, right in pairs
-    }  # fmt: skip
+    found = []
+    for left, right in pairs:
+        results = {"first": read_results(one[left]), "second": read_results(two[right])}
+        both = Rescorer(sequences, results, config.allow_missing, config.allow_short)
+        found.append(folder_gap(both, config.protocol, left if left == right else f"{left} / {right}", metrics))
+    return found
 
 
 def related(a: Boxes, b: Boxes) -> tuple[str, int]:
@@ -135,7 +102,7 @@ def related(a: Boxes, b: Boxes) -> tuple[str, int]:
         far = np.nanmax(np.abs(a - b), initial=0.0)
     same_nan = np.array_equal(np.isnan(a), np.isnan(b))
     if same_nan and far <= 0.05:
-        return f"equal to within {far:.2g} px", rows
+        return "equal to within 0.05 px", rows
     return "other boxes", rows
 
 

@@ -13,12 +13,19 @@ from tnllt.errors import DataError, GateError, UsageError
 from tnllt.eval.metrics import METRICS, Metric, get_metrics
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.scores import Scores
-from tnllt.eval.tables import SCORES
+from tnllt.eval.tables import SCORES, summary
 from tnllt.files import check_schema, parse_json, read_bytes, to_json, write_atomic
 from tnllt.options import key_values, split_pairs
 from tnllt.records import from_table
 
-SCHEMA = "tnllt.baseline/1"
+
+@dataclass(frozen=True)
+class Baseline:
+    """What is compared of the scores kept before: the rules and sequences, and per tracker a number per metric."""
+
+    protocol: Mapping[str, Any]
+    sequences: list[str]
+    scores: Mapping[str, Mapping[str, float | None]]
 
 
 @dataclass(frozen=True)
@@ -27,12 +34,12 @@ class Gates:
 
     Attributes:
         floors: {metric: lowest score of every tracker}.
-        baseline: what `write_baseline` kept or `scores.json` holds, or None.
+        baseline: of an earlier run, or None.
         max_drop: how far a score may fall below the baseline.
     """
 
     floors: Mapping[str, float]
-    baseline: Mapping[str, Any] | None = None
+    baseline: Baseline | None = None
     max_drop: float = 0.0
 
     @classmethod
@@ -59,16 +66,16 @@ class Gates:
         """Raises GateError that names every fall per tracker and metric; UsageError for a baseline of other data."""
         faults = [fault for name, floor in self.floors.items() for fault in _under(scores, METRICS[name], floor)]
         if self.baseline is not None:
-            if self.baseline.get("rules") != scores.protocol.digest():
-                old = self.baseline.get("protocol")
+            rules = Protocol.from_table(self.baseline.protocol)
+            if rules.digest() != scores.protocol.digest():
                 raise UsageError(
-                    f"the baseline was scored under protocol {old!r}, these under {scores.protocol.name!r}"
+                    f"the baseline was scored under protocol {rules.name!r}, these under {scores.protocol.name!r}"
                 )
-            if set(self.baseline.get("sequences", ())) != set(scores.sequences):
+            if set(self.baseline.sequences) != set(scores.sequences):
                 raise UsageError(
                     "the baseline was scored on other sequences; scores of different sets cannot be compared"
                 )
-            faults += _drops(scores, self.baseline["scores"], self.max_drop)
+            faults += _drops(scores, self.baseline.scores, self.max_drop)
         if faults:
             raise GateError("gate failed\n" + "\n".join(faults))
 
@@ -89,43 +96,22 @@ def parse_floors(texts: Iterable[str]) -> dict[str, float]:
 
 
 def write_baseline(scores: Scores, path: Path) -> None:
-    """Keeps scores for later runs to be compared with (schema `tnllt.baseline/1`)."""
-    chosen = scores.metrics("all")
-    table = {
-        "schema": SCHEMA,
-        "protocol": scores.protocol.name,
-        "rules": scores.protocol.digest(),
-        "dataset": scores.dataset,
-        "sequences": list(scores.sequences),
-        "scores": {
-            tracker: {m.name: float(scores.score(m)[k]) for m in chosen} for k, tracker in enumerate(scores.trackers)
-        },
-    }
-    write_atomic(path, to_json(table) + "\n")
+    """Keeps scores for later runs to be compared with: the document of `scores.json`."""
+    write_atomic(path, to_json(summary(scores, scores.metrics("all"))) + "\n")
 
 
-def read_baseline(path: Path) -> dict[str, Any]:
-    """What `write_baseline` kept, or the `scores.json` of an earlier run. Raises UsageError where it is neither."""
+def read_baseline(path: Path) -> Baseline:
+    """The baseline in a file of `write_baseline` or a `scores.json`. Raises UsageError where it is neither."""
     try:
-        table = parse_json(read_bytes(path), path)
-        whole = isinstance(table, dict) and str(table.get("schema")).startswith("tnllt.scores/")
-        table = check_schema(table, SCORES if whole else SCHEMA, path)
-        if whole and isinstance(protocol := table.get("protocol"), dict):
-            table |= {"protocol": protocol.get("name"), "rules": Protocol.from_table(protocol, path).digest()}
-        kept = from_table(table, _Kept, path, unknown="ignore")
+        kept = from_table(
+            check_schema(parse_json(read_bytes(path), path), SCORES, path), Baseline, path, unknown="ignore"
+        )
+        Protocol.from_table(kept.protocol, path)
     except DataError as error:
-        raise UsageError(f"--baseline {error}; --save-baseline makes one ({SCHEMA})") from error
+        raise UsageError(f"--baseline {error}; --save-baseline makes one") from error
     if not all(abs(value or 0) < 1e300 for own in kept.scores.values() for value in own.values()):
-        raise UsageError(f"--baseline {path}: a score that is not a number; --save-baseline makes one ({SCHEMA})")
-    return table
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What `write_baseline` writes, as far as it is compared: per tracker a number, or nothing, per metric."""
-
-    scores: Mapping[str, Mapping[str, float | None]]
-    sequences: list[str]
+        raise UsageError(f"--baseline {path}: a score that is not a number; --save-baseline makes one")
+    return kept
 
 
 def _under(scores: Scores, metric: Metric, floor: float) -> list[str]:
@@ -137,7 +123,7 @@ def _under(scores: Scores, metric: Metric, floor: float) -> list[str]:
     ]
 
 
-def _drops(scores: Scores, before: dict[str, Any], max_drop: float) -> list[str]:
+def _drops(scores: Scores, before: Mapping[str, Mapping[str, float | None]], max_drop: float) -> list[str]:
     faults = [
         f"{tracker}: in the baseline, but not among these results"
         for tracker in before

@@ -33,12 +33,10 @@ class TrackingConfig:
     """
 
     mode: str | None = option(None, "Inputs.  [default: the most it can use]", choices=("BB", "NL", "NL+BB"))
-    starter: str = option(
-        "", "Finds the target from the description: transformers:MODEL, openai:URL, module:Class, file.py:Class."
-    )
+    starter: str = option("", "Finds the target by its description: transformers:MODEL, openai:URL, module:Class.")
     starter_set: Mapping[str, Any] | Iterable[str] = option(
         (),
-        "An option of the start (threshold, wait) or of the starter; may be repeated.",
+        "An option of the start (threshold, wait) or the starter.",
         metavar="KEY=VALUE",
         multiple=True,
         kind=str,
@@ -56,7 +54,7 @@ class TrackingConfig:
     profile: bool = option(False, "Count parameters, operations a frame, memory, energy; as --timing.")
     realtime: float | None = option(
         None,
-        "Drop the frames that pass while the tracker works, at so many a second; as --timing.",
+        "Drop the frames, so many a second, that pass while the tracker works.",
         metavar="FPS",
         above=0,
     )
@@ -95,7 +93,7 @@ class RunConfig(Limits, TrackingConfig, DatasetConfig):
     )  # fmt: skip
     grid: Mapping[str, Iterable[Any]] | Iterable[str] = option(
         (),
-        "Every combination as a variant; KEY is an option, seed, mode or text; may be repeated.",
+        "A variant per value; KEY is an option, seed, mode or text.",
         kind=str,
         metavar="KEY=A,B",
         multiple=True,
