@@ -1,4 +1,4 @@
-"""Reads pickles without running them: plain values become themselves, everything else becomes an inert `Record`.
+"""Reads pickles (protocol 2 and later) without running them: plain values, and inert `Record`s for all else.
 
 No class or function that a pickle names is imported or called. The only calls are of functions that the reader of a
 format brings along. Memory and time grow with the pickle: steps are counted, keys of dicts are values whose hash costs
@@ -23,9 +23,8 @@ _MOST_NESTED = 1000
 _MOST_TUPLE_KEYS = 4096
 
 _VALUES = {
-    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
-    "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING",
-    "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+    "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
+    "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
 }  # fmt: skip
 _CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
@@ -144,33 +143,21 @@ class Unpickler:
     def _op_pop_mark(self, _: None) -> None:
         self._pop_mark()
 
-    def _op_dup(self, _: None) -> None:
-        self._stack.append(self._top())
-
     def _op_memoize(self, _: None) -> None:
         self._memo[len(self._memo)] = self._top()
 
-    def _op_put(self, index: int) -> None:
+    def _op_binput(self, index: int) -> None:
         self._memo[index] = self._top()
 
-    def _op_get(self, index: int) -> None:
+    def _op_binget(self, index: int) -> None:
         self._stack.append(self._memo[index])
 
-    _op_binput = _op_long_binput = _op_put
-    _op_binget = _op_long_binget = _op_get
+    _op_long_binput, _op_long_binget = _op_binput, _op_binget
 
     # --- containers --------------------------------------------------------------------------------------------------
 
     def _op_tuple(self, _: None) -> None:
         self._stack.append(tuple(self._pop_mark()))
-
-    def _op_list(self, _: None) -> None:
-        self._stack.append(self._pop_mark())
-
-    def _op_dict(self, _: None) -> None:
-        items = self._pop_mark()
-        self._stack.append({})
-        self._set(self._stack[-1], items)
 
     def _op_frozenset(self, _: None) -> None:
         self._stack.append(Record("builtins.frozenset", tuple(self._pop_mark())))
@@ -242,15 +229,6 @@ class Unpickler:
     def _op_stack_global(self, _: None) -> None:
         name = self._pop()
         self._name(self._pop(), name)
-
-    def _op_inst(self, argument: str) -> None:
-        items = tuple(self._pop_mark())
-        self._op_global(argument)
-        self._call(self._pop(), items)
-
-    def _op_obj(self, _: None) -> None:
-        kind, *items = self._pop_mark()
-        self._call(kind, tuple(items))
 
     def _op_reduce(self, _: None) -> None:
         arguments = self._pop()

@@ -1,4 +1,4 @@
-"""Reads tensors from files: safetensors, and what `torch.save` writes (its zip archive and its older format).
+"""Reads tensors from files: safetensors, and the zip archive that `torch.save` writes.
 
 What is checked is what is loaded: there is no other parser of these bytes. Every offset is checked against the file, no
 byte belongs to two tensors, and memory grows with the file's size, not with what the file claims. `tnllt.stored_zip`
@@ -38,7 +38,6 @@ _STORAGES = {
     "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool", "ComplexFloat": "complex64",
     "ComplexDouble": "complex128",
 }  # fmt: skip
-_MAGIC, _LEGACY = 0x1950A86A20F9469CFC6C, 1001
 
 
 @dataclass(frozen=True)
@@ -86,9 +85,9 @@ def _read(source: _Source, known: Mapping[str, Any]) -> TensorFile:
         return TensorFile(_read_archive(source, known), {})
     if head.startswith(b"\x1f\x8b") or head[257:262] == b"ustar":
         raise Refused("a tar or gzip archive; unpack it and give the file inside")
-    if not head.startswith(b"\x80"):
-        raise Refused("neither safetensors nor a file of torch.save")
-    return TensorFile(_read_legacy(source, known), {})
+    if head.startswith(b"\x80"):
+        raise Refused("a pickle, or of torch before version 1.6; load it in Python and torch.save it again")
+    raise Refused("neither safetensors nor a file of torch.save")
 
 
 class _Source:
@@ -303,31 +302,4 @@ def _read_archive(source: _Source, known: Mapping[str, Any]) -> Any:
     content = Unpickler(_known(known), _Storages(load)).load(stream)
     if stream.tell() != size:
         raise Refused("its pickle ends before data.pkl does")
-    return content
-
-
-def _read_legacy(source: _Source, known: Mapping[str, Any]) -> Any:
-    """Pickles of a magic number, a version, the machine, the content and the storages' keys; then the storages."""
-    stream = BytesIO(source.take(0, min(source.size, MOST_PICKLE)))
-    if Unpickler().load(stream) != _MAGIC or Unpickler().load(stream) != _LEGACY:
-        raise Refused("a pickle that torch.save did not write; load it in Python and save its tensors by torch.save")
-    machine = Unpickler().load(stream)
-    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
-        raise Refused("its numbers are big-endian; save it on a little-endian machine")
-    storages = _Storages(lambda key, count: source.room(count))
-    content = Unpickler(_known(known), storages).load(stream)
-    keys = Unpickler().load(stream)
-    if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys):
-        raise Refused("damaged: its list of storages is not one")
-    if len(keys) != len(storages.found) or set(keys) != storages.found.keys():
-        raise Refused("damaged: its list of storages does not name each storage once")
-    at = stream.tell()
-    for key in keys:
-        storage = storages.found[key]
-        if int.from_bytes(source.take(at, 8), "little") * storage.dtype.itemsize != len(storage.data):
-            raise Refused("damaged: a storage is not of the size that its tensors say")
-        source.fill(storage.data, at + 8)
-        at += 8 + len(storage.data)
-    if at != source.size:
-        raise Refused("damaged: bytes behind the last storage")
     return content
