@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from tnllt.errors import UsageError, did_you_mean
 from tnllt.files import read_toml, user_path
-from tnllt.option_fields import option
+from tnllt.options import option
 
 if TYPE_CHECKING:
     from tnllt.datasets import Dataset

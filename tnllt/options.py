@@ -1,12 +1,106 @@
-"""Options given as text: KEY=VALUE, one a text or several with commas."""
+"""Options, declared once for functions and commands as dataclass fields, and options given as text, KEY=VALUE.
+
+`tnllt.cli.dataclass_options` makes click options from such a dataclass; nothing here needs click.
+"""
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, ParamSpec, TypeVar
 
 from tnllt.errors import UsageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_KEY = "flag"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """How a command spells one field of a configuration.
+
+    Attributes:
+        help: one line for `--help`.
+        names: its flags; by default `--name-of-the-field`, and `--no-name-of-the-field` where the default is True.
+        kind: str, int, float, Path or a function of the text, where the field's annotation allows more than a command
+            line can give.
+        metavar: what stands for the value in the help.
+        choices: the only values allowed.
+        minimum, maximum: bounds, both included.
+        above: a bound that is not included.
+        multiple: whether the flag may be repeated; the value is a tuple then.
+        environment: the environment variable that is read where the flag is not given, for the help alone.
+    """
+
+    help: str
+    names: tuple[str, ...] = ()
+    kind: Callable[[str], Any] | None = None
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    multiple: bool = False
+    environment: str | None = None
+
+
+def option(default: Any, help: str, *names: str, **how: Any) -> Any:
+    """A dataclass field with a default and a `Flag`: `workers: int = option(1, "Processes at once.", "-w")`.
+
+    A single short name is added to the flag that the field's name gives.
+    """
+    return field(default=default, metadata={_KEY: Flag(help, names, **how)})
+
+
+def flag_of(metadata: Any) -> Flag | None:
+    """The `Flag` of a field's metadata, or None where the field is not an option."""
+    found: Flag | None = metadata.get(_KEY)
+    return found
+
+
+def check_fields(config: Any) -> None:
+    """Raises UsageError where a field's value is outside of what its flag allows, as the command refuses it."""
+    for f in fields(config):
+        flag, value = flag_of(f.metadata), getattr(config, f.name)
+        if flag is None or value is None:
+            continue
+        allowed = _allowed(flag)
+        if flag.choices and value not in flag.choices:
+            raise UsageError(f"{f.name}={value!r}: give {' or '.join(flag.choices)}")
+        if allowed and not (_is_number(value, whole=isinstance(f.default, int)) and _fits(flag, value)):
+            raise UsageError(f"{f.name}={value!r}: give {allowed}")
+
+
+def _allowed(flag: Flag) -> str:
+    bounds = (("above", flag.above), ("at least", flag.minimum), ("at most", flag.maximum))
+    words = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+    return f"a number {words}" if words else ""
+
+
+def _is_number(value: Any, whole: bool) -> bool:
+    return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+
+
+def _fits(flag: Flag, value: float) -> bool:
+    low = flag.above is None or value > flag.above
+    return low and (flag.minimum is None or value >= flag.minimum) and (flag.maximum is None or value <= flag.maximum)
+
+
+def takes_fields_of(config: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[P, R]]:
+    """Gives a function that passes its arguments on to a dataclass the dataclass's signature, for readers and mypy."""
+
+    def decorate(function: Callable[..., R]) -> Callable[P, R]:
+        own: Any = function
+        own.__signature__ = inspect.signature(config).replace(
+            return_annotation=inspect.signature(own).return_annotation
+        )
+        return function
+
+    return decorate
+
 
 _DECODER = json.JSONDecoder()
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tnllt.cli.dataclass_options import config_options
-from tnllt.option_fields import option, takes_fields_of
+from tnllt.options import option, takes_fields_of
 
 
 @dataclass(frozen=True)

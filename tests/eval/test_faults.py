@@ -20,7 +20,7 @@ from tnllt.eval.compare import compare
 from tnllt.eval.evaluate import evaluate
 from tnllt.eval.protocols import TNLLT
 from tnllt.eval.tracker_curves import TrackerCurves
-from tnllt.eval.view.render import render
+from tnllt.eval.view.pictures import render
 from tnllt.eval.view.scene import Scene
 from tnllt.eval.view.server import JpegFrames, SeekingVideo
 from tnllt.sequence import Annotation, Sequence

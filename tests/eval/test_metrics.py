@@ -11,7 +11,7 @@ import pytest
 
 from tnllt.eval import METRICS, Metric, Scores, evaluate
 from tnllt.eval.cache import ScoreCache, can_cache
-from tnllt.eval.curves import count_within
+from tnllt.eval.frame_errors import count_within
 from tnllt.eval.intervals import all_intervals
 from tnllt.eval.longterm import ReportedFrames
 from tnllt.eval.metrics import ConfidenceMeasure, CurveFigure, FrameMeasure, SequenceResults, get_metric, sum_over

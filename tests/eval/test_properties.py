@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from tnllt.errors import IncompleteError
 from tnllt.eval import METRICS, PROTOCOLS, evaluate
-from tnllt.eval.curves import count_above, count_within
+from tnllt.eval.frame_errors import count_above, count_within
 from tnllt.eval.metrics import CURVE_METRICS
 from tnllt.sequence import Annotation, Sequence, Trajectory
 

@@ -12,12 +12,11 @@ from click.testing import CliRunner
 from tnllt.cli.eval import cli
 from tnllt.errors import UsageError
 from tnllt.eval import evaluate
-from tnllt.eval.explain import Rescorer, explain
+from tnllt.eval.explain import Rescorer, explain, find_reported, parse_reported
 from tnllt.eval.folder_gap import folder_gap, related
 from tnllt.eval.metrics import CURVE_METRICS
 from tnllt.eval.protocol import RULE_TEXTS, RULES
 from tnllt.eval.protocols import PROTOCOLS
-from tnllt.eval.reported import find_reported, parse_reported
 from tnllt.files import to_json
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
@@ -231,7 +230,7 @@ def test_a_score_that_ceases_to_be_one_is_said(tmp_path: Path) -> None:
     assert np.isnan(found.gap).all() and step.acts() and len(step.changed["good"]) == 8
     assert found.residual < 1e-12
 
-    from tnllt.cli.eval_explain_text import explanation_json, explanation_text
+    from tnllt.cli.eval_explain import explanation_json, explanation_text
 
     text = explanation_text(found, ("tnllt", "pytracking"), 5, False)
     assert "n/a" in text and "no longer counted" in text and "nan" not in text

@@ -23,10 +23,9 @@ from tnllt.config import Locations
 from tnllt.datasets import ArrayFrames, ImageFrames, VideoFrames
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.report.thumbnails import spread_frames, worst_frames
-from tnllt.eval.view.render import render
+from tnllt.eval.view.pictures import failure_sheet, render
 from tnllt.eval.view.scene import Scene, Scenes, answers_of, failure_spans, open_scene, spans
 from tnllt.eval.view.server import ViewServer
-from tnllt.eval.view.sheet import failure_sheet
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
 

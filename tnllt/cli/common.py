@@ -22,7 +22,7 @@ from tnllt.cli.dataclass_options import PATH, config_options
 from tnllt.config import LocationConfig, ScoreConfig
 from tnllt.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, TnlltError, UsageError
 from tnllt.files import write_atomic
-from tnllt.option_fields import option
+from tnllt.options import option
 from tnllt.text import printable
 
 if TYPE_CHECKING:

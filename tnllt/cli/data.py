@@ -16,7 +16,7 @@ from tnllt.cli.dataclass_options import PATH, config_options
 from tnllt.cli.progress import Progress
 from tnllt.config import DatasetConfig, LocationConfig
 from tnllt.files import to_json, write_atomic
-from tnllt.option_fields import option
+from tnllt.options import option
 from tnllt.text import printable
 
 if TYPE_CHECKING:

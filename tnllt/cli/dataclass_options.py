@@ -1,4 +1,4 @@
-"""Click options made from a dataclass whose fields are `tnllt.option_fields.option`s."""
+"""Click options made from a dataclass whose fields are `tnllt.options.option`s."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 
 from tnllt.errors import UsageError
 from tnllt.files import user_path
-from tnllt.option_fields import Flag, flag_of
+from tnllt.options import Flag, flag_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KINDS = {"bool": bool, "int": int, "float": float, "Path": Path}

@@ -12,7 +12,7 @@ from tnllt.cli.common import STYLE_HELP, LazyGroup, run_command, scoring_options
 from tnllt.cli.dataclass_options import config_options
 from tnllt.config import ScoreConfig, TableConfig
 from tnllt.errors import UsageError
-from tnllt.option_fields import option
+from tnllt.options import option
 
 #: Subcommand -> (where it is, what it does); a module is imported when its subcommand is called.
 _SUBCOMMANDS = {

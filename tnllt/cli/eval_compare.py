@@ -22,8 +22,8 @@ from tnllt.eval.score_table import aligned, name_cell
 from tnllt.eval.scores import Scores
 from tnllt.eval.selection import Selection, select
 from tnllt.eval.style import Style, load_style
+from tnllt.eval.view.pictures import check_sheet_path, failure_sheet
 from tnllt.eval.view.scene import Scene
-from tnllt.eval.view.sheet import check_sheet_path, failure_sheet
 from tnllt.files import to_json
 from tnllt.text import printable
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import os
+import textwrap
+from collections.abc import Sequence as Seq
+from functools import partial
 from typing import Any
 
 import click
+import numpy as np
 
 from tnllt.cli.common import format_option, scoring_options
-from tnllt.cli.eval_explain_text import (
-    explanation_json,
-    explanation_text,
-    reported_json,
-    reported_text,
-)
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
-from tnllt.eval.explain import Rescorer
+from tnllt.eval.explain import (
+    ChangedSequence,
+    Explanation,
+    Match,
+    ReportedScore,
+    Rescorer,
+    Step,
+    find_reported,
+    parse_reported,
+)
 from tnllt.eval.explain import explain as explain_rules
 from tnllt.eval.folder_gap import folder_gaps
-from tnllt.eval.metrics import get_metrics
+from tnllt.eval.metrics import METRICS, Metric, get_metrics
 from tnllt.eval.protocols import get_protocol
-from tnllt.eval.reported import find_reported, parse_reported
+from tnllt.eval.score_table import aligned, name_cell
 from tnllt.eval.selection import select
 from tnllt.files import to_json
 from tnllt.text import printable
@@ -77,3 +84,152 @@ def _rescorer(config: ScoreConfig) -> Rescorer:
 
 def _show(text: str, table: Any, format_: str) -> None:
     click.echo(to_json(table) if format_ == "json" else printable(text))
+
+
+def explanation_text(found: Explanation, names: tuple[str, str], top: int, all_rules: bool) -> str:
+    """The gap of every tracker, rule by rule."""
+    lines = [f"{names[0]} -> {names[1]}: {found.sequences} sequences, {found.frames:,} frames", ""]
+    if not found.steps:
+        return lines[0] + "\nThe two protocols have the same rules: every score is equal."
+    for k, tracker in enumerate(found.trackers):
+        lines += _tracker(found, names, k, printable(tracker), top, all_rules)
+    if found.steps[0].rule != "files":
+        lines += _paragraph(
+            f"The rules are changed in the order listed, which is that of `tnllt-eval protocols {names[0]}`. "
+            f"The parts sum to the gap (largest remainder {found.residual:.1e}). "
+            + ("" if any(s.order_matters for s in found.steps) else "Another order would give the same parts. ")
+            + "Frames: those that pass other thresholds than before, or leave or enter the count.",
+            0,
+        )
+    return "\n".join(lines)
+
+
+def _tracker(found: Explanation, names: tuple[str, str], k: int, tracker: str, top: int, all_rules: bool) -> list[str]:
+    shown = [s for s in found.steps if all_rules or s.rule == "files" or s.acts(k)]
+    quiet = [s for s in found.steps if s not in shown]
+    changed = [step.changed.get(found.trackers[k], ()) for step in shown]
+    rows = [["", *(m.short for m in found.metrics), "frames", "sequences"]]
+    rows.append([names[0], *_scores(found.score_a[k]), "", ""])
+    for number, (step, moved) in enumerate(zip(shown, changed, strict=True), 1):
+        counts = [f"{sum(t.frames for t in moved):,}", f"{len(moved):,}"]
+        rows.append([f"{number}. {step.label}", *map(_signed, step.contribution[k]), *counts])
+    rows += [[names[1], *_scores(found.score_b[k]), "", ""], ["gap", *map(_signed, found.gap[k]), "", ""]]
+    lines = [tracker, *aligned(rows), ""]
+    for number, (step, moved) in enumerate(zip(shown, changed, strict=True), 1):
+        lines += _rule(step, number, k, found.metrics, moved, top)
+    if np.isnan(found.gap[k]).any():
+        lines += _paragraph(
+            "n/a: no sequence is left that the toolkit accepts for every tracker (one refused for a tracker leaves the "
+            "mean of all); choose fewer --trackers."
+        )
+    if quiet:
+        lines += _paragraph("Moves nothing here: " + "; ".join(s.label[:1].lower() + s.label[1:] for s in quiet) + ".")
+    return [*lines, ""]
+
+
+def _rule(step: Step, number: int, k: int, metrics: Seq[Metric], changed: Seq[ChangedSequence], top: int) -> list[str]:
+    what = f"{step.label}: {step.change}" if step.change else step.label
+    lines = _paragraph(f"{number}. {what}.", 2, 5) + _paragraph(step.why, 5)
+    alone, last, own = step.alone[k], step.last[k], step.contribution[k]
+    if max(np.abs(alone - own).max(), np.abs(last - own).max()) > 5e-6:
+        every = zip(metrics, alone, last, strict=True)
+        parts = [f"{m.short} {_signed(a)} alone, {_signed(z)} last" for m, a, z in every if max(abs(a), abs(z)) > 5e-6]
+        lines += _paragraph(f"Order matters: {'; '.join(parts)}.", 5)
+    size = np.nan_to_num(np.abs(own), nan=np.inf)
+    if changed and top and float(size.max()) > 0:
+        best = int(size.argmax())
+        some = sorted(changed, key=lambda t: -abs(t.contribution[best]))[:top]
+        names = [
+            f"{name_cell(t.sequence)} ({_fate(t, best)}{_signed(float(t.contribution[best]))}, "
+            f"{'1 frame' if t.frames == 1 else f'{t.frames:,} frames'})"
+            for t in some
+        ]
+        more = f" and {len(changed) - len(some)} more" if len(changed) > len(some) else ""
+        lines += _paragraph(f"{metrics[best].short} most from {', '.join(names)}{more}.", 5)
+    return lines
+
+
+def _paragraph(text: str, indent: int = 2, hanging: int | None = None) -> list[str]:
+    """Lines of 100 characters at most; those after the first are indented by `hanging`."""
+    after = indent if hanging is None else hanging
+    return textwrap.wrap(text, 100, initial_indent=" " * indent, subsequent_indent=" " * after)
+
+
+def _fate(changed: ChangedSequence, metric: int) -> str:
+    before, after = changed.kept[:, metric].tolist()
+    if before == after:
+        return ""
+    return "now counted, " if after else "no longer counted, "
+
+
+def _scores(values: Any) -> list[str]:
+    return ["n/a" if np.isnan(v) else f"{v:.5f}" for v in values]
+
+
+def _signed(value: float) -> str:
+    if value == 0 or np.isnan(value):
+        return "." if value == 0 else "n/a"
+    return f"{value:+.5f}" if abs(value) >= 5e-6 else f"{value:+.0e}"
+
+
+def _by_metric(metrics: Seq[Metric], values: Any) -> dict[str, Any]:
+    return dict(zip((m.name for m in metrics), values.tolist(), strict=True))
+
+
+def explanation_json(found: Explanation, names: tuple[str, str]) -> dict[str, Any]:
+    """Schema `tnllt.explain/1`: everything, in full precision."""
+    table = partial(_by_metric, found.metrics)
+    return {
+        "schema": "tnllt.explain/1",
+        "a": names[0],
+        "b": names[1],
+        "residual": found.residual,
+        "trackers": {
+            tracker: {
+                "a": table(found.score_a[k]),
+                "b": table(found.score_b[k]),
+                "gap": table(found.gap[k]),
+                "rules": [
+                    {
+                        "rule": s.rule, "label": s.label, "change": s.change, "why": s.why,
+                        "contribution": table(s.contribution[k]), "alone": table(s.alone[k]), "last": table(s.last[k]),
+                        "frames": sum(t.frames for t in s.changed.get(tracker, ())),
+                        "sequences": [
+                            {"sequence": t.sequence, "frames": t.frames, "before": table(t.before),
+                             "after": table(t.after), "kept": table(t.kept.T),
+                             "contribution": table(t.contribution)}
+                            for t in s.changed.get(tracker, ())
+                        ],
+                    }
+                    for s in found.steps
+                ],
+            }
+            for k, tracker in enumerate(found.trackers)
+        },
+    }  # fmt: skip
+
+
+def reported_text(reported: ReportedScore, matches: Seq[Match]) -> str:
+    """Which ways of scoring give the reported number, or come nearest."""
+    hits = [m for m in matches if m.fit]
+    if hits:
+        lines = [f"{reported.text} is what these give:", ""]
+    else:
+        lines = [f"No protocol, metric or rounding of these results gives {reported.text}. The nearest:", ""]
+    rows = [["tracker", "protocol", "metric", "boxes", "score", ""]]
+    for m in hits or matches[:5]:
+        boxes = {"none": "as they are", "nearest": "rounded", "trunc": "truncated"}[m.round]
+        note = "(digits cut, not rounded)" if m.fit == "cut" else ""
+        rows.append([name_cell(m.tracker, 30), m.protocol, METRICS[m.metric].option, boxes, f"{m.score:.5f}", note])
+    return "\n".join([*lines, *aligned(rows, left=(0, 1, 2, 3, 5))])
+
+
+def reported_json(reported: ReportedScore, matches: Seq[Match]) -> dict[str, Any]:
+    hits = [m for m in matches if m.fit]
+    return {
+        "schema": "tnllt.claim/1",
+        "claimed": reported.value,
+        "unit": reported.unit,
+        "found": bool(hits),
+        "matches": [vars(m) for m in (hits or matches[:5])],
+    }

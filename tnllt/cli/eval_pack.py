@@ -15,7 +15,7 @@ from tnllt.errors import TnlltError, UsageError
 from tnllt.eval.intervals import group_runs
 from tnllt.eval.packing import pack_scored, verify_pack, write_entries
 from tnllt.eval.selection import Selection, choose_trackers, select
-from tnllt.option_fields import flag_of
+from tnllt.options import flag_of
 from tnllt.records import from_table
 from tnllt.results import pack as packing
 from tnllt.results.entry import IDENTIFYING, Entry, weights_digest

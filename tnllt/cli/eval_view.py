@@ -13,8 +13,8 @@ from tnllt.config import LocationConfig
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.selection import choose_trackers
 from tnllt.eval.style import load_style
+from tnllt.eval.view.pictures import render as write
 from tnllt.eval.view.recording import write_recording
-from tnllt.eval.view.render import render as write
 from tnllt.eval.view.scene import Scenes, open_scene
 from tnllt.eval.view.server import ViewServer
 from tnllt.text import printable

@@ -125,7 +125,7 @@ class _Film:
 
 def _checked(single: SourceConfig, config: RunConfig) -> str:
     """The source. Raises UsageError where options are missing or contradict each other."""
-    from tnllt.option_fields import check_fields
+    from tnllt.options import check_fields
     from tnllt.video import check_suffix
 
     check_fields(single)

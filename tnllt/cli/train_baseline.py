@@ -10,7 +10,7 @@ import click
 from tnllt.cli.dataclass_options import PATH, config_options
 from tnllt.config import DatasetConfig
 from tnllt.errors import UsageError
-from tnllt.option_fields import option
+from tnllt.options import option
 from tnllt.tracking.baselines.launch import TrainingOptions
 
 

@@ -17,8 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import UsageError, did_you_mean
-from tnllt.eval.curves import average_overlap, normalized_precision_curve, precision_curve, success_curve
-from tnllt.eval.frame_errors import FrameErrors
+from tnllt.eval.frame_errors import (
+    FrameErrors,
+    average_overlap,
+    normalized_precision_curve,
+    precision_curve,
+    success_curve,
+)
 from tnllt.eval.got10k import frame_sums
 from tnllt.eval.longterm import ReportedFrames, best_f, longterm_sums, oxuva_sums, rates
 from tnllt.eval.protocol import Protocol

@@ -24,9 +24,9 @@ import numpy as np
 
 from tnllt.config import ScoreConfig
 from tnllt.errors import DataError
+from tnllt.eval.explain import parse_reported
 from tnllt.eval.metrics import Metric, get_metric
 from tnllt.eval.protocols import ALIASES, PROTOCOLS
-from tnllt.eval.reported import parse_reported
 from tnllt.eval.score_table import ScoreTable, styled
 from tnllt.eval.scores import Scores
 from tnllt.eval.selection import Selection, select

@@ -17,7 +17,7 @@ from tnllt.eval.folders import evaluate_files
 from tnllt.eval.protocols import get_protocol, resolve_protocol
 from tnllt.eval.scores import Scores
 from tnllt.findings import Findings
-from tnllt.option_fields import check_fields, takes_fields_of
+from tnllt.options import check_fields, takes_fields_of
 from tnllt.results.layouts import ResultFile, find_results
 from tnllt.results.lint import lint
 from tnllt.results.reading import read_results

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from tnllt.errors import DataError, UsageError
 from tnllt.files import check_schema, file_name, read_toml, sha256_of, user_path
-from tnllt.option_fields import option
+from tnllt.options import option
 from tnllt.records import from_table
 
 SCHEMA = "tnllt.entry/1"

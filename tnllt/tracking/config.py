@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tnllt.config import DatasetConfig, Locations
 from tnllt.errors import UsageError
 from tnllt.files import user_path
-from tnllt.option_fields import option
+from tnllt.options import option
 from tnllt.tracking.options import parse_settings
 from tnllt.tracking.registry import TrackerSpec
 from tnllt.tracking.texts import Texts

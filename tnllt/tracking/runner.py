@@ -15,8 +15,7 @@ from tnllt.config import DatasetConfig, cache_folder, listed_names
 from tnllt.datasets.dataset import open_configured
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 from tnllt.locks import FileLock
-from tnllt.option_fields import check_fields
-from tnllt.options import key_values, split_pairs
+from tnllt.options import check_fields, key_values, split_pairs
 from tnllt.results.records import lacks_answers
 from tnllt.results.store import ResultStore
 from tnllt.results.variants import parse_variant, variant_name

@@ -9,7 +9,7 @@ from typing import Any
 
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES, TNLLT_ATTRIBUTES
 from tnllt.errors import UsageError
-from tnllt.option_fields import check_fields, option
+from tnllt.options import check_fields, option
 
 #: TNLLT's attributes in the order of its files, and what they stand for.
 ATTRIBUTES: dict[str, str] = {name: ATTRIBUTE_TITLES[name] for name in TNLLT_ATTRIBUTES}

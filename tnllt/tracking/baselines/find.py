@@ -10,7 +10,7 @@ from typing import Any
 
 from tnllt.errors import DataError, UsageError, did_you_mean
 from tnllt.files import read_toml, user_path
-from tnllt.option_fields import option
+from tnllt.options import option
 from tnllt.tracking.baselines.record import BaselineRecord, record_from
 
 

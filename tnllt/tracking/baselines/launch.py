@@ -16,8 +16,7 @@ import numpy as np
 from tnllt.datasets.frames import ImageFrames
 from tnllt.errors import DataError, IncompleteError, UsageError
 from tnllt.locks import sole_writer
-from tnllt.option_fields import option
-from tnllt.options import key_values
+from tnllt.options import key_values, option
 from tnllt.sequence import Sequence as VideoSequence
 from tnllt.tracking.baselines.find import folder
 from tnllt.tracking.baselines.installation import (

@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 from tnllt.errors import UsageError
-from tnllt.option_fields import option
+from tnllt.options import option
 from tnllt.training.state import need_utf8
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
-from tnllt.option_fields import option
+from tnllt.options import option
 from tnllt.training.state import need_utf8
 
 

@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tnllt.option_fields import option
+from tnllt.options import option
 from tnllt.training.state import need_utf8
 
 if TYPE_CHECKING:
