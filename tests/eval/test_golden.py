@@ -10,10 +10,9 @@ import pytest
 
 from tests.eval.eval_trees import SMALL, small_results, small_sequences, toolkit_sequence
 from tnllt.eval import PROTOCOLS, evaluate
-from tnllt.eval.folders import evaluate_files
 from tnllt.eval.metrics import CURVE_METRICS
 from tnllt.eval.protocols import STARK, resolve_protocol
-from tnllt.eval.selection import score
+from tnllt.eval.selection import evaluate_files, score
 from tnllt.results.layouts import find_results
 
 OTHERS = ("pytracking", "pytracking-lasot", "stark", "stark-lasot", "pysot-toolkit", "pysot", "got10k", "lorat")

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tnllt.eval import evaluate
-from tnllt.eval.folders import evaluate_files
 from tnllt.eval.longterm import ReportedFrames, best_f, confidence_thresholds, precision_recall, rates
+from tnllt.eval.selection import evaluate_files
 from tnllt.files import float_array, to_json
 from tnllt.results.layouts import find_results
 from tnllt.results.store import ResultStore

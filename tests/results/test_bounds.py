@@ -18,9 +18,8 @@ import pytest
 
 from tnllt.errors import DataError
 from tnllt.numbers import parse_table
-from tnllt.results.layouts import find_results
+from tnllt.results.layouts import ZippedFiles, find_results
 from tnllt.results.reading import read_many
-from tnllt.results.zipped import ZippedFiles
 
 ROW = b"1,2,3,4\n"
 

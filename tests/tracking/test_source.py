@@ -17,10 +17,10 @@ import pytest
 
 import tnllt
 from tests.tracking.conftest import TRACKERS, tnllt_run
+from tnllt import video as video_write
 from tnllt.boxes import overlap
 from tnllt.errors import DataError, UsageError
 from tnllt.tracking import Mode, Prediction, Tracker, TrackerFailure
-from tnllt.video import write as video_write
 from tnllt.video import write_video
 
 SIZE = (48, 64)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,16 @@ import numpy as np
 from tnllt.errors import DataError, IncompleteError
 from tnllt.eval.cache import VERSION, ScoreCache, annotation_digest, cache_key
 from tnllt.eval.evaluate import assemble, score_trackers
-from tnllt.eval.folders import cached_references
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import PROTOCOLS
 from tnllt.eval.report.build import Speed
 from tnllt.eval.scores import Scores
+from tnllt.eval.selection import cached_references
 from tnllt.eval.tracker_curves import TrackerCurves
 from tnllt.files import parse_json, read_bytes, to_json, write_atomic
 from tnllt.findings import Checker, Finding, Kind
-from tnllt.results.layouts import ResultFile
 from tnllt.results.lint import lint_boxes
-from tnllt.results.pack import Manifest, check_complete, dataset_digest, open_pack
+from tnllt.results.pack import Manifest, check_complete, dataset_digest, open_pack, packed_results
 from tnllt.results.reading import read_results
 from tnllt.sequence import Sequence, Trajectory
 
@@ -108,11 +106,11 @@ class Examiner:
     def trajectories(self, path: Path) -> dict[str, Trajectory]:
         """{sequence: what an archive holds}. Raises DataError as `open_pack` does."""
         manifest, members = open_pack(path)
-        return read_results(_result_files(path, manifest, members))
+        return read_results(packed_results(path, manifest, members))
 
     def _fresh(self, path: Path, sha256: str, what: str) -> Examined:
         manifest, members = open_pack(path)
-        files, name = _result_files(path, manifest, members), manifest.tracker
+        files, name = packed_results(path, manifest, members), manifest.tracker
         if self.digest not in [manifest.dataset.get(kind) for kind in self._digests]:
             text = f"{path.name} was packed with other annotations than these (their hash differs)"
             return Examined(name, path, sha256, found=(_finding("annotations", text, what),))
@@ -177,23 +175,6 @@ class Examiner:
 
 def _finding(code: str, text: object, what: str) -> Finding:
     return CHECKER.finding(code, str(text), subject=what)
-
-
-def _result_files(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> dict[str, ResultFile]:
-    files = {}
-    for name in members:
-        if name.endswith(".txt"):
-            record = f"{name.removesuffix('.txt')}.run.json"
-            beside: dict[str, Callable[[], bytes]] = {}
-            if record in members:
-                beside["record"] = partial(_member, members, record)
-            sequence, read = Path(name).name.removesuffix(".txt"), partial(_member, members, name)
-            files[sequence] = ResultFile(manifest.tracker, sequence, f"{path.name}/{name}", read, beside)
-    return files
-
-
-def _member(members: Mapping[str, bytes], name: str) -> bytes:
-    return members[name]
 
 
 def _shown(value: object) -> str:

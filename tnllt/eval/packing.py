@@ -15,12 +15,10 @@ from tnllt.eval.evaluate import evaluate
 from tnllt.eval.protocols import get_protocol
 from tnllt.eval.selection import Selection
 from tnllt.files import write_atomic
-from tnllt.numbers import parse_tables
 from tnllt.results.entry import FILE, IDENTIFYING, MODES, Entry
-from tnllt.results.pack import Manifest, check_complete, dataset_digest, pack
-from tnllt.results.reading import read_many
+from tnllt.results.pack import Manifest, check_complete, dataset_digest, pack, packed_results
+from tnllt.results.reading import read_many, read_results
 from tnllt.results.variants import parse_variant
-from tnllt.sequence import Trajectory
 
 #: Scores that a manifest carries, so that a reader sees at once what was packed.
 METRICS = ("success", "precision", "normalized_precision")
@@ -80,8 +78,8 @@ def verify_pack(archive: Path, manifest: Manifest, members: Mapping[str, bytes],
     Raises:
         DataError: the annotations differ from those that it was packed with, or its files get other scores.
     """
-    texts = {Path(n).name.removesuffix(".txt"): (n, d) for n, d in members.items() if n.endswith(".txt")}
-    sequences = list(open_dataset(where.dataset, where.root, where.annos, split=None, names=list(texts)))
+    files = packed_results(archive, manifest, members)
+    sequences = list(open_dataset(where.dataset, where.root, where.annos, split=None, names=list(files)))
     if dataset_digest(sequences) != manifest.dataset.get("sha256"):
         raise DataError("was packed with other annotations than these (their hash differs)", archive)
     if not manifest.scores:
@@ -89,9 +87,7 @@ def verify_pack(archive: Path, manifest: Manifest, members: Mapping[str, bytes],
     protocol = get_protocol(str(manifest.protocol.get("name")))
     if protocol.digest() != manifest.protocol.get("digest"):
         raise DataError(f"was scored by other rules than this version's {protocol.name!r}", archive)
-    tables = parse_tables([d for _, d in texts.values()], 4, [n for n, _ in texts.values()])
-    results = dict(zip(texts, (Trajectory(t) for t in tables), strict=True))
-    scores = evaluate(sequences, {manifest.tracker: results}, protocol)
+    scores = evaluate(sequences, {manifest.tracker: read_results(files)}, protocol)
     for name, value in manifest.scores.items():
         again = float(scores.score(name)[0])
         if value is None or abs(again - value) > 1e-12:

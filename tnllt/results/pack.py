@@ -6,9 +6,10 @@ import hashlib
 import io
 import platform
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,8 @@ from tnllt.errors import DataError, IncompleteError
 from tnllt.files import check_schema, file_name, parse_json, read_bytes, to_json, write_atomic
 from tnllt.records import from_table
 from tnllt.results.blind import blinded
-from tnllt.results.layouts import SUFFIX, ResultFile
+from tnllt.results.layouts import SUFFIX, ResultFile, ZippedFiles
 from tnllt.results.reading import read_results
-from tnllt.results.zipped import ZippedFiles
 from tnllt.sequence import Sequence, Trajectory
 
 SCHEMA = "tnllt.pack/1"
@@ -212,6 +212,18 @@ def open_pack(path: Path) -> tuple[Manifest, dict[str, bytes]]:
         if hashlib.sha256(members[name]).hexdigest() != listed.sha256:
             raise DataError(f"{name!r} is not what was packed: its SHA-256 differs", path)
     return manifest, members
+
+
+def packed_results(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> dict[str, ResultFile]:
+    """{sequence: its result} among what `open_pack` gave."""
+    found = {}
+    for name, data in members.items():
+        if name.endswith(".txt"):
+            record = members.get(f"{name.removesuffix('.txt')}.run.json")
+            beside: dict[str, Callable[[], bytes]] = {} if record is None else {"record": partial(bytes, record)}
+            sequence, place = Path(name).name.removesuffix(".txt"), f"{path.name}/{name}"
+            found[sequence] = ResultFile(manifest.tracker, sequence, place, partial(bytes, data), beside)
+    return found
 
 
 def read_manifest(data: bytes, path: Path) -> Manifest:
