@@ -7,8 +7,11 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib import rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from tnllt.errors import UsageError
 from tnllt.eval import evaluate
@@ -63,14 +66,19 @@ def drawn(scores, metric="success", style=None, members=None, attribute=""):
 def test_a_legend_covers_no_curve_and_lies_inside_the_figure(trackers, metric, size):
     figure = drawn(many(trackers, worst=8.0), metric, Style(size=size))
     (axes,) = figure.axes
-    legend = axes.get_legend().get_window_extent()
+    (keys,) = axes.collections
+    ends = Bbox.null()
+    ends.update_from_data_xy(keys.get_transform().transform(np.concatenate(keys.get_segments())))
+    legend = Bbox.union([ends, *(artist.get_window_extent() for artist in (*axes.texts, *axes.patches))])
     for line in axes.lines:
         assert not line.get_path().transformed(line.get_transform()).intersects_bbox(legend, filled=False)
     whole = figure.bbox
     assert legend.x0 >= whole.x0 and legend.x1 <= whole.x1 and legend.y0 >= whole.y0 and legend.y1 <= whole.y1
     foot = figure.texts[0].get_window_extent()
     assert foot.y1 <= legend.y0 and foot.y0 >= 0
-    assert min(text.get_fontsize() for text in axes.get_legend().get_texts()) >= 7
+    assert min(text.get_fontsize() for text in axes.texts) >= 7
+    looks = [(line.get_color(), line.get_linewidth()) for line in axes.lines]
+    assert looks == [(to_hex(c), w) for c, w in zip(keys.get_colors(), keys.get_linewidths(), strict=True)]
 
 
 def test_a_look_stays_across_metrics_and_attributes():
@@ -79,7 +87,7 @@ def test_a_look_stays_across_metrics_and_attributes():
     for metric in ("success", "precision"):
         for members in (None, scores.attributes["B"]):
             (axes,) = drawn(scores, metric, members=members).axes
-            names = [text.get_text().split()[1] for text in axes.get_legend().get_texts()]
+            names = [text.get_text().split()[1] for text in axes.texts]
             found.append(
                 {n: (line.get_color(), line._unscaled_dash_pattern) for n, line in zip(names, axes.lines, strict=True)}
             )
@@ -93,10 +101,24 @@ def test_style_gives_names_order_title_and_legend():
     )  # fmt: skip
     scores = many(3)
     (axes,) = drawn(scores, style=style, attribute="Aspect ratio change (2)").axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["t002", "t000", "Ours"]
+    assert [text.get_text() for text in axes.texts] == ["t002", "t000", "Ours"]
     assert axes.get_title() == "Success on TNLLT: Aspect ratio change (2)"
     assert axes.lines[2].get_color() == "#123456"
-    assert drawn(scores, style=Style(legend="none", title="")).axes[0].get_legend() is None
+    assert not drawn(scores, style=Style(legend="none", title="")).axes[0].texts
+
+
+def test_a_small_copy_of_the_font_draws_the_same(tmp_path):
+    texts = "AV To fi ffl [0.573] über Ωμέγα 中"  # kerning, ligatures, letters that the copy gets, one that is missing
+    pictures = []
+    for copied in ("", texts):
+        with paper_style(Style(), copied):
+            assert ("tnllt" in rcParams["font.family"][0]) == bool(copied)
+            figure = Figure()
+            figure.text(0.1, 0.5, texts)
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            pictures.append(np.asarray(canvas.buffer_rgba()))
+    np.testing.assert_array_equal(*pictures)
 
 
 def test_attributes_are_titled_with_benchmark_and_full_name(tmp_path):

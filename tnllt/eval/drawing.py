@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import UsageError
+from tnllt.eval.fonts import small_copy
 from tnllt.eval.style import WIDTHS, DrawnStyle, Style
 
 if TYPE_CHECKING:
@@ -23,10 +24,8 @@ Array = NDArray[np.float64]
 _STYLE: dict[Any, Any] = {
     "axes.grid": True, "grid.alpha": 0.35, "grid.linestyle": ":", "grid.linewidth": 0.5, "axes.axisbelow": True,
     "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5, "axes.titlesize": "medium", "legend.framealpha": 0.85, "legend.labelspacing": 0.3,
-    "legend.handlelength": 2.4, "legend.handletextpad": 0.6, "legend.columnspacing": 1.2, "legend.borderpad": 0.4,
-    "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "tnllt", "text.parse_math": False,
-    "axes.unicode_minus": False, "savefig.dpi": 200,
+    "ytick.major.size": 2.5, "axes.titlesize": "medium", "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "path",
+    "svg.hashsalt": "tnllt", "text.parse_math": False, "axes.unicode_minus": False, "savefig.dpi": 200,
 }  # fmt: skip
 # Sizes in heights of the font: legend and footer are set smaller; margins of axes hold ticks and labels.
 _SMALL, _FOOT = 0.875, 0.75
@@ -74,7 +73,7 @@ def save(sheet: Sheet) -> list[Path]:
     """Draws the figure and writes it in every format of its style; returns the paths."""
     from matplotlib.transforms import Bbox
 
-    with paper_style(sheet.style):
+    with paper_style(sheet.style, "".join(_texts(sheet))):
         figure, foot = draw(sheet)
         whole = Bbox.from_extents(0, 0, *figure.get_size_inches())
         title = " ".join(sheet.panels[0].title.split())
@@ -89,9 +88,16 @@ def save(sheet: Sheet) -> list[Path]:
             own = {"svg": {"Date": None, "Description": " ".join(sheet.facts)},
                    "pdf": {"CreationDate": None, "Subject": " ".join(sheet.facts)}}  # fmt: skip
             metadata = {"Title": title, **own.get(ending, {"Software": None, "Description": " ".join(sheet.facts)})}
-            figure.savefig(path, metadata=metadata, bbox_inches=extent)
+            quick: Any = {"pil_kwargs": {"compress_level": 3}} if ending == "png" else {}
+            figure.savefig(path, metadata=metadata, bbox_inches=extent, **quick)
             written.append(path)
     return written
+
+
+def _texts(sheet: Sheet) -> Iterator[str]:
+    yield from sheet.facts
+    for panel in sheet.panels:
+        yield from (panel.title, panel.x, panel.y, *map(str, panel.at), *panel.labels)
 
 
 def draw(sheet: Sheet) -> tuple[Figure, float]:
@@ -134,12 +140,12 @@ def draw(sheet: Sheet) -> tuple[Figure, float]:
         axes = figure.add_axes(box, projection="polar" if panel.is_radar else None)
         (_draw_radar if panel.is_radar else add_curves)(axes, panel, style)
         axes.set_title(title, y=1 + above / axes_height, pad=0.5 * style.font_size)
-        where: dict[str, Any] = {"loc": corners[place]}
-        if below:
-            anchor = ((each / 2 - left) / axes_width, -bottom / axes_height)
-            where = {"loc": "upper center", "bbox_to_anchor": anchor, "ncols": legend.columns, "frameon": False}
-        if panel.labels:
-            axes.legend(*handles(axes, panel), fontsize=style.font_size * _SMALL, borderaxespad=0.5, **where)
+        if panel.labels and below:
+            legend.draw(axes, panel, style, (place + 0.5) * each - legend.width_below / 2, foot + below, legend.columns)
+        elif panel.labels:
+            corner, pad = str(corners[place]), 0.5 * _SMALL * em
+            x += pad if "left" in corner else axes_width - legend.width - pad
+            legend.draw(axes, panel, style, x, y + (legend.height + pad if "lower" in corner else axes_height - pad))
     size, colour = style.font_size * _FOOT, "#555555"
     for line, text in enumerate(facts if foot else []):
         figure.text(0.5, (foot - (0.3 + line) * _LINE * _FOOT * em) / total, text, size=size, color=colour, ha="center",
@@ -180,20 +186,40 @@ def _line(look: DrawnStyle, panel: Panel, style: Style) -> dict[str, Any]:
     return {"color": look.colour, "linestyle": (0, look.dash) if look.dash else "-", "linewidth": width}
 
 
-def handles(axes: Axes, panel: Panel) -> tuple[list[Any], list[str]]:
-    return list(axes.lines[: len(panel.labels)]), list(panel.labels)
-
-
 class _Legend:
-    """Sizes in inches of a legend, by the widths of its texts: in one column, and below the axes in several."""
+    """A legend by the widths of its texts, in inches: in one column, and below the axes in several.
+
+    It is drawn as lines and texts, for matplotlib's own legend lays each text out five times.
+    """
 
     def __init__(self, labels: tuple[str, ...], room: float, points: float) -> None:
-        em = points / 72
-        entry = max((_text_width(label, points) for label in labels), default=0.0) + 3.0 * em
-        self.width, self.height = (entry + 1.8 * em, (len(labels) * 1.45 + 1.2) * em) if labels else (0.0, 0.0)
-        self.columns = max(1, min(len(labels), int((room + 1.2 * em) / (entry + 1.2 * em))))
+        self.em = em = points / 72
+        self.entry = max((_text_width(label, points) for label in labels), default=0.0) + 4.2 * em
+        self.width, self.height = (self.entry + 0.6 * em, (len(labels) * 1.45 + 1.2) * em) if labels else (0.0, 0.0)
+        self.columns = max(1, min(len(labels), int((room + 1.2 * em) / self.entry)))
         rows = -(-len(labels) // self.columns)
-        self.height_below = (rows * 1.45 + 1.2) * em if labels else 0.0
+        self.width_below, self.height_below = self.columns * self.entry, (rows * 1.45 + 1.2) * em if labels else 0.0
+
+    def draw(self, axes: Axes, panel: Panel, style: Style, left: float, top: float, columns: int = 0) -> None:
+        """Draws it from its upper left corner in inches of the figure: in a frame, or in `columns` without one."""
+        from matplotlib.collections import LineCollection
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Rectangle
+
+        assert isinstance(axes.figure, Figure)
+        rows, em, inches = -(-len(panel.labels) // max(1, columns)), self.em, axes.figure.dpi_scale_trans
+        if not columns:
+            frame: Any = {"facecolor": "white", "edgecolor": "#cccccc", "linewidth": 0.8, "alpha": 0.85, "zorder": 5}
+            axes.add_patch(Rectangle((left, top - self.height), self.width, self.height, transform=inches, **frame))
+        places = [(left + (0.6 + k // rows * self.entry / em) * em, top - (1.325 + k % rows * 1.45) * em)
+                  for k in range(len(panel.labels))]  # fmt: skip
+        lines = [_line(look, panel, style) for look in panel.looks]
+        own: Any = {name + "s": [line[name] for line in lines] for name in ("color", "linestyle", "linewidth")}
+        strokes = [[(x, y), (x + 2.4 * em, y)] for x, y in places]
+        collection = LineCollection(strokes, transform=inches, clip_on=False, zorder=6, **own)
+        axes.add_collection(collection, autolim=False)
+        for (x, y), label in zip(places, panel.labels, strict=True):
+            axes.text(x + 3 * em, y - 0.36 * em, label, size=em * 72, transform=inches, zorder=6)
 
 
 def _free_corner(panel: Panel, width: float, height: float) -> str | None:
@@ -239,8 +265,11 @@ def _size(style: Style, panels: int) -> tuple[float, float | None]:
 
 
 @contextmanager
-def paper_style(style: Style) -> Iterator[None]:
+def paper_style(style: Style, texts: str = "") -> Iterator[None]:
     """Our look in place of the user's own settings, without warnings about letters that the font lacks.
+
+    Args:
+        texts: what will be written, so that a small copy of the font will do; "": the whole font is used.
 
     Raises:
         UsageError: the style's font is not installed.
@@ -259,4 +288,6 @@ def paper_style(style: Style) -> Iterator[None]:
             raise UsageError(f"[style] font: no font {style.font!r} is installed; try serif or sans-serif") from None
     with matplotlib.rc_context({**_STYLE, **own}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        if texts and (copy := small_copy(findfont(FontProperties()), texts.replace("\n", ""))):
+            matplotlib.rcParams["font.family"] = [copy, *matplotlib.rcParams["font.family"]]
         yield

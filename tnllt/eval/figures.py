@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
 from tnllt.errors import DataError
-from tnllt.eval.drawing import Panel, Sheet, add_curves, handles, paper_style, save
+from tnllt.eval.drawing import Panel, Sheet, add_curves, paper_style, save
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.style import Style
 from tnllt.eval.tables import footnotes, plural
@@ -177,4 +177,4 @@ def draw_curves(
     add_curves(axes, panel, style)
     axes.set_title(panel.title)
     if panel.labels:
-        axes.legend(*handles(axes, panel))
+        axes.legend(axes.lines[: len(panel.labels)], panel.labels)
