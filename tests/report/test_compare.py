@@ -16,7 +16,8 @@ from tests.report.conftest import arguments
 from tnllt.cli.eval import cli
 from tnllt.errors import UsageError
 from tnllt.eval import evaluate
-from tnllt.eval.compare import compare, compare_all, gaps, ranks
+from tnllt.eval.cd_figure import save_diagram
+from tnllt.eval.compare import compare, compare_all, diagram, gaps, ranks
 from tnllt.eval.intervals import all_intervals, group_runs, runs, score_intervals
 from tnllt.eval.metrics import METRICS
 from tnllt.eval.scores import Scores
@@ -115,10 +116,14 @@ def test_all_at_once_is_one_by_one(scores: Scores) -> None:
         assert together[metric.name].low == pytest.approx(alone.low, abs=1e-12)
 
 
-def test_ranks_and_gaps(scores: Scores) -> None:
+def test_ranks_gaps_and_diagram(scores: Scores, tmp_path: Path) -> None:
     assert ranks(scores).rank[2] == 5
     ordered = gaps(scores, "good", "poor")
     assert len(ordered) == 24 and [x - y for _, x, y in ordered] == sorted((x - y for _, x, y in ordered), reverse=True)
+    found = diagram(scores)
+    paths = save_diagram(found, [f"$x_{{{t}}}$ <&" for t in scores.trackers], tmp_path, METRICS["success"])
+    assert [p.suffix for p in paths] == [".png", ".pdf"]
+    assert b"/Type3" not in paths[1].read_bytes() and b"FontFile2" in paths[1].read_bytes()
     with pytest.raises(UsageError, match="not a mean"):
         compare(scores, "good", "poor", "lt_f")
 
@@ -129,11 +134,12 @@ def run(*given: str) -> str:
     return result.stdout
 
 
-def test_the_commands(release: Path) -> None:
+def test_the_commands(release: Path, tmp_path: Path) -> None:
     text = run("compare", "ReasoningTrack", "SiamFC", *arguments(release))
     assert "4 won, 0 lost, 0 tied" in text
-    table = json.loads(run("compare", *arguments(release), "--format", "json"))
+    table = json.loads(run("compare", *arguments(release), "--format", "json", "--out", str(tmp_path)))
     assert len(table["comparisons"]) == 6
+    assert (tmp_path / "critical_difference_success.pdf").is_file()
     assert "OSTrack" in run("compare", "--runs", *arguments(release))
 
 

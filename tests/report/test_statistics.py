@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tnllt.errors import UsageError
 from tnllt.eval.statistics import (
     WeightedScores,
     bootstrap_intervals,
     bootstrap_scores,
+    critical_difference,
     difference_intervals,
     holm,
     permutation_test,
@@ -132,3 +134,16 @@ def test_ranks_say_how_sure_they_are() -> None:
     found = rank_stability(np.stack([base, base + 0.2, base + rng.normal(0, 0.05, 60)]))
     assert found.rank[1] == 1 and found.first[1] == 1.0 and found.low[1] == found.high[1] == 1
     assert (found.low[[0, 2]] == 2).all() and (found.high[[0, 2]] == 3).all()
+
+
+def test_friedman_and_nemenyi() -> None:
+    rng = np.random.default_rng(16)
+    base = rng.random((1, 40))
+    values = base + np.array([[0.0], [0.01], [0.5], [0.52]]) + rng.normal(0, 0.05, (4, 40))
+    found = critical_difference(values)
+    assert found.p_value == pytest.approx(stats.friedmanchisquare(*values).pvalue)
+    assert found.critical_difference == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 40)), rel=1e-3)  # Demsar, table 5
+    assert sorted(sorted(c) for c in found.cliques()) == [[0, 1], [2, 3]]
+    assert critical_difference(np.ones((3, 5))).p_value == 1.0
+    with pytest.raises(UsageError):
+        critical_difference(values[:2])

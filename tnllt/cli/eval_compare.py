@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
-from tnllt.cli.common import format_option, scoring_options, style_option
+from tnllt.cli.common import format_option, output_folder, scoring_options, style_option
 from tnllt.cli.dataclass_options import PATH
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
-from tnllt.eval.compare import Comparison, compare_all, gaps, members_of, ranks
+from tnllt.eval.cd_figure import save_diagram
+from tnllt.eval.compare import Comparison, compare_all, diagram, gaps, members_of, ranks
 from tnllt.eval.compare import compare as paired
 from tnllt.eval.intervals import runs as score_runs
 from tnllt.eval.intervals import score_intervals
@@ -35,18 +36,19 @@ from tnllt.text import printable
 @click.option("--metric", "-m", default="success", metavar="NAME", show_default=True)
 @click.option("--top", default=5, type=click.IntRange(0), show_default=True, help="Sequences to name on either side.")
 @click.option("--runs", is_flag=True, help="Mean and deviation over runs of one tracker (NAME_000, NAME_001, ...).")
+@click.option("--out", "-o", type=PATH, help="Folder for the critical-difference diagram.")
 @click.option("--failures", type=PATH, help="Image (PNG) of the frames in which the trackers lose the target.")
 @style_option
 @format_option("text", "json")
 def compare(
-    config: ScoreConfig, a: str | None, b: str | None, metric: str, top: int, runs: bool, failures: Path | None,
-    style: Path | None, format_: str,
+    config: ScoreConfig, a: str | None, b: str | None, metric: str, top: int, runs: bool, out: Path | None,
+    failures: Path | None, style: Path | None, format_: str,
 ) -> None:  # fmt: skip
     """Is a difference significant? Trackers A and B on the same sequences; without them, every pair.
 
     \b
     tnllt-eval compare DiMP50 ATOM          the difference, its interval, a permutation test, wins per attribute
-    tnllt-eval compare                      every pair with Holm's correction, and how stable the ranks are
+    tnllt-eval compare --out DIR            every pair with Holm's correction, ranks, critical-difference diagram
     tnllt-eval compare --runs               runs of one tracker: mean and deviation
 
     A and B may be names of several runs: then every sequence counts with its mean over the runs. A failure is ten
@@ -57,6 +59,7 @@ def compare(
         raise UsageError("compare takes one --metric")
     if (a is None) != (b is None):
         raise UsageError(f"compare {a}: with what? Give a second tracker")
+    folder = output_folder(out) if out is not None else None
     if failures is not None:
         check_sheet_path(failures)
     selection = select(config)
@@ -66,7 +69,7 @@ def compare(
     elif a is not None and b is not None:
         text, table = _two(scores, a, b, chosen[0], top)
     else:
-        text, table = _all(scores, chosen[0])
+        text, table = _all(scores, chosen[0], folder, load_style(style, config.config))
     click.echo(to_json(table) if format_ == "json" else text)
     if failures is not None:
         named = [k for name in (a, b) if name is not None for k in members_of(scores, name)]
@@ -110,7 +113,7 @@ def _two(scores: Scores, a: str, b: str, metric: Metric, top: int) -> tuple[str,
     }  # fmt: skip
 
 
-def _all(scores: Scores, metric: Metric) -> tuple[str, Any]:
+def _all(scores: Scores, metric: Metric, out: Path | None, style: Style) -> tuple[str, Any]:
     if len(scores.trackers) < 2:
         raise UsageError("there is one tracker only: nothing to compare it with")
     pairs = compare_all(scores, metric)
@@ -133,6 +136,14 @@ def _all(scores: Scores, metric: Metric) -> tuple[str, Any]:
         "ranks": {t: {"rank": stability.rank[k], "low": stability.low[k], "high": stability.high[k],
                       "first": stability.first[k]} for k, t in enumerate(scores.trackers)},
     }  # fmt: skip
+    if len(scores.trackers) > 2:
+        found = diagram(scores, metric)
+        lines += ["", f"  Friedman's test over {found.sequences} sequences: p = {_p(found.p_value)}; "
+                  f"mean ranks closer than {found.critical_difference:.3f} do not differ (Nemenyi, 5 %)"]  # fmt: skip
+        table["critical_difference"] = {**vars(found), "cliques": found.cliques()}
+        if out is not None:
+            written = save_diagram(found, scores.trackers, out, metric, style)
+            click.echo(f"{len(written)} files in {printable(str(out))}", err=True)
     return "\n".join(lines), table
 
 

@@ -15,8 +15,10 @@ from tnllt.eval.metrics import Metric, get_metric
 from tnllt.eval.scores import Scores
 from tnllt.eval.statistics import (
     CONFIDENCE,
+    CriticalDifference,
     RankStability,
     WeightedScores,
+    critical_difference,
     difference_intervals,
     holm,
     permutation_test,
@@ -124,6 +126,11 @@ def ranks(scores: Scores, metric: str | Metric = "success") -> RankStability:
     """How stable each tracker's rank is under resampling of the sequences."""
     table = weighted_scores(scores, linear(metric))
     return rank_stability(table.values, table.weights)
+
+
+def diagram(scores: Scores, metric: str | Metric = "success") -> CriticalDifference:
+    """Friedman's test and the critical difference over the sequences that every tracker is scored on."""
+    return critical_difference(scores.per_sequence(linear(metric)))
 
 
 def gaps(scores: Scores, a: str, b: str, metric: str | Metric = "success") -> list[tuple[str, float, float]]:

@@ -1,4 +1,4 @@
-"""Is a difference real? Bootstrap over sequences, paired permutation test, Holm's correction, stability of ranks.
+"""Is a difference real? Bootstrap over sequences, paired permutation test, Holm's correction, critical difference.
 
 Everything here works on two arrays of shape (tracker, sequence): `values`, a score per sequence, and `weights`, 1 where
 the sequence enters the tracker's mean and 0 where the protocol's reduction leaves it out (the TNLLT scoring rule drops
@@ -189,6 +189,59 @@ def rank_stability(values: ArrayLike, weights: ArrayLike | None = None) -> RankS
     ranks = 1 + np.stack([(draws > draws[:, i : i + 1]).sum(axis=1) for i in range(draws.shape[1])], axis=1)
     low, high = np.quantile(ranks, TAILS, axis=0, method="nearest")
     return RankStability(1 + (own > own[:, None]).sum(axis=1).astype(np.float64), low, high, (ranks == 1).mean(axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class CriticalDifference:
+    """Friedman's test and Nemenyi's critical difference (Demsar 2006) over the sequences that all trackers share."""
+
+    mean_ranks: Array
+    statistic: float
+    p_value: float
+    critical_difference: float
+    sequences: int
+    alpha: float
+
+    def cliques(self) -> list[tuple[int, ...]]:
+        """Maximal groups of trackers (indices, best first) whose mean ranks lie within the critical difference."""
+        order = np.argsort(self.mean_ranks, kind="stable")
+        ranks = self.mean_ranks[order]
+        groups: list[tuple[int, ...]] = []
+        reach = 0
+        for start in range(len(order)):
+            stop = int(np.searchsorted(ranks, ranks[start] + self.critical_difference, side="right"))
+            if stop > reach and stop - start > 1:
+                groups.append(tuple(int(i) for i in order[start:stop]))
+            reach = max(reach, stop)
+        return groups
+
+
+def critical_difference(values: ArrayLike) -> CriticalDifference:
+    """Mean ranks (tracker,) over sequences, Friedman's test, Nemenyi's critical difference.
+
+    Args:
+        values: (N, S); sequences with NaN for any tracker are left out.
+
+    Raises:
+        UsageError: fewer than three trackers (compare two with the permutation test) or two sequences.
+    """
+    from scipy.stats import friedmanchisquare, rankdata, studentized_range
+
+    scores = np.atleast_2d(np.asarray(values, np.float64))
+    scores = scores[:, ~np.isnan(scores).any(axis=0)]
+    trackers, sequences = scores.shape
+    if trackers < 3 or sequences < 2:
+        raise UsageError(
+            f"a critical-difference diagram needs three trackers and two sequences, not {trackers} and {sequences}"
+        )
+    ranks = rankdata(-scores, axis=0)
+    if np.all(ranks == ranks[:1]):  # all tie everywhere: scipy would divide by zero
+        statistic, p_value = 0.0, 1.0
+    else:
+        statistic, p_value = map(float, friedmanchisquare(*scores))
+    quantile = float(studentized_range.ppf(1 - ALPHA, trackers, np.inf)) / np.sqrt(2)
+    width = float(quantile * np.sqrt(trackers * (trackers + 1) / (6 * sequences)))
+    return CriticalDifference(ranks.mean(axis=1), statistic, p_value, width, sequences, ALPHA)
 
 
 def _ratio(total: Array, weight: Array) -> Array:
