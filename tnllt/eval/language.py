@@ -19,7 +19,7 @@ from tnllt.eval.compare import Comparison, compared, corrected, linear, mean_of
 from tnllt.eval.drawing import paper_style
 from tnllt.eval.intervals import weighted_scores
 from tnllt.eval.metrics import Metric
-from tnllt.eval.score_table import name_cell
+from tnllt.eval.score_table import ScoreTable, name_cell
 from tnllt.eval.scores import Scores
 from tnllt.eval.statistics import (
     ALPHA,
@@ -133,6 +133,24 @@ def audit(scores: Scores, metric: str | Metric = "success", top: int = 5) -> lis
         needed = _needed(tables, len(found)) if verdict == "cannot tell" and one.controls else None
         made.append(replace(one, verdict=verdict, needed=needed))
     return sorted(made, key=lambda a: (-a.own, a.tracker))
+
+
+def audit_table(audits: list[Audit], title: str) -> ScoreTable:
+    """A row per tracker: its score with its own text, and the difference to every other text with its interval."""
+    texts = list(dict.fromkeys(c.b for a in audits for c in a.comparisons))
+    values = np.full((len(audits), 1 + len(texts)), np.nan)
+    values[:, 0] = [a.own for a in audits]
+    bounds, marked = np.full((*values.shape, 2), np.nan), np.zeros(values.shape, bool)
+    for row, a in enumerate(audits):
+        for c in a.comparisons:
+            place = row, 1 + texts.index(c.b)
+            values[place], bounds[place], marked[place] = c.difference, (c.low, c.high), c.significant
+    return ScoreTable(
+        title, [a.tracker for a in audits], 0, ["own text", *(f"own - {text}" for text in texts)],
+        [4] * values.shape[1], values, bounds, [*(f"{a.tracker}: {a.words}." for a in audits), RULE], missing="",
+        marked=marked, mark=("Significant", f"p < {ALPHA} after Holm's correction"), ranked=False,
+        sequences=max(a.sequences for a in audits),
+    )  # fmt: skip
 
 
 def judge(p_values: list[float], bounds: NDArray[np.float64], changed: int, sequences: int) -> Verdict:

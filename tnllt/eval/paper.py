@@ -141,7 +141,7 @@ def paper_table(paper: Paper, folder: Path, style: Style | None = None) -> Score
     reported = np.array([[published for _, published in row] for row in cells]).reshape(values.shape)
     table = ScoreTable(
         "Scores by benchmark", [rows[k] for k in order], 0, headings, digits, values[order], None, notes,
-        groups=tuple(groups), reported=reported[order], missing="–",
+        groups=tuple(groups), marked=reported[order], missing="–",
     )  # fmt: skip
     return styled(table, style or paper.style)
 

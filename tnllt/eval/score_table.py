@@ -35,7 +35,8 @@ class ScoreTable:
         footnotes: sentences below the table.
         corner: heading of the first column.
         groups: headings over so many columns each; none: no such row.
-        reported: (R, C) numbers that somebody published; None: none.
+        marked: (R, C) numbers with a mark, and mark: what it means, in a word and in a sentence; None: none.
+        ranked: whether the best and the second best are shown.
         missing: what stands where there is no number.
         sequences: of the benchmark, where intervals are over them.
     """
@@ -50,7 +51,9 @@ class ScoreTable:
     footnotes: list[str]
     corner: str = "Tracker"
     groups: tuple[tuple[str, int], ...] = ()
-    reported: Flags | None = None
+    marked: Flags | None = None
+    mark: tuple[str, str] = ("Reported", "as reported, not computed")
+    ranked: bool = True
     missing: str = "n/a"
     sequences: int = 0
 
@@ -59,8 +62,8 @@ class ScoreTable:
         return len(self.names) - self.references
 
     def cells(self, mark: str = "†") -> list[list[str]]:
-        """(R, C) values as text, reported ones with a mark behind."""
-        marked = np.zeros(self.values.shape, bool) if self.reported is None else self.reported
+        """(R, C) values as text, marked ones with a mark behind."""
+        marked = np.zeros(self.values.shape, bool) if self.marked is None else self.marked
         return [
             [
                 self.missing if np.isnan(v) else f"{v:.{d}f}{mark if r else ''}"
@@ -79,26 +82,29 @@ class ScoreTable:
         lines = zip(rounded, found, strict=True) if self.corner != "Tracker" else (
             zip(rounded[: self.trackers].T, found[: self.trackers].T, strict=True)
         )  # fmt: skip
-        for values, own in lines:
+        for values, own in lines if self.ranked else ():
             for place, value in enumerate(sorted({v for v in values if not np.isnan(v)}, reverse=True)[:2], 1):
                 own[values == value] = place
         return found.tolist()  # type: ignore[no-any-return]
 
-    def intervals(self) -> list[list[str]]:
+    def intervals(self, dash: str = "-") -> list[list[str]]:
         """(R, C) intervals as text, empty where there is none; no rows where they are not shown."""
+        if self.bounds is None:
+            return []
+        form = f"{{:.{{d}}f}}{dash}{{:.{{d}}f}}" if self.ranked else "{:+.{d}f} to {:+.{d}f}"  # of differences
         return [
             [
-                "" if np.isnan(low) else f"{low:.{d}f}-{high:.{d}f}"
+                "" if np.isnan(low) else form.format(low, high, d=d)
                 for (low, high), d in zip(row, self.digits, strict=True)
             ]
-            for row in ([] if self.bounds is None else self.bounds)
+            for row in self.bounds
         ]
 
     def notes(self, below: bool = False) -> list[str]:
         """The footnotes, with what marks and intervals mean where there are any."""
         notes = list(self.footnotes)
-        if self.reported is not None and self.reported.any():
-            notes.append("† as reported, not computed.")
+        if self.marked is not None and self.marked.any():
+            notes.append(f"† {self.mark[1]}.")
         if below and any(any(row) for row in self.intervals()):
             notes.append(f"Below each score: 95 % interval over sequences ({interval_method(self.sequences)}).")
         return notes
@@ -118,8 +124,8 @@ def styled(table: ScoreTable, style: Style) -> ScoreTable:
     order = [trackers.index(name) for name in style.ordered(trackers)] + list(range(table.trackers, len(table.names)))
     names = [style.label(table.names[k]) if k < table.trackers else table.names[k] for k in order]
     bounds = None if table.bounds is None else table.bounds[order]
-    reported = None if table.reported is None else table.reported[order]
-    return replace(table, names=names, values=table.values[order], bounds=bounds, reported=reported)
+    marked = None if table.marked is None else table.marked[order]
+    return replace(table, names=names, values=table.values[order], bounds=bounds, marked=marked)
 
 
 def scaled(table: ScoreTable, config: TableConfig) -> ScoreTable:
@@ -205,12 +211,12 @@ def _latex(table: ScoreTable) -> str:
         rules = [rf"\cmidrule(lr){{{end - span + 1}-{end}}}" for end, (_, span) in zip(ends, table.groups, strict=True)]
         lines += [" & ".join(["", *heads]) + r" \\", " ".join(rules)]
     lines += [" & ".join([table.corner, *map(_latex_heading, table.headings)]) + r" \\", r"\midrule"]
-    bounds = table.intervals() or [[""] * len(table.digits)] * len(table.names)
+    bounds = table.intervals("--") or [[""] * len(table.digits)] * len(table.names)
     for index, (cells, places) in enumerate(zip(table.cells(r"$^\dagger$"), table.places(), strict=True)):
         if index == table.trackers:
             lines.append(r"\midrule")
         marked = [
-            cell.replace("–", "--") + (r" {\scriptsize[" + bound.replace("-", "--") + "]}" if bound else "")
+            cell.replace("–", "--") + (rf" {{\scriptsize[{bound}]}}" if bound else "")
             for cell, bound in zip(
                 _marked(cells, places, r"\textbf{{{}}}", r"\underline{{{}}}"), bounds[index], strict=True
             )
@@ -248,11 +254,11 @@ def _csv(table: ScoreTable) -> str:
         table.values if table.bounds is None else np.hstack([table.values, table.bounds.reshape(len(table.names), -1)])
     )
     rows = [["" if np.isnan(v) else repr(v) for v in row] for row in numbers.tolist()]
-    if table.reported is not None:
-        ends += ["Reported"]
+    if table.marked is not None:
+        ends += [table.mark[0]]
         rows = [
             [*row, "; ".join(h for h, r in zip(headings, own, strict=True) if r)]
-            for row, own in zip(rows, table.reported, strict=True)
+            for row, own in zip(rows, table.marked, strict=True)
         ]
     if table.footnotes:
         ends += ["Footnotes"]
