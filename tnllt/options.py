@@ -46,6 +46,12 @@ class Flag:
     multiple: bool = False
     environment: str | None = None
 
+    def fits(self, value: float) -> bool:
+        low = self.above is None or value > self.above
+        return (
+            low and (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
+        )
+
 
 def option(default: Any, help: str, *names: str, **how: Any) -> Any:
     """A dataclass field with a default and a `Flag`: `workers: int = option(1, "Processes at once.", "-w")`.
@@ -67,26 +73,13 @@ def check_fields(config: Any) -> None:
         flag, value = flag_of(f.metadata), getattr(config, f.name)
         if flag is None or value is None:
             continue
-        allowed = _allowed(flag)
         if flag.choices and value not in flag.choices:
             raise UsageError(f"{f.name}={value!r}: give {' or '.join(flag.choices)}")
-        if allowed and not (_is_number(value, whole=isinstance(f.default, int)) and _fits(flag, value)):
-            raise UsageError(f"{f.name}={value!r}: give {allowed}")
-
-
-def _allowed(flag: Flag) -> str:
-    bounds = (("above", flag.above), ("at least", flag.minimum), ("at most", flag.maximum))
-    words = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
-    return f"a number {words}" if words else ""
-
-
-def _is_number(value: Any, whole: bool) -> bool:
-    return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-
-
-def _fits(flag: Flag, value: float) -> bool:
-    low = flag.above is None or value > flag.above
-    return low and (flag.minimum is None or value >= flag.minimum) and (flag.maximum is None or value <= flag.maximum)
+        bounds = {"above": flag.above, "at least": flag.minimum, "at most": flag.maximum}
+        words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+        kinds: Any = int if isinstance(f.default, int) else (int, float)
+        if words and not (isinstance(value, kinds) and not isinstance(value, bool) and flag.fits(value)):
+            raise UsageError(f"{f.name}={value!r}: give a number {words}")
 
 
 def takes_fields_of(config: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[P, R]]:

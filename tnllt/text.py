@@ -86,11 +86,9 @@ def _escaped(text: str, kept: str) -> str:
 
 def json_text(text: str) -> str:
     """JSON text whose characters are all printable: what is not, stands in a string, and is escaped there."""
-    return "".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in text) if _odd(text) else text
-
-
-def _odd(text: str) -> bool:
-    return not text.replace("\n", "").isprintable()
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in text)
 
 
 @cache

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,10 +13,11 @@ from tnllt import __version__
 from tnllt.board.entries import BoardEntry
 from tnllt.board.model import Site, label, slug
 from tnllt.eval.metrics import Metric
+from tnllt.eval.score_table import WRITERS
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
-from tnllt.eval.tables import summary
+from tnllt.eval.tables import make_table, summary
 from tnllt.files import to_json, write_atomic
-from tnllt.text import csv_cell, one_line
+from tnllt.text import one_line
 
 SCHEMA = "tnllt.board/1"
 #: Version of Every Eval Ever's schema that is written.
@@ -36,7 +35,8 @@ def write_downloads(site: Site) -> None:
         if name != site.config.protocol:  # scores of single sequences would be most of the file
             del table["per_sequence"]
         everything["protocols"][name] = table
-        write_atomic(site.out / "csv" / f"{name}.csv", _csv(site, name), durable=False)
+        rows = make_table(scores, scores.metrics("all"), intervals=site.intervals[name], references=False)
+        write_atomic(site.out / "csv" / f"{name}.csv", WRITERS["csv"](rows), durable=False)
     write_atomic(site.out / "scores.json", to_json(everything, None) + "\n", durable=False)
     write_atomic(site.out / "feed.xml", _feed(site), durable=False)
     for entry in site.entries:
@@ -50,18 +50,6 @@ def write_downloads(site: Site) -> None:
             write_atomic(
                 site.out / "hub" / f"{place}.every_eval_ever.json", _every_eval_ever(site, entry), durable=False
             )
-
-
-def _csv(site: Site, protocol: str) -> str:
-    """A row per tracker, best first: every score in full precision, with its interval."""
-    scores, intervals = site.scores[protocol], site.intervals[protocol]
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["tracker", *(head for name in intervals for head in (name, f"{name} low", f"{name} high"))])
-    for k in scores.ranking("success"):
-        numbers = [repr(float(v[k])) for own in intervals.values() for v in (own.estimate, own.low, own.high)]
-        writer.writerow([csv_cell(scores.trackers[k]), *numbers])
-    return stream.getvalue()
 
 
 def download_links(entry: BoardEntry, place: str) -> list[tuple[str, str]]:

@@ -135,7 +135,8 @@ def run_command(command: click.Command, prog: str) -> None:
     means that a gate failed, and nothing else. With --verbose, or TNLLT_DEBUG=1, an unexpected error shows its
     traceback.
     """
-    warnings.showwarning = _show_warning
+    # As one line: where in the code a warning arose does not help a user.
+    warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {printable(str(message))}", err=True)
     if sys.stdout is not None:
         sys.stdout = cast(TextIO, _PrintableStream(sys.stdout))
     try:
@@ -165,7 +166,8 @@ def run_command(command: click.Command, prog: str) -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(_bounded(printable(message)), err=True)
+    lines = printable(message).split("\n")  # an error may quote a file's one endless line
+    click.echo("\n".join(line if len(line) <= 1000 else f"{line[:1000]}..." for line in lines), err=True)
     try:
         sys.stdout.flush()
     except (OSError, AttributeError):  # a full disk, or no standard output at all
@@ -208,23 +210,6 @@ class _PrintableStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """A warning as one line: where in the code it arose does not help a user."""
-    click.echo(f"Warning: {printable(str(message))}", err=True)
-
-
-def _bounded(text: str, most: int = 1000) -> str:
-    """Lines of at most so many characters: an error may quote a file's one endless line."""
-    return "\n".join(line if len(line) <= most else f"{line[:most]}..." for line in text.split("\n"))
 
 
 version_option = click.version_option(__version__, prog_name="tnllt", message="%(prog)s %(version)s")

@@ -43,7 +43,12 @@ def config_options(config: type, argument: str = "config", without: Iterable[str
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def wrapper(*args: Any, **given: Any) -> Any:
-            values = {f.name: _value(f, given.pop(f.name)) for f, _ in offered}
+            values = {f.name: given.pop(f.name) for f, _ in offered}
+            for f, _ in offered:
+                if f.default is True:  # a switch that is on by default is turned off by its flag
+                    values[f.name] = not values[f.name]
+                elif values[f.name] == ():
+                    values[f.name] = f.default
             try:
                 made = config(**values)
             except ValueError as error:
@@ -52,17 +57,12 @@ def config_options(config: type, argument: str = "config", without: Iterable[str
 
         decorated: Any = wrapper
         for field, flag in reversed(offered):
-            decorated = _option(field, flag, _kind(field, flag))(decorated)
+            # The type is stated, or the first one of the field's annotation, which is text.
+            kind = flag.kind or _KINDS.get(str(field.type).partition(" | ")[0], str)
+            decorated = _option(field, flag, kind)(decorated)
         return decorated  # type: ignore[no-any-return]
 
     return decorate
-
-
-def _value(field: Field[Any], given: Any) -> Any:
-    """A field's value from what click gives: a switch that is on by default is turned off by its flag."""
-    if field.default is True:
-        return not given
-    return field.default if given == () else given
 
 
 def _option(field: Field[Any], flag: Flag, kind: Any) -> Callable[[F], F]:
@@ -96,8 +96,3 @@ def _click_type(flag: Flag, kind: Any) -> Any:
         bounds: Any = click.IntRange if kind is int else click.FloatRange
         return bounds(low, flag.maximum, min_open=flag.above is not None)
     return kind
-
-
-def _kind(field: Field[Any], flag: Flag) -> Any:
-    """The type of an option's value: stated, or the first one of the field's annotation, which is text."""
-    return flag.kind or _KINDS.get(str(field.type).partition(" | ")[0], str)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Sequence as Seq
-from functools import partial
 from typing import Any
 
 import click
@@ -172,13 +171,12 @@ def _signed(value: float) -> str:
     return f"{value:+.5f}" if abs(value) >= 5e-6 else f"{value:+.0e}"
 
 
-def _by_metric(metrics: Seq[Metric], values: Any) -> dict[str, Any]:
-    return dict(zip((m.name for m in metrics), values.tolist(), strict=True))
-
-
 def explanation_json(found: Explanation, names: tuple[str, str]) -> dict[str, Any]:
     """Schema `tnllt.explain/1`: everything, in full precision."""
-    table = partial(_by_metric, found.metrics)
+
+    def table(values: Any) -> dict[str, Any]:
+        return dict(zip((m.name for m in found.metrics), values.tolist(), strict=True))
+
     return {
         "schema": "tnllt.explain/1",
         "a": names[0],

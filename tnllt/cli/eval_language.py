@@ -42,8 +42,10 @@ def language(config: ScoreConfig, metric: str, top: int, out: Path | None, forma
     audits = audit(scores, chosen[0], top)
     title = f"{chosen[0].label}, protocol {scores.protocol.name}, {scores.dataset or 'dataset'}"
     table = audit_table(audits, title)
+    about: dict[str, Any] = {"schema": "tnllt.language/1", "title": title, "rule": RULE}
+    about["trackers"] = [{**asdict(a), "words": a.words} for a in audits]
     texts = {form: write(table) for form, write in WRITERS.items()}
-    texts |= {"text": texts["text"] + _details(audits), "json": _json(audits, title)}
+    texts |= {"text": texts["text"] + _details(audits), "json": to_json(about, indent=2) + "\n"}
     if folder is not None:
         written = save_figure(audits, folder, chosen[0])
         for ending, form in (("txt", "text"), ("md", "markdown"), ("tex", "latex"), ("json", "json")):
@@ -67,8 +69,3 @@ def _details(audits: list[Audit]) -> str:
             lines.append("  where its text matters most, score with its own text and without:")
             lines += aligned([[name_cell(s, 40), f"{x:.3f}", f"{y:.3f}"] for s, x, y in a.most], indent="    ")
     return "\n".join(lines) + "\n"
-
-
-def _json(audits: list[Audit], title: str) -> str:
-    table: dict[str, Any] = {"schema": "tnllt.language/1", "title": title, "rule": RULE}
-    return to_json({**table, "trackers": [{**asdict(a), "words": a.words} for a in audits]}, indent=2) + "\n"

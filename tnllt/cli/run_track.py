@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -66,7 +66,8 @@ def retry(names: tuple[str, ...], yes: bool, config: RunConfig) -> int:
     for spec, settings in found:
         click.echo(printable(f"{spec.name}: failed sequences again, with {spec.target} as their records say"), err=True)
         _agree(spec.target, yes)
-        own = dataclasses.replace(config, **{"failures_only": True, **settings, **_given(config, settings)})
+        given = {n: value for n in settings if (value := getattr(config, n)) != getattr(RunConfig, n)}
+        own = dataclasses.replace(config, **{"failures_only": True, **settings, **given})
         code = max(code, _run(spec, own))
     if not found:
         click.echo(f"nothing failed in {store.folder}")
@@ -81,11 +82,6 @@ def _agree(target: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty() or not click.confirm("Run this code?", err=True):
         raise UsageError(f"{target} is named by a record alone; --yes runs it, where you trust the results folder")
-
-
-def _given(config: RunConfig, settings: dict[str, Any]) -> dict[str, Any]:
-    """Those of the settings that the user has given on the command line."""
-    return {name: value for name in settings if (value := getattr(config, name)) != getattr(RunConfig, name)}
 
 
 def _run(tracker: str | TrackerSpec, config: RunConfig) -> int:

@@ -16,7 +16,6 @@ from tnllt.text import printable
 from tnllt.tracking.baselines import get_baseline, records
 from tnllt.tracking.baselines.bridge import modes_text, tracker_class
 from tnllt.tracking.baselines.find import BaselineChoice
-from tnllt.tracking.baselines.record import BaselineRecord
 from tnllt.tracking.config import Limits
 from tnllt.tracking.options import check_options, describe, hints_of, parameters, parse_settings, type_of_default
 from tnllt.tracking.registry import find_class, find_tracker, load_class, missing, registered
@@ -85,15 +84,12 @@ def _show_all() -> None:
     for heading, beyond in (("The paper's twenty re-trained baselines", False), ("Baselines beyond them", True)):
         rows = [record for record in records() if record.beyond is beyond]
         click.echo(f"{heading} (each lacks its clone, interpreter and weights until --set names them)")
-        cells = [f"{record.name} {_modes(record)}".replace(" ", "\0") for record in rows]  # not to be cut within
+        modes = {r.name: "|".join(m.value for m in r.modes) if r.tracker else "result files only" for r in rows}
+        cells = [f"{name} {inputs}".replace(" ", "\0") for name, inputs in modes.items()]  # not to be cut within
         lines = textwrap.wrap(", ".join(cells), _WIDTH - 2, break_on_hyphens=False)
         click.echo("\n".join(f"  {line}" for line in lines).replace("\0", " "))
     click.echo("One: tnllt-run list NAME; a baseline: tnllt-run doctor NAME. Your own: module:Class, file.py:Class.")
     click.echo("From language, any that takes a box (BB): --starter transformers:MODEL | openai:URL | module:Class.")
-
-
-def _modes(record: BaselineRecord) -> str:
-    return "|".join(mode.value for mode in record.modes) if record.tracker else "result files only"
 
 
 def _show_one(name: str) -> None:

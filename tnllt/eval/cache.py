@@ -73,15 +73,21 @@ class ScoreCache:
     def get(self, key: str, tracker: str, count: int, protocol: Protocol) -> TrackerCurves | None:
         """The numbers of a tracker on `count` sequences; None where they are not there, or damaged."""
         try:
-            own = _unpack(read_bytes(self._path(key)), tracker)
+            found = arrays.unpack(read_bytes(self._path(key)))
+            notes = [Note(**{**note, "tracker": tracker}) for note in json.loads(found["notes"].tobytes())]
+            measured = {n.removeprefix("measure/"): a for n, a in found.items() if n.startswith("measure/")}
+            own = TrackerCurves(tracker, measured, found["missing"], found["refused"], notes)
             own.check(count, protocol)
         except Exception:  # a damaged entry can raise whatever zip, NumPy and JSON raise
             return None
         return own if all(own.array(measure) is not None for measure in measures(FrameMeasure)) else None
 
     def put(self, key: str, own: TrackerCurves) -> None:
+        notes = json.dumps([asdict(note) for note in own.notes])
+        flags = {"missing": own.missing, "refused": own.refused, "notes": np.frombuffer(notes.encode(), np.uint8)}
+        packed = arrays.pack({**{f"measure/{name}": array for name, array in own.arrays.items()}, **flags})
         with suppress(DataError):
-            write_atomic(self._path(key), _pack(own), durable=False)
+            write_atomic(self._path(key), packed, durable=False)
         self._prune_daily()
 
     def _path(self, key: str) -> Path:
@@ -113,16 +119,3 @@ class ScoreCache:
 def can_cache() -> bool:
     """Whether every measure is tnllt's own: `VERSION` does not cover the code of others."""
     return all(metric.measure.compute.__module__.startswith("tnllt.") for metric in METRICS.values())
-
-
-def _pack(own: TrackerCurves) -> bytes:
-    notes = json.dumps([asdict(note) for note in own.notes])
-    flags = {"missing": own.missing, "refused": own.refused, "notes": np.frombuffer(notes.encode(), np.uint8)}
-    return arrays.pack({**{f"measure/{name}": array for name, array in own.arrays.items()}, **flags})
-
-
-def _unpack(raw: bytes, tracker: str) -> TrackerCurves:
-    found = arrays.unpack(raw)
-    notes = [Note(**{**note, "tracker": tracker}) for note in json.loads(found["notes"].tobytes())]
-    measured = {n.removeprefix("measure/"): a for n, a in found.items() if n.startswith("measure/")}
-    return TrackerCurves(tracker, measured, found["missing"], found["refused"], notes)

@@ -105,7 +105,8 @@ def draw(sheet: Sheet) -> tuple[Figure, float]:
     from matplotlib.figure import Figure
 
     style, em = sheet.style, sheet.style.font_size / 72
-    width, height = _size(style, len(sheet.panels))
+    inches = WIDTHS["page" if len(sheet.panels) > 1 else style.size] if isinstance(style.size, str) else style.size
+    width, height = inches if isinstance(inches, tuple) else (inches, None)
     each = width / len(sheet.panels)
     legends = [_Legend(panel.labels, each - em, style.font_size * _SMALL) for panel in sheet.panels]
     facts = [line for fact in sheet.facts[:5] for line in textwrap.wrap(fact, int(width / em / _FOOT * 1.9))][:8]
@@ -255,13 +256,6 @@ def _wrapped(title: str, room: float, points: float) -> str:
         for line in lines
         for part in textwrap.wrap(line, max(8, int(len(line) * room / max(room, _text_width(line, points)))))
     )
-
-
-def _size(style: Style, panels: int) -> tuple[float, float | None]:
-    """Width and, where the style fixes it, height in inches."""
-    if isinstance(style.size, tuple):
-        return style.size
-    return WIDTHS["page" if panels > 1 else style.size], None
 
 
 @contextmanager

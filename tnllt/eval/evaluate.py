@@ -128,9 +128,10 @@ def score_references(sequences: Seq[Sequence], protocol: Protocol) -> list[Track
     for index, sequence in enumerate(sequences):
         truth = sequence.groundtruth
         # A frame without annotation has no ground truth to repeat; the box before it stands in.
-        best = Trajectory(_filled(truth))
-        still = np.repeat(best.boxes[:1], len(truth), axis=0)
-        score_sequence(trackers, index, sequence, {CEILING: best.boxes, FLOOR: still}, protocol, False)
+        known = ~np.isnan(truth).any(1)
+        best = truth[np.maximum.accumulate(np.where(known, np.arange(len(truth)), 0))]
+        still = np.repeat(best[:1], len(truth), axis=0)
+        score_sequence(trackers, index, sequence, {CEILING: best, FLOOR: still}, protocol, False)
     for own in trackers:
         own.notes.clear()
     return trackers
@@ -211,9 +212,3 @@ def attribute_flags(sequences: Seq[Sequence]) -> dict[str, np.ndarray]:
     for sequence in sequences:
         names.update(dict.fromkeys(sequence.attributes or ()))
     return {n: np.array([bool((s.attributes or {}).get(n, False)) for s in sequences]) for n in names}
-
-
-def _filled(truth: Boxes) -> Boxes:
-    known = ~np.isnan(truth).any(1)
-    source = np.maximum.accumulate(np.where(known, np.arange(len(truth)), 0))
-    return truth[source]

@@ -204,7 +204,10 @@ def evaluate_files(
         fresh = {t: raws for t, raws in block.items() if t not in scored}
         if not fresh:
             continue
-        for own in score_trackers(listed, _parse(files, fresh), rules, allow_short=allow_short, rounding=rounding):
+        flat = [(files[t][name], raw) for t, raws in fresh.items() for name, (raw, _) in raws.items()]
+        parsed = iter(read_many([file for file, _ in flat], [raw for _, raw in flat]))
+        results = {t: {name: next(parsed) for name in raws} for t, raws in fresh.items()}
+        for own in score_trackers(listed, results, rules, allow_short=allow_short, rounding=rounding):
             scored[own.tracker] = own
             if cache is not None:
                 cache.put(keys[own.tracker], own)
@@ -236,12 +239,6 @@ def _read(digests: bool, file: ResultFile) -> _Read:
         return raw, b""
     beside = (file.beside[what]() for what in sorted(file.beside))
     return raw, content_digest([raw, *beside, *([] if file.realtime is None else [str(file.realtime).encode()])])
-
-
-def _parse(files: Files, read: dict[str, dict[str, _Read]]) -> dict[str, dict[str, Trajectory]]:
-    flat = [(files[tracker][name], raw) for tracker, own in read.items() for name, (raw, _) in own.items()]
-    parsed = iter(read_many([file for file, _ in flat], [raw for _, raw in flat]))
-    return {tracker: {name: next(parsed) for name in own} for tracker, own in read.items()}
 
 
 def cached_references(

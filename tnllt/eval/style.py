@@ -134,7 +134,8 @@ class Style:
         colour = own.colour or COLOURS[place % len(COLOURS)]
         dash = DASHES[place // len(COLOURS) % len(DASHES)] if own.dash is None else own.dash
         lengths = _NAMED_DASHES[dash] if isinstance(dash, str) else dash
-        return DrawnStyle(self.label(tracker), colour, own.colour or _lighter(colour), lengths)
+        lighter = "#" + "".join(f"{round(c + (255 - c) * 0.4):02x}" for c in rgb(colour))
+        return DrawnStyle(self.label(tracker), colour, own.colour or lighter, lengths)
 
     def ordered(self, trackers: Iterable[str]) -> list[str]:
         """Trackers in the order of the style; those that it does not name follow as they come."""
@@ -145,10 +146,6 @@ class Style:
 def rgb(colour: str) -> tuple[int, int, int]:
     """The channels of "#rrggbb"."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
-
-
-def _lighter(colour: str) -> str:
-    return "#" + "".join(f"{round(c + (255 - c) * 0.4):02x}" for c in rgb(colour))
 
 
 def load_style(path: Path | None = None, config: str | Path | None = None) -> Style:

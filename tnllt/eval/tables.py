@@ -47,7 +47,10 @@ def render(
     chosen, keys, config = scores.metrics(metrics), list(group_by), config or TableConfig()
     if fmt == "json" and keys:
         table = grouped(scores, chosen, keys)
-        rows = [dict(zip(["name", *table.headings], row, strict=True)) for row in _named_rows(table)]
+        rows = [
+            {"name": name, **dict(zip(table.headings, map(plain, row), strict=True))}
+            for name, row in zip(table.names, table.values.tolist(), strict=True)
+        ]
         return to_json({"schema": "tnllt.groups/1", "group_by": keys, "rows": rows, "notes": table.footnotes}, indent=2)
     if fmt == "json":
         return to_json(summary(scores, chosen), indent=2)
@@ -63,11 +66,13 @@ def render(
 
 
 def make_table(
-    scores: Scores, metrics: list[Metric], by: str = "overall", intervals: bool = False, references: bool = True
-) -> ScoreTable:
+    scores: Scores, metrics: list[Metric], by: str = "overall", intervals: bool | Mapping[str, Intervals] = False,
+    references: bool = True,
+) -> ScoreTable:  # fmt: skip
     """The table of trackers (rows, best first) against metrics, attributes or sequences (columns).
 
-    Single sequences have no interval over sequences: there `intervals` changes nothing.
+    Single sequences have no interval over sequences: there `intervals` changes nothing. Those of an overall table may
+    be given.
     """
     metric, order = metrics[0], scores.ranking(metrics[0])
     title = f"{metric.label} by {by}, protocol {scores.protocol.name}"
@@ -92,9 +97,11 @@ def make_table(
     bounds = np.full((*values.shape, 2), np.nan) if intervals and by != "sequence" else None
     if bounds is not None:
         # All means of a set of sequences are resampled in one pass.
-        sets = [all_intervals(scores, metrics)] if by == "overall" else []
+        whole = (
+            intervals if isinstance(intervals, Mapping) else all_intervals(scores, metrics) if by == "overall" else {}
+        )
         for i, (_, m, flags) in enumerate(columns):
-            found = (sets[0] if sets else all_intervals(scores, [m], flags))[m.name]
+            found = whole[m.name] if flags is None else all_intervals(scores, [m], flags)[m.name]
             bounds[: len(order), i] = np.stack([found.low, found.high], axis=1)[order]
     headings, digits = [heading for heading, _, _ in columns], [m.digits for _, m, _ in columns]
     return ScoreTable(title, names, len(own_rows), headings, digits, values, bounds, footnotes(scores),
@@ -128,10 +135,6 @@ def grouped(scores: Scores, metrics: list[Metric], keys: Seq[str]) -> ScoreTable
     names = list(groups)
     values = np.array(rows, np.float64)[order]
     return ScoreTable(title, [names[r] for r in order], 0, headings, digits, values, None, footnotes(scores))
-
-
-def _named_rows(table: ScoreTable) -> list[list[Any]]:
-    return [[name, *map(plain, row)] for name, row in zip(table.names, table.values.tolist(), strict=True)]
 
 
 def _no_table(by: str) -> UsageError:

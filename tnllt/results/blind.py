@@ -58,8 +58,4 @@ def _clean_text(text: str, names: re.Pattern[str]) -> str:
         if absolute.is_absolute() and "\n" not in text:
             text = absolute.name  # whole values may hold blanks, which end a path inside a text
     text = _ADDRESS.sub("address", _LINK.sub(r"\g<scheme>://host", text))
-    return names.sub("host", _PATH.sub(_last_name, text))
-
-
-def _last_name(path: re.Match[str]) -> str:
-    return re.split(r"[/\\]", path[0].rstrip("/\\"))[-1]
+    return names.sub("host", _PATH.sub(lambda path: re.split(r"[/\\]", path[0].rstrip("/\\"))[-1], text))

@@ -190,7 +190,8 @@ def _walk(folder: Path, parts: tuple[str, ...], visited: set[tuple[int, int]]) -
     for entry in ordered:
         if entry.name.startswith(".") or entry.name == "__MACOSX":
             continue
-        if _is_folder(entry):
+        # A link in a circle makes `entry.is_dir` raise.
+        if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():  # noqa: PTH112
             if len(parts) < _DEPTH:
                 yield from _walk(Path(entry.path), (*parts, entry.name), visited)
         elif entry.name.lower().endswith(".zip"):
@@ -199,11 +200,6 @@ def _walk(folder: Path, parts: tuple[str, ...], visited: set[tuple[int, int]]) -
                 yield from _zip_members(Path(entry.path), (*parts, entry.name[:-4]))
         else:
             yield _Member((*parts, entry.name), entry.path, partial(read_bytes, entry.path))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder or a link to one; False for a link in a circle, where `entry.is_dir` raises."""
-    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # noqa: PTH112
 
 
 def _zip_members(path: Path, parts: tuple[str, ...]) -> Iterator[_Member]:

@@ -144,7 +144,13 @@ def page_data(
         "facts": _facts(scores),
         "footnotes": list(footnotes(scores)),
         "colophon": _colophon(),
-        "metrics": [_metric(m) for m in metrics],
+        "metrics": [
+            {
+                "key": m.name, "label": m.label, "short": m.short, "description": m.description, "digits": m.digits,
+                "curve": m.curve,
+            }
+            for m in metrics
+        ],
         "sets": [
             {"key": key, "label": label, "count": len(scores.sequences) if m is None else int(m.sum())}
             for label, key, m in sets
@@ -278,13 +284,6 @@ def _colophon() -> str:
         f"Made by tnllt {__version__}. Intervals: studentised bootstrap over sequences, {RESAMPLES:,} resamples, "
         f"seed 0; Student's t below {FEW_SEQUENCES} sequences. This file loads nothing from anywhere."
     )
-
-
-def _metric(metric: Metric) -> dict[str, Any]:
-    return {
-        "key": metric.name, "label": metric.label, "short": metric.short, "description": metric.description,
-        "digits": metric.digits, "curve": metric.curve,
-    }  # fmt: skip
 
 
 def _sequence(sequence: Sequence, members: list[int], answers: list[dict[str, Any]]) -> dict[str, Any]:

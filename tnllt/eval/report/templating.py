@@ -66,7 +66,8 @@ def render_page(
 
     code = script(scripts, *packages[:1])
     # The digest lets these scripts run and no others, whatever a name or a description may hold.
-    allowed = " ".join(map(_digest, [code, *([script(inside)] if inside else [])]))
+    digests = [hashlib.sha256(text.encode()).digest() for text in (code, *([script(inside)] if inside else []))]
+    allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode('ascii')}'" for digest in digests)
     policy = (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -75,10 +76,6 @@ def render_page(
         policy=policy, version=__version__, style=Markup(asset("style.css")), script=Markup(code),
         data={key: Markup(text) for key, text in data.items()}, **values,
     )  # fmt: skip
-
-
-def _digest(code: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode('ascii')}'"
 
 
 def embed(value: Any) -> str:

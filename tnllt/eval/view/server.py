@@ -35,7 +35,9 @@ class JpegFrames:
     """Frames as JPEG bytes: files that are JPEG already are sent as they are, others encoded, the latest ones kept."""
 
     def __init__(self, frames: Frames) -> None:
-        self._frames = _seekable(frames)
+        from tnllt.datasets.frames import VideoFrames
+
+        self._frames = SeekingVideo(frames) if isinstance(frames, VideoFrames) else frames
         self._encoded = lru_cache(64)(lambda index: encode_jpeg(self._frames[index]))
 
     def __len__(self) -> int:
@@ -87,12 +89,6 @@ class SeekingVideo:
         if not done:
             return np.asarray(self._exact[index], np.uint8)
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _seekable(frames: Frames) -> Frames:
-    from tnllt.datasets.frames import VideoFrames
-
-    return SeekingVideo(frames) if isinstance(frames, VideoFrames) else frames
 
 
 class _Handler(BaseHTTPRequestHandler):
