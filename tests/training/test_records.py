@@ -18,12 +18,11 @@ from tnllt.reasoningtrack.reasoners.views import pictures
 from tnllt.sequence import Annotation, Sequence
 from tnllt.training.rewards import strict_reward
 from tnllt.training.vlm.answers import side, true_description, write_answer
-from tnllt.training.vlm.frozen import FrozenTracker
+from tnllt.training.vlm.frozen import FrozenTracker, read_window
 from tnllt.training.vlm.gather import RecordSources, gather
-from tnllt.training.vlm.moments import read_window, refreshes
-from tnllt.training.vlm.pairs import GainSelection, PairOptions, choose, write_pairs
+from tnllt.training.vlm.pairs import choose, refreshes, write_pairs
 from tnllt.training.vlm.records import read_published, read_samples
-from tnllt.training.vlm.rows import sft_rows
+from tnllt.training.vlm.rows import trainer_rows
 
 ANSWER = "<think>a</think><d>no</d><answer>the car</answer>"
 
@@ -134,19 +133,18 @@ def clip(frames: int = 60, language: str | None = "the box on the left", descrip
 
 def test_pairs_are_usable_frames_in_order_and_repeatable():
     present = np.arange(60) % 7 != 3
-    options = PairOptions(12, (10, 30), seed=3)
-    pairs = choose(clip(present=present), options)
-    assert len(pairs) == 12 and pairs == choose(clip(present=present), options)
-    for first, second in pairs:
+    pairs = choose(clip(present=present), 12, (10, 30), seed=3)
+    assert len(pairs) == 12 and pairs == choose(clip(present=present), 12, (10, 30), seed=3)
+    for first, second, *_ in pairs:
         assert 10 <= second - first <= 30 and 5 not in (first, second)
         assert present[first] and present[second]
-    assert choose(clip(), PairOptions(12, (10, 30), seed=4)) != pairs
-    assert choose(clip(8), PairOptions(4, (10, 30))) == []
+    assert choose(clip(), 12, (10, 30), seed=4) != pairs
+    assert choose(clip(8), 4, (10, 30)) == []
 
 
 def test_pairs_of_a_dataset_with_a_sentence_per_frame(tmp_path: Path):
     told = tuple("the box on the left" if n < 30 else "the box near the edge" for n in range(60))
-    assert write_pairs([clip(descriptions=told)], tmp_path, PairOptions(6, (10, 50))) == 6
+    assert write_pairs([clip(descriptions=told)], tmp_path, 6, (10, 50)) == 6
     for record in read_samples(tmp_path):
         second = json.loads((record.images[0].parent / "data.json").read_text())["frames"][1]
         parsed = parse_answer(record.output or "")
@@ -156,7 +154,7 @@ def test_pairs_of_a_dataset_with_a_sentence_per_frame(tmp_path: Path):
 
 
 def test_pairs_of_any_dataset_put_the_side_right(tmp_path: Path):
-    write_pairs([clip()], tmp_path, PairOptions(8, (10, 55)))
+    write_pairs([clip()], tmp_path, 8, (10, 55))
     answers = {parse_answer(record.output or "").answer for record in read_samples(tmp_path)}
     assert answers == {"the box on the left", "the box on the right"}
 
@@ -171,7 +169,7 @@ def test_a_teacher_writes_the_answers_and_bad_ones_are_left_out(tmp_path: Path):
                 raise reply
             return Reasoning(raw=reply)
 
-    assert write_pairs([clip()], tmp_path, PairOptions(4, (10, 30)), Teacher()) == 2
+    assert write_pairs([clip()], tmp_path, 4, (10, 30), teacher=Teacher()) == 2
     assert [record.output for record in read_samples(tmp_path)] == [ANSWER, ANSWER]
 
 
@@ -191,11 +189,11 @@ def test_refreshes_of_a_tracker_have_a_window_and_its_state(asking, tmp_path: Pa
     present = np.ones(60, bool)
     present[21] = False  # no question where the target is not in view
     present[55] = False
-    assert write_pairs([clip(present=present)], tmp_path, PairOptions(9, seed=1), None, asking) == 4
+    assert write_pairs([clip(present=present)], tmp_path, 9, seed=1, tracker=asking) == 4
     records = read_samples(tmp_path)
     numbers = [json.loads((r.folder / "data.json").read_text())["frames"] for r in records]
     assert numbers == [[0, 11], [0, 31], [0, 41], [0, 51]]
-    moments = refreshes(clip(present=present), asking.tracker, 12, 9, 1)
+    moments = refreshes(clip(present=present), asking, 9, 1)
     for record, moment in zip(records, moments, strict=True):
         window, snapshot = read_window(record.folder, asking.tracker.info(), 12)
         length = min(12, 60 - moment.second)
@@ -207,7 +205,7 @@ def test_refreshes_of_a_tracker_have_a_window_and_its_state(asking, tmp_path: Pa
         for frame, crop in snapshot.crops.items():
             np.testing.assert_array_equal(crop, moment.snapshot.crops[frame])
         np.testing.assert_array_equal(snapshot.temporal, moment.snapshot.temporal)
-    assert len(refreshes(clip(), asking.tracker, 12, 2, 0)) == 2, "drawn among those that there are"
+    assert len(refreshes(clip(), asking, 2, 0)) == 2, "drawn among those that there are"
     other = "<think>t</think><d>yes</d><answer>a dog in a field</answer>"
     kept, new = asking.gains([records[1], records[1]], [ANSWER, other])
     assert kept == 0.0 and new is not None and -1 < new < 1
@@ -240,7 +238,7 @@ def test_gain_selects_among_a_teachers_answers(asking, tmp_path: Path, monkeypat
             return Reasoning(raw=answers[(len(shown) - 1) % 3])
 
     monkeypatch.setattr(asking, "gains_of", lambda snapshot, window, own, given: gained)
-    arguments = ([clip()], tmp_path, PairOptions(1), Teacher(), asking, GainSelection(3, 0.02))
+    arguments = ([clip()], tmp_path, 1, (10, 400), 0, Teacher(), asking, 3, 0.02)
     if chosen == "left out":
         with pytest.raises(DataError, match="no pair"):
             write_pairs(*arguments)
@@ -268,7 +266,7 @@ def test_records_have_the_views_that_reasoners_have(box_pairs: Path, tmp_path: P
     for path, image in zip(record.model_images, pictures(question, "crops"), strict=True):
         np.testing.assert_allclose(read_image(path).astype(float), image, atol=40)  # JPEG
     assert record.images[0].parent == tmp_path / "sample1", "the tracker still sees whole frames"
-    assert record.as_published()["images"] == record.model_images == sft_rows([record])[0]["images"]
+    assert record.as_published()["images"] == record.model_images == trainer_rows([record], answers=True)[0]["images"]
     bare = RecordSources(records=(published(tmp_path),), images=box_pairs.parent, view="crops", skip_missing=True)
     (box_pairs.parent / "part").exists() or shutil.copytree(box_pairs, box_pairs.parent / "part")
     with pytest.raises(DataError, match="no boxes"):
@@ -277,7 +275,7 @@ def test_records_have_the_views_that_reasoners_have(box_pairs: Path, tmp_path: P
 
 def test_nothing_to_make_pairs_of(tmp_path: Path):
     with pytest.raises(DataError, match="no pair"):
-        write_pairs([clip(language=None)], tmp_path, PairOptions())
+        write_pairs([clip(language=None)], tmp_path)
 
 
 def test_sides_and_sentences():

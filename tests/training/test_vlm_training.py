@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from tnllt.reasoningtrack.reasoners import make_reasoner
+from tnllt.reasoningtrack.reasoners.models import write_answers
+from tnllt.training.rewards import strict_reward
 from tnllt.training.vlm.records import read_samples
 
 for package in ("trl", "peft", "datasets", "accelerate", "transformers"):
@@ -52,27 +54,45 @@ def random_tracker(tmp_path_factory) -> Path:
     return file
 
 
+def formed_fraction(model, processor, records) -> float:
+    """Fraction of sampled answers, one for each record, that earn the strict reward."""
+    from PIL import Image
+
+    questions = [(r.instruction, [Image.open(path) for path in r.model_images], r.description) for r in records]
+    model.eval()
+    sampling = {"max_new_tokens": 90, "do_sample": True, "temperature": 1.0, "top_k": 0}
+    answers = write_answers(model, processor, questions, **sampling)
+    model.train()
+    return sum(map(strict_reward, answers)) / len(answers)
+
+
 @pytest.fixture(scope="module")
 def fine_tuned(tiny_vlm: Path, box_pairs: Path, tmp_path_factory) -> Path:
-    """Stopped when about two fifths of the answers were well formed."""
+    """Stopped when about two fifths of the answers were well formed: the format rewards teach nothing where all are,
+    or none."""
+    from transformers import TrainerCallback
+
+    from tnllt.training.vlm.finetune import train_and_save
+    from tnllt.training.vlm.options import ModelOptions, SftOptions
+    from tnllt.training.vlm.sft import make_trainer
+
     out = tmp_path_factory.mktemp("models") / "sft"
-    sizes = ("--steps", 300, "--learning-rate", 1e-3, "--scheduler", "constant", "--batch", 8, "--accumulation", 1)
-    stop = ("--stop-when-formed", 0.35, "--formed-every", 3, "--formed-tokens", 90)
-    command(
-        "train",
-        "sft",
-        "--model",
-        tiny_vlm,
-        "--samples",
-        box_pairs,
-        "--out",
-        out,
-        *PIXELS,
-        *sizes,
-        *stop,
-        "--log-every",
-        3,
-    )
+    model, records = ModelOptions(str(tiny_vlm), 3136, 7056), read_samples(box_pairs)
+    sizes = {"steps": 300, "learning_rate": 1e-3, "scheduler": "constant", "batch": 8, "accumulation": 1}
+    options = SftOptions(out, **sizes, log_every=3)
+
+    def make():
+        trainer, processor = make_trainer(records, model, options)
+
+        class StopWhenFormed(TrainerCallback):
+            def on_step_end(self, args, state, control, model=None, **_):
+                if state.global_step % 3 == 0 and formed_fraction(model, processor, records[:32]) >= 0.35:
+                    control.should_training_stop = True
+
+        trainer.add_callback(StopWhenFormed())
+        return trainer, processor
+
+    train_and_save("sft", make, model, options)
     return out
 
 
@@ -112,10 +132,9 @@ def test_grpo_raises_the_format_reward_and_the_model_reasons_in_the_tracker(
     fine_tuned: Path, box_pairs: Path, random_tracker: Path, tmp_path: Path
 ):
     from tnllt.training.vlm.finetune import load_for_training
-    from tnllt.training.vlm.generate import formed_fraction
     from tnllt.training.vlm.options import ModelOptions
 
-    start = formed_fraction(*load_for_training(ModelOptions(str(fine_tuned), 0, 0)), read_samples(box_pairs), 90)
+    start = formed_fraction(*load_for_training(ModelOptions(str(fine_tuned), 0, 0)), read_samples(box_pairs))
     assert 0.2 <= start <= 0.8
     out = tmp_path / "grpo"
     sizes = ("--group", 16, "--prompts-per-rollout", 4, "--prompts-per-update", 4, "--batch", 64, "--max-tokens", 90)

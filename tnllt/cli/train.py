@@ -151,12 +151,12 @@ def grpo(sources: RecordSources, model: ModelOptions, options: GrpoOptions) -> N
     The defaults are the published recipe, with overlap rewarded. Start from a model that `tnllt-train sft` made.
     Several devices: `accelerate launch -m tnllt.cli.train grpo ...`.
     """
-    from tnllt.training.vlm.frozen import frozen_tracker
+    from tnllt.training.vlm.frozen import load_frozen
     from tnllt.training.vlm.gather import gather
     from tnllt.training.vlm.grpo import run_grpo
 
     _show_log()
-    tracker = frozen_tracker(options)
+    tracker = load_frozen(options) if options.weights.needs_tracker else None
     runs = tracker if options.weights.gain else None
     trainer = run_grpo(gather(sources, options.out, options.seed, runs), model, options, tracker)
     _echo_trained(trainer, options.out, "reward")

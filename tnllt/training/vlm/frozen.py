@@ -1,11 +1,13 @@
-"""The frozen tracker of the overlap rewards: its box in the second frame, given a description."""
+"""The frozen tracker of the rewards: its box in the second frame of a pair, and its gain over a window of frames."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +16,15 @@ from tnllt.boxes import overlap
 from tnllt.datasets.frames import read_image
 from tnllt.errors import DataError
 from tnllt.reasoningtrack.reasoners import parse_answer
+from tnllt.records import from_table
 from tnllt.training.gain import WINDOW, Window, each_alone_where_all_fail, gains
-from tnllt.training.vlm.moments import read_window
-from tnllt.training.vlm.records import PairRecord
+from tnllt.training.state import read_state, write_state
+from tnllt.training.vlm.records import STATE, Box, PairRecord, write_jpeg
 
 if TYPE_CHECKING:
-    from tnllt.tracking.tracker import SupportsBatch
-    from tnllt.training.vlm.options import FrozenOptions, RewardOptions
+    from tnllt.reasoningtrack import ReasoningTrack
+    from tnllt.reasoningtrack.tracker import Snapshot
+    from tnllt.training.vlm.options import FrozenOptions
 
 log = logging.getLogger(__name__)
 
@@ -100,11 +104,6 @@ class FrozenTracker:
                 self.tracker.end(state)
 
 
-def frozen_tracker(options: RewardOptions) -> FrozenTracker | None:
-    """The tracker of these rewards, or None where none of them needs one."""
-    return load_frozen(options) if options.weights.needs_tracker else None
-
-
 def load_frozen(options: FrozenOptions) -> FrozenTracker:
     """The tracker that the options name. Where there are several processes, each measures on its own device."""
     import torch
@@ -116,10 +115,57 @@ def load_frozen(options: FrozenOptions) -> FrozenTracker:
     return FrozenTracker(network, options.tracker_batch, options.window)
 
 
-def reasoning_track(weights: str | None, config: str | None, device: str = "auto") -> SupportsBatch:
+def reasoning_track(weights: str | None, config: str | None, device: str = "auto") -> ReasoningTrack:
     """ReasoningTrack's network with a constant description; None: the bundled weights."""
     from tnllt.reasoningtrack import ReasoningTrack
 
-    options = {name: value for name, value in (("weights", weights), ("config", config)) if value}
-    make: Callable[..., SupportsBatch] = ReasoningTrack
-    return make(reasoner="static", device=device, **options)
+    return ReasoningTrack(weights=weights or None, config=config or None, reasoner="static", device=device)
+
+
+def write_window(folder: Path, window: Window, snapshot: Snapshot, weights: str | None) -> None:
+    """Adds window and state to a sample, whose `img2.jpg` is the first frame. `weights`: SHA-256 of the tracker's."""
+    import torch
+
+    for number, image in enumerate(window.images[1:], 2):
+        write_jpeg(folder / "window" / f"{number:04d}.jpg", image)
+    tensors = {"crops": torch.from_numpy(np.stack(list(snapshot.crops.values())))}
+    if snapshot.temporal is not None:
+        tensors["temporal"] = snapshot.temporal
+    truth = [box.tolist() if seen else None for box, seen in zip(window.truth, window.seen, strict=True)]
+    facts = {"frame": snapshot.frame, "box": snapshot.box.tolist(), "crops": list(snapshot.crops)}
+    write_state(folder / STATE, tensors, {**facts, "truth": truth, "weights": weights})
+
+
+@dataclass(frozen=True)
+class _Facts:
+    frame: int
+    box: Box
+    crops: tuple[int, ...]
+    truth: tuple[Box | None, ...]
+    weights: str | None = None
+
+
+def read_window(folder: Path, tracker: Mapping[str, Any], length: int) -> tuple[Window, Snapshot]:
+    """The first `length` frames of a sample's window, and the tracker's state before them.
+
+    Args:
+        tracker: facts of the tracker that goes on (`info()`).
+
+    Raises:
+        DataError: the state is of another tracker's weights, or a file is not what it should be.
+    """
+    from tnllt.reasoningtrack.tracker import Snapshot
+
+    path = folder / STATE
+    tensors, table = read_state(path)
+    facts = from_table(table, _Facts, path)
+    if facts.weights != tracker.get("weights_sha256"):
+        raise DataError("is the state of a tracker with other weights; give these, or make the samples anew", path)
+    files = [folder / "img2.jpg", *sorted(folder.glob("window/*.jpg"))]
+    crops = tensors.get("crops")
+    if len(files) != len(facts.truth) or crops is None or crops.shape[:1] != (len(facts.crops),):
+        raise DataError(f"does not belong to the {len(files)} images of its folder; make the sample anew", path)
+    truth = np.array([box or (np.nan,) * 4 for box in facts.truth[:length]])
+    window = Window([read_image(file) for file in files[:length]], truth, np.isfinite(truth).all(axis=1))
+    kept = dict(zip(facts.crops, crops.byte().numpy(), strict=True))
+    return window, Snapshot(facts.frame, np.array(facts.box), kept, tensors.get("temporal"))

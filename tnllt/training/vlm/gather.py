@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tnllt.config import DatasetConfig
 from tnllt.errors import DataError, UsageError
@@ -15,8 +16,8 @@ from tnllt.reasoningtrack.reasoners.prompt import load_prompt
 from tnllt.reasoningtrack.reasoners.views import View, pictures
 from tnllt.training.vlm.frozen import FrozenTracker, load_frozen
 from tnllt.training.vlm.options import RecordOptions, RecordSources
-from tnllt.training.vlm.pairs import GainSelection, PairOptions, write_pairs
-from tnllt.training.vlm.records import PairRecord, present, read_published, read_samples, write_jpeg
+from tnllt.training.vlm.pairs import write_pairs
+from tnllt.training.vlm.records import PairRecord, read_published, read_samples, write_jpeg
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +44,7 @@ def gather(sources: RecordSources, work: Path, seed: int = 0, tracker: FrozenTra
         found += read_samples(work / "pairs", prompt)
     if not (sources.records or sources.samples or sources.dataset):
         raise UsageError("nothing to train on: give --records FILE, --samples DIR or --dataset NAME")
-    kept = list(present(found, sources.skip_missing))
-    if len(kept) < len(found):
-        log.warning("%d of %d records left out: their images are missing", len(found) - len(kept), len(found))
-    if not kept:
-        raise DataError("no record is left to train on")
-    kept = kept[: sources.limit]
+    kept = _present(found, sources.skip_missing)[: sources.limit]
     if sources.view != "frames":
         _once(lambda: _write_views(kept, sources.view, work / "views"))
         kept = [replace(record, shown=_view_files(work / "views", n)) for n, record in enumerate(kept)]
@@ -75,6 +71,23 @@ def _write_views(records: Sequence[PairRecord], view: View, folder: Path) -> Non
             write_jpeg(path, image)
 
 
+def _present(records: Sequence[PairRecord], skip: bool) -> list[PairRecord]:
+    """The records whose images exist. Raises DataError at the first whose do not, unless `skip`, or without any."""
+    kept = []
+    for record in records:
+        missing = next((file for file in record.images if not file.is_file()), None)
+        if missing is None:
+            kept.append(record)
+        elif not skip:
+            remedy = "give the right --images DIR, or --skip-missing to leave such records out"
+            raise DataError(f"the image {missing} is missing; {remedy}", record.source)
+    if len(kept) < len(records):
+        log.warning("%d of %d records left out: their images are missing", len(records) - len(kept), len(records))
+    if not kept:
+        raise DataError("no record is left to train on")
+    return kept
+
+
 def write_records(sources: RecordSources, options: RecordOptions) -> int:
     """Writes samples of what a running tracker asks, with answers, to `options.out`, and returns their number.
 
@@ -88,16 +101,13 @@ def write_records(sources: RecordSources, options: RecordOptions) -> int:
         raise UsageError("--select gain chooses among the answers of a teacher: give --teacher")
     if options.out.exists() and any(options.out.iterdir()):
         raise UsageError(f"{options.out} is not empty; give --out another folder")
-    selection = GainSelection(options.candidates, options.least_gain) if options.select == "gain" else None
-    return _make_pairs(sources, options.out, options.seed, load_frozen(options), selection)
+    candidates = options.candidates if options.select == "gain" else 0
+    gain = {"candidates": candidates, "least_gain": options.least_gain}
+    return _make_pairs(sources, options.out, options.seed, load_frozen(options), **gain)
 
 
 def _make_pairs(
-    sources: RecordSources,
-    folder: Path,
-    seed: int,
-    tracker: FrozenTracker | None = None,
-    selection: GainSelection | None = None,
+    sources: RecordSources, folder: Path, seed: int, tracker: FrozenTracker | None = None, **gain: Any
 ) -> int:
     from tnllt.datasets.dataset import open_configured
     from tnllt.reasoningtrack.build import resolve_reasoner
@@ -108,7 +118,6 @@ def _make_pairs(
     teacher = resolve_reasoner(sources.teacher, sources.teacher_options, None, "ours") if sources.teacher else None
     if folder.exists():
         shutil.rmtree(folder)
-    options = PairOptions(sources.pairs, sources.gap, seed)
-    number = write_pairs(sequences, folder, options, teacher, tracker, selection)
+    number = write_pairs(sequences, folder, sources.pairs, sources.gap, seed, teacher, tracker, **gain)
     log.info("%d pairs of frames from %d sequences of %s", number, len(sequences), sequences.name)
     return number

@@ -14,7 +14,7 @@ from tnllt.training.vlm.finetune import load_for_training, lora_config, train_an
 from tnllt.training.vlm.frozen import FrozenTracker
 from tnllt.training.vlm.options import MAX_PIXELS, GrpoOptions, ModelOptions, Rollouts
 from tnllt.training.vlm.records import PairRecord
-from tnllt.training.vlm.rows import grpo_rows, to_dataset, within
+from tnllt.training.vlm.rows import to_dataset, trainer_rows, within
 
 
 def run_grpo(
@@ -63,7 +63,7 @@ def make_trainer(
     trainer = _trainer_class()(
         model=network,
         args=config,
-        train_dataset=to_dataset(grpo_rows(records)),
+        train_dataset=to_dataset(trainer_rows(records, answers=False)),
         reward_funcs=reward_functions(records, options, tracker),
         processing_class=processor,
         peft_config=lora_config(model.lora),
@@ -86,8 +86,7 @@ def reward_functions(
             texts = [text_of(completion) for completion in completions]
             asked = [records[number] for number in record]
             before: list[float | None] = [None] * len(texts)
-            after = before
-            gained: list[float | None] = before
+            after = gained = before
             if tracker is not None and name == "gain":
                 gained = tracker.gains(asked, texts)
             if tracker is not None and name in ("iou", "decision"):

@@ -125,11 +125,6 @@ class SftOptions(FineTuneOptions):
     warmup_steps: int = option(0, "Steps of linear warm-up.", minimum=0)
     accumulation: int = option(8, "Batches per step.", minimum=1)
     max_length: int = option(4096, "Tokens; longer records are left out, and their number is logged.", minimum=1)
-    stop_when_formed: float | None = option(
-        None, "Stop once this fraction of sampled answers is well formed.", minimum=0, maximum=1
-    )
-    formed_every: int = option(20, "Steps between two measurements of that fraction.", minimum=1)
-    formed_tokens: int = option(512, "Most tokens of an answer that is measured.", minimum=1)
 
 
 @dataclass(frozen=True)

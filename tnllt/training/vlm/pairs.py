@@ -1,15 +1,19 @@
-"""Pairs of frames out of any dataset, written as folders of samples."""
+"""Pairs of frames out of any dataset, written as folders of samples.
+
+A pair is any two annotated frames, or what a reasoner is asked while a tracker runs. The sample of the second kind has
+the frames of its window and the tracker's state, so that tracking gain is measured from its folder alone.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tnllt.datasets.frames import prefetch
 from tnllt.errors import DataError
 from tnllt.eval.longterm import in_view
 from tnllt.reasoningtrack.reasoners import Look, Question, answer_to, parse_answer
@@ -18,12 +22,12 @@ from tnllt.sequence import Sequence
 from tnllt.training.gain import Window
 from tnllt.training.rewards import strict_reward
 from tnllt.training.vlm.answers import true_description, write_answer
-from tnllt.training.vlm.moments import Moment, refreshes, write_window
+from tnllt.training.vlm.frozen import FrozenTracker, write_window
 from tnllt.training.vlm.records import Box, write_sample
 
 if TYPE_CHECKING:
     from tnllt.reasoningtrack.reasoners import Reasoner
-    from tnllt.training.vlm.frozen import FrozenTracker
+    from tnllt.reasoningtrack.tracker import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -31,45 +35,73 @@ log = logging.getLogger(__name__)
 _PIXELS = 1920 * 1080
 
 
-@dataclass(frozen=True)
-class PairOptions:
-    """Which pairs: how many per sequence, how many frames apart, and from which seed."""
+class Moment(NamedTuple):
+    """Numbers of the earlier and of the current frame; where a tracker runs, its box and its state before the current
+    frame."""
 
-    per_sequence: int = 4
-    gap: tuple[int, int] = (10, 400)
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class GainSelection:
-    """How an answer is chosen among those of a teacher by tracking gain: the best, where it reaches `least`."""
-
-    candidates: int = 1
-    least: float = 0.02
+    first: int
+    second: int
+    box: Box | None = None
+    snapshot: Snapshot | None = None
 
 
-def choose(sequence: Sequence, options: PairOptions) -> list[tuple[int, int]]:
-    """Numbers of frames (first < second) in which the target is annotated and in view, the same for the same seed."""
+def choose(sequence: Sequence, count: int, gap: tuple[int, int], seed: int = 0) -> list[Moment]:
+    """At most `count` pairs of frames with the target annotated and in view, the same for the same seed.
+
+    Args:
+        gap: frames between the two, least and most.
+    """
     frames = np.flatnonzero(in_view(sequence))
-    rng = np.random.default_rng([options.seed, *sequence.name.encode()])
-    pairs: set[tuple[int, int]] = set()
-    for _ in range(20 * options.per_sequence):
-        if len(pairs) == options.per_sequence or len(frames) < 2:
+    rng = np.random.default_rng([seed, *sequence.name.encode()])
+    pairs: set[Moment] = set()
+    for _ in range(20 * count):
+        if len(pairs) == count or len(frames) < 2:
             break
         first = int(rng.choice(frames))
-        later = frames[(frames >= first + options.gap[0]) & (frames <= first + options.gap[1])]
+        later = frames[(frames >= first + gap[0]) & (frames <= first + gap[1])]
         if len(later):
-            pairs.add((first, int(rng.choice(later))))
+            pairs.add(Moment(first, int(rng.choice(later))))
     return sorted(pairs)
+
+
+def refreshes(sequence: Sequence, frozen: FrozenTracker, count: int, seed: int) -> list[Moment]:
+    """At most `count` moments at which the tracker would ask, drawn at random among those with the target in view.
+
+    The tracker starts on the first frame and keeps the sequence's own description. None where it fails.
+    """
+    seen, usable, tracker = 0, in_view(sequence), frozen.tracker
+    kept: list[Moment] = []
+    if not usable[0]:
+        return kept
+    rng = np.random.default_rng([seed, *sequence.name.encode()])
+    state = tracker.start(sequence.frames[0], sequence.groundtruth[0].tolist(), sequence.language)
+    try:
+        for number, image in enumerate(prefetch(sequence, 1, len(sequence)), 1):
+            if state.due and usable[number]:
+                place = len(kept) if len(kept) < count else int(rng.integers(seen + 1))
+                seen += 1
+                if place < count:
+                    x, y, w, h = state.box.tolist()
+                    kept[place : place + 1] = [Moment(0, number, (x, y, w, h), tracker.snapshot(state, frozen.window))]
+            tracker.step([state], [image])
+    except Exception as error:
+        log.warning("the tracker failed on %s: %s; no samples of it", sequence.name, error)
+        return []
+    finally:
+        tracker.end(state)
+    return sorted(kept, key=lambda moment: moment.second)
 
 
 def write_pairs(
     sequences: Iterable[Sequence],
     folder: Path,
-    options: PairOptions,
+    count: int = 4,
+    gap: tuple[int, int] = (10, 400),
+    seed: int = 0,
     teacher: Reasoner | None = None,
     tracker: FrozenTracker | None = None,
-    selection: GainSelection | None = None,
+    candidates: int = 0,
+    least_gain: float = 0.02,
 ) -> int:
     """Writes `sample00001/`, ... and returns their number.
 
@@ -78,9 +110,12 @@ def write_pairs(
     sequence's own with a wrong side of the image corrected.
 
     Args:
+        count: pairs per sequence.
+        gap: frames between the two of a pair, least and most.
         tracker: runs on each sequence, and the moments are its refreshes, with window and state for tracking gain;
             None draws pairs of annotated frames.
-        selection: chooses among several answers of the teacher by the tracker's gain.
+        candidates: answers of the teacher, among which the tracker's gain selects the best where it reaches
+            `least_gain`; 0 takes the first answer.
 
     Raises:
         DataError: not one pair could be made.
@@ -91,13 +126,27 @@ def write_pairs(
         if not sequence.language:
             undescribed.append(sequence.name)
             continue
-        if tracker is None:
-            moments = [Moment(*pair) for pair in choose(sequence, options)]
-        else:
-            moments = refreshes(sequence, tracker.tracker, tracker.window, options.per_sequence, options.seed)
+        moments = choose(sequence, count, gap, seed) if tracker is None else refreshes(sequence, tracker, count, seed)
         for moment in moments:
-            if _write(sequence, moment, folder / f"sample{number + 1:05d}", teacher, tracker, selection):
-                number += 1
+            images, boxes = zip(*(_frame(sequence, i, tracker is not None) for i in moment[:2]), strict=True)
+            window = None if tracker is None else Window.of(sequence, moment.second, tracker.window)
+            if teacher is None:
+                output: str | None = _annotated_answer(sequence, moment.second, images, boxes)
+            else:
+                looks = Look(images[0], boxes[0], moment.first), Look(images[1], moment.box or boxes[1], moment.second)
+                answers = _teacher_answers(teacher, Question.of_pair(*looks, sequence.language), max(1, candidates))
+                output = answers[0] if answers else None
+                if candidates and tracker is not None and window is not None:
+                    gains = tracker.gains_of(moment.snapshot, window, sequence.language, answers)
+                    output = _best(answers, sequence.language, gains, least_gain)
+            if output is None:
+                continue
+            number += 1
+            sample = folder / f"sample{number:05d}"
+            own = {} if moment.box is None else {"tracker_box": _as_text(moment.box)}
+            write_sample(sample, images, {**_facts(sequence, moment, boxes), "output": output, **own})
+            if tracker is not None and window is not None and moment.snapshot is not None:
+                write_window(sample, window, moment.snapshot, tracker.tracker.info().get("weights_sha256"))
     if undescribed:
         log.warning("%d sequences without a description give no pairs (%s, ...)", len(undescribed), undescribed[0])
     if not number:
@@ -105,45 +154,21 @@ def write_pairs(
     return number
 
 
-def _write(
-    sequence: Sequence,
-    moment: Moment,
-    folder: Path,
-    teacher: Reasoner | None,
-    tracker: FrozenTracker | None,
-    selection: GainSelection | None,
-) -> bool:
-    first, second, whole = moment.first, moment.second, moment.snapshot is not None
-    images, boxes = zip(*(_frame(sequence, number, whole) for number in (first, second)), strict=True)
-    own = str(sequence.language)
-    widths = (images[0].shape[1], images[1].shape[1])
-    window = None if tracker is None else Window.of(sequence, second, tracker.window)
-    if teacher is not None:
-        looks = (Look(images[0], boxes[0], first), Look(images[1], moment.box or boxes[1], second))
-        question = Question.of_pair(*looks, own)
-        answers = _teacher_answers(teacher, question, 1 if selection is None else selection.candidates)
-        if selection is None or tracker is None or window is None:
-            output = answers[0] if answers else None
-        else:
-            output = _best(answers, own, tracker.gains_of(moment.snapshot, window, own, answers), selection.least)
-        if output is None:
-            return False
-    else:
-        current = sequence.descriptions[second] if sequence.descriptions else None
-        now = current or true_description(own, boxes[1], widths[1])
-        output = write_answer(own, now, (boxes[0], boxes[1]), widths)
-    facts = {
-        "language_description": own,
+def _facts(sequence: Sequence, moment: Moment, boxes: tuple[Box, ...]) -> dict[str, object]:
+    return {
+        "language_description": sequence.language,
         "img1_groundtruth": _as_text(boxes[0]),
         "img2_groundtruth": _as_text(boxes[1]),
         "source_folder": sequence.name,
-        "frames": [first, second],
-        "output": output,
+        "frames": [moment.first, moment.second],
     }
-    write_sample(folder, images, facts if moment.box is None else {**facts, "tracker_box": _as_text(moment.box)})
-    if tracker is not None and window is not None and moment.snapshot is not None:
-        write_window(folder, window, moment.snapshot, tracker.tracker.info().get("weights_sha256"))
-    return True
+
+
+def _annotated_answer(sequence: Sequence, second: int, images: tuple[np.ndarray, ...], boxes: tuple[Box, ...]) -> str:
+    own, widths = str(sequence.language), (images[0].shape[1], images[1].shape[1])
+    current = sequence.descriptions[second] if sequence.descriptions else None
+    now = current or true_description(own, boxes[1], widths[1])
+    return write_answer(own, now, (boxes[0], boxes[1]), widths)
 
 
 def _best(answers: list[str], own: str, gains: list[float | None], least: float) -> str | None:

@@ -7,7 +7,7 @@ GRPO are folders `sample0001/` with `img1.jpg`, `img2.jpg` and `data.json` (desc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -176,14 +176,3 @@ def write_jpeg(path: Path, image: Any) -> None:
     if not done:
         raise DataError("an image cannot be encoded as JPEG", path)
     write_atomic(path, data.tobytes(), durable=False)
-
-
-def present(records: Iterable[PairRecord], skip: bool = False) -> Iterator[PairRecord]:
-    """The records whose images exist. Raises DataError at the first whose do not, unless `skip`."""
-    for record in records:
-        missing = next((file for file in record.images if not file.is_file()), None)
-        if missing is None:
-            yield record
-        elif not skip:
-            remedy = "give the right --images DIR, or --skip-missing to leave such records out"
-            raise DataError(f"the image {missing} is missing; {remedy}", record.source)

@@ -12,9 +12,30 @@ from tnllt.training.vlm.records import PairRecord
 log = logging.getLogger(__name__)
 
 
-def prompt_of(record: PairRecord) -> list[dict[str, str]]:
-    """System message and question; the trainer puts the images in front of the question's text."""
-    return [{"role": "system", "content": record.instruction}, {"role": "user", "content": record.description}]
+def need_answers(records: Sequence[PairRecord]) -> None:
+    """Raises DataError for the first record without an answer."""
+    for record in records:
+        if not record.output:
+            raise DataError(
+                "the record has no answer to learn; add `output`, or make answers with --teacher", record.source
+            )
+
+
+def trainer_rows(records: Sequence[PairRecord], answers: bool) -> list[dict[str, Any]]:
+    """Question and images; with `answers` the answer apart, so that the loss is computed on it alone, else the
+    record's number, by which rewards find its boxes. The trainer puts the images in front of the question's text.
+
+    Raises:
+        DataError: a record without the answer that is wanted.
+    """
+    if answers:
+        need_answers(records)
+    rows = []
+    for number, record in enumerate(records):
+        prompt = [{"role": "system", "content": record.instruction}, {"role": "user", "content": record.description}]
+        own = {"completion": [{"role": "assistant", "content": record.output}]} if answers else {"record": number}
+        rows.append({"prompt": prompt, "images": record.model_images, **own})
+    return rows
 
 
 def to_dataset(rows: list[dict[str, Any]]) -> Any:
@@ -25,36 +46,6 @@ def to_dataset(rows: list[dict[str, Any]]) -> Any:
     features = dataset.features.copy()
     features["images"] = [Image()]
     return dataset.cast(features)
-
-
-def need_answers(records: Sequence[PairRecord]) -> None:
-    """Raises DataError for the first record without an answer."""
-    for record in records:
-        if not record.output:
-            raise DataError(
-                "the record has no answer to learn; add `output`, or make answers with --teacher", record.source
-            )
-
-
-def sft_rows(records: Sequence[PairRecord]) -> list[dict[str, Any]]:
-    """Prompt and completion apart, so that the loss is computed on the answer alone. Raises DataError without one."""
-    need_answers(records)
-    return [
-        {
-            "prompt": prompt_of(record),
-            "completion": [{"role": "assistant", "content": record.output}],
-            "images": record.model_images,
-        }
-        for record in records
-    ]
-
-
-def grpo_rows(records: Sequence[PairRecord]) -> list[dict[str, Any]]:
-    """Question, images, and the record's number, by which rewards find its boxes."""
-    return [
-        {"prompt": prompt_of(record), "images": record.model_images, "record": number}
-        for number, record in enumerate(records)
-    ]
 
 
 def within(

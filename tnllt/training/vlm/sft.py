@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tnllt.errors import DataError, UsageError
-from tnllt.training.vlm.finetune import (
-    load_for_training,
-    lora_config,
-    train_and_save,
-    trl_arguments,
-)
-from tnllt.training.vlm.generate import stop_when_formed
+from tnllt.errors import DataError
+from tnllt.training.vlm.finetune import load_for_training, lora_config, train_and_save, trl_arguments
 from tnllt.training.vlm.options import MAX_PIXELS, ModelOptions, SftOptions
 from tnllt.training.vlm.records import PairRecord
-from tnllt.training.vlm.rows import sft_rows, to_dataset, within
+from tnllt.training.vlm.rows import to_dataset, trainer_rows, within
 
 
 def run_sft(records: Sequence[PairRecord], model: ModelOptions, options: SftOptions) -> Any:
@@ -44,19 +38,11 @@ def make_trainer(records: Sequence[PairRecord], model: ModelOptions, options: Sf
     trainer = SFTTrainer(
         model=network,
         args=config,
-        train_dataset=to_dataset(sft_rows(kept)),
+        train_dataset=to_dataset(trainer_rows(kept, answers=True)),
         processing_class=processor,
         peft_config=lora_config(model.lora),
     )
     trainer.data_collator = AnswersOnly(trainer.data_collator)
-    if options.stop_when_formed is not None:
-        if trainer.accelerator.num_processes > 1:
-            raise UsageError("--stop-when-formed works on one device only; leave it out, or train on one device")
-        trainer.add_callback(
-            stop_when_formed(
-                processor, kept, options.stop_when_formed, options.formed_every, max_tokens=options.formed_tokens
-            )
-        )
     return trainer, processor
 
 
