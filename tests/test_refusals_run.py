@@ -187,9 +187,9 @@ def test_devices_with_a_tracker_that_has_no_such_option(data: Path, tmp_path: Pa
 
 
 def test_a_watcher_sees_the_run(data: Path, tmp_path: Path) -> None:
-    from tnllt.tracking.pool import Unwatched
+    from tnllt.tracking.pool import Watcher
 
-    class Watch(Unwatched):
+    class Watch(Watcher):
         def __init__(self) -> None:
             self.seen: list[str] = []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import random
 import shutil
@@ -21,7 +20,7 @@ pytest.importorskip("tensorboard")
 
 from tnllt.errors import DataError, UsageError  # noqa: E402
 from tnllt.locks import sole_writer  # noqa: E402
-from tnllt.reasoningtrack.checkpoint import read_checkpoint, save_safetensors  # noqa: E402
+from tnllt.reasoningtrack.checkpoint import read_checkpoint  # noqa: E402
 from tnllt.reasoningtrack.config import Config  # noqa: E402
 from tnllt.reasoningtrack.network import Network  # noqa: E402
 from tnllt.training.state import read_state, write_state  # noqa: E402
@@ -328,31 +327,6 @@ def test_starting_weights(tmp_path: Path) -> None:
     torch.save(itpn, file)
     with pytest.raises(DataError, match=r"1 missing: backbone\.norm\.weight"):
         initialise_from(target, file)
-
-
-def test_starting_weights_of_other_crops(tmp_path: Path) -> None:
-    """A larger search region at the same scale: every cell keeps its place's embedding, the new ring has the edge's."""
-    source = Network(Config.make({**NETWORK, "search_size": 64, "search_factor": 2.0}))
-    with torch.no_grad():
-        source.backbone.pos_embed_x.normal_(generator=torch.Generator().manual_seed(3))
-    file = tmp_path / "small.safetensors"
-    save_safetensors(source, file, source.config.to_dict())
-    target = Network(Config.make({**NETWORK, "search_size": 96, "search_factor": 3.0}))
-    assert "adapted from templates of" in initialise_from(target, file)
-    old = source.backbone.pos_embed_x.reshape(4, 4, -1)
-    new = target.backbone.pos_embed_x.reshape(6, 6, -1)
-    torch.testing.assert_close(new[1:5, 1:5], old)
-    torch.testing.assert_close(new[0, 1:5], old[0])
-    torch.testing.assert_close(new[5, 5], old[3, 3])
-    # A target that was half of the crop is a third of it now: sigmoid(logit) by hand.
-    before, after = source.box_head.conv5_size.bias, target.box_head.conv5_size.bias  # type: ignore[union-attr]
-    torch.testing.assert_close(after - before, torch.full((2,), math.log(1 / 2)))
-    same(target.backbone.blocks.state_dict(), source.backbone.blocks.state_dict())
-
-    published = Network(Config.make({"size": "256", "depths": (0, 0, 1), "dims": (16, 16, 32)}))
-    torch.save({"net": published.state_dict()}, tmp_path / "dutrack.pth")
-    larger = Network(Config.make({"size": "384", "depths": (0, 0, 1), "dims": (16, 16, 32)}))
-    assert "search of 256 at factor 4" in initialise_from(larger, tmp_path / "dutrack.pth")
 
 
 def test_folder_of_other_data_is_refused(undisturbed: tuple[Path, dict[str, torch.Tensor]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol
 
 from tnllt.boxes import clip_to_image
 from tnllt.errors import DataError, UsageError
@@ -25,7 +25,6 @@ _ALTERNATIVES = 5
 _NOWHERE = (1.0, 1.0, 1.0, 1.0)
 
 
-@runtime_checkable
 class Starter(Protocol):
     """Anything that finds what a text names in an image."""
 
@@ -63,11 +62,7 @@ class StarterSpec:
     def create(self) -> Starter:
         """The starter, loaded."""
         cls, first = _class_of(self.name)
-        found = cls(**check_options(cls, {**first, **self.options}))
-        if not isinstance(found, Starter):
-            raise UsageError(
-                f"{self.name} is not a starter: it needs locate(image, text), which gives boxes with scores"
-            )
+        found: Starter = cls(**check_options(cls, {**first, **self.options}))
         return found
 
     def identity(self) -> dict[str, Any]:
@@ -194,12 +189,8 @@ def _class_of(name: str) -> tuple[type, dict[str, Any]]:
         raise UsageError(f"--starter {name}: give transformers:MODEL, openai:URL, module:Class or file.py:Class")
     found = load_object(name)
     if not callable(getattr(found, "locate", None)):
-        raise _no_starter(name)
+        raise UsageError(f"{name} is not a starter: it needs locate(image, text), which gives boxes with scores")
     return found, {}
-
-
-def _no_starter(name: str) -> UsageError:
-    return UsageError(f"{name} is not a starter: it needs locate(image, text), which gives boxes with scores")
 
 
 def _sorted_boxes(answer: Any, image: Image) -> list[dict[str, Any]]:

@@ -259,11 +259,11 @@ def choose_mode(tracker: Any, sequence: Sequence, wanted: Mode | str | None = No
         wanted = Mode(wanted)
         if wanted not in modes:
             raise UsageError(f"{name} cannot start from {wanted.value}; it takes {', '.join(m.value for m in modes)}")
-    lacking = ""
+    lacking, box = "", sequence.groundtruth[0]
     for mode in reversed(modes) if wanted is None else (wanted,):
         if mode is not Mode.BB and not empty_text and not (sequence.language or "").strip():
             lacking = "has no language description"
-        elif mode is not Mode.NL and not _is_box(sequence):
+        elif mode is not Mode.NL and not (np.isfinite(box).all() and (box[2:] > 0).all()):
             lacking = "has no initial box"
         else:
             return mode
@@ -271,8 +271,3 @@ def choose_mode(tracker: Any, sequence: Sequence, wanted: Mode | str | None = No
     raise DataError(
         f"sequence {sequence.name!r} {lacking}, and {name} starts from {' or '.join(m.value for m in modes)}{hint}"
     )
-
-
-def _is_box(sequence: Sequence) -> bool:
-    box = sequence.groundtruth[0]
-    return bool(np.isfinite(box).all() and box[2] > 0 and box[3] > 0)

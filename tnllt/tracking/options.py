@@ -81,7 +81,7 @@ def convert(value: Any, hint: Any) -> Any:
     if hint is Any or hint is inspect.Parameter.empty:
         return json_value(value) if isinstance(value, str) else value
     kinds = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
-    if isinstance(value, str) and {str, Path} <= set(kinds) and not _is_there(value):
+    if isinstance(value, str) and {str, Path} <= set(kinds) and not os.path.exists(os.path.expanduser(value)):  # noqa: PTH110, PTH111  # pathlib raises for names that no file can have
         return value  # a name or an address rather than a file
     for kind in sorted(kinds, key=_strictness):
         for form in _forms(value) if isinstance(value, str) and kind not in (str, Path) else (value,):
@@ -127,11 +127,6 @@ def _as_object(kind: type, value: Any) -> Any:
     if isinstance(value, str | float | int | list | dict):
         raise ValueError(value)
     return value
-
-
-def _is_there(text: str) -> bool:
-    """Whether a file has this name; False for a text that no file can have as its name."""
-    return os.path.exists(os.path.expanduser(text))  # noqa: PTH110, PTH111  # pathlib raises there
 
 
 def _strictness(kind: Any) -> int:

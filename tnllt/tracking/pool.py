@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tnllt.errors import EXIT_USAGE, TnlltError, UsageError
 from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
+from tnllt.tracking import system
 from tnllt.tracking.config import Limits, RunSpec
 from tnllt.tracking.failures import TrackerFailure
 from tnllt.tracking.options import takes_device
@@ -47,27 +48,14 @@ class SequenceOutcome:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-class Watcher(Protocol):
-    """Called as a run goes on."""
+class Watcher:
+    """Called as a run goes on; this one shows nothing."""
 
-    def planned(self, spec: RunSpec, plan: RunPlan) -> None:
-        return None
-
-    def began(self, name: str) -> None:
-        return None
-
-    def ended(self, outcome: SequenceOutcome) -> None:
-        return None
-
-    def frames(self, tracked: int) -> None:
-        return None
-
-    def note(self, text: str) -> None:
-        return None
-
-
-class Unwatched(Watcher):
-    """Shows nothing."""
+    def planned(self, spec: RunSpec, plan: RunPlan) -> None: ...
+    def began(self, name: str) -> None: ...
+    def ended(self, outcome: SequenceOutcome) -> None: ...
+    def frames(self, tracked: int) -> None: ...
+    def note(self, text: str) -> None: ...
 
 
 class Pool:
@@ -92,7 +80,7 @@ class Pool:
         verbose: bool = False,
     ) -> None:
         self.spec, self.count, self.devices, self.verbose = spec, workers, devices, verbose
-        self.limits, self.watcher = limits or Limits(), watcher or Unwatched()
+        self.limits, self.watcher = limits or Limits(), watcher or Watcher()
         self.store = ResultStore(spec.results)
         self.workers: list[TrackingWorker | None] = [None] * workers
         self._takes_device = bool(devices) and takes_device(spec.tracker.tracker_class)
@@ -119,13 +107,20 @@ class Pool:
         """
         self._queue.extend(jobs)
         while self._queue or self._locked or any(w is not None and w.jobs for w in self.workers):
-            self._requeue_locked()
+            now = time.monotonic()
+            self._queue.extend(job for at, job in self._locked if at <= now)
+            self._locked = [(at, job) for at, job in self._locked if at > now]
             self._hand_out()
             alive = [w for w in self.workers if w is not None]
             wait([w.wire for w in alive], _TICK if alive else _TICK * 2)
             for place, worker in enumerate(self.workers):
-                if worker is not None:
-                    self._listen(place, worker)
+                if worker is None:
+                    continue
+                try:
+                    for message in worker.messages():
+                        self._receive(worker, message)
+                except EOFError:
+                    self._lost(place, worker)
             self._watch()
             while self._outcomes:
                 outcome = self._outcomes.popleft()
@@ -144,12 +139,6 @@ class Pool:
                 worker.close()
                 self.workers[place] = None
 
-    def _requeue_locked(self) -> None:
-        now = time.monotonic()
-        due = [job for at, job in self._locked if at <= now]
-        self._locked = [(at, job) for at, job in self._locked if at > now]
-        self._queue.extend(due)
-
     def _hand_out(self) -> None:
         """Gives every free place a sequence; starts a worker where one is needed. Batches are filled last."""
         for place in range(self.count):
@@ -167,13 +156,6 @@ class Pool:
         own = dataclasses.replace(self.spec, device=device) if device else self.spec
         return TrackingWorker(own, hide, self.verbose)
 
-    def _listen(self, place: int, worker: TrackingWorker) -> None:
-        try:
-            for message in worker.messages():
-                self._receive(worker, message)
-        except EOFError:
-            self._lost(place, worker)
-
     def _receive(self, worker: TrackingWorker, message: dict[str, Any]) -> None:
         if "ready" in message:
             worker.loaded, self._loading_deaths = True, 0
@@ -181,7 +163,11 @@ class Pool:
                 self._noted.add(message["notice"])
                 self.watcher.note(message["notice"])
         elif "fatal" in message:
-            raise _fatal(message, self.verbose)
+            trace = message.get("trace", "").rstrip()
+            more = "" if not trace else f"\n{trace}" if self.verbose else " (--verbose shows where)"
+            error = UsageError(message["fatal"] + more)
+            error.exit_code = message.get("code", EXIT_USAGE)
+            raise error
         elif "begin" in message:
             self.watcher.began(message["begin"])
         elif "end" in message:
@@ -202,7 +188,7 @@ class Pool:
             self._queue.append(job)
             return
         self._tracked += job.frames
-        worker.accounted = worker.accounted + job.frames if worker.jobs else worker.state().frames
+        worker.accounted = worker.accounted + job.frames if worker.jobs else worker.heartbeat.read().frames
         facts = {k: v for k, v in message.items() if k not in ("end", "as", "message")}
         self._outcomes.append(SequenceOutcome(job.name, how, message.get("message", ""), facts))
 
@@ -236,7 +222,7 @@ class Pool:
         for place, worker in enumerate(self.workers):
             if worker is None:
                 continue
-            state = worker.state()
+            state = worker.heartbeat.read()
             tracked += max(0, state.frames - worker.accounted)
             worker.trim_output()
             excess = self._excess(worker)
@@ -251,13 +237,13 @@ class Pool:
         self.watcher.frames(tracked)
 
     def _excess(self, worker: TrackingWorker) -> TrackerFailure | None:
-        state, limits = worker.state(), self.limits
+        state, limits = worker.heartbeat.read(), self.limits
         setting, what, frame = _DEADLINES.get(state.phase, ("", "", None))
         seconds = getattr(limits, setting) if setting else None
         if seconds is not None and state.seconds > seconds:
             flag = setting.replace("_", "-")
             return TrackerFailure("timeout", f"{what} within {seconds:g} s (--{flag})", frame)
-        memory = worker.memory_mb() if limits.max_memory is not None else None
+        memory = system.resident_mb(worker.process.pid) if limits.max_memory is not None else None
         if memory is not None and limits.max_memory is not None and memory > limits.max_memory:
             return TrackerFailure("memory", f"{memory:.0f} MB of memory, above {limits.max_memory:.0f} (--max-memory)")
         if state.phase in (STARTING, TRACKING, FINISHING) and state.seconds > 60 and limits.frame_timeout is None:
@@ -268,7 +254,7 @@ class Pool:
 
     def _end_worker(self, place: int, worker: TrackingWorker, excess: TrackerFailure) -> None:
         excess.trace = worker.stack() if excess.kind == "timeout" else ""
-        frames = worker.state().frames - worker.accounted
+        frames = worker.heartbeat.read().frames - worker.accounted
         worker.kill()
         jobs, loaded = list(worker.jobs.values()), worker.loaded
         worker.jobs.clear()
@@ -312,15 +298,6 @@ class Pool:
             self.store.write_failure(record)
         self._tracked += job.frames
         self._outcomes.append(SequenceOutcome(job.name, "failed", failure.message, {"kind": failure.kind}))
-
-
-def _fatal(message: dict[str, Any], verbose: bool) -> TnlltError:
-    trace = message.get("trace", "")
-    error = UsageError(message["fatal"] + (f"\n{trace.rstrip()}" if verbose and trace else ""))
-    if trace and not verbose:
-        error = UsageError(f"{message['fatal']} (--verbose shows where)")
-    error.exit_code = message.get("code", EXIT_USAGE)
-    return error
 
 
 def _last_line(text: str) -> str:

@@ -136,12 +136,6 @@ class TrackingWorker(ChildProcess):
                 raise EOFError from error
             yield message
 
-    def state(self) -> Reading:
-        return self.heartbeat.read()
-
-    def memory_mb(self) -> float | None:
-        return system.resident_mb(self.process.pid)
-
     def stack(self, wait: float = 0.5) -> str:
         """The stacks of its threads; "" where it does not answer."""
         before = self._output_size()

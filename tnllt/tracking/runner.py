@@ -20,20 +20,13 @@ from tnllt.results.records import lacks_answers
 from tnllt.results.store import ResultStore
 from tnllt.results.variants import parse_variant, variant_name
 from tnllt.tracking import system
-from tnllt.tracking.config import (
-    RunConfig,
-    RunSpec,
-    TrackingConfig,
-    absolute,
-    part,
-    results_folder,
-)
+from tnllt.tracking.config import RunConfig, RunSpec, TrackingConfig, absolute, part, results_folder
 from tnllt.tracking.grid import variants_in
 from tnllt.tracking.identity import run_facts
 from tnllt.tracking.language_start import check_takes_box
 from tnllt.tracking.options import parse_settings
 from tnllt.tracking.plan import RunPlan, make_plan, parse_shard
-from tnllt.tracking.pool import Pool, SequenceOutcome, Unwatched, Watcher
+from tnllt.tracking.pool import Pool, SequenceOutcome, Watcher
 from tnllt.tracking.registry import TrackerLike, TrackerSpec, find_tracker
 from tnllt.tracking.texts import Texts
 from tnllt.tracking.tracker import Tracker
@@ -172,7 +165,7 @@ def _execute(run_spec: RunSpec, dataset: Dataset, config: RunConfig) -> RunResul
     plan = make_plan(run_spec, dataset, shard, config.failures_only)
     if config.cluster is not None:
         plan = dataclasses.replace(plan, place=f"cluster {config.cluster}")
-    watcher = config.watcher or Unwatched()
+    watcher = config.watcher or Watcher()
     watcher.planned(run_spec, plan)
     result = RunResult(spec.name, Path(run_spec.results), list(plan.done), unanswered=dict(plan.unanswered))
     ResultStore(run_spec.results).sweep(spec.name)

@@ -26,7 +26,7 @@ def seed_everything(seed: int) -> None:
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    _c_library().srand(seed % 2**32)
+    ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None).srand(seed % 2**32)
     if "cv2" in sys.modules:
         sys.modules["cv2"].setRNGSeed(seed % 2**31)
     torch = sys.modules.get("torch")
@@ -123,7 +123,3 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
-def _c_library() -> ctypes.CDLL:
-    return ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)

@@ -16,6 +16,7 @@ import json
 import os
 import select
 import signal
+import stat
 import sys
 import threading
 import time
@@ -32,7 +33,7 @@ from tnllt.locks import FileLock
 from tnllt.results.identity import RunIdentity, differences
 from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
-from tnllt.sequence import Sequence, Trajectory
+from tnllt.sequence import Trajectory
 from tnllt.tracking import costs, system
 from tnllt.tracking.config import WARM_UP, RunSpec
 from tnllt.tracking.failures import FAULTS, TrackerFailure
@@ -104,13 +105,16 @@ class Worker:
         self.tracker.close()
 
     def _begin(self, name: str, attempt: int, again: bool) -> bool:
-        """Locks and starts a sequence; False where it is over already."""
+        """Locks and starts a sequence; False where it is over already, or its folder is another run's."""
         lock = self.store.lock(self.spec.tracker.name, name)
         try:
             if not lock.take():
                 self.send(end=name, **{"as": "locked"}, holder=lock.holder())
                 return False
-            identity = self._join(name)
+            identity = None
+            if self.spec.identity:
+                identity = RunIdentity(self.spec.identity, {**self.spec.data, name: data_digest(self.dataset[name])})
+                self.store.join(self.spec.tracker.name, identity, self.spec.replaces)
         except TnlltError as error:
             lock.release()
             self.send(end=name, **{"as": "error"}, message=str(error))
@@ -152,15 +156,6 @@ class Worker:
             run.texts = {int(frame): str(text) for frame, text in texts.sequences[name]}
         return run
 
-    def _join(self, name: str) -> RunIdentity | None:
-        """This run's identity, compared with the folder's. Raises UsageError where the folder is another run's."""
-        spec = self.spec
-        if not spec.identity:
-            return None
-        identity = RunIdentity(spec.identity, {**spec.data, name: data_digest(self.dataset[name])})
-        self.store.join(spec.tracker.name, identity, spec.replaces)
-        return identity
-
     def _end(self, run: SequenceRun, end: Trajectory | TrackerFailure) -> None:
         name = run.sequence.name
         if isinstance(end, TrackerFailure):
@@ -186,7 +181,10 @@ class Worker:
         try:
             record = self.store.write(self.spec.tracker.name, name, whole, run.events, run.in_force(run.masks))
             if self.spec.video:
-                self._film(run.sequence, whole)
+                from tnllt.tracking.video import film
+
+                path = self.store.path(self.spec.tracker.name, name, ".mp4")
+                film(path, run.sequence, whole, self.spec.tracker.name, self.spec.colour)
             message: dict[str, Any] = {"as": "done", "frames": record.frames, "fps": record.fps(), "mode": record.mode}
             message |= {"memory_mb": record.memory_mb, "unanswered": record.unanswered}
         except DataError as error:
@@ -213,12 +211,6 @@ class Worker:
             message = {"as": "error", "message": str(error)}
         lock.release()
         self.send(end=name, **message)
-
-    def _film(self, sequence: Sequence, trajectory: Trajectory) -> None:
-        from tnllt.tracking.video import film
-
-        path = self.store.path(self.spec.tracker.name, sequence.name, ".mp4")
-        film(path, sequence, trajectory, self.spec.tracker.name, self.spec.colour)
 
     def _warm_up(self) -> None:
         """Tracks the first frames of the first sequence that can be started: caches fill, kernels compile."""
@@ -306,8 +298,6 @@ def flush_output() -> None:
 
 def _is_own_file() -> bool:
     """Whether descriptor 1 is the nameless file that `tnllt.tracking.process` opens for its worker."""
-    import stat
-
     try:
         about = os.fstat(1)
     except OSError:

@@ -51,7 +51,7 @@ class TrainingOptions:
     paths: tuple[str, ...] = option(
         (), "Upstream's name of a folder, as lasot_dir=DIR.", "--path", metavar="KEY=DIR", multiple=True
     )
-    held_out: float = option(0.05, "Fraction to validate on.", minimum=0, maximum=0.9)
+    held_out: float = option(0.05, "Fraction of the sequences, the last ones, to validate on.", minimum=0, maximum=0.9)
     seed: int = option(42, "Seeds all random numbers.")
 
     @property

@@ -19,15 +19,8 @@ class Recipe(LossWeights):
         giou, l1, focal, correspondence: factors of the losses (see `LossWeights`).
         config: the network, by name (`256`, `384`, `tiny`).
         epochs, samples_per_epoch, batch: length; `batch` is per device.
-        templates, searches, max_gap: frames per sample, all within `max_gap` frames, in temporal order.
-        center_jitter, scale_jitter: how far a search crop is off: the centre by (U(0,1) - 0.5) sqrt(w h) x centre
-            jitter, the size by exp(N(0,1) x scale jitter).
-        template_jitter: as center and scale jitter at once, of the boxes of all templates but the first: in tracking
-            these are the tracker's own.
-        negative_prob: probability that a search crop is cut beside the target, around a look-alike where one is known.
-            It has no box, and the score should be low everywhere.
-        hard_negative_prob: probability that a search crop is cut so that the target and a near look-alike are equally
-            far from its centre. Appearance or description, not position, then tells them apart.
+        templates to hard_negative_prob, stretch: see `tnllt.datasets.sampling.CropRecipe`. A crop beside the target has
+            no box, and its score should be low everywhere.
         learning_rate, backbone_factor, weight_decay, clip: AdamW; gradient norm is cut at `clip`.
         muon: where above 0, the weight matrices learn by Muon at this rate (of matrices whose update has norm 1) and
             AdamW keeps the rest: a third fewer steps for small networks from scratch.
@@ -38,8 +31,6 @@ class Recipe(LossWeights):
             that the colour must come from the description (which is then not dropped).
         light: half of the samples have their templates, and each of their search frames, exp(N(0,1) x light) times
             brighter, as where the light changes.
-        stretch: all of a sample is made exp(N(0,1) x stretch) times wider and as much lower, so that thin and long
-            targets are as frequent as square ones.
         drop_text: probability that a sample has no description, so that the network also works without one.
     """
 

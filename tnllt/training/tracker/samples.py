@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.datasets.sampling import ATTEMPTS, CropRecipe, TrainingClip, cut_crops, limit_opencv_threads
+from tnllt.datasets.sampling import ATTEMPTS, CropRecipe, Crops, cut_crops, limit_opencv_threads
 from tnllt.errors import DataError
 from tnllt.reasoningtrack.config import Config
 from tnllt.reasoningtrack.geometry import tint_around
@@ -58,6 +58,12 @@ class Sampler:
     config: Config
     recipe: Recipe
 
+    def __post_init__(self) -> None:
+        """Sizes and factors of the crops are the network's, the rest is the recipe's."""
+        network = ("template_factor", "template_size", "search_factor", "search_size")
+        rest = {f.name: getattr(self.recipe, f.name) for f in fields(CropRecipe) if f.name not in network}
+        self._crops = CropRecipe(**{name: getattr(self.config, name) for name in network}, **rest)
+
     def __getitem__(self, index: int) -> Sample:
         """Sample number `index` of the run. Raises DataError where no source gives one."""
         limit_opencv_threads()
@@ -65,35 +71,15 @@ class Sampler:
         fractions = np.array([fraction for _, fraction in self.sources], float)
         for attempt in range(ATTEMPTS):
             source = self.sources[int(rng.choice(len(fractions), p=fractions / fractions.sum()))][0]
-            sample = self._from_clip(source.clip(rng, index + attempt), rng)
-            if sample is not None:
-                return sample
+            clip = source.clip(rng, index + attempt)
+            crops = cut_crops(clip, self._crops, rng)
+            if crops is not None:
+                descriptions = [clip.text(int(i)) or "" for i in crops.frames[self.recipe.templates :]]
+                return self._augmented(crops, descriptions, rng)
         raise DataError(f"no usable sample in {ATTEMPTS} draws: too few frames with the target in view")
 
-    def _from_clip(self, clip: TrainingClip, rng: np.random.Generator) -> Sample | None:
-        crops = cut_crops(clip, self._crop_recipe(), rng)
-        if crops is None:
-            return None
-        descriptions = [clip.text(int(i)) or "" for i in crops.frames[self.recipe.templates :]]
-        return self._augmented(crops.marks, crops.templates, crops.searches, crops.boxes, descriptions, rng)
-
-    def _crop_recipe(self) -> CropRecipe:
-        """Sizes and factors are the network's, the rest is the recipe's."""
-        network = {
-            k: getattr(self.config, k) for k in ("template_factor", "template_size", "search_factor", "search_size")
-        }
-        rest = {f.name: getattr(self.recipe, f.name) for f in fields(CropRecipe) if f.name not in network}
-        return CropRecipe(**network, **rest)
-
-    def _augmented(
-        self,
-        marks: NDArray[np.float32],
-        templates: NDArray[np.uint8],
-        searches: NDArray[np.uint8],
-        boxes: NDArray[np.float32],
-        descriptions: list[str],
-        rng: np.random.Generator,
-    ) -> Sample:
+    def _augmented(self, crops: Crops, descriptions: list[str], rng: np.random.Generator) -> Sample:
+        templates, marks, searches, boxes, *_ = crops
         recipe = self.recipe
         # A mirrored image would make "on the left" wrong.
         sided = any(word in description for description in descriptions for word in ("left", "right"))

@@ -59,7 +59,9 @@ def train(
         UsageError: the folder belongs to a run of another recipe, or another process is training in it.
         MissingExtraError: accelerate or tensorboard are not installed.
     """
-    return _Run(recipe, sources, options, validate, report).run()
+    run = _Run(recipe, sources, options, validate, report)
+    with sole_writer(options.out) if run.main else contextlib.nullcontext():
+        return run.run()
 
 
 class _Run:
@@ -116,25 +118,25 @@ class _Run:
         self.sampler = Sampler(sources, self.config, self.recipe)
 
     def run(self) -> Path:
-        with sole_writer(self.options.out) if self.main else contextlib.nullcontext():
-            return self._run()
+        from tnllt.training.tracker.step import rate_factor
 
-    def _run(self) -> Path:
         first = self._resume()
         started = time.monotonic()
         log = _Log(self.options.out, self.options.log_every, self.report, first) if self.main else None
         stopped = first >= self.last
         for number, batch in enumerate(self._loader(first), start=first):
-            report = self._step(number, batch)
+            rate = rate_factor(number, self.steps_per_epoch, self.recipe)
+            report = self._step(number, batch, rate)
             if log is not None:
-                log.step(number, report, self.recipe.batch * self.world, self._rate(number))
+                log.step(number, report, self.recipe.batch * self.world, rate)
             done = number + 1
-            stopped = self._minutes_over(started) and done < self.last
+            minutes = (time.monotonic() - started) / 60
+            stopped = self.options.minutes is not None and minutes > self.options.minutes and done < self.last
             if done % self.options.save_every == 0 or done == self.last or stopped:
                 self._save(done)
             every = self.options.validate_every * self.steps_per_epoch
-            if self.validate is not None and every and (done % every == 0 or done == self.last):
-                self._validated(done, log)
+            if log is not None and self.validate is not None and every and (done % every == 0 or done == self.last):
+                log.scores(done, self.validate(self._measured().eval()))
             if stopped:
                 self.report(f"stopped after {done} of {self.last} steps; the same command resumes here")
                 break
@@ -160,20 +162,15 @@ class _Run:
         for batch in loader:
             yield {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
-    def _rate(self, number: int) -> float:
-        from tnllt.training.tracker.step import rate_factor
-
-        return rate_factor(number, self.steps_per_epoch, self.recipe)
-
-    def _step(self, number: int, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _step(self, number: int, batch: Mapping[str, torch.Tensor], rate: float) -> dict[str, torch.Tensor]:
         import torch
 
         # Seeded by the step, so that stochastic depth does not depend on where a run was interrupted.
         torch.manual_seed((self.recipe.seed * 1_000_003 + number) * 4099 + self.accelerator.process_index)
         self.step.train()
         for optimizer, rates in zip(self.optimizers, self.rates, strict=True):
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * self._rate(number)
+            for group, full in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = full * rate
         with self.accelerator.autocast():
             report: dict[str, torch.Tensor] = self.step(**batch)
         self.accelerator.backward(report["loss"])
@@ -188,9 +185,6 @@ class _Run:
     def _network(self) -> Network:
         step: Any = self.accelerator.unwrap_model(self.step, keep_torch_compile=False)
         return step.network  # type: ignore[no-any-return]
-
-    def _minutes_over(self, started: float) -> bool:
-        return self.options.minutes is not None and time.monotonic() - started > 60 * self.options.minutes
 
     def _resume(self) -> int:
         state = newest_state(self.options.out)
@@ -230,12 +224,6 @@ class _Run:
         """The network that is exported and validated: the averaged one where there is one."""
         network: Any = self.average.module if self.average is not None else self._network()
         return network  # type: ignore[no-any-return]
-
-    def _validated(self, done: int, log: _Log | None) -> None:
-        if not self.main or self.validate is None or log is None:
-            return
-        network = self._measured().eval()
-        log.scores(done, self.validate(network))
 
     def _export(self) -> Path:
         """Writes the weights, whole or not at all."""
