@@ -1,4 +1,4 @@
-"""The card, the contact sheet and the gallery, and the commands that write them."""
+"""The card and the contact sheet, and the commands that write them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trees import rows, tnllt_sequence, write
 from tnllt import TNLLTDataset, open_dataset
 from tnllt.cli.data import cli
 from tnllt.datasets.card import make_card
-from tnllt.datasets.contact_sheet import attribute_gallery, contact_sheet
+from tnllt.datasets.contact_sheet import contact_sheet
 from tnllt.errors import DataError
 
 
@@ -48,11 +48,6 @@ def test_contact_sheet_shows_the_frames_and_their_boxes(tree: Path, tmp_path: Pa
     blue = (np.abs(image.astype(int) - (200, 0, 40)).max(axis=2) < 30).mean()
     yellow = (np.abs(image.astype(int) - (0, 225, 255)).max(axis=2) < 40).sum()
     assert blue > 0.3 and yellow > 200, "pictures and boxes are not to be seen"
-
-
-def test_gallery_has_a_row_per_attribute(tree: Path, tmp_path: Path):
-    assert attribute_gallery(TNLLTDataset(tree, split=None), tmp_path / "g.png") == ["ROT", "AS"]
-    assert cv2.imread(str(tmp_path / "g.png")) is not None
 
 
 def test_a_broken_frame_is_shown_as_such(tree: Path, tmp_path: Path):

@@ -182,7 +182,7 @@ def test_empty_choices_are_refused(tmp_path: Path):
     for empty, error in (({"names": ""}, DataError), ({"attributes": ""}, UsageError), ({"split": ""}, UsageError)):
         with pytest.raises(error):
             open_dataset(tmp_path / "mine", **empty)
-    for options in (["-s", ""], ["--attributes", ""], ["--split", ""], ["--sheet", "x.json"], ["--gallery", "x"]):
+    for options in (["-s", ""], ["--attributes", ""], ["--split", ""], ["--sheet", "x.json"]):
         result = CliRunner().invoke(cli, ["info", str(tmp_path / "mine"), *options])
         assert isinstance(result.exception, TnlltError) and result.exception.exit_code == 2, options
 

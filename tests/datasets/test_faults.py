@@ -23,7 +23,6 @@ from tnllt.datasets.archives.sources import Archive
 from tnllt.datasets.archives.unpack import DRAFT, unpack, verify
 from tnllt.datasets.card import Card, format_card, make_card
 from tnllt.datasets.check import check_dataset
-from tnllt.datasets.contact_sheet import attribute_gallery
 from tnllt.datasets.convert import convert, format_conversion
 from tnllt.datasets.frames import (
     ArrayFrames,
@@ -202,13 +201,6 @@ def test_the_card_of_little(tree: Path) -> None:
     assert make_card(TNLLTDataset(tree, split=None)).resolutions == {"unreadable": 1}
     shown = format_card(Card("x", "X", sequences=3, with_frames=2, frames=9))
     assert "with frames   2" in shown and "unknown: no presence files" in shown
-
-
-def test_a_gallery_needs_attributes(tmp_path: Path) -> None:
-    write(tmp_path / "a" / "groundtruth_rect.txt", *rows(3))
-    write_images(tmp_path / "a" / "img", range(1, 4))
-    with pytest.raises(DataError, match="needs sequences with frames and attributes"):
-        attribute_gallery(open_dataset(tmp_path), tmp_path / "x.png")
 
 
 # --- converting -------------------------------------------------------------------------------------------------------

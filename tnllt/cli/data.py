@@ -100,33 +100,29 @@ def check(place: Path | None, config: DatasetConfig, decode: bool, workers: int 
 @config_options(_Data)
 @click.option("--attributes", help="Only sequences with all of these attributes: OV,FOC.")
 @click.option("--sheet", type=PATH, help="Write a contact sheet (PNG): boxes and descriptions.")
-@click.option("--gallery", type=PATH, help="Write an attribute gallery (PNG).")
 @click.option("--most", type=click.IntRange(1), default=24, show_default=True, help="Sequences on the contact sheet.")
 @click.option("--croissant", "croissant_file", type=PATH, help="Write the dataset's description as Croissant (JSON).")
 @_about
 @format_option("text", "json")
 def info(
-    place: Path | None, config: DatasetConfig, attributes: str | None, sheet: Path | None, gallery: Path | None,
-    most: int, croissant_file: Path | None, about: Path | None, format_: str,
+    place: Path | None, config: DatasetConfig, attributes: str | None, sheet: Path | None, most: int,
+    croissant_file: Path | None, about: Path | None, format_: str,
 ) -> None:  # fmt: skip
     """A dataset's card: counts, lengths, resolutions, fraction of absent frames, attributes, a contact sheet.
 
     ROOT is a folder whose layout is detected, or the root of the benchmark that --dataset names.
     """
     from tnllt.datasets.card import format_card, make_card
-    from tnllt.datasets.contact_sheet import attribute_gallery, check_image_path, contact_sheet
+    from tnllt.datasets.contact_sheet import check_image_path, contact_sheet
 
-    for path in filter(None, (sheet, gallery)):
-        check_image_path(path)
+    if sheet is not None:
+        check_image_path(sheet)
     dataset = _open(config, place, attributes)
     card = make_card(dataset)
     click.echo(json.dumps(asdict(card), indent=2) if format_ == "json" else printable(format_card(card)))
     if sheet is not None:
         count = contact_sheet(dataset, sheet, most=most)
         click.echo(f"{sheet}: {count} sequences", err=True)
-    if gallery is not None:
-        shown = attribute_gallery(dataset, gallery)
-        click.echo(f"{gallery}: {' '.join(shown)}", err=True)
     if croissant_file is not None:
         from tnllt.datasets.croissant import croissant, read_about
 

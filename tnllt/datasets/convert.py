@@ -192,16 +192,13 @@ def _write_frames(
 
 def _convert_image(source: Path, stem: Path, images: str, quality: int) -> _Cost:
     size = source.stat().st_size
-    if images == "png" or (images == "jpeg" and not _is_jpeg(source)):
+    with source.open("rb") as file:
+        is_jpeg = file.read(2) == b"\xff\xd8"
+    if images == "png" or (images == "jpeg" and not is_jpeg):
         return _encode(read_image(source), size, stem, images, quality)
     suffix = ".jpg" if images == "jpeg" or source.suffix.lower() == ".jpeg" else source.suffix.lower()
     shutil.copyfile(source, stem.with_suffix(suffix))
     return size, size, None
-
-
-def _is_jpeg(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"\xff\xd8"
 
 
 def _encode(image: Image, before: int, stem: Path, images: str, quality: int) -> _Cost:

@@ -90,7 +90,7 @@ def croissant(dataset: Dataset, about: About, files: Mapping[str, tuple[str, int
         "data": {"@id": "cr:data", "@type": "@json"}, "examples": {"@id": "cr:examples", "@type": "@json"},
         "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     }  # fmt: skip
-    table = {
+    table: dict[str, Any] = {
         "@context": context, "@type": "sc:Dataset", "name": re.sub(r"[^A-Za-z0-9_. -]", "-", name),
         "description": about.description or format_card(make_card(dataset)),
         "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
@@ -100,14 +100,11 @@ def croissant(dataset: Dataset, about: About, files: Mapping[str, tuple[str, int
         "keywords": ["visual object tracking", "vision-language tracking"], "sdVersion": f"tnllt {__version__}",
         "distribution": [_file(path, *facts) for path, facts in (files or {}).items()],
         "recordSet": [_from_parquet() if files else _inline(dataset)],
-        **{f"rai:{_camel(f.name)}": getattr(about.rai, f.name) for f in fields(about.rai)},
     }  # fmt: skip
+    for name in (f.name for f in fields(about.rai)):
+        first, *rest = name.split("_")
+        table[f"rai:{first}{''.join(word.capitalize() for word in rest)}"] = getattr(about.rai, name)
     return table
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
 
 
 def _file(path: str, sha256: str, size: int) -> dict[str, Any]:

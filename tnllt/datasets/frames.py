@@ -92,16 +92,6 @@ def frame_number(name: str) -> int | None:
     return int(numbers[-1]) if numbers else None
 
 
-def list_frames(folder: Path) -> list[str]:
-    """Names of the frames in a folder, in order. Raises DataError where the folder cannot be listed."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if is_frame(entry.name)]
-    except OSError as error:
-        raise DataError(f"folder of frames cannot be listed ({error.strerror})", folder) from error
-    return sorted(names, key=frame_order)
-
-
 class FrameIndexError(DataError, IndexError):
     """A frame that a sequence does not have; an IndexError too, so that plain iteration ends there."""
 
@@ -129,7 +119,11 @@ class ImageFrames:
 
     def found(self) -> list[str]:
         """Names of all frames of the sequence on disk, those behind the last box too."""
-        names = list_frames(self.folder)
+        try:
+            with os.scandir(self.folder) as entries:
+                names = sorted((entry.name for entry in entries if is_frame(entry.name)), key=frame_order)
+        except OSError as error:
+            raise DataError(f"folder of frames cannot be listed ({error.strerror})", self.folder) from error
         if self._first or self._last is not None:
             last = float("inf") if self._last is None else self._last
             numbers = [(name, frame_number(name)) for name in names]
@@ -191,13 +185,18 @@ class VideoFrames:
             raise DataError("video cannot be opened; is it there, and a format that OpenCV reads?", self.file)
         return capture
 
-    def found(self) -> int:
-        """Number of frames as the file's header has it."""
+    def _stated(self, name: str) -> float:
+        """A property of the video as the file's header has it."""
         import cv2
 
         capture = self._open()
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        value = float(capture.get(getattr(cv2, name)))
         capture.release()
+        return value
+
+    def found(self) -> int:
+        """Number of frames as the file's header has it."""
+        count = int(self._stated("CAP_PROP_FRAME_COUNT"))
         if count <= 0:
             raise DataError("the number of frames is not in the video's header; convert it to images", self.file)
         return count
@@ -205,11 +204,7 @@ class VideoFrames:
     @property
     def fps(self) -> float:
         """Frames per second as the file's header has it; 0 where it does not."""
-        import cv2
-
-        capture = self._open()
-        rate = float(capture.get(cv2.CAP_PROP_FPS))
-        capture.release()
+        rate = self._stated("CAP_PROP_FPS")
         return rate if 0 < rate <= 1000 else 0.0
 
     def __len__(self) -> int:

@@ -56,15 +56,11 @@ def refusal(data: bytes) -> str | None:
         return f"{size}, more than any camera's"
     if header.memory > max(_FREE, _RATIO * len(data)):
         return f"{size} and {header.memory / 1e6:,.0f} MB of memory in a file of {len(data):,} bytes"
-    if _claims_long_chunk(data):
+    # A part of a PNG file that claims to be longer than the file by far: OpenCV makes room before it reads.
+    most = max(64 << 20, len(data))
+    if data.startswith(PNG) and any(length > most for _, length in png_chunks(data)):
         return "frame cannot be decoded: a part of it claims to be longer than the file"
     return None
-
-
-def _claims_long_chunk(data: bytes) -> bool:
-    """Whether a part of a PNG file claims to be longer than the file by far: OpenCV makes room before it reads."""
-    most = max(64 << 20, len(data))
-    return data.startswith(PNG) and any(length > most for _, length in png_chunks(data))
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[int, int]]:

@@ -30,7 +30,9 @@ def read_spans(path: Path) -> list[Span]:
     except ImportError as error:
         raise MissingExtraError("reading MGIT's language", "excel", error) from error
     try:
-        _refuse_bombs(path)
+        with zipfile.ZipFile(path) as archive:  # a small zip file can unpack to more than memory holds
+            if sum(info.file_size for info in archive.infolist()) > _MOST_BYTES:
+                raise DataError(f"unpacks to more than {_MOST_BYTES >> 20} MB; no such table does", path)
         sheet = openpyxl.load_workbook(path, read_only=True).active
         sheet.reset_dimensions()  # a table may claim a million columns
         rows = list(islice(sheet.iter_rows(values_only=True), _MOST_ROWS + 1))
@@ -55,13 +57,6 @@ def read_spans(path: Path) -> list[Span]:
         except (TypeError, ValueError, OverflowError):
             raise DataError("start_frame and end_frame must be whole numbers", path, number) from None
     return spans
-
-
-def _refuse_bombs(path: Path) -> None:
-    """A small zip file can unpack to more than memory holds."""
-    with zipfile.ZipFile(path) as archive:
-        if sum(info.file_size for info in archive.infolist()) > _MOST_BYTES:
-            raise DataError(f"unpacks to more than {_MOST_BYTES >> 20} MB; no such table does", path)
 
 
 def read_story(path: Path) -> str | None:

@@ -88,16 +88,13 @@ def read_rows(path: Path) -> Mapping[str, Mapping[str, Any]]:
 
 def make_published(path: Path, name: str, base: str, dataset: str) -> Sequence:
     """The sequence of a row; its frames are those below `base`, a folder or a URL."""
-    row = read_rows(path)[name]
-    frames = StoredFrames(f"{base.rstrip('/')}/{_frames_file(row, path)}", row) if row["frames_file"] else None
+    row, frames = read_rows(path)[name], None
+    if row["frames_file"]:
+        folder, _, file = str(row["frames_file"]).partition("/")
+        if folder != "frames" or not file.endswith(".tar") or "/" in file or "\\" in file:
+            raise DataError(f"frames_file {row['frames_file']!r} is not frames/NAME.tar; publish it again", path)
+        frames = StoredFrames(f"{base.rstrip('/')}/frames/{file}", row)
     return Sequence(name, lambda: published_annotation(path, name), frames, dataset)
-
-
-def _frames_file(row: Mapping[str, Any], path: Path) -> str:
-    folder, _, file = str(row["frames_file"]).partition("/")
-    if folder != "frames" or not file.endswith(".tar") or "/" in file or "\\" in file:
-        raise DataError(f"frames_file {row['frames_file']!r} is not frames/NAME.tar; publish it again", path)
-    return row["frames_file"]  # type: ignore[no-any-return]
 
 
 def published_annotation(path: Path, name: str) -> Annotation:

@@ -131,9 +131,7 @@ def _tar_members(archive: Archive, stream: Joined, packed: bool) -> Iterator[Mem
                 continue
             if not info.isreg() or info.sparse is not None:
                 raise Unsafe(f"member {info.name[:120]!r} is neither a file nor a folder", archive.parts[0])
-            file = tar.extractfile(info)
-            assert file is not None  # regular files have content
-            yield Member(path, info.size, _chunks(file, info.size))
+            yield Member(path, info.size, partial(_chunks, partial(tar.extractfile, info), info.size))
             tar.members = []  # type: ignore[attr-defined]  # a release has a million members: keep none
         # gzip's own checksum lies behind tar's last block and its padding.
         padding = 0
@@ -157,19 +155,11 @@ def _zip_members(archive: Archive, stream: Joined, packed: bool) -> Iterator[Mem
             if info.flag_bits & 1:
                 raise DataError(f"member {info.filename[:120]!r} is encrypted", archive.parts[0])
             if not info.is_dir():
-                yield Member(path, info.file_size, _opened(file, info))
+                yield Member(path, info.file_size, partial(_chunks, partial(file.open, info), info.file_size))
 
 
-def _opened(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], Iterator[bytes]]:
-    def read() -> Iterator[bytes]:
-        with file.open(info) as content:
-            yield from _chunks(content, info.file_size)()
-
-    return read
-
-
-def _chunks(file: Any, size: int) -> Callable[[], Iterator[bytes]]:
-    def read() -> Iterator[bytes]:
+def _chunks(opened: Callable[[], Any], size: int) -> Iterator[bytes]:
+    with opened() as file:
         left = size
         while left:
             chunk = file.read(min(_CHUNK, left))
@@ -179,5 +169,3 @@ def _chunks(file: Any, size: int) -> Callable[[], Iterator[bytes]]:
             yield chunk
         if file.read(1):
             raise zlib.error("a member is longer than its header says")
-
-    return read

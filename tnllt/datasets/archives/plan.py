@@ -81,7 +81,12 @@ def make_plan(archive: Archive, folder: Path, progress: OnProgress | None = None
         )
     names = [name for name in found if not any(part in _JUNK for part in PurePosixPath(name).parts)]
     targets = destinations(names, archive.kind)
-    _refuse_collisions(targets, archive)
+    taken: dict[str, str] = {}
+    folders = {str(parent) for target in targets.values() for parent in target.parents}
+    for name, target in targets.items():
+        other = taken.setdefault(str(target), name)
+        if other != name or str(target) in folders:
+            raise Unsafe(f"{name!r} and {other!r} would be one file or folder", archive.parts[0])
     return UnpackPlan(archive, {name: PlannedFile(targets[name], *found[name]) for name in names}, md5)
 
 
@@ -91,15 +96,6 @@ def _md5(stream: Joined) -> str | None:
     while stream.read(1 << 20):
         pass
     return stream.digest.hexdigest()
-
-
-def _refuse_collisions(targets: dict[str, PurePosixPath], archive: Archive) -> None:
-    taken: dict[str, str] = {}
-    folders = {str(parent) for target in targets.values() for parent in target.parents}
-    for name, target in targets.items():
-        other = taken.setdefault(str(target), name)
-        if other != name or str(target) in folders:
-            raise Unsafe(f"{name!r} and {other!r} would be one file or folder", archive.parts[0])
 
 
 def destinations(names: list[str], kind: str) -> dict[str, PurePosixPath]:
