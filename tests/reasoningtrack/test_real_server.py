@@ -108,7 +108,7 @@ def test_same_model_in_process(tiny_vlm, pair, tmp_path):
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     pytest.importorskip("transformers")
-    with pytest.raises(DataError, match="not a usable vision-language model"):
+    with pytest.raises(DataError, match="not usable as a vision-language model"):
         make_reasoner(f"transformers:{tmp_path}")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from tnllt.errors import DataError, MissingExtraError, UsageError
+from tnllt.errors import DataError, MissingExtraError
 from tnllt.files import user_path
+from tnllt.reasoningtrack.reasoners.models import usable
 from tnllt.tracking.identity import content_hash
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
@@ -50,17 +49,6 @@ def model_hash(folder: Path) -> str:
     return content_hash(folder, PATTERNS)
 
 
-@contextmanager
-def usable(folder: Path, what: str) -> Iterator[None]:
-    """Turns what transformers raises about a model into an error that names it."""
-    if find_spec("transformers") is None:
-        raise MissingExtraError(what, "vlm", ImportError("no module transformers"))
-    try:
-        yield
-    except (ImportError, OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        raise DataError(f"not usable as {what}: {' '.join(str(error).split())[:300]}", folder) from error
-
-
 def load_whole(cls: Any, folder: Path, dtype: Any) -> Any:
     """A model of transformers from a folder's safetensors, all of its tensors: none of them may be left random.
 
@@ -76,17 +64,3 @@ def load_whole(cls: Any, folder: Path, dtype: Any) -> Any:
         named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise DataError(f"lacks {len(missing)} tensors of {cls.__name__}: {named}; it is another model's", folder)
     return model.eval()
-
-
-def torch_device(name: str) -> Any:
-    """ "auto" is CUDA where there is one. Raises UsageError for a device that is not here."""
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return device

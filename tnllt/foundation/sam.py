@@ -17,8 +17,9 @@ import numpy as np
 
 import tnllt.sequence
 from tnllt.errors import DataError, MissingExtraError, UsageError
-from tnllt.foundation.checkpoints import Precision, load_whole, model_folder, model_hash, torch_device, usable
+from tnllt.foundation.checkpoints import Precision, load_whole, model_folder, model_hash
 from tnllt.masks import BoxRule, Mask, mask_box
+from tnllt.reasoningtrack.reasoners.models import torch_device, usable
 from tnllt.sequence import Image
 from tnllt.tracking.identity import content_hash
 from tnllt.tracking.tracker import Emit, Mode, Prediction, Tracker
@@ -234,7 +235,8 @@ class SamTracker(Tracker):
                 state.frame += 1
                 output = self._model(inference_session=state.session, frame=frame)
                 logit = float(output.object_score_logits.reshape(-1)[0])
-                state.prediction = self._answer(state, output.pred_masks, _sigmoid(logit), absent=logit < 0)
+                confidence = float(1 / (1 + np.exp(-np.clip(logit, -500, 500))))
+                state.prediction = self._answer(state, output.pred_masks, confidence, absent=logit < 0)
                 self._forget(state)
 
     def _pixels(self, image: Image) -> Any:
@@ -380,10 +382,6 @@ class Sam3(SamTracker):
         for table in (state.session.suppressed_obj_ids, state.session.obj_id_to_tracker_score_frame_wise):
             table.pop(state.frame - 1, None)
         self._forget(state)
-
-
-def _sigmoid(logit: float) -> float:
-    return float(1 / (1 + np.exp(-np.clip(logit, -500, 500))))
 
 
 def _read_mask(path: Path) -> Mask:

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from tnllt.errors import DataError, UsageError
 from tnllt.foundation.box_model import BoxModel
-from tnllt.foundation.checkpoints import Precision, load_whole, model_folder, model_hash, torch_device, usable
+from tnllt.foundation.checkpoints import Precision, load_whole, model_folder, model_hash
 from tnllt.options import key_values, split_pairs
+from tnllt.reasoningtrack.reasoners.models import torch_device, usable
 from tnllt.sequence import Image
 
 Found = list[tuple[Sequence[float], float]]

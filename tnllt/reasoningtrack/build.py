@@ -19,6 +19,7 @@ from tnllt.reasoningtrack.config import FREE, PRESETS, Config, ConfigLike
 from tnllt.reasoningtrack.inference import Engine
 from tnllt.reasoningtrack.network import Network
 from tnllt.reasoningtrack.reasoners import Reasoner, ReasonerError, make_reasoner
+from tnllt.reasoningtrack.reasoners.models import torch_device
 from tnllt.tracking.identity import content_hash
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
@@ -44,7 +45,7 @@ def load_engine(
     """
     if precision not in get_args(Precision):
         raise UsageError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}")
-    place = _device(device)
+    place = torch_device(device)
     facts: dict[str, Any] = {}
     own: dict[str, Any] = {}
     if isinstance(weights, Mapping):
@@ -60,7 +61,8 @@ def load_engine(
     network.to_empty(device="cpu")
     load_strictly(network, tensors, source)
     engine = Engine(network, place, getattr(torch, precision), cuda_graphs)
-    facts |= {"config": chosen.to_dict(), "device": _device_name(place), "precision": precision}
+    shown = f"{place} ({torch.cuda.get_device_name(place)})" if place.type == "cuda" else str(place)
+    facts |= {"config": chosen.to_dict(), "device": shown, "precision": precision}
     return engine, facts | {"torch": torch.__version__, "threads": torch.get_num_threads()}
 
 
@@ -134,19 +136,3 @@ def published_preset(tensors: Mapping[str, Tensor]) -> str | None:
     table = tensors.get("backbone.pos_embed_x")
     rows = table.shape[1] if table is not None and table.ndim == 3 else 0
     return next((name for name in ("256", "384") if PRESETS[name].search_tokens == rows), None)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"no device {name!r}; use cpu, cuda, cuda:1 or auto") from error
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise UsageError(f"device {name}: torch finds {torch.cuda.device_count()} CUDA devices here")
-    return device
-
-
-def _device_name(device: torch.device) -> str:
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tnllt.reasoningtrack.reasoners.base import Question, ReasonerError, Reasoning
 from tnllt.reasoningtrack.reasoners.cache import AnswerCache
 from tnllt.reasoningtrack.reasoners.images import MAX_PIXELS, bounded
-from tnllt.reasoningtrack.reasoners.models import load_model, load_processor, write_answers
+from tnllt.reasoningtrack.reasoners.models import load_model, load_processor, torch_device, write_answers
 from tnllt.reasoningtrack.reasoners.parsing import Compat
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
 from tnllt.reasoningtrack.reasoners.trace import image_hash, text_hash
@@ -65,10 +65,13 @@ class LocalReasoner:
             chosen = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
             self._sampling.update({name: value for name, value in chosen.items() if value is not None})
         self._cache = AnswerCache(cache)
-        self._weights = _fingerprint(Path(path))
+        # What changes with the weights and takes no reading of gigabytes: the files' names, sizes and times.
+        files = [file for file in sorted(Path(path).glob("*")) if file.is_file()] if Path(path).is_dir() else []
+        facts = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+        self._weights: list[Any] = [str(Path(path)), *facts]
         self._lock = threading.Lock()
         self._processor = load_processor(path)
-        self._model = load_model(path, dtype).to(_device(device)).eval()
+        self._model = load_model(path, dtype).to(torch_device(device)).eval()
 
     def describe(self, first: Image, second: Image, description: str, question: Question | None = None) -> Reasoning:
         """Asks the model (see `Reasoner.describe`). Raises ReasonerError when it writes nothing or fails."""
@@ -128,15 +131,3 @@ class LocalReasoner:
         if time.monotonic() >= deadline:
             raise late
         return text
-
-
-def _device(name: str) -> str:
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-
-
-def _fingerprint(path: Path) -> list[Any]:
-    """What changes with the weights and takes no reading of gigabytes: the files' names, sizes and times."""
-    files = sorted(file for file in path.glob("*") if file.is_file()) if path.is_dir() else []
-    return [str(path), *([f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files)]

@@ -37,7 +37,7 @@ def load_processor(path: str | Path, **image_options: int) -> Any:
     Raises:
         MissingExtraError: without transformers. DataError: no such model, or one that needs torchvision after all.
     """
-    with _usable(path):
+    with usable(path):
         from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
 
         model_type = "" if find_spec("torchvision") is not None else AutoConfig.from_pretrained(path).model_type
@@ -61,7 +61,7 @@ def load_model(path: str | Path, dtype: str) -> Any:
     """
     if dtype not in ("auto", "float32", "bfloat16", "float16"):
         raise UsageError(f"dtype {dtype!r}: must be auto, float32, bfloat16 or float16")
-    with _usable(path):
+    with usable(path):
         import torch
         from transformers import AutoModelForImageTextToText
 
@@ -98,15 +98,32 @@ def write_answers(
 
 
 @contextmanager
-def _usable(path: str | Path) -> Iterator[None]:
-    """Turns what transformers raises about a model into an error that names it."""
+def usable(place: str | Path, what: str = "a vision-language model") -> Iterator[None]:
+    """Turns what transformers raises about a model into an error that names it.
+
+    Args:
+        place: the model's folder or name. what: it should be usable as this.
+    """
     if find_spec("transformers") is None:
-        raise MissingExtraError("a local vision-language model", "vlm", ImportError("no module transformers"))
+        raise MissingExtraError(what, "vlm", ImportError("no module transformers"))
     try:
         yield
-    except (ImportError, OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise DataError(f"not a usable vision-language model: {reason}", path) from error
+    except (ImportError, OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        raise DataError(f"not usable as {what}: {' '.join(str(error).split())[:300]}", place) from error
+
+
+def torch_device(name: str) -> Any:
+    """ "auto" is CUDA where there is one. Raises UsageError for a device that is not here."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return device
 
 
 def image_only(base: Any) -> Any:
