@@ -64,7 +64,7 @@ def cards_page() -> str:
     lines = [
         "# Dataset cards",
         "",
-        "<!-- Made by docs/generate.py from docs/datasets.toml and tnllt/datasets/benchmarks.py; edit those. -->",
+        "<!-- Made by docs/generate.py from docs/datasets.toml and tnllt/datasets/benchmarks.toml; edit those. -->",
         "",
         "What [the readers](datasets.md) know of each benchmark, and what was checked: *real* means files as their",
         "authors published them, *built* means trees that the tests make after the authors' description.",

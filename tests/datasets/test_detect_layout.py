@@ -109,6 +109,10 @@ def test_toml_layout(tmp_path: Path):
         ("boxes = '{sequence}.txt'", "is not a template; known are {root}"),
         ("boxes = 3", "`boxes` must be a string or a list of strings"),
         ("present = 1", "name the flag file"),
+        ("absent = { path = 3 }", "`absent` must be files"),
+        ("parts = { a = [[1, 2, 3, 4]] }", "parts.a must be a list of [first, last]"),
+        ("box_stride = '8'", "`box_stride` must be of type int"),
+        ("split_folders = 3", "[split_folders] must be a table"),
         ("= 3", "not valid TOML"),
     ],
 )

@@ -245,7 +245,7 @@ def _split_of(name: str, head: str, layout: Layout) -> str | None:
 def _target_files(place: Place) -> list[Path]:
     if place.layout.targets is None or place.folder is None or place.is_video:
         return []
-    return sorted(place.folder.glob(place.layout.targets))
+    return sorted(place.folder / name for name in _names(place.folder) if fnmatch(name, place.layout.targets))
 
 
 def _targets(place: Place) -> Iterator[Place]:

@@ -7,8 +7,8 @@ video has two targets), `{split}` the folder of its split.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -106,62 +106,99 @@ class Layout:
 
 #: What a template may hold.
 VARIABLES = ("root", "annos", "folder", "parent", "name", "video", "split")
-_TUPLES = ("sequences", "images", "boxes", "language", "attributes", "attribute_names", "descriptions", "metadata")
+_TEXTS = (
+    "sequences", "images", "boxes", "language", "attributes", "attribute_names", "descriptions", "metadata",
+    "first_box_only", "signature",
+)  # fmt: skip
+_PLAIN = {"title": str, "format": str, "targets": str, "path_names": bool, "box_stride": int}
+_OTHER = ("absent", "base", "name", "parts", "present", "root", "split_folders", "splits")
 
 
 def from_toml(path: Path, known: Mapping[str, Layout]) -> tuple[Layout, Path]:
-    """A layout and its root from a few lines of TOML.
+    """A layout and its root, which is relative to the file. Raises as `layout_of`, DataError where it is not TOML."""
+    table = read_toml(path)
+    own = {"root": table.pop("root", "."), "name": table.pop("name", path.parent.name or "custom")}
+    for key, value in own.items():
+        if not isinstance(value, str):
+            raise UsageError(f"{path}: `{key}` must be a string, not {value!r}")
+    layout = replace(layout_of(table, path, known, own["name"]), presence_required="absent" in table)
+    return layout, path.parent / user_path(own["root"])
+
+
+def layout_of(table: Mapping[str, Any], path: Path, known: Mapping[str, Layout], name: str) -> Layout:
+    """A layout from its record: a benchmark's in `benchmarks.toml`, or a user's `dataset.toml`.
 
     Keys are those of `Layout`, a single string standing for a list of one; `base = "lasot"` starts from a known
-    benchmark, `root` is relative to the file, `absent = "{folder}/absent.txt"` with `present = 1` names the flags'
-    sense, `[splits]` gives files of names. Raises UsageError that names a key that means nothing, DataError where the
-    file is not TOML.
+    benchmark; `absent = "{folder}/absent.txt"` with `present = 1` names the flags' sense, a list in that list is a
+    group of files; `format` is the box format; `[splits]` gives files of names; `[parts]` a video's ranges of frames.
+
+    Raises:
+        UsageError: names a key that means nothing, or has a value of another kind.
     """
-    table = read_toml(path)
-    base_name = table.pop("base", None)
-    if base_name is not None and base_name not in known:
-        raise UsageError(f"{path}: base = {base_name!r} is not a benchmark; known are {', '.join(known)}")
-    root = path.parent / user_path(_string(path, "root", table.pop("root", ".")))
-    name = _string(path, "name", table.pop("name", path.parent.name or "custom"))
-    base = known[base_name] if base_name is not None else Layout(name)
-    changes: dict[str, Any] = {"name": name, "title": table.pop("title", name), "presence_required": False}
-    present, absent, form = table.pop("present", None), table.pop("absent", None), table.pop("format", None)
+    table = dict(table)
+    base = Layout(name)
+    changes: dict[str, Any] = {"name": name, "title": name}
+    if (base_name := table.pop("base", None)) is not None:
+        if base_name not in known:
+            raise UsageError(f"{path}: base = {base_name!r} is not a benchmark; known are {', '.join(known)}")
+        base = known[base_name]
+    present, absent = table.pop("present", None), table.pop("absent", None)
+    if present not in (None, 0, 1):
+        raise UsageError(f"{path}: present = {present!r}: the flag that means 'in view' is 0 or 1")
     if absent is not None:
-        if present is not None and present not in (0, 1):
-            raise UsageError(f"{path}: present = {present!r}: the flag that means 'in view' is 0 or 1")
-        changes["presence_required"] = True
-        changes["absent"] = tuple((FlagFile(t, present),) for t in _strings(path, "absent", absent))
+        groups = [group if isinstance(group, list) else [group] for group in _listed(absent)]
+        changes["absent"] = tuple(tuple(_flag_file(item, present, path) for item in group) for group in groups)
     elif present is not None:
         raise UsageError(f'{path}: `present` states what a flag means; name the flag file: absent = "{{folder}}/..."')
-    if form is not None:
-        if form not in BOX_FORMATS:
-            raise UsageError(f"{path}: format = {form!r}; known are {', '.join(BOX_FORMATS)}")
-        changes["box_format"] = form
-    splits = table.pop("splits", {})
-    if not isinstance(splits, dict):
-        raise UsageError(f"{path}: [splits] must be a table of files")
-    if splits:
-        changes["split_lists"] = {key: _strings(path, f"splits.{key}", value) for key, value in splits.items()}
     for key, value in table.items():
-        if key not in _TUPLES:
-            keys = (*_TUPLES, "absent", "base", "format", "name", "present", "root", "splits", "title")
+        if key in _TEXTS:
+            changes[key] = _strings(path, key, value)
+        elif key in _PLAIN:
+            if type(value) is not _PLAIN[key]:
+                raise UsageError(f"{path}: `{key}` must be of type {_PLAIN[key].__name__}, not {value!r}")
+            changes["box_format" if key == "format" else key] = value
+        elif key not in ("splits", "split_folders", "parts"):
+            keys = (*_TEXTS, *_PLAIN, *_OTHER)
             raise UsageError(f"{path}: unknown key {key!r}; known are {', '.join(sorted(keys))}")
-        changes[key] = _strings(path, key, value)
+        elif not isinstance(value, dict):
+            raise UsageError(f"{path}: [{key}] must be a table of {'ranges' if key == 'parts' else 'files'}")
+        elif key == "parts":
+            changes[key] = {name: part for video, ranges in value.items() for name, part in _parts(video, ranges, path)}
+        else:
+            own = {split: _strings(path, f"{key}.{split}", files) for split, files in value.items()}
+            changes["split_lists" if key == "splits" else key] = own
+    if (form := changes.get("box_format", "xywh")) not in BOX_FORMATS:
+        raise UsageError(f"{path}: format = {form!r}; known are {', '.join(BOX_FORMATS)}")
     _check_templates(path, changes)
-    return replace(base, **changes), root
+    return replace(base, **changes)
 
 
-def _string(path: Path, key: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise UsageError(f"{path}: `{key}` must be a string, not {value!r}")
-    return value
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _strings(path: Path, key: str, value: object) -> tuple[str, ...]:
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+    values = _listed(value)
+    if not all(isinstance(v, str) for v in values):
         raise UsageError(f"{path}: `{key}` must be a string or a list of strings, not {value!r}")
     return tuple(values)
+
+
+def _flag_file(item: Any, present: int | None, path: Path) -> FlagFile:
+    own = {"path": item, "present": present} if isinstance(item, str) else item
+    if isinstance(own, dict) and own.keys() <= {"path", "present", "highest"} and isinstance(own.get("path"), str):
+        flag = FlagFile(own["path"], own.get("present", present), own.get("highest", 1))
+        if flag.present in (None, 0, 1) and type(flag.highest) is int:
+            return flag
+    raise UsageError(f"{path}: `absent` must be files, or tables of path, present (0 or 1) and highest, not {item!r}")
+
+
+def _parts(video: str, ranges: Any, path: Path) -> Iterator[tuple[str, VideoPart]]:
+    """The sequences that a video's ranges [first, last] or [first, last, skip] make: of several `video_1`, ..."""
+    for number, part in enumerate(_listed(ranges), start=1):
+        if not isinstance(part, list) or len(part) not in (2, 3) or any(type(value) is not int for value in part):
+            raise UsageError(f"{path}: parts.{video} must be a list of [first, last] or [first, last, skip]")
+        yield (video if len(ranges) == 1 else f"{video}_{number}"), VideoPart(video, *part)
 
 
 def _check_templates(path: Path, changes: Mapping[str, Any]) -> None:
@@ -177,6 +214,3 @@ def _check_templates(path: Path, changes: Mapping[str, Any]) -> None:
         if any(name not in VARIABLES or spec or conversion for _, name, spec, conversion in fields):
             known = ", ".join(f"{{{v}}}" for v in VARIABLES)
             raise UsageError(f"{path}: {template!r} is not a template; known are {known}")
-
-
-assert {f.name for f in fields(Layout)} >= set(_TUPLES)
