@@ -57,8 +57,9 @@ def test_traces(tmp_path: Path) -> None:
     assert [event["event"] for event in store.trace("T", "s")] == ["refresh", "refresh", "description_cut"]
 
 
-def test_scores() -> None:
-    before = read_baseline(KEPT / "scores-1.json")
+@pytest.mark.parametrize("name", ["baseline-1.json", "scores-1.json"])
+def test_scores(name: str) -> None:
+    before = read_baseline(KEPT / name)
     Gates({}, before).check(scores())
     with pytest.raises(TnlltError, match="T: success fell by"):
         Gates({}, before, 0.01).check(scores(shift=9.0))
@@ -89,6 +90,7 @@ def test_entries(tmp_path: Path) -> None:
     [
         ("run-1.json", read_record),
         ("trace-2.jsonl", _refreshes),
+        ("baseline-1.json", read_baseline),
         ("scores-1.json", read_baseline),
     ],
 )

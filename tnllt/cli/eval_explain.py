@@ -100,7 +100,7 @@ def explanation_text(found: Explanation, names: tuple[str, str], top: int, all_r
             + "Frames: those that pass other thresholds than before, or leave or enter the count.",
             0,
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *found.notes])
 
 
 def _tracker(found: Explanation, names: tuple[str, str], k: int, tracker: str, top: int, all_rules: bool) -> list[str]:
@@ -182,6 +182,7 @@ def explanation_json(found: Explanation, names: tuple[str, str]) -> dict[str, An
         "a": names[0],
         "b": names[1],
         "residual": found.residual,
+        "notes": list(found.notes),
         "trackers": {
             tracker: {
                 "a": table(found.score_a[k]),

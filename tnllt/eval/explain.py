@@ -103,6 +103,7 @@ class Explanation:
     steps: tuple[Step, ...]
     frames: int
     sequences: int
+    notes: tuple[str, ...] = ()
 
     @property
     def gap(self) -> Array:

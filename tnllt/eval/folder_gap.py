@@ -11,11 +11,14 @@ from tnllt.errors import UsageError
 from tnllt.eval.explain import ChangedSequence, Explanation, Rescorer, Step, ordered, parts, table
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import Protocol
-from tnllt.eval.protocols import get_protocol
+from tnllt.eval.protocols import PROTOCOLS, get_protocol
 from tnllt.eval.selection import choose_trackers, select_sequences
 from tnllt.results.layouts import find_results
 from tnllt.results.reading import read_results
 from tnllt.sequence import Boxes
+
+#: Scores that differ by no more are the same number to four decimals.
+_SAME = 0.5e-4
 
 
 def folder_gap(
@@ -46,8 +49,14 @@ def folder_gap(
         changes = {name: ordered(found)}
         steps.append(Step("files", relation.capitalize(), "", "", added, added, added, changes))
     one, two = table(scores, metrics)[:, None]
-    frames = sum(map(len, both.sequences))
-    return Explanation((name,), tuple(metrics), one, two, tuple(steps), frames, len(both.sequences))
+    frames, notes = sum(map(len, both.sequences)), []
+    alone = Rescorer(both.sequences, {"first": first}, allow_short=True)
+    others = {p.name: table(alone.scores(p), metrics) for p in PROTOCOLS.values()} if (one != two).any() else {}
+    for i, metric in enumerate(metrics):
+        same = [protocol for protocol, own in others.items() if abs(own[0, i] - two[0, i]) <= _SAME]
+        if same and one[0, i] != two[0, i]:
+            notes.append(f"{metric.label}: the first folder under {', '.join(same)} gives the second's number.")
+    return Explanation((name,), tuple(metrics), one, two, tuple(steps), frames, len(both.sequences), tuple(notes))
 
 
 def folder_gaps(config: ScoreConfig, first: str, second: str, metrics: Seq[Metric]) -> list[Explanation]:

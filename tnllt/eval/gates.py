@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,21 @@ from tnllt.files import check_schema, parse_json, read_bytes, to_json, write_ato
 from tnllt.options import key_values, split_pairs
 from tnllt.records import from_table
 
+#: What --save-baseline wrote before it kept the document of scores.json.
+OLDER = "tnllt.baseline/1"
+
 
 @dataclass(frozen=True)
 class Baseline:
-    """What is compared of the scores kept before: the rules and sequences, and per tracker a number per metric."""
+    """What is compared of the scores kept before: the sequences, per tracker a number per metric, and the rules.
 
-    protocol: Mapping[str, Any]
+    `rules` is the protocol's digest; scores.json has the rules themselves in `protocol`, the older files its name.
+    """
+
     sequences: list[str]
     scores: Mapping[str, Mapping[str, float | None]]
+    protocol: Mapping[str, Any] | str = ""
+    rules: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,9 @@ class Gates:
         """Raises GateError that names every fall per tracker and metric; UsageError for a baseline of other data."""
         faults = [fault for name, floor in self.floors.items() for fault in _under(scores, METRICS[name], floor)]
         if self.baseline is not None:
-            rules = Protocol.from_table(self.baseline.protocol)
-            if rules.digest() != scores.protocol.digest():
-                raise UsageError(
-                    f"the baseline was scored under protocol {rules.name!r}, these under {scores.protocol.name!r}"
-                )
+            if self.baseline.rules != scores.protocol.digest():
+                old, new = self.baseline.protocol, scores.protocol.name
+                raise UsageError(f"the baseline was scored under protocol {old!r}, these under {new!r}")
             if set(self.baseline.sequences) != set(scores.sequences):
                 raise UsageError(
                     "the baseline was scored on other sequences; scores of different sets cannot be compared"
@@ -103,10 +108,12 @@ def write_baseline(scores: Scores, path: Path) -> None:
 def read_baseline(path: Path) -> Baseline:
     """The baseline in a file of `write_baseline` or a `scores.json`. Raises UsageError where it is neither."""
     try:
-        kept = from_table(
-            check_schema(parse_json(read_bytes(path), path), SCORES, path), Baseline, path, unknown="ignore"
-        )
-        Protocol.from_table(kept.protocol, path)
+        table = parse_json(read_bytes(path), path)
+        older = isinstance(table, dict) and str(table.get("schema")).startswith("tnllt.baseline/")
+        kept = from_table(check_schema(table, OLDER if older else SCORES, path), Baseline, path, unknown="ignore")
+        if isinstance(kept.protocol, Mapping):
+            rules = Protocol.from_table(kept.protocol, path)
+            kept = replace(kept, protocol=rules.name, rules=rules.digest())
     except DataError as error:
         raise UsageError(f"--baseline {error}; --save-baseline makes one") from error
     if not all(abs(value or 0) < 1e300 for own in kept.scores.values() for value in own.values()):
