@@ -25,9 +25,10 @@ from tnllt.board.entries import check_all, find_entries
 from tnllt.board.examine import Examiner
 from tnllt.board.site import build_site
 from tnllt.config import BoardConfig, ScoreConfig
+from tnllt.datasets.dataset import open_configured
 from tnllt.eval.cache import ScoreCache
 from tnllt.eval.packing import write_entries
-from tnllt.eval.selection import select, select_sequences
+from tnllt.eval.selection import select
 from tnllt.results.entry import Entry
 from tnllt.sequence import Sequence
 
@@ -66,14 +67,14 @@ def make_entries(folder: Path, config: ScoreConfig, trackers: int, sequences: in
         rng = np.random.default_rng(0)
         for s, length in enumerate(rng.integers(500, 2501, sequences).tolist()):
             scoring.annotate(folder / "annos", f"seq-{s:03d}", length, rng)
-    make_results(folder / "results", select_sequences(config), trackers - len(real))
+    make_results(folder / "results", list(open_configured(config)), trackers - len(real))
     write_entries(folder / "entries", select(config), Entry(date="2026-01-02"))
 
 
 def build(folder: Path, config: ScoreConfig, out: Path) -> tuple[float, float, int]:
     """Seconds, those of the processor among them, and archives that were scored."""
     started, busy = time.perf_counter(), time.process_time()
-    examiner = Examiner(select_sequences(config), ScoreCache(folder / "cache" / "scores"))
+    examiner = Examiner(list(open_configured(config)), ScoreCache(folder / "cache" / "scores"))
     entries, findings = check_all(find_entries(folder / "entries"), examiner)
     assert not any(found.exit_code() for found in findings)
     build_site(entries, out, examiner, BoardConfig())
@@ -113,7 +114,7 @@ def main() -> None:
         config = ScoreConfig("lasot" if given.lasot else "tnllt", annos=annos, results=folder / "results", split="all")
         if not (folder / "entries").is_dir():
             make_entries(folder, config, given.trackers, given.sequences, given.lasot)
-        sequences = select_sequences(config)
+        sequences = list(open_configured(config))
         frames = sum(len(s) for s in sequences)
         last = sorted((folder / "entries").iterdir())[-1]
         last.rename(folder / "last")

@@ -36,14 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Locations:
-    """Where data and results are, after arguments, environment and configuration file are read.
-
-    Attributes:
-        dataset: a benchmark's name or a folder.
-        root: the benchmark's folder (frames, annotations), or None.
-        annos: a folder of annotations alone, or None.
-        results: the folder of result files, or None.
-    """
+    """What `LocationConfig` means, after arguments, environment and configuration file are read."""
 
     dataset: str = "tnllt"
     root: Path | None = None

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tnllt import video as video_write
 from tnllt.cli.eval import cli
 from tnllt.datasets.frames import ArrayFrames, VideoFrames
 from tnllt.errors import DataError, IncompleteError, TnlltError, UsageError
@@ -24,7 +25,6 @@ from tnllt.eval.view.pictures import render
 from tnllt.eval.view.scene import Scene
 from tnllt.eval.view.server import JpegFrames, SeekingVideo
 from tnllt.sequence import Annotation, Sequence
-from tnllt.video import write as video_write
 
 TRUTH = np.tile(np.array([[10.0, 20, 30, 40]]), (6, 1))
 
@@ -54,8 +54,8 @@ def test_scores_answer_questions_and_refuse_wrong_ones(tmp_path: Path) -> None:
     scores = evaluate(
         [sequence(), sequence("t")], {"T": {"s": TRUTH}, "U": {"s": TRUTH + 3, "t": TRUTH}}, allow_missing=True
     )
-    assert scores.precision.shape == (2, 2, len(scores.protocol.thresholds("precision")))
-    assert scores.normalized_precision.shape[:2] == (2, 2) and scores.missing.tolist() == [
+    assert scores.curve("precision").shape == (2, 2, len(scores.protocol.thresholds("precision")))
+    assert scores.curve("normalized_precision").shape[:2] == (2, 2) and scores.missing.tolist() == [
         [False, True],
         [False, False],
     ]

@@ -64,7 +64,7 @@ def test_refused_sequences_are_nan_and_named_and_leave_every_mean(expected, name
     results = small_results(["drift", "jitter"])
     scores = evaluate(small_sequences(), results, name)
     refused = scores.sequences.index("chameleon-3")
-    assert np.isnan(scores.success[:, refused]).all() and np.isnan(other[f"{name}/success"][:2, refused]).all()
+    assert np.isnan(scores.curve("success")[:, refused]).all() and np.isnan(other[f"{name}/success"][:2, refused]).all()
     assert scores.refused.nonzero()[0].tolist() == [refused]
     rest = np.delete(scores.success, refused, axis=1)
     np.testing.assert_allclose(scores.score(), rest.mean((1, 2)), atol=1e-12)
@@ -78,8 +78,8 @@ def test_one_trackers_refusal_leaves_the_mean_of_all():
     alone = evaluate(small_sequences(), results, "pytracking")
     both = evaluate(small_sequences(), {**results, "broken": broken}, "pytracking")
     assert [s for s, r in zip(both.sequences, both.refused, strict=True) if r] == ["chameleon-3", "hat-1"]
-    assert not np.isnan(both.success[0]).any(1)[list(both.sequences).index("hat-1")]
-    np.testing.assert_allclose(both.score()[0], alone.success[0][~both.refused].mean(), atol=1e-12)
+    assert not np.isnan(both.curve("success")[0]).any(1)[list(both.sequences).index("hat-1")]
+    np.testing.assert_allclose(both.score()[0], alone.curve("success")[0][~both.refused].mean(), atol=1e-12)
     assert both.score()[0] == both.score()[1] and "hat-1" in both.table()
 
 

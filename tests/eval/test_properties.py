@@ -112,7 +112,8 @@ def test_a_frame_appended_changes_only_its_own_sequence(name):
     rest = np.arange(6) != 2
     for curve in CURVE_NAMES:
         assert np.array_equal(before.curve(curve)[:, rest], after.curve(curve)[:, rest])
-    assert (after.success[:, 2] <= before.success[:, 2]).all() and (after.success[:, 2] != before.success[:, 2]).any()
+    one, two = before.curve("success")[:, 2], after.curve("success")[:, 2]
+    assert (two <= one).all() and (two != one).any()
 
 
 @MANY
@@ -148,7 +149,7 @@ def test_missing_and_short_results_are_named():
     with pytest.raises(IncompleteError, match=r"t0/s0: \d+ rows for \d+ frames.*t1: no result for 1 of 6.*s3"):
         evaluate(sequences, results)
     scores = evaluate(sequences, results, allow_missing=True, allow_short=True)
-    assert np.isnan(scores.success[1, 3]).all() and not np.isnan(scores.success[0]).any()
+    assert np.isnan(scores.curve("success")[1, 3]).all() and not np.isnan(scores.curve("success")[0]).any()
     for form in ("text", "markdown", "latex", "csv", "json"):
         text = scores.table("success", form)
         assert "no result for s3" in text.replace("\\", "") and "padded with the last box" in text

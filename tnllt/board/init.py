@@ -13,10 +13,11 @@ from tnllt.board.site import PACKAGE
 from tnllt.config import ScoreConfig
 from tnllt.datasets.benchmarks import TNLLT_ATTRIBUTES
 from tnllt.datasets.convert import annotation_files, format_boxes
+from tnllt.datasets.dataset import open_configured
 from tnllt.errors import UsageError
 from tnllt.eval.packing import write_entries
 from tnllt.eval.report.templating import asset
-from tnllt.eval.selection import Selection, select_sequences
+from tnllt.eval.selection import Selection
 from tnllt.files import to_json, write_atomic
 from tnllt.results.entry import Entry
 from tnllt.results.layouts import ResultFile
@@ -35,7 +36,7 @@ def init_board(folder: Path, config: ScoreConfig) -> list[Path]:
     where = config.locate()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: is there already, and not empty; give a new folder")
-    sequences = select_sequences(config)
+    sequences = list(open_configured(config))
     name, kind = to_json(where.dataset), "annos"
     if where.annos is not None:
         shutil.copytree(where.annos, folder / "annos")

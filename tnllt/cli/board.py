@@ -114,10 +114,10 @@ def init(folder: Path, config: ScoreConfig) -> None:
 def _examiner(config: ScoreConfig) -> Examiner:
     """The examiner of the sequences that a configuration names."""
     from tnllt.board.examine import Examiner
+    from tnllt.datasets.dataset import open_configured
     from tnllt.eval.cache import ScoreCache
-    from tnllt.eval.selection import select_sequences
 
-    return Examiner(select_sequences(config), ScoreCache() if config.cache else None)
+    return Examiner(list(open_configured(config)), ScoreCache() if config.cache else None)
 
 
 def main() -> None:

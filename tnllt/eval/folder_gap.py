@@ -7,12 +7,13 @@ from collections.abc import Sequence as Seq
 import numpy as np
 
 from tnllt.config import ScoreConfig
+from tnllt.datasets.dataset import open_configured
 from tnllt.errors import UsageError
 from tnllt.eval.explain import ChangedSequence, Explanation, Rescorer, Step, ordered, parts, table
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import PROTOCOLS, get_protocol
-from tnllt.eval.selection import choose_trackers, select_sequences
+from tnllt.eval.selection import choose_trackers
 from tnllt.results.layouts import find_results
 from tnllt.results.reading import read_results
 from tnllt.sequence import Boxes
@@ -66,7 +67,7 @@ def folder_gaps(config: ScoreConfig, first: str, second: str, metrics: Seq[Metri
         UsageError: no tracker is in both folders.
         IncompleteError: a result is missing or short, and that is not allowed.
     """
-    sequences = select_sequences(config)
+    sequences = list(open_configured(config))
     names = [s.name for s in sequences]
     one, two = find_results(first, names).trackers, find_results(second, names).trackers
     if len(one) == len(two) == 1:

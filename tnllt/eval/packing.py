@@ -56,20 +56,15 @@ def write_entries(folder: Path, selection: Selection, entry: Entry, blind: bool 
         pack_scored(own[-1], selection.only(name), blind)
         if len(own) == 1:
             stated = replace(entry, tracker=tracker, date=entry.date or datetime.now(timezone.utc).date().isoformat())
-            stated = _with_record(stated, read_many([next(iter(selection.files[name].values()))])[0].record)
+            record = read_many([next(iter(selection.files[name].values()))])[0].record
+            mode, made_on = record.get("mode"), (record.get("device"), (record.get("machine") or {}).get("processor"))
+            if entry.mode == MODES[0] and mode in MODES:
+                stated = replace(stated, mode=mode)
+            stated = replace(stated, machine=entry.machine or ", ".join(str(part) for part in made_on if part))
             own.append(folder / tracker / FILE)
             hidden: dict[str, Any] = dict.fromkeys(IDENTIFYING, "") if blind else {}
             write_atomic(own[-1], replace(stated, **hidden).to_toml())
     return written
-
-
-def _with_record(entry: Entry, record: Mapping[str, Any]) -> Entry:
-    """The entry with mode and machine of a run record, where it does not state them."""
-    mode, machine = record.get("mode"), record.get("machine") or {}
-    parts = ", ".join(str(part) for part in (record.get("device"), machine.get("processor")) if part)
-    return replace(
-        entry, mode=mode if entry.mode == MODES[0] and mode in MODES else entry.mode, machine=entry.machine or parts
-    )
 
 
 def verify_pack(archive: Path, manifest: Manifest, members: Mapping[str, bytes], where: Locations) -> None:

@@ -128,11 +128,6 @@ def select(config: ScoreConfig) -> Selection:
     return Selection(sequences, files, config, unknown, dataset.layout.title, tuple(found.trackers))
 
 
-def select_sequences(config: ScoreConfig) -> list[Sequence]:
-    """The annotated sequences that a configuration names. Raises UsageError or DataError as `open_dataset` does."""
-    return list(open_configured(config))
-
-
 def _all_names(config: ScoreConfig) -> dict[str, None]:
     return dict.fromkeys(open_configured(replace(config, split=None, sequences=None)).names)
 

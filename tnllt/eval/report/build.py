@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tnllt._version import __version__
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
 from tnllt.errors import DataError, UsageError
 from tnllt.eval.compare import compare_all, ranks
@@ -130,7 +131,7 @@ def page_data(
         ("All sequences", "all", None),
         *((_title(name), name, members) for name, members in scores.attribute_members().items()),
     ]
-    hardest = hardest_sequences(scores)
+    hardest, rank = hardest_sequences(scores), ranks(scores)
     paired = scores.ranking("success")[:PAIRED]
     # Resampling leaves the interpreter free: it goes on while the results are read.
     with ThreadPoolExecutor(processors()) as pool:
@@ -143,7 +144,8 @@ def page_data(
         "interval": interval_method(len(scores.sequences)),
         "facts": _facts(scores),
         "footnotes": list(footnotes(scores)),
-        "colophon": _colophon(),
+        "colophon": f"Made by tnllt {__version__}. Intervals: studentised bootstrap over sequences, {RESAMPLES:,} "
+        f"resamples, seed 0; Student's t below {FEW_SEQUENCES} sequences. This file loads nothing from anywhere.",
         "metrics": [
             {
                 "key": m.name, "label": m.label, "short": m.short, "description": m.description, "digits": m.digits,
@@ -165,7 +167,8 @@ def page_data(
         ],
         "sequences": found.sequences,
         "table": {name: job.result() for name, job in tables.items()},
-        "ranks": _ranks(scores),
+        "ranks": [{"low": low, "high": high, "first": first}
+                  for low, high, first in zip(rank.low, rank.high, rank.first, strict=True)],
         "pairs": {name: job.result() for name, job in pairs.items()},
         "paired": len(paired),
         "runs": {m.name: [vars(r) for r in runs(scores, m)] for m in metrics},
@@ -277,15 +280,6 @@ def _facts(scores: Scores) -> list[tuple[str, str]]:
     ]
 
 
-def _colophon() -> str:
-    from tnllt import __version__
-
-    return (
-        f"Made by tnllt {__version__}. Intervals: studentised bootstrap over sequences, {RESAMPLES:,} resamples, "
-        f"seed 0; Student's t below {FEW_SEQUENCES} sequences. This file loads nothing from anywhere."
-    )
-
-
 def _sequence(sequence: Sequence, members: list[int], answers: list[dict[str, Any]]) -> dict[str, Any]:
     present = sequence.present
     return {
@@ -325,14 +319,6 @@ def _table(scores: Scores, metric: Metric, sets: Seq[tuple[str, str, Any]]) -> d
         found["ceiling"].append(reference.get("ceiling", math.nan))
         found["floor"].append(reference.get("floor", math.nan))
     return found
-
-
-def _ranks(scores: Scores) -> list[dict[str, Any]]:
-    stability = ranks(scores)
-    return [
-        {"low": stability.low[k], "high": stability.high[k], "first": stability.first[k]}
-        for k in range(len(scores.trackers))
-    ]
 
 
 def _pairs(scores: Scores, metric: Metric, among: Seq[int]) -> dict[str, dict[str, Any]]:
