@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tnllt.sequence import Boxes
+from tnllt.sequence import Boxes, Flags
 
 
 def overlap(a: ArrayLike, b: ArrayLike) -> Boxes:
@@ -21,6 +21,11 @@ def overlap(a: ArrayLike, b: ArrayLike) -> Boxes:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(union > 0, shared / union, np.where(np.isnan(union), np.nan, 0.0))
     return np.clip(ratio, 0.0, 1.0)
+
+
+def all_columns(flags: Flags) -> Flags:
+    """(...) True where every column of flags (..., C) is: many times faster than `all` over so short an axis."""
+    return np.asarray(np.logical_and.reduce([flags[..., i] for i in range(flags.shape[-1])]))
 
 
 def centers(boxes: ArrayLike) -> Boxes:

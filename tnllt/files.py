@@ -175,7 +175,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {redact(str(k)): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(v) for v in value]
+        return [v if type(v) is float and math.isfinite(v) else plain(v) for v in value]
     if hasattr(value, "tolist"):  # a NumPy number or array, a tensor
         return plain(value.tolist())
     return redact(str(value))

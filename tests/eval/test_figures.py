@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from matplotlib import rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from matplotlib.transforms import Bbox
 
 from tnllt.errors import UsageError
@@ -79,6 +81,17 @@ def test_a_legend_covers_no_curve_and_lies_inside_the_figure(trackers, metric, s
     assert min(text.get_fontsize() for text in axes.texts) >= 7
     looks = [(line.get_color(), line.get_linewidth()) for line in axes.lines]
     assert looks == [(to_hex(c), w) for c, w in zip(keys.get_colors(), keys.get_linewidths(), strict=True)]
+
+
+def test_a_legend_keeps_its_place_where_the_footer_is_cut_off():
+    figure = drawn(many(21, worst=8.0), "success")
+    width, height = figure.get_size_inches()
+    pictures = []
+    for cut in (0.0, 0.5):
+        with BytesIO() as file:
+            figure.savefig(file, dpi=100, bbox_inches=Bbox.from_extents(0, cut, width, height))
+            pictures.append(imread(BytesIO(file.getvalue())))
+    np.testing.assert_array_equal(pictures[0][: len(pictures[1]) - 1], pictures[1][:-1])
 
 
 def test_a_look_stays_across_metrics_and_attributes():

@@ -206,9 +206,12 @@ class _Legend:
         from matplotlib.collections import LineCollection
         from matplotlib.figure import Figure
         from matplotlib.patches import Rectangle
+        from matplotlib.transforms import Affine2D
 
         assert isinstance(axes.figure, Figure)
-        rows, em, inches = -(-len(panel.labels) // max(1, columns)), self.em, axes.figure.dpi_scale_trans
+        rows, em = -(-len(panel.labels) // max(1, columns)), self.em
+        width, height = axes.figure.get_size_inches()
+        inches = Affine2D().scale(1 / width, 1 / height) + axes.figure.transFigure  # moves with a file's cut edges
         if not columns:
             frame: Any = {"facecolor": "white", "edgecolor": "#cccccc", "linewidth": 0.8, "alpha": 0.85, "zorder": 5}
             axes.add_patch(Rectangle((left, top - self.height), self.width, self.height, transform=inches, **frame))

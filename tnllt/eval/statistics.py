@@ -143,17 +143,20 @@ def permutation_test(a: WeightedScores, b: WeightedScores, *, resamples: int = R
     else:
         swaps = np.random.default_rng(SEED).integers(0, 2, size=(resamples, sequences)).astype(np.float64)
 
-    def totals(first: Array, second: Array) -> tuple[Array, Array]:
-        moved = swaps @ (second - first).T
-        return first.sum(axis=1) + moved, second.sum(axis=1) - moved
+    def moved(first: Array, second: Array) -> Array:
+        return np.asarray(swaps @ (second - first).T, np.float64)
 
-    sum_a, sum_b = totals(a.values, b.values)
-    alike = np.array_equal(a.weights, b.weights)
-    kept_a, kept_b = (a.weights.sum(axis=1),) * 2 if alike else totals(a.weights, b.weights)
-    # A swap that leaves a tracker without any kept sequence scores it 0, as the reduction does.
-    score_a, score_b = np.nan_to_num(_ratio(sum_a, kept_a)), np.nan_to_num(_ratio(sum_b, kept_b))
+    sums, kept = (a.values.sum(axis=1), b.values.sum(axis=1)), (a.weights.sum(axis=1), b.weights.sum(axis=1))
+    change = moved(a.values, b.values)
+    if np.array_equal(a.weights, b.weights):
+        gaps = (sums[0] - sums[1] + 2 * change) / np.maximum(kept[0], 1)
+    else:
+        switched = moved(a.weights, b.weights)
+        # A swap that leaves a tracker without any kept sequence scores it 0, as the reduction does.
+        gaps = np.nan_to_num(_ratio(sums[0] + change, kept[0] + switched))
+        gaps -= np.nan_to_num(_ratio(sums[1] - change, kept[1] - switched))
     observed = np.nan_to_num(a.means) - np.nan_to_num(b.means)
-    hits = (np.abs(score_a - score_b) >= np.abs(observed) - 1e-12).sum(axis=0)
+    hits = (np.abs(gaps) >= np.abs(observed) - 1e-12).sum(axis=0)
     exact = 2**sequences <= resamples
     return np.asarray(hits / len(swaps) if exact else (1 + hits) / (1 + len(swaps)), np.float64)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence as Seq
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.boxes import from_corners, overlap
+from tnllt.boxes import all_columns, from_corners, overlap
 from tnllt.errors import DataError
 from tnllt.findings import Checker, Finding, Findings, Kind
 from tnllt.results.layouts import ResultFile
@@ -116,18 +116,18 @@ def _look(truth: Boxes, boxes: Boxes) -> Iterator[tuple[str, str, int | None, in
         yield "short", f"{len(boxes)} rows for {len(truth)} frames; {gap}", len(boxes) + 1, len(truth) - len(boxes)
     elif len(boxes) > len(truth):
         yield "long", f"{len(boxes)} rows for {len(truth)} frames", len(truth) + 1, len(boxes) - len(truth)
-    broken = np.asarray(~np.isfinite(boxes).all(1))
+    broken = ~all_columns(np.isfinite(boxes))
     if broken.any():
         yield "nan", f"{broken.sum()} rows with NaN or infinity", int(np.argmax(broken)) + 1, int(broken.sum())
     with np.errstate(invalid="ignore"):
-        flat = np.asarray((boxes[:, 2:] <= 0).any(1))
+        flat = np.asarray((boxes[:, 2] <= 0) | (boxes[:, 3] <= 0))
     if flat.any():
         yield "non-positive-size", f"{flat.sum()} rows without a size", int(np.argmax(flat)) + 1, int(flat.sum())
-    good = ~broken[:length] & ~np.asarray(np.isnan(truth[:length]).any(1))
+    good = ~broken[:length] & all_columns(~np.isnan(truth[:length]))
     if not good.any():
         return
     yield from _look_at_shape(truth[:length][good], boxes[:length][good], boxes)
-    if len(boxes) >= len(truth) and np.array_equal(boxes[: len(truth)], truth, equal_nan=True) and len(truth) > 1:
+    if len(boxes) >= len(truth) > 1 and np.array_equal(boxes[: len(truth)], truth, equal_nan=True):
         yield "groundtruth", f"all {len(truth)} rows are the ground truth's", 1, len(truth)
 
 
@@ -141,10 +141,15 @@ def _look_at_shape(truth: Boxes, boxes: Boxes, everything: Boxes) -> Iterator[tu
         yield "off-by-one", f"x and y lie {shift[0]:+.0f} and {shift[1]:+.0f} px from the ground truth's", 1, count
     elif np.abs(boxes[0] - truth[0]).max() > 1:
         yield "first-box", f"row 1 is {_row(boxes[0])}, the initial box {_row(truth[0])}", 1, 1
-    if len(everything) > 2 and (everything[1:] == everything[1]).all() and not (truth[1:] == truth[1]).all():
+    if len(everything) > 2 and _equal(everything[1:], everything[1:2]) and not _equal(truth[1:], truth[1:2]):
         yield "constant", f"rows 2 to {len(everything)} are all {_row(everything[1])}", 2, len(everything) - 1
-    elif (boxes == np.floor(boxes)).all() and len(boxes) > 2:
+    elif len(boxes) > 2 and _equal(boxes, np.floor(boxes)):
         yield "integers", "every number is whole", 1, count
+
+
+def _equal(a: Boxes, b: Boxes) -> bool:
+    """Whether every number is equal; where one is not, the last row mostly tells."""
+    return bool((a[-1:] == b[-1:]).all() and (a == b).all())
 
 
 def _row(box: Array) -> str:
@@ -153,17 +158,18 @@ def _row(box: Array) -> str:
 
 def normalized(boxes: Boxes, truth: Boxes) -> bool:
     """Whether boxes look as if divided by the image's size: all within [-0.5, 1.5], the ground truth in pixels."""
-    sizes = truth[:, 2:][(truth[:, 2:] > 0).all(1)]
-    inside = (boxes > -0.5).all() and (boxes < 1.5).all()
+    if not (boxes.min() > -0.5 and boxes.max() < 1.5):
+        return False
+    sizes = truth[:, 2:][all_columns(truth[:, 2:] > 0)]
     fractions = np.count_nonzero(boxes != np.round(boxes)) > boxes.size / 2  # 1,1,1,1 is a lost tracker's
-    return bool(inside and fractions and len(sizes) and np.median(sizes) > 4)
+    return bool(fractions and len(sizes) and np.median(sizes) > 4)
 
 
 def corners(boxes: Boxes, truth: Boxes) -> bool:
     """Whether boxes fit the ground truth much better read as x1, y1, x2, y2 than as x, y, w, h."""
-    other = from_corners(boxes)
-    if not (other[:, 2:] > 0).all(1).mean() > 0.9:
+    if not all_columns(boxes[:, 2:] > boxes[:, :2]).mean() > 0.9:
         return False
+    other = from_corners(boxes)
     as_sizes, as_corners = float(overlap(boxes, truth).mean()), float(overlap(other, truth).mean())
     same_start = np.abs(other[0] - truth[0]).max() <= 1 < np.abs(boxes[0] - truth[0]).max()
     return bool(as_corners > as_sizes + 0.2 or (same_start and as_corners > as_sizes))
@@ -177,8 +183,11 @@ def off_by_one(boxes: Boxes, truth: Boxes) -> tuple[float, float] | None:
     close = overlap(boxes, truth) > 0.8
     if np.count_nonzero(close) < 50:
         return None
-    shift = np.median((boxes - truth)[close], axis=0)
+    if abs(abs(np.median(boxes[close, 0] - truth[close, 0])) - 1) >= 0.1:  # nearly always, and four times as fast
+        return None
+    gaps = boxes[close] - truth[close]
+    shift = np.median(gaps, axis=0)
     exact = np.abs(np.abs(shift[:2]) - 1).max() < 0.1 and shift[0] * shift[1] > 0 and np.abs(shift[2:]).max() < 0.5
     # A tracker that strays by a pixel does so less evenly than a different origin does.
-    even = np.abs((boxes - truth)[close][:, :2] - shift[:2]).mean() < 0.5
+    even = np.abs(gaps[:, :2] - shift[:2]).mean() < 0.5
     return (float(np.sign(shift[0])), float(np.sign(shift[1]))) if exact and even else None
