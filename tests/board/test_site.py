@@ -18,6 +18,9 @@ import pytest
 
 from tests.board.conftest import run_board, run_eval
 from tests.report import report_trees as trees
+from tnllt.board import examine
+from tnllt.board.examine import Examiner
+from tnllt.datasets import open_dataset
 from tnllt.errors import UsageError
 from tnllt.eval.compare import compare_all, groups
 from tnllt.eval.evaluate import evaluate
@@ -53,6 +56,21 @@ def site(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = run_board("build", made / "entries", "--dataset", "tnllt", "--root", made / "data", "--out", out, *given)
     assert result.return_value == 0, result.output
     return out
+
+
+def test_archives_scored_at_once_score_as_alone(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examine, "BATCH", 3)
+    sequences = list(open_dataset("tnllt", made / "data", split=None))
+    paths = sorted((made / "entries").glob("*/*.zip"))
+    together, alone = Examiner(sequences), Examiner(sequences)
+    together.prepare((path, "") for path in paths)
+    assert len(paths) == 4 and len(together.scored) == 4
+    for path in paths:
+        first, second = together.examine(path), alone.examine(path)
+        assert (first.name, first.facts, first.found) == (second.name, second.facts, second.found)
+        for protocol, own in first.curves.items():
+            for measure, array in own.arrays.items():
+                np.testing.assert_array_equal(array, second.curves[protocol].arrays[measure])
 
 
 @pytest.mark.slow

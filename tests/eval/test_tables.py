@@ -13,6 +13,7 @@ from tests.eval.eval_trees import save, write_tree
 from tnllt.cli.eval import cli
 from tnllt.errors import MissingExtraError
 from tnllt.eval import Scores, evaluate
+from tnllt.eval.score_table import name_cell
 from tnllt.sequence import Annotation, Sequence
 
 
@@ -66,3 +67,10 @@ def test_by_sequence_each_sequence_is_a_row():
 def test_install_hints_name_what_can_be_installed():
     with pytest.raises(MissingExtraError, match=r'source: pip install "\.\[vlm\]"$'):
         raise MissingExtraError("this", "vlm")
+
+
+def test_long_names_of_variants_stay_apart():
+    names = [f"Tracker@reasoner=openai-http-localhost-8000-v1-8290a9,refresh_interval={n},text=own" for n in (1, 2)]
+    cut = [name_cell(name) for name in names]
+    assert cut[0] == "Tracker@reasoner=openai-http...9,refresh_interval=1,text=own" and len(set(cut)) == 2
+    assert len(name_cell("x" * 100)) == 60 and name_cell("x" * 60) == "x" * 60 and len(name_cell("x" * 100, 40)) == 40

@@ -76,6 +76,7 @@ def find_entries(folder: Path) -> list[Path]:
 
 def check_all(folders: list[Path], examiner: Examiner) -> tuple[list[BoardEntry], list[Findings]]:
     """Every entry, with the findings of each; those of two entries with the same boxes are added."""
+    examiner.prepare((path, folder.name) for folder in folders for path in _archives(folder))
     pairs = [check_entry(folder, examiner) for folder in folders]
     seen: dict[bytes, BoardEntry] = {}
     entries, findings = [], []

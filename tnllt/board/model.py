@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tnllt.board.entries import BoardEntry
 from tnllt.board.examine import Examiner
 from tnllt.config import BoardConfig
+from tnllt.datasets.benchmarks import LAYOUTS
 from tnllt.eval.compare import groups
 from tnllt.eval.intervals import all_intervals
 from tnllt.eval.scores import Scores
@@ -70,7 +71,7 @@ class Site:
     @property
     def title(self) -> str:
         name = next((s.dataset for s in self.examiner.sequences if s.dataset), "a benchmark")
-        return self.config.title or f"Leaderboard of {name}"
+        return self.config.title or f"Leaderboard of {LAYOUTS[name].title if name in LAYOUTS else name}"
 
 
 def slug(name: str) -> str:

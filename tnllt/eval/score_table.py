@@ -141,9 +141,9 @@ def scaled(table: ScoreTable, config: TableConfig) -> ScoreTable:
 
 
 def name_cell(text: str, most: int = 60) -> str:
-    """A name on one line, cut where it would push every other column off the screen."""
-    text = one_line(text)
-    return text if len(text) <= most else text[: most - 3] + "..."
+    """A name on one line, cut in its middle where it would push every other column off the screen."""
+    text, half = one_line(text), most // 2 - 1
+    return text if len(text) <= most else f"{text[: half - 1]}...{text[-half:]}"
 
 
 def aligned(rows: Seq[Seq[str] | None], left: Collection[int] = (0,), indent: str = "  ") -> list[str]:
