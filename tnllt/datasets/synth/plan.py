@@ -69,7 +69,8 @@ class _Planner:
         table = make_timetable(self.pose_rng, frames, wanted)
         sprite = self.library.sprite(appearance.target[0][1])
         pose = pose_target(self.pose_rng, config, wanted, table, sprite, self.library)
-        camera = self._camera(pose, wanted, table)
+        shift, zoom = motion.camera(self.camera_rng, frames, pose.home, self.diagonal, "CM" in wanted)
+        camera = _Camera(shift, zoom, motion.shake(self.camera_rng, frames, list(table.shake), 0.016 * self.diagonal))
         matrix = self._target_matrix(pose, sprite, camera)
         full = bounds(*placed(sprite.edge(pose.wave is not None), pose.wave, matrix))
         own_blur, camera_blur = self._streaks(pose, table)
@@ -135,12 +136,6 @@ class _Planner:
         box = bounds(*placed(sprite.edge(pose.wave is not None), pose.wave, matrix))
         matrix[:, :, 2] += pose.center - (box[:, :2] + box[:, 2:] / 2) + camera.jerk
         return matrix
-
-    def _camera(self, pose: Pose, wanted: frozenset[str], table: Timetable) -> _Camera:
-        rng = self.camera_rng
-        shift, zoom = motion.camera(rng, self.frames, pose.home, self.diagonal, "CM" in wanted)
-        jerk = motion.shake(rng, self.frames, list(table.shake), 0.016 * self.diagonal)
-        return _Camera(shift, zoom, jerk)
 
     def _background(self, appearance: SceneAppearance, camera: _Camera) -> tuple[int, NDArray[np.float64]]:
         """Which background, and its matrices (T, 2, 3) to the frame."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -182,19 +180,7 @@ def wood(rng: np.random.Generator, h: int, w: int) -> Field:
     return _ramp(np.asarray(field, np.float32), _palette(rng, 3))
 
 
-KINDS: tuple[Callable[[np.random.Generator, int, int], Field], ...] = (
-    clouds,
-    stones,
-    bricks,
-    leaves,
-    landscape,
-    street,
-    grass,
-    wood,
-    leaves,
-    landscape,
-    street,
-)
+KINDS = (clouds, stones, bricks, leaves, landscape, street, grass, wood, leaves, landscape, street)
 
 
 def make_texture(seed: int, height: int, width: int) -> Picture:

@@ -112,17 +112,13 @@ def write_dataset(
     _claim(out, _set_record(config, sequences, seed, form, sources.describe()))
     names: list[str] = []
     job = partial(_write_sequence, out, config, seed, form)
-    for name in map_in_processes(job, range(1, sequences + 1), workers or processors(), _one_thread):
+    for name in map_in_processes(job, range(1, sequences + 1), workers or processors(), partial(cv2.setNumThreads, 1)):
         names.append(name)
         if report is not None:
             report(len(names) * config.frames, sequences * config.frames)
     (out / "splits").mkdir(exist_ok=True)
     _text(out / "splits" / "test.txt", "\n".join(names))
     return names
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(1)
 
 
 def _write_sequence(out: Path, config: SynthConfig, seed: int, form: FrameFormat, number: int) -> str:
@@ -147,14 +143,11 @@ def draw_frames(folder: Path, scene: ScenePlan, part: range, form: FrameFormat) 
     for index in part:
         drawn = scene.render(index, mask=form.masks)
         image = cv2.cvtColor(drawn.image, cv2.COLOR_RGB2BGR)
-        _save(images / f"{index + 1:05d}{suffix}", cv2.imencode(suffix, image, options)[1])
+        (images / f"{index + 1:05d}{suffix}").write_bytes(cv2.imencode(suffix, image, options)[1].tobytes())
         if drawn.mask is not None:
             masks.mkdir(exist_ok=True)
-            _save(masks / f"{index + 1:05d}.png", cv2.imencode(".png", drawn.mask.astype(np.uint8) * 255)[1])
-
-
-def _save(path: Path, data: Any) -> None:
-    path.write_bytes(data.tobytes())
+            coded = cv2.imencode(".png", drawn.mask.astype(np.uint8) * 255)[1]
+            (masks / f"{index + 1:05d}.png").write_bytes(coded.tobytes())
 
 
 def _write_annotation(folder: Path, scene: ScenePlan) -> None:

@@ -73,6 +73,7 @@ class Installation:
             return {key: known.get(v, v) if isinstance(v, str) else v for key, v in values.items()}
 
         return {
+            **{key: value for key, value in asdict(call).items() if key not in ("name", "experiments")},
             "repo": str(self.repo),
             "save_dir": str(self.save_dir),
             "checkpoint": str(self.weights),
@@ -80,17 +81,11 @@ class Installation:
             "parameter": call.parameter or call.name,
             "yaml": self.configuration.stem,
             "yaml_file": "" if is_upstreams else str(self.configuration),
-            "constructor": list(call.constructor),
             "arguments": filled(call.arguments),
             "dataset": self.dataset,
-            "reuse": call.reuse,
-            "score": call.score,
-            "placeholder_box": list(call.placeholder_box),
-            "info": dict(call.info),
             "params": {"debug": 0, **call.params},
             "config": dict(self.cfg),
             "env": filled(call.env),
-            "paths": list(call.paths),
             "text": asdict(self.record.text),
             "device": "cpu" if self.device == "cpu" else "cuda",
         }

@@ -64,7 +64,8 @@ class UpstreamWorker(ChildProcess):
             super().__init__(command, environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         except OSError as error:
             raise BaselineError(f"{name}: cannot start the interpreter {command[0]}: {error.strerror}") from error
-        self._requests, self._answers = _stream(self.process.stdin), _stream(self.process.stdout)
+        assert self.process.stdin is not None and self.process.stdout is not None  # they are pipes
+        self._requests, self._answers = self.process.stdin, self.process.stdout
         os.set_blocking(self._requests.fileno(), False)
         try:
             greeting = self._exchange(start_timeout, None, "start")
@@ -107,9 +108,15 @@ class UpstreamWorker(ChildProcess):
         except ValueError as error:
             reason = f"the worker's answer is not a message of this protocol ({error})"
         except (OSError, EOFError):
-            reason = f"the worker {self._death()}"
+            try:
+                reason = f"the worker {ending(self.process.wait(2))}"
+            except subprocess.TimeoutExpired:
+                reason = "the worker closed its pipe"
         self.kill()
-        raise BaselineError(f"{self.name}: {what}: {reason}", self._last_lines())
+        lines = [f"  {line[:500]}" for line in self.output().strip().splitlines()[-25:]]
+        raise BaselineError(
+            f"{self.name}: {what}: {reason}", "\n".join(["the end of its output:", *lines] if lines else [])
+        )
 
     def _send(self, message: Mapping[str, Any], deadline: float) -> None:
         text = json.dumps(message).encode()
@@ -144,16 +151,6 @@ class UpstreamWorker(ChildProcess):
     def output(self, most: int = KEPT_OUTPUT) -> str:
         return super().output(most)
 
-    def _last_lines(self) -> str:
-        lines = self.output().strip().splitlines()[-25:]
-        return "the end of its output:\n" + "\n".join(f"  {line[:500]}" for line in lines) if lines else ""
-
-    def _death(self) -> str:
-        try:
-            return ending(self.process.wait(2))
-        except subprocess.TimeoutExpired:
-            return "closed its pipe"
-
     def close(self, timeout: float = 10.0) -> None:
         """Ask the worker to end; after `timeout` seconds end it."""
         with contextlib.suppress(OSError):
@@ -177,11 +174,6 @@ def read_answer(read: Callable[[int], bytes]) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise ValueError(f"{type(answer).__name__} instead of an object")
     return answer
-
-
-def _stream(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None
-    return stream
 
 
 class FrameFile:

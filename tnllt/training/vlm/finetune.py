@@ -6,6 +6,7 @@ import importlib.util
 import platform
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib import import_module
 from typing import Any
 
 from tnllt._version import __version__
@@ -13,14 +14,6 @@ from tnllt.errors import MissingExtraError
 from tnllt.files import to_json, write_atomic
 from tnllt.training.vlm.checkpoints import checkpoint_to_resume, save_without_pickles
 from tnllt.training.vlm.options import FineTuneOptions, ModelOptions
-
-
-def need_train_extra() -> None:
-    """Raises MissingExtraError where a package of the extra `train` is not installed."""
-    for name in ("trl", "peft", "datasets", "accelerate", "transformers"):
-        if importlib.util.find_spec(name) is None:
-            extra = "vlm,train" if name == "transformers" else "train"
-            raise MissingExtraError("training a vision-language model", extra, ImportError(f"no module {name}"))
 
 
 def load_for_training(options: ModelOptions) -> tuple[Any, Any]:
@@ -91,7 +84,10 @@ def train_and_save(
     Args:
         make: makes trainer and processor, once it is known that training can start.
     """
-    need_train_extra()
+    for name in ("trl", "peft", "datasets", "accelerate", "transformers"):
+        if importlib.util.find_spec(name) is None:
+            extra = "vlm,train" if name == "transformers" else "train"
+            raise MissingExtraError("training a vision-language model", extra, ImportError(f"no module {name}"))
     resume = checkpoint_to_resume(options.out) if options.resume else None
     trainer, processor = make()
     save_without_pickles(trainer, resume)
@@ -105,7 +101,10 @@ def train_and_save(
             "options": asdict(options),
         }
         write_atomic(options.out / "history.json", to_json({"history": trainer.state.log_history}))
-        write_atomic(options.out / "tnllt.json", to_json({**facts, **_versions()}))
+        packages = ("torch", "transformers", "trl")
+        versions = {"tnllt": __version__, "python": platform.python_version()}
+        versions |= {name: str(import_module(name).__version__) for name in packages}
+        write_atomic(options.out / "tnllt.json", to_json({**facts, **versions}))
     return trainer
 
 
@@ -127,13 +126,3 @@ def _save_model(trainer: Any, processor: Any, model: ModelOptions, options: Fine
         trainer.save_model(str(options.out))  # gathers what FSDP or DeepSpeed have split
     if first:
         processor.save_pretrained(options.out)
-
-
-def _versions() -> dict[str, str]:
-    import torch
-    import transformers
-    import trl
-
-    packages = {"torch": torch, "transformers": transformers, "trl": trl}
-    versions = {name: str(package.__version__) for name, package in packages.items()}
-    return {"tnllt": __version__, "python": platform.python_version(), **versions}
