@@ -23,7 +23,7 @@ import numpy as np
 
 from tnllt import evaluate
 from tnllt.datasets.frames import ArrayFrames
-from tnllt.datasets.synth import ScenePlan, SynthConfig, SynthSources, plan
+from tnllt.datasets.synth import ScenePlan, SynthConfig, plan
 from tnllt.eval.statistics import WeightedScores, bootstrap_intervals, difference_intervals
 from tnllt.reasoningtrack import ReasoningTrack
 from tnllt.reasoningtrack.reasoners import Reasoning
@@ -92,13 +92,11 @@ def measure(weights: Path | None, scenes: Ordered[ScenePlan]) -> dict[str, dict[
 @click.option("--sequences", default=60, show_default=True)
 @click.option("--frames", default=120, show_default=True)
 @click.option("--scene", type=click.Choice(sorted(SCENES)), default="change", show_default=True)
-@click.option("--photographs", type=click.Choice(["none", "auto"]), default="none", help="auto: installed ones, too.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Also write the figures here.")
-def main(weights: Path | None, sequences: int, frames: int, scene: str, photographs: str, out: Path | None) -> None:
+def main(weights: Path | None, sequences: int, frames: int, scene: str, out: Path | None) -> None:
     """Mean success AUC with four descriptions, and paired differences."""
     started = time.monotonic()
-    sources = SynthSources(photographs=photographs)
-    config = SynthConfig(frames=frames, width=320, height=240, sources=sources, **SCENES[scene])  # type: ignore[arg-type]
+    config = SynthConfig(frames=frames, width=320, height=240, **SCENES[scene])  # type: ignore[arg-type]
     scenes: list[ScenePlan] = []
     seed = FIRST_SEED
     while len(scenes) < sequences:

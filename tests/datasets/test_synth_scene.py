@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -173,30 +172,22 @@ def digest(scene: ScenePlan) -> str:
 
 
 def test_scenes_do_not_depend_on_what_is_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Photographs and emoji fonts are used on demand alone: hidden or shown, the same seed gives the same bytes."""
-    photograph = tmp_path / "photograph.png"
-    cv2.imwrite(str(photograph), np.full((500, 700, 3), 77, np.uint8))
+    """Emoji fonts are used on demand alone: hidden or shown, the same seed gives the same bytes."""
     (tmp_path / "font.ttf").write_bytes(b"a font")
     config = SynthConfig(frames=20, width=160, height=120, families=dict.fromkeys(("emoji", "patch"), 0.5))
     found = []
-    for photographs, fonts in (((), ()), ((photograph,), (tmp_path / "font.ttf",))):
-        monkeypatch.setattr(sources, "installed_photographs", lambda found=photographs: found)
+    for fonts in ((), (tmp_path / "font.ttf",)):
         monkeypatch.setattr(sources, "EMOJI_FONTS", fonts)
         sources.emoji_characters.cache_clear()
         made = Library(SynthSources(7))
         found.append([digest(plan(seed, config, made)) for seed in range(4)])
         assert made.describe()["photographs"] == 0 and made.describe()["emoji"] == 0
     assert found[0] == found[1]
-    asked = Library(SynthSources(0, photographs="auto"))
-    assert asked.describe()["photographs"] == 1 and asked.background_name(0) == "photograph.png"
 
 
 def test_sources_that_are_asked_for_and_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "installed_photographs", lambda: ())
     monkeypatch.setattr(sources, "EMOJI_FONTS", ())
     sources.emoji_characters.cache_clear()
-    with pytest.raises(UsageError, match="no photographs are installed"):
-        Library(SynthSources(photographs="auto"))
     with pytest.raises(UsageError, match="emoji font is not installed"):
         Library(SynthSources(emoji="auto"))
 

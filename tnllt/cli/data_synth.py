@@ -67,9 +67,9 @@ def synth(
     """Make vision-language sequences in folder OUT, in TNLLT's layout: language description, boxes, presence, all 15
     attributes.
 
-    The same seed and options give the same bytes on every machine; --photographs auto and --emoji auto use what is
-    installed. Each attribute has an option with the probability that a sequence is given it: 0 leaves it out, 1 gives
-    it to all; the flags are measured on the plan. A run that was stopped goes on when the same command is given again.
+    The same seed and options give the same bytes on every machine; --emoji auto uses a font that is installed. Each
+    attribute has an option with the probability that a sequence is given it: 0 leaves it out, 1 gives it to all;
+    the flags are measured on the plan. A run that was stopped goes on when the same command is given again.
     """
     wanted = only(*_words(attributes.upper())) if attributes else {}
     wanted |= {name: rate for name, rate in rates.items() if rate is not None}

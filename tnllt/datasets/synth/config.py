@@ -46,10 +46,9 @@ class SynthSources:
     """Which images and box tracks are used. By default nothing that depends on the machine. Hashable."""
 
     procedural: int = option(64, "Procedural backgrounds in the pool.", minimum=0)
-    photographs: str = option(
-        "none", "auto: also photographs that installed packages bring, as backgrounds.", choices=("none", "auto")
+    backgrounds: str | None = option(
+        None, "Your own images behind everything, besides the procedural ones.", metavar="DIR"
     )
-    backgrounds: str | None = option(None, "Your own images behind everything, in place of photographs.", metavar="DIR")
     sprites: str | None = option(None, "Your own sprites: PNG with opacity, named by what they show.", metavar="DIR")
     emoji: str = option("none", "auto: Noto's colour emoji as sprites, too; or a font file.", metavar="auto|FONT")
     motion_from: str | None = option(

@@ -16,7 +16,6 @@ from tnllt.datasets.synth.sources import (
     emoji_characters,
     emoji_raster,
     images_below,
-    photographs,
     read_photograph,
     read_sprite,
 )
@@ -34,7 +33,7 @@ class Library:
     """What the scenes of some sources are made of.
 
     Attributes:
-        backgrounds: how many backgrounds there are: photographs first, then procedural ones.
+        backgrounds: how many backgrounds there are: a user's first, then procedural ones.
         emoji, files: characters, and names with paths, of the sprites that are images.
         tracks: box tracks that targets move along.
         background: called with a background's number, gives it as RGB uint8, with its halvings (for drawing it small
@@ -44,14 +43,12 @@ class Library:
 
     def __init__(self, sources: SynthSources | None = None) -> None:
         self.sources = sources = sources or SynthSources()
-        self._photographs = photographs(sources)
+        self._photographs = images_below(sources.backgrounds)
         self.backgrounds = len(self._photographs) + sources.procedural
         if self.backgrounds == 0:
             raise UsageError("no backgrounds: allow procedural ones, or give a folder of backgrounds with images in it")
         self.emoji = emoji_characters(sources.emoji)
-        self.files = {p.stem: p for p in images_below(sources.sprites)} if sources.sprites else {}
-        if sources.sprites and not self.files:
-            raise UsageError(f"{sources.sprites}: no sprites here; PNG files with opacity are looked for")
+        self.files = {p.stem: p for p in images_below(sources.sprites)}
         self.tracks: list[Track] = read_tracks(Path(sources.motion_from)) if sources.motion_from else []
         self.background = lru_cache(_BACKGROUNDS)(self._background)
         self.sprite = lru_cache(_SPRITES)(partial(make_sprite, pool=self))

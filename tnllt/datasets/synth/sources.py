@@ -1,8 +1,7 @@
-"""Where the images of a scene come from: procedural ones always; photographs, emoji and files where asked for."""
+"""Where the images of a scene come from: procedural ones always; images, emoji and sprites where asked for."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import unicodedata
 from functools import lru_cache
@@ -13,19 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.datasets.frames import read_image
-from tnllt.datasets.synth.config import SynthSources
 from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Image
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 EMOJI_FONTS = tuple(
     Path("/usr/share/fonts", folder, "NotoColorEmoji.ttf") for folder in ("truetype/noto", "noto", "google-noto-emoji")
-)
-#: Calibration targets, masks, plots: parts of names of images that are not a scene.
-_NO_SCENE = re.compile(
-    r"chess|board|calib|left0|left1|right0|right1|aruco|marker|qr|sudoku|digits|logo|text|letter|page|notes|cards|phantom"
-    r"|mask|pattern|gradient|blank|noise|disp|depth|gt\.|suzanne|detect_blob|elipses|pca_|ml\.|smarties|pic|stuff|horse"
-    r"|microaneurysm|color\.png|cell|clock_motion"
 )
 #: Parts of Unicode names that do not say what the image shows (colours of old typography), and of signs.
 _BAD_NAMES = re.compile(
@@ -54,41 +46,16 @@ def read_sprite(path: Path) -> Image:
     return np.asarray(cv2.cvtColor(read, cv2.COLOR_BGRA2RGBA), np.uint8)
 
 
-def images_below(folder: str | Path) -> list[Path]:
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder")
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-
-
-def photographs(sources: SynthSources) -> list[Path]:
-    """The photographs that serve as backgrounds: the user's, or those that are installed where asked for."""
-    if sources.backgrounds:
-        own = images_below(sources.backgrounds)
-        if not own:
-            known = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise UsageError(f"{sources.backgrounds}: no images here ({known} are looked for)")
-        return own
-    if sources.photographs == "none":
+def images_below(folder: str | Path | None) -> list[Path]:
+    """The images of a folder and those below it; none for None. Raises UsageError where there are none."""
+    if folder is None:
         return []
-    if sources.photographs != "auto":
-        raise UsageError(f'photographs = {sources.photographs!r}: give "none" or "auto", or a folder of backgrounds')
-    found = list(installed_photographs())
+    if not Path(folder).is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    found = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     if not found:
-        raise UsageError("no photographs are installed; install scikit-image, or give a folder of backgrounds")
+        raise UsageError(f"{folder}: no images here ({', '.join(sorted(IMAGE_SUFFIXES))} are looked for)")
     return found
-
-
-@lru_cache(maxsize=1)
-def installed_photographs() -> tuple[Path, ...]:
-    """Photographs that scikit-image, scikit-learn, opencv-doc and mate-backgrounds bring, where installed."""
-    folders = [Path("/usr/share/doc/opencv-doc/examples/data"), Path("/usr/share/backgrounds/mate/nature")]
-    for package, inside in (("skimage", "data"), ("sklearn", "datasets/images")):
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.origin:
-            folders.insert(0, Path(spec.origin).parent / inside)
-    found = [p for f in folders if f.is_dir() for p in sorted(f.glob("*")) if p.suffix.lower() in IMAGE_SUFFIXES]
-    return tuple(p for p in found if not _NO_SCENE.search(p.name.lower()) and p.stat().st_size > 15_000)
 
 
 def _font_file(setting: str) -> Path:
