@@ -15,7 +15,10 @@ _TABLE = read_toml(_FILE)
 #: What the abbreviations stand for, over all benchmarks.
 ATTRIBUTE_TITLES: Mapping[str, str] = _TABLE.pop("attributes")
 LAYOUTS: dict[str, Layout] = {}
+#: Of a benchmark, {"CODE" or "SEQUENCE: CODE" of `tnllt-data check`: the fault that the release is known for}.
+KNOWN_FAULTS: dict[str, Mapping[str, str]] = {}
 for _name, _record in _TABLE.items():
+    KNOWN_FAULTS[_name] = _record.pop("known_faults", {})
     _own = layout_of(_record, _FILE, LAYOUTS, _name)
     LAYOUTS[_name] = replace(_own, presence_required=bool(_own.absent))
 

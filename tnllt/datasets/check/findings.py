@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from pathlib import Path
 
+from tnllt.datasets.benchmarks import KNOWN_FAULTS
 from tnllt.datasets.index import Place
 from tnllt.datasets.layout import Layout
 from tnllt.findings import Checker, Finding, Kind
@@ -60,31 +60,6 @@ CHECKER = Checker("check", (
     Kind("folder-nested", "note", "a folder inside a folder of its name", "none needed: it is seen through"),
 ))  # fmt: skip
 
-# Faults that everyone meets who downloads the releases as they are: (benchmark, sequence, code) -> what is known.
-_KNOWN: Mapping[tuple[str, str, str], str] = {
-    ("tnl2k", "test_015_Sord_video_Q01_done", "image-undecodable"): (
-        "frame 492 of the TNL2K release is broken for everyone; copy frame 491 in its place"
-    ),
-    ("tnl2k", "test_015_Sord_video_Q01_done", "image-truncated"): (
-        "frame 492 of the TNL2K release is broken for everyone; copy frame 491 in its place"
-    ),
-    ("tnl2k", "advSamp_monitor_bikeyellow", "flags-more"): "the TNL2K release has one flag too many; it is not used",
-    ("lasot", "paddle-1", "boxes-more"): "the LaSOT release has 2703 boxes for 2500 frames; leave it out of training",
-    ("otb100", "Football1", "frames-more"): "OTB annotates the first 74 frames alone",
-    ("otb100", "Freeman3", "frames-more"): "OTB annotates the first 460 frames alone",
-    ("otb100", "Freeman4", "frames-more"): "OTB annotates the first 283 frames alone",
-    ("otb100", "Diving", "frames-more"): "OTB annotates the first 215 frames alone",
-}
-_KNOWN_KINDS: Mapping[tuple[str, str], str] = {
-    ("tnl2k", "frames-more"): "12 videos of the TNL2K release differ in frames and boxes",
-    ("tnl2k", "boxes-more"): "12 videos of the TNL2K release differ in frames and boxes",
-    ("tnl2k", "language-empty"): "the TNL2K release has empty language files",
-    ("tnl2k", "language-odd"): "the TNL2K release has descriptions with two spaces, or cut off",
-    ("tnl2k", "content-twice"): "TNL2K's advSamp_* are adversarial copies of other videos",
-    ("tnllt", "split-newline"): "the release's lists have none",
-    ("tnllt", "folder-nested"): "the release's zip files nest their folder",
-}
-
 
 def about(subject: Place | Layout, code: str, text: str, path: Path | None = None, frames: Seq[int] = ()) -> Finding:
     """A finding about a sequence, and of it about all of these frames (from 1), or about the whole dataset.
@@ -95,7 +70,8 @@ def about(subject: Place | Layout, code: str, text: str, path: Path | None = Non
         path: the file at fault, or None.
     """
     sequence, layout = (subject.name, subject.layout) if isinstance(subject, Place) else ("", subject)
-    known = _KNOWN.get((layout.name, sequence, code)) or _KNOWN_KINDS.get((layout.name, code))
+    faults = KNOWN_FAULTS.get(layout.name, {})
+    known = faults.get(f"{sequence}: {code}") or faults.get(code)
     more = {"remedy": f"known fault: {known}"} if known else {}
     shown = [int(frame) for frame in frames[:_SHOWN]]
     details = {"frames": shown, "known": known}
