@@ -197,7 +197,7 @@ def spans(folder: Path, data: bytes) -> None:
 
 
 def tracks(folder: Path, data: bytes) -> None:
-    from tnllt.datasets.synth.tracks import read_tracks
+    from tnllt.datasets.synth.sources import read_tracks
 
     put(folder, "x.txt", data)
     with expected(""):
@@ -590,8 +590,8 @@ def pickled_seeds() -> list[bytes]:
 
 def reply(folder: Path, data: bytes) -> None:
     from tnllt.reasoningtrack.reasoners.parsing import parse_answer
-    from tnllt.reasoningtrack.reasoners.reply import read_reply
     from tnllt.reasoningtrack.reasoners.resilience import retry_after
+    from tnllt.reasoningtrack.reasoners.server import read_reply
 
     for compat in ("ours", "released"):
         with expected(""):

@@ -13,8 +13,7 @@ from trees import rows, tnllt_sequence, write
 
 from tnllt import TNLLTDataset, open_dataset
 from tnllt.cli.data import cli
-from tnllt.datasets.card import make_card
-from tnllt.datasets.contact_sheet import contact_sheet
+from tnllt.datasets.card import contact_sheet, make_card
 from tnllt.errors import DataError
 
 

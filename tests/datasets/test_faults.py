@@ -17,10 +17,9 @@ from trees import rows, tnllt_sequence, write, write_images
 
 from tnllt import TNLLTDataset, open_dataset
 from tnllt.datasets import mgit, text
-from tnllt.datasets.archives.plan import make_plan
+from tnllt.datasets.archives.members import Archive
+from tnllt.datasets.archives.plan import DRAFT, make_plan, unpack, verify
 from tnllt.datasets.archives.prepare import prepare
-from tnllt.datasets.archives.sources import Archive
-from tnllt.datasets.archives.unpack import DRAFT, unpack, verify
 from tnllt.datasets.card import Card, format_card, make_card
 from tnllt.datasets.check import check_dataset
 from tnllt.datasets.convert import convert, format_conversion

@@ -9,9 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tnllt.datasets import text
-from tnllt.datasets.archives.members import Unsafe, safe_path
+from tnllt.datasets.archives.members import Archive, Unsafe, safe_path
 from tnllt.datasets.archives.plan import destinations
-from tnllt.datasets.archives.sources import Archive
 from tnllt.datasets.check.sequences import odd_description
 from tnllt.datasets.frames import frame_order, image_size, is_truncated, read_image
 from tnllt.errors import DataError

@@ -20,7 +20,7 @@ from tnllt import open_dataset
 from tnllt.cli.data import cli
 from tnllt.datasets import Dataset
 from tnllt.datasets.convert import convert
-from tnllt.datasets.croissant import read_about
+from tnllt.datasets.publish import read_about
 from tnllt.datasets.synth import SynthConfig, write_dataset
 from tnllt.errors import DataError, UsageError
 from tnllt.results.pack import dataset_digest

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import tnllt
 from tnllt.errors import DataError, UsageError
-from tnllt.foundation.conventions import load_convention
+from tnllt.foundation.box_model import load_convention
 from tnllt.foundation.vlm import VlmTracker
 from tnllt.results.store import ResultStore
 

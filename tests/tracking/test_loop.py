@@ -12,8 +12,7 @@ from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Annotation, Sequence
 from tnllt.tracking import Mode, Prediction, Tracker, TrackerFailure, run_sequence
 from tnllt.tracking.loop import choose_mode
-from tnllt.tracking.readahead import ReadAhead, frame_digest
-from tnllt.tracking.sequence_run import frame_count
+from tnllt.tracking.sequence_run import ReadAhead, frame_count, frame_digest
 from tnllt.tracking.system import resident_mb
 
 

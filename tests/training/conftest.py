@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tnllt.training.vlm.answers import true_description, write_answer
+from tnllt.training.vlm.pairs import true_description, write_answer
 from tnllt.training.vlm.records import write_sample
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220), "white": (240, 240, 240)}

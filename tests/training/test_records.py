@@ -17,12 +17,11 @@ from tnllt.reasoningtrack.reasoners import Question, Reasoning, parse_answer
 from tnllt.reasoningtrack.reasoners.views import pictures
 from tnllt.sequence import Annotation, Sequence
 from tnllt.training.rewards import strict_reward
-from tnllt.training.vlm.answers import side, true_description, write_answer
+from tnllt.training.vlm.finetune import trainer_rows
 from tnllt.training.vlm.frozen import FrozenTracker, read_window
 from tnllt.training.vlm.gather import RecordSources, gather
-from tnllt.training.vlm.pairs import choose, refreshes, write_pairs
+from tnllt.training.vlm.pairs import choose, refreshes, side, true_description, write_answer, write_pairs
 from tnllt.training.vlm.records import read_published, read_samples
-from tnllt.training.vlm.rows import trainer_rows
 
 ANSWER = "<think>a</think><d>no</d><answer>the car</answer>"
 

@@ -21,7 +21,7 @@ from tnllt.text import printable
 
 if TYPE_CHECKING:
     from tnllt.datasets import Dataset
-    from tnllt.datasets.croissant import About
+    from tnllt.datasets.publish import About
     from tnllt.findings import Findings
 
 #: The subcommands that are slow to import, and what they do.
@@ -112,8 +112,7 @@ def info(
 
     ROOT is a folder whose layout is detected, or the root of the benchmark that --dataset names.
     """
-    from tnllt.datasets.card import format_card, make_card
-    from tnllt.datasets.contact_sheet import check_image_path, contact_sheet
+    from tnllt.datasets.card import check_image_path, contact_sheet, format_card, make_card
 
     if sheet is not None:
         check_image_path(sheet)
@@ -124,7 +123,7 @@ def info(
         count = contact_sheet(dataset, sheet, most=most)
         click.echo(f"{sheet}: {count} sequences", err=True)
     if croissant_file is not None:
-        from tnllt.datasets.croissant import croissant, read_about
+        from tnllt.datasets.publish import croissant, read_about
 
         stated = read_about(about)
         write_atomic(croissant_file, to_json(croissant(dataset, stated), 2) + "\n")
@@ -142,8 +141,8 @@ def publish(place: Path, out: Path, config: DatasetConfig, about: Path | None) -
     It gets annotations.parquet (boxes, presence, descriptions, attributes), a tar file of frames per sequence, a card,
     Croissant, and SHA256SUMS. Every command reads that folder, and its URL, as a dataset: `--dataset OUT`.
     """
-    from tnllt.datasets.croissant import read_about
     from tnllt.datasets.publish import publish as run
+    from tnllt.datasets.publish import read_about
 
     stated = read_about(about)
     files = run(_open(config, place), out, stated, config.split or "all", Progress("publishing", "frames"))

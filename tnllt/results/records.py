@@ -22,7 +22,7 @@ Schema `tnllt.run/1`. Lists are per frame and as long as the result has rows; `n
     confidence        [per frame] or null; an infinite one is "Infinity" or "-Infinity"
     absent            [per frame] or null
     description_changes  [{"frame": i, "description": text}], frames counted from 0
-    sha256            {"result": of the text file, "read": of what was read, see `tnllt.tracking.readahead`}
+    sha256            {"result": of the text file, "read": of what was read, see `tnllt.tracking.sequence_run`}
     memory_mb         {"start", "end", "peak"}: resident memory of the process
     costs             with --profile {"parameters", "flops" a frame, "accelerator_mb", "joules"}: what is known of them
     info              facts the tracker gives of itself

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tnllt.datasets.archives.plan import load_plan, make_plan, save_plan
-from tnllt.datasets.archives.sources import find_archives
-from tnllt.datasets.archives.unpack import unpack, verify
+from tnllt.datasets.archives.members import find_archives
+from tnllt.datasets.archives.plan import load_plan, make_plan, save_plan, unpack, verify
 from tnllt.datasets.progress import OnProgress
 from tnllt.errors import DataError
 from tnllt.locks import sole_writer

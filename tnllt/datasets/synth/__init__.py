@@ -19,11 +19,11 @@ from tnllt.datasets.synth.config import FrameFormat as FrameFormat
 from tnllt.datasets.synth.config import SynthConfig as SynthConfig
 from tnllt.datasets.synth.config import SynthSources as SynthSources
 from tnllt.datasets.synth.config import only as only
-from tnllt.datasets.synth.demo import demo_folder as demo_folder
-from tnllt.datasets.synth.library import Library as Library
-from tnllt.datasets.synth.library import library as library
 from tnllt.datasets.synth.plan import plan as plan
 from tnllt.datasets.synth.scene import Layer as Layer
 from tnllt.datasets.synth.scene import Rendered as Rendered
 from tnllt.datasets.synth.scene import ScenePlan as ScenePlan
+from tnllt.datasets.synth.sources import Library as Library
+from tnllt.datasets.synth.sources import library as library
+from tnllt.datasets.synth.write import demo_folder as demo_folder
 from tnllt.datasets.synth.write import write_dataset as write_dataset

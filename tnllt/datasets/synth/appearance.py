@@ -14,7 +14,7 @@ from tnllt.datasets.synth.shapes import OBJECTS, PLAIN_NAMES, SHAPES
 
 if TYPE_CHECKING:
     from tnllt.datasets.synth.config import SynthConfig
-    from tnllt.datasets.synth.library import Library
+    from tnllt.datasets.synth.sources import Library
 
 #: Pattern -> noun phrase of a shape with it and a second colour.
 PATTERNS: dict[str, str] = {

@@ -9,8 +9,8 @@ from tnllt.datasets.synth import motion
 from tnllt.datasets.synth.appearance import SpriteLook
 from tnllt.datasets.synth.config import SynthConfig
 from tnllt.datasets.synth.geometry import affine
-from tnllt.datasets.synth.library import Library
 from tnllt.datasets.synth.scene import Layer, ScenePlan
+from tnllt.datasets.synth.sources import Library
 from tnllt.datasets.synth.sprites import SIDE
 from tnllt.datasets.synth.target_motion import Timetable
 

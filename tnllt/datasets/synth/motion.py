@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from tnllt.datasets.synth.tracks import Track
+from tnllt.datasets.synth.sources import Track
 
 Path = NDArray[np.float64]
 Curve = NDArray[np.float64]

@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter1d
 from tnllt.datasets.synth.appearance import SpriteLook, random_look
 from tnllt.datasets.synth.config import SynthConfig
 from tnllt.datasets.synth.geometry import affine, placed, unwarped
-from tnllt.datasets.synth.library import Library
 from tnllt.datasets.synth.scene import Layer
+from tnllt.datasets.synth.sources import Library
 from tnllt.datasets.synth.sprites import SIDE, Sprite
 from tnllt.datasets.synth.target_motion import Timetable, Window
 

@@ -23,7 +23,7 @@ from tnllt.datasets.synth.drawing import (
     perturb,
     smear,
 )
-from tnllt.datasets.synth.library import Library
+from tnllt.datasets.synth.sources import Library
 from tnllt.errors import UsageError
 from tnllt.sequence import Image
 

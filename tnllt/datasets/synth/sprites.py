@@ -14,7 +14,7 @@ from tnllt.datasets.synth.colours import COLOURS, FIXED
 from tnllt.datasets.synth.shapes import DRAWINGS, SHAPES
 
 if TYPE_CHECKING:
-    from tnllt.datasets.synth.library import Library
+    from tnllt.datasets.synth.sources import Library
 
 SIDE = 144  #: pixels of a sprite's raster
 REACH = 0.84  #: part of the raster that the drawing's -1..1 fills; the rest is room for deformation

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tnllt.datasets.synth import motion
 from tnllt.datasets.synth.config import ATTRIBUTES, SynthConfig
-from tnllt.datasets.synth.library import Library
+from tnllt.datasets.synth.sources import Library
 from tnllt.datasets.synth.sprites import SIDE, Sprite
 
 Curve = NDArray[np.float64]

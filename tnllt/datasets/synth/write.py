@@ -19,18 +19,20 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tnllt.config import cache_folder
 from tnllt.datasets.convert import annotation_files
 from tnllt.datasets.progress import OnProgress
-from tnllt.datasets.synth.config import ATTRIBUTES, FrameFormat, SynthConfig
-from tnllt.datasets.synth.library import library
+from tnllt.datasets.synth.config import ATTRIBUTES, FrameFormat, SynthConfig, SynthSources
 from tnllt.datasets.synth.plan import plan
 from tnllt.datasets.synth.scene import ScenePlan
+from tnllt.datasets.synth.sources import library
 from tnllt.errors import DataError, UsageError
 from tnllt.processes import map_in_processes, processors
 from tnllt.sequence import Annotation
@@ -197,3 +199,30 @@ def _claim(out: Path, record: dict[str, Any]) -> None:
         raise UsageError(f"{out}: is a file; choose a folder")
     out.mkdir(parents=True, exist_ok=True)
     _text(marker, json.dumps(record, indent=1, ensure_ascii=False))
+
+
+SEQUENCES, FRAMES, SEED = 8, 80, 2127  #: with this seed, every attribute is in it
+
+
+def demo_folder() -> Path:
+    """The folder of the demo dataset, in the user's cache. Made whole or not at all; safe to call at once.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+    """
+    folder = cache_folder() / f"demo-{GENERATOR}-{SEED}"
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        config = SynthConfig(frames=FRAMES, width=480, height=270, sources=SynthSources(12), grey=0.0)
+        with TemporaryDirectory(prefix=".making-demo-", dir=folder.parent, ignore_cleanup_errors=True) as making:
+            write_dataset(Path(making, "demo"), config, SEQUENCES, SEED)
+            Path(making, "demo").rename(folder)
+    except OSError as error:
+        if not folder.is_dir():  # else another process was quicker, with the same bytes
+            remedy = "set TNLLT_CACHE to a folder that can be written"
+            raise DataError(
+                f"the demo dataset cannot be made here ({error.strerror}); {remedy}", folder.parent
+            ) from error
+    return folder

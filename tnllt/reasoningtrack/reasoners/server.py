@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -15,15 +16,13 @@ from urllib.parse import urlsplit, urlunsplit
 from tnllt.errors import MissingExtraError, UsageError
 from tnllt.reasoningtrack.reasoners.base import Question, ReasonerError, Reasoning
 from tnllt.reasoningtrack.reasoners.cache import AnswerCache
-from tnllt.reasoningtrack.reasoners.images import MAX_PIXELS, ImageFormat, data_url
 from tnllt.reasoningtrack.reasoners.parsing import Compat
 from tnllt.reasoningtrack.reasoners.prompt import load_prompt
-from tnllt.reasoningtrack.reasoners.reply import read_reply
 from tnllt.reasoningtrack.reasoners.resilience import CircuitBreaker, backoff
 from tnllt.reasoningtrack.reasoners.trace import image_hash, text_hash
-from tnllt.reasoningtrack.reasoners.views import View, shown
+from tnllt.reasoningtrack.reasoners.views import MAX_PIXELS, ImageFormat, View, data_url, shown
 from tnllt.sequence import Image
-from tnllt.text import register_secret
+from tnllt.text import redact, register_secret
 
 log = logging.getLogger(__name__)
 
@@ -267,3 +266,70 @@ def _api_url(url: str) -> str:
         raise UsageError("reasoner openai: put the key into an environment variable (api_key_env), not into the URL")
     path = parts.path.rstrip("/") or "/v1"
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+#: Fields to which servers move the thought out of `content`.
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+
+
+def read_reply(body: bytes, content_type: str) -> tuple[str, dict[str, Any]]:
+    """The text of the reply's choice, and facts for the trace.
+
+    Raises:
+        ReasonerError: kind not_json, cut_off, server_error, no_choice or empty.
+    """
+    reply = _load(body, content_type)
+    if reply.get("error") and not reply.get("choices"):
+        raise ReasonerError("server_error", f"the server reports an error: {_short(reply['error'])}")
+    choices = reply.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise ReasonerError("no_choice", "the reply has no choices")
+    text, finish = _text(choices[0])
+    if not text.strip():
+        raise ReasonerError("empty", f"the model wrote nothing (finish reason {_short(finish)})")
+    return redact(text), {"finish": finish and redact(finish)[:100]}
+
+
+def _load(body: bytes, content_type: str) -> Mapping[str, Any]:
+    try:
+        reply = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        if body.lstrip()[:1] == b"{":
+            raise ReasonerError(
+                "cut_off", f"the reply's JSON breaks off or is broken after {len(body)} bytes"
+            ) from error
+        what = content_type.partition(";")[0] or "no content type"
+        raise ReasonerError("not_json", f"the reply is not JSON ({what}); is this an OpenAI-compatible URL?") from error
+    if not isinstance(reply, dict):
+        raise ReasonerError("not_json", f"the reply is a JSON {type(reply).__name__}, not an object")
+    return reply
+
+
+def _text(choice: Any) -> tuple[str, str | None]:
+    """A choice's text with its thought put back in front, and why it ended."""
+    choice = choice if isinstance(choice, dict) else {}
+    message = choice.get("message")
+    message = message if isinstance(message, dict) else {}
+    content = _flat(message.get("content"))
+    thought = next((text for name in _THOUGHTS if (text := _flat(message.get(name))).strip()), "")
+    finish = choice.get("finish_reason")
+    finish = finish if isinstance(finish, str) else None
+    if not thought or "</think>" in content:
+        return content, finish
+    if "</think>" in thought or not content.strip():
+        return thought + content, finish
+    return f"<think>{thought.strip().removeprefix('<think>')}</think>{content}", finish
+
+
+def _flat(content: Any) -> str:
+    """Text of a string or of a list of parts."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+    return ""
+
+
+def _short(value: Any) -> str:
+    text = value.get("message") if isinstance(value, dict) else value
+    return redact(" ".join(str(text).split()))[:300]

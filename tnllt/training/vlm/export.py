@@ -12,9 +12,9 @@ from typing import Any
 from tnllt.errors import DataError, UsageError
 from tnllt.files import write_atomic
 from tnllt.training.vlm.easyr1 import PackedAnswer
+from tnllt.training.vlm.finetune import need_answers
 from tnllt.training.vlm.options import MAX_PIXELS, MIN_PIXELS, ExportOptions
 from tnllt.training.vlm.records import PairRecord
-from tnllt.training.vlm.rows import need_answers
 
 _NAME = "tnllt_pairs"
 

@@ -10,11 +10,18 @@ from typing import Any
 
 from tnllt.errors import DataError, UsageError
 from tnllt.training.rewards import RewardWeights, new_description, rewards
-from tnllt.training.vlm.finetune import load_for_training, lora_config, train_and_save, trl_arguments
+from tnllt.training.vlm.finetune import (
+    load_for_training,
+    lora_config,
+    to_dataset,
+    train_and_save,
+    trainer_rows,
+    trl_arguments,
+    within,
+)
 from tnllt.training.vlm.frozen import FrozenTracker
 from tnllt.training.vlm.options import MAX_PIXELS, GrpoOptions, ModelOptions, Rollouts
 from tnllt.training.vlm.records import PairRecord
-from tnllt.training.vlm.rows import to_dataset, trainer_rows, within
 
 
 def run_grpo(

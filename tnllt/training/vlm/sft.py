@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from tnllt.errors import DataError
-from tnllt.training.vlm.finetune import load_for_training, lora_config, train_and_save, trl_arguments
+from tnllt.training.vlm.finetune import (
+    load_for_training,
+    lora_config,
+    to_dataset,
+    train_and_save,
+    trainer_rows,
+    trl_arguments,
+    within,
+)
 from tnllt.training.vlm.options import MAX_PIXELS, ModelOptions, SftOptions
 from tnllt.training.vlm.records import PairRecord
-from tnllt.training.vlm.rows import to_dataset, trainer_rows, within
 
 
 def run_sft(records: Sequence[PairRecord], model: ModelOptions, options: SftOptions) -> Any:
