@@ -208,7 +208,7 @@ def test_frames_that_cannot_be_read_name_sequence_and_frame(depth: int) -> None:
 
 
 def test_reading_ahead_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tnllt.tracking.readahead.MOST_BYTES", 5 * 300)
+    monkeypatch.setattr("tnllt.tracking.sequence_run.MOST_BYTES", 5 * 300)
     asked: list[int] = []
 
     class Counted:
