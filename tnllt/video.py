@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from tnllt.errors import DataError, UsageError
 from tnllt.files import temporary_beside
+from tnllt.masks import Mask
 from tnllt.sequence import Frames, Image
 from tnllt.text import one_line
 
@@ -34,12 +35,14 @@ class Mark:
         colour: "#rrggbb".
         box: x, y, w, h in pixels; one that is not finite or has no area is left out.
         faint: drawn thinner, as an annotation or the box of an absent target.
+        mask: (H, W) bool, pixels of the frame that are tinted.
     """
 
     label: str
     colour: str
     box: ArrayLike
     faint: bool = False
+    mask: Mask | None = None
 
 
 def paint(
@@ -70,6 +73,9 @@ def paint(
     canvas = ImageDraw.Draw(drawn, "RGBA")
     line = max(2, round(wide / 400))
     for mark in reversed(marks):
+        if mark.mask is not None:
+            tint = Pillow.fromarray(mark.mask.astype(np.uint8) * 110).resize(size)
+            canvas.bitmap((0, 0), tint, fill=mark.colour)
         _box(canvas, np.asarray(mark.box, np.float64) * scale, mark.colour, max(1, line - mark.faint))
     _legend(canvas, marks, caption, wide)
     if description:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -64,6 +67,8 @@ def server(sources: Path) -> Iterator[str]:
                 jpeg = cv2.imencode(".jpg", np.full((*SIZE, 3), 20 * number + 40, np.uint8))[1].tobytes()
                 head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                 self.wfile.write(head.encode() + jpeg + b"\r\n")
+            if self.path == "/stalled":
+                time.sleep(60)
 
         def log_message(self, format: str, *args: object) -> None: ...
 
@@ -217,6 +222,55 @@ def test_what_was_tracked_is_kept(sources: Path, tmp_path: Path, habit: str, cod
     assert ("lost my way" in done.stderr) == (habit == "raise")
     assert len(rows(tmp_path / "x.csv")) == kept
     assert cv2.VideoCapture(str(tmp_path / "x.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == kept
+
+
+MASKS = """
+import sys
+import numpy as np
+from tnllt.tracking import Prediction, Tracker
+
+class Masks(Tracker):
+    gives_masks = True
+
+    def initialize(self, image, box=None, language=None):
+        self.frames = 0
+
+    def track(self, image):
+        self.frames += 1
+        print("frames", self.frames, file=sys.stderr, flush=True)
+        mask = np.zeros(image.shape[:2], bool)
+        mask[200:220, 300:360] = True
+        return Prediction([300, 200, 60, 20], mask=mask)
+"""
+
+
+def test_a_mask_is_painted_into_the_video(tmp_path: Path) -> None:
+    (tmp_path / "masks.py").write_text(MASKS)
+    black = [np.zeros((240, 400, 3), np.uint8)] * 3
+    write_video(tmp_path / "black.mp4", black, 25)
+    words = (f"{tmp_path / 'masks.py'}:Masks", "--source", tmp_path / "black.mp4", "--box", "300,200,60,20")
+    assert tnllt_run(*words, "--out", tmp_path / "x.mp4").returncode == 0
+    film = cv2.VideoCapture(str(tmp_path / "x.mp4"))
+    first, second = (film.read()[1].astype(int) for _ in range(2))
+    assert first[205:215, 310:350].max() < 8 and second[205:215, 310:350].max() > 40  # the first frame has none
+    assert second[150:190, 200:290].max() < 8 and second[205:215, 310:350].std((0, 1)).max() < 8
+
+
+def test_a_second_interrupt_ends_a_live_source_that_has_stalled(server: str, tmp_path: Path) -> None:
+    (tmp_path / "masks.py").write_text(MASKS)
+    words = [f"{tmp_path / 'masks.py'}:Masks", "--source", f"{server}/stalled", "--live", "--box", "1,2,3,4"]
+    command = [sys.executable, "-m", "tnllt.cli.run", *words, "--out", str(tmp_path / "x.csv")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            for signs in ("frames", "Ending after this frame"):
+                assert any(signs in line for line in process.stderr)
+                time.sleep(1)  # it waits for a frame that does not come
+                process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130 and "Interrupted" in process.stderr.read()
+        finally:
+            process.kill()
+    assert not (tmp_path / "x.csv").exists()
 
 
 def test_a_reasoner_that_fails_does_not_look_like_success(sources: Path, tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def _images(sequence: Sequence, trajectory: Trajectory, tracker: str, colour: st
 
 
 def tracker_mark(tracker: str, colour: str, prediction: Prediction) -> Mark:
-    """The tracker's box, with confidence and absence in the legend."""
+    """The tracker's box and mask, with confidence and absence in the legend."""
     known = prediction.confidence is not None and prediction.confidence == prediction.confidence
     score = f"  {prediction.confidence:.2f}" if known else ""
     label = f"{one_line(tracker)[:40]}{score}{'  absent' if prediction.absent else ''}"
-    return Mark(label, colour, prediction.box, faint=prediction.absent)
+    return Mark(label, colour, prediction.box, faint=prediction.absent, mask=prediction.mask)
