@@ -10,7 +10,9 @@ from tnllt.text import printable
 if TYPE_CHECKING:
     from tnllt.tracking.config import RunSpec
     from tnllt.tracking.plan import RunPlan
-    from tnllt.tracking.pool import SequenceOutcome
+    from tnllt.tracking.pool import SequenceOutcome, Watcher
+else:
+    Watcher = object  # the real one would make every command that shows progress import the tracking
 
 
 class Bar:
@@ -73,8 +75,8 @@ class Progress(Bar):
         return f"{done:,} of {total:,} {self.unit}"
 
 
-class RunProgress(Bar):
-    """The `Watcher` of `tnllt-run`: sequences and frames done, frames per second, a line for what needs one."""
+class RunProgress(Bar, Watcher):
+    """Watches `tnllt-run`: sequences and frames done, frames per second, a line for what needs one."""
 
     def __init__(self) -> None:
         super().__init__("", "frame", leave=True)
