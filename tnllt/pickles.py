@@ -79,7 +79,6 @@ class Unpickler:
         Raises:
             Refused: see there.
         """
-        self._stack, self._marks, self._memo = [], [], {}
         self._work += stream.getbuffer().nbytes
         try:
             for opcode, argument, _ in pickletools.genops(stream):

@@ -105,20 +105,18 @@ class _Source:
             raise Refused("it became shorter while it was read")
         return data
 
-    def room(self, count: int) -> Tensor:
-        """Room for `count` bytes of tensors, as long as the file has so many."""
+    def tensor(self, start: int, count: int) -> Tensor:
+        """`count` bytes of the file, as long as its tensors have not taken more than it has."""
         self.left -= count
         if count < 0 or self.left < 0:
             raise Refused("its tensors claim more bytes than it has")
-        return torch.empty(count, dtype=torch.uint8)
-
-    def fill(self, room: Tensor, start: int) -> Tensor:
-        if start < 0 or start + len(room) > self.size:
+        if start < 0 or start + count > self.size:
             raise Refused("damaged or cut short: a tensor ends behind the file's end")
+        found = torch.empty(count, dtype=torch.uint8)
         self.file.seek(start)
-        if len(room) and self.file.readinto(room.numpy()) != len(room):  # type: ignore[attr-defined]
+        if count and self.file.readinto(found.numpy()) != count:  # type: ignore[attr-defined]
             raise Refused("it became shorter while it was read")
-        return room
+        return found
 
 
 # --- safetensors ------------------------------------------------------------------------------------------------------
@@ -144,7 +142,7 @@ def _read_safetensors(source: _Source) -> TensorFile:
         if begin != end:
             raise Refused(f"tensor {name!r} does not begin where the one before it ends")
         end = stop
-        tensors[name] = source.fill(source.room(stop - begin), start + begin).view(dtype).view(shape)
+        tensors[name] = source.tensor(start + begin, stop - begin).view(dtype).view(shape)
     if start + end != source.size:
         raise Refused("damaged or cut short: its tensors do not end where the file ends")
     return TensorFile({name: tensors[name] for name in header}, metadata)
@@ -261,13 +259,11 @@ class _Storages:
         self.found: dict[str, _Storage] = {}
 
     def __call__(self, identifier: Any) -> Any:
-        if not isinstance(identifier, tuple) or len(identifier) not in (5, 6) or identifier[0] != "storage":
+        if not isinstance(identifier, tuple) or len(identifier) != 5 or identifier[0] != "storage":
             raise Refused("it refers to what is not a storage (a whole module?); save `module.state_dict()`")
-        _, dtype, key, _, count, *view = identifier
+        _, dtype, key, _, count = identifier
         if not isinstance(dtype, torch.dtype) or not isinstance(key, str) or _integers([count], 1) is None:
             raise Refused("a storage of a kind that is not read")
-        if view not in ([], [None]):
-            raise Refused("a view of a storage, which torch wrote before version 0.4; load and save it with torch")
         known = self.found.get(key)
         if known is None:
             known = self.found[key] = _Storage(self._load(key, count * dtype.itemsize), dtype)
@@ -293,7 +289,7 @@ def _read_archive(source: _Source, known: Mapping[str, Any]) -> Any:
         start, size = members.get(f"{folder}/data/{key}", (0, -1))
         if size != count:
             raise Refused(f"the storage {key[:40]!r} is missing or not of the size that its tensors say")
-        return source.fill(source.room(size), start)
+        return source.tensor(start, size)
 
     start, size = members[f"{folder}/data.pkl"]
     if size > MOST_PICKLE:
