@@ -20,7 +20,7 @@ from scoring import make
 from tnllt.config import ScoreConfig
 from tnllt.eval.figures import plot
 from tnllt.eval.metrics import CURVE_METRICS
-from tnllt.eval.report import report_content, write_report
+from tnllt.eval.report import write_report
 from tnllt.eval.scores import Scores
 from tnllt.eval.selection import select
 from tnllt.eval.style import FORMATS
@@ -72,7 +72,7 @@ def section(quick: bool = False) -> Table:
         scores = selection.score()
         works: dict[str, tuple[Callable[[], object], Path]] = {
             "tnllt, report.html": (
-                lambda: write_report(scores, folder, report_content(selection)),
+                lambda: write_report(scores, folder, selection),
                 folder / "report.html",
             ),
         }

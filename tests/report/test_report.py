@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +14,18 @@ from click.testing import CliRunner
 import tnllt
 from tests.report.conftest import arguments
 from tnllt.cli.eval import cli
-from tnllt.config import LocationConfig
+from tnllt.config import LocationConfig, ScoreConfig
 from tnllt.errors import DataError
 from tnllt.eval import evaluate
 from tnllt.eval.compare import compare
 from tnllt.eval.figures import curve_panel
 from tnllt.eval.metrics import METRICS
 from tnllt.eval.report import write_report
-from tnllt.eval.report.build import PAIRED, ReportContent, page_data
+from tnllt.eval.report.build import PAIRED, page_data
 from tnllt.eval.report.overlaps import FEWEST_POINTS, LEVELS, NOTHING, Packed, first_strides, pack, stride_for
 from tnllt.eval.report.templating import embed
 from tnllt.eval.report.thumbnails import worst_frames
+from tnllt.eval.selection import Selection
 from tnllt.eval.style import Style
 from tnllt.eval.view.scene import open_scene
 from tnllt.sequence import Annotation, Sequence, Trajectory
@@ -39,8 +39,12 @@ def embedded(path: Path, key: str) -> dict:
     return json.loads(page[start : page.index("</script>", start)])
 
 
-def reader(results: dict) -> Callable[[str], dict]:
-    return lambda sequence: {tracker: own[sequence] for tracker, own in results.items() if sequence in own}
+def held(sequences: list[Sequence], results: dict) -> Selection:
+    """A selection of results in memory."""
+    chosen = Selection(sequences, {}, ScoreConfig())
+    read = {s.name: {tracker: own[s.name] for tracker, own in results.items() if s.name in own} for s in sequences}
+    object.__setattr__(chosen, "read_sequence", read.__getitem__)
+    return chosen
 
 
 @pytest.fixture(scope="module")
@@ -102,15 +106,15 @@ def test_a_benchmark_fits_into_eight_megabytes(tmp_path: Path) -> None:
             )
             own[f"s{s}"] = Trajectory(boxes)
     scores = evaluate(sequences, results)
-    path = write_report(scores, tmp_path, ReportContent(sequences, reader(results)))
+    path = write_report(scores, tmp_path, held(sequences, results))
     assert path.stat().st_size < 8_000_000
     index = embedded(path, "data")["overlaps"]["index"]
     assert all(entry["stride"] == 1 for entry in index), "detail was lost although there was room"
-    small = write_report(scores, tmp_path / "small", ReportContent(sequences, reader(results)), max_bytes=2_000_000)
+    small = write_report(scores, tmp_path / "small", held(sequences, results), max_bytes=2_000_000)
     assert small.stat().st_size < 2_000_000
     assert max(entry["stride"] for entry in embedded(small, "data")["overlaps"]["index"]) > 1
     with pytest.raises(DataError, match="max-size"):
-        write_report(scores, tmp_path / "tiny", ReportContent(sequences, reader(results)), max_bytes=500_000)
+        write_report(scores, tmp_path / "tiny", held(sequences, results), max_bytes=500_000)
     assert not (tmp_path / "tiny").exists()
 
 
@@ -163,9 +167,9 @@ def test_numbers_that_are_none_stay_none(tmp_path: Path) -> None:
     sequences = [Sequence("only", Annotation(np.full((5, 4), 10.0)))]
     scores = evaluate(sequences, {"one": {"only": np.full((5, 4), 10.0)}})
     results = {"one": {"only": Trajectory(np.full((5, 4), 10.0))}}
-    data, (overlaps,) = page_data(scores, ReportContent(sequences, reader(results)), [1])
+    data, (overlaps,) = page_data(scores, held(sequences, results), [1])
     assert np.isnan(data["table"]["success"]["interval"][0]).all() and overlaps.tolist() == [[1.0] * 5]
-    assert write_report(scores, tmp_path, ReportContent(sequences, reader(results))).is_file()
+    assert write_report(scores, tmp_path, held(sequences, results)).is_file()
 
 
 def test_runs_without_confidence_beside_results_with_it(tmp_path: Path) -> None:
@@ -179,7 +183,7 @@ def test_runs_without_confidence_beside_results_with_it(tmp_path: Path) -> None:
             s.name: Trajectory(s.groundtruth + rng.normal(0, 1, (8, 4)), confidence=confidence) for s in sequences
         }
     scores = evaluate(sequences, results)
-    path = write_report(scores, tmp_path, ReportContent(sequences, reader(results)))
+    path = write_report(scores, tmp_path, held(sequences, results))
     data = embedded(path, "data")
     assert data["table"]["lt_f"]["score"][0][:2] == [None, None] and data["table"]["lt_f"]["score"][0][2] > 0
     assert data["runs"]["lt_f"] == [] and data["runs"]["success"][0]["name"] == "A"
@@ -198,8 +202,10 @@ def test_a_report_that_cannot_fit_is_refused_before_anything_is_read(release: Pa
     def read(sequence: str) -> dict:
         raise AssertionError("a result was read")
 
+    chosen = Selection([], {}, ScoreConfig())
+    object.__setattr__(chosen, "read_sequence", read)
     with pytest.raises(DataError, match=r"at least .* MB, more than the 0\.0 asked for"):
-        write_report(scores, tmp_path, ReportContent([], read), max_bytes=1_000)
+        write_report(scores, tmp_path, chosen, max_bytes=1_000)
     assert not list(tmp_path.iterdir())
 
 
@@ -212,7 +218,7 @@ def test_many_trackers_are_bounded(tmp_path: Path) -> None:
         for k in range(PAIRED + 3)
     }
     scores = evaluate(sequences, results)
-    data, series = page_data(scores, ReportContent(sequences, reader(results)), [1, 2, 4])
+    data, series = page_data(scores, held(sequences, results), [1, 2, 4])
     assert [s.shape for s in series] == [(PAIRED + 3, 40), (PAIRED + 3, 20), (PAIRED + 3, 10)]
     assert len(data["pairs"]["success"]) == PAIRED * (PAIRED - 1) // 2 and data["paired"] == PAIRED
     worst = scores.ranking("success")[-1]

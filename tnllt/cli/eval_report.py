@@ -13,7 +13,7 @@ from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
 from tnllt.eval.metrics import get_metrics
 from tnllt.eval.paper import load_paper
-from tnllt.eval.report import check_size, report_content, write_report, write_tabs
+from tnllt.eval.report import check_size, write_report, write_tabs
 from tnllt.eval.selection import select
 from tnllt.eval.style import load_style
 from tnllt.text import printable
@@ -48,9 +48,8 @@ def report(
     most = None if max_size is None else int(max_size * 1e6)
     check_size(len(selection.files), [s.name for s in selection.sequences], len(get_metrics("all")), most)
     scores = selection.score()
-    path = write_report(
-        scores, folder, report_content(selection, title, load_style(style, config.config)), max_bytes=most
-    )
+    look = load_style(style, config.config)
+    path = write_report(scores, folder, selection, title=title, style=look, max_bytes=most)
     _show(path, show)
 
 
@@ -58,10 +57,10 @@ def _tabs(file: Path, folder: Path, style: Path | None, most: int | None) -> Pat
     paper = load_paper(file)
     look = paper.style if style is None else load_style(style)
     chosen = [(b.title, found) for b in paper.benchmark if (found := b.select(file.parent)) is not None]
-    reports = {title or found.benchmark: (found.score(), report_content(found, title, look)) for title, found in chosen}
+    reports = {title or found.benchmark: (found.score(), found) for title, found in chosen}
     if not reports:
         raise UsageError(f"--benchmarks {file}: no benchmark has a dataset; reported numbers alone make no report")
-    return write_tabs(reports, folder, max_bytes=most)
+    return write_tabs(reports, folder, style=look, max_bytes=most)
 
 
 def _show(path: Path, show: bool) -> None:

@@ -1,6 +1,5 @@
 """One self-contained HTML file that shows everything about a set of scores."""
 
-from tnllt.eval.report.build import report_content
 from tnllt.eval.report.write import check_size, write_report, write_tabs
 
-__all__ = ["check_size", "report_content", "write_report", "write_tabs"]
+__all__ = ["check_size", "write_report", "write_tabs"]

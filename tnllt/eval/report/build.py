@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -32,7 +32,6 @@ from tnllt.eval.view.scene import answers_of, read_trace, spans
 from tnllt.findings import Finding
 from tnllt.processes import processors
 from tnllt.results.costs import COUNTED, cost_card, cost_text
-from tnllt.results.layouts import ResultFile
 from tnllt.results.lint import Linter
 from tnllt.results.variants import parse_variant
 from tnllt.sequence import Sequence, Trajectory
@@ -47,51 +46,12 @@ LINT_LISTED = 500
 TEXT_LIMIT = 2_000
 
 
-@dataclass(frozen=True)
-class ReportContent:
-    """Everything that a report is made of besides the scores.
-
-    Attributes:
-        sequences: those that were scored, in the scores' order.
-        read: gives {tracker: Trajectory} of a sequence's name; called once for each, in order.
-        trace: the events of a tracker on a sequence, where a run left any.
-        files: {tracker: {sequence: file}}, for lint's findings; None: none are shown.
-        unknown: text files that no sequence is named after.
-        title: heading of the page.
-        allow_short: whether short results were padded.
-        style: names and colours of trackers.
-    """
-
-    sequences: Seq[Sequence]
-    read: Callable[[str], Mapping[str, Trajectory]]
-    trace: Callable[[str, str], Iterable[Mapping[str, Any]]] = lambda tracker, sequence: ()
-    files: Mapping[str, Mapping[str, ResultFile]] | None = None
-    unknown: tuple[str, ...] = ()
-    title: str = ""
-    allow_short: bool = False
-    style: Style = field(default_factory=Style)
-
-
-def report_content(selection: Selection, title: str = "", style: Style | None = None) -> ReportContent:
-    """The content of a report on selected results, which are read when the report needs them."""
-    return ReportContent(
-        selection.sequences,
-        selection.read_sequence,
-        lambda tracker, sequence: read_trace(selection.files[tracker][sequence]),
-        selection.files,
-        selection.unknown,
-        title,
-        selection.config.allow_short,
-        style or Style(),
-    )
-
-
-def _language(scores: Scores, content: ReportContent) -> dict[str, Any]:
+def _language(scores: Scores, selection: Selection) -> dict[str, Any]:
     """The language audit, or in its place a note why there is none; neither where no tracker was told another text."""
     audits, note = [], ""
-    if content.files is not None and any("text" in parse_variant(name).values for name in scores.trackers):
+    if any("text" in parse_variant(name).values for name in scores.trackers):
         try:
-            refuse_other_differences({name: content.files[name] for name in scores.trackers})
+            refuse_other_differences({name: selection.files[name] for name in scores.trackers})
             audits, note = audit(scores), RULE
         except (UsageError, DataError) as error:
             note = f"There is no audit: {error}."
@@ -118,14 +78,22 @@ class _Pass:
 
 
 def page_data(
-    scores: Scores, content: ReportContent, strides: Seq[int], pictures: int = 0
+    scores: Scores,
+    selection: Selection,
+    strides: Seq[int],
+    pictures: int = 0,
+    title: str = "",
+    style: Style | None = None,
 ) -> tuple[dict[str, Any], list[Any]]:
     """The page's data, all but the scores per sequence and the packed overlaps; and the overlaps to be packed.
 
     Args:
+        selection: whose scores these are; results are read sequence by sequence.
         strides: per sequence, how many frames become one point of its overlaps.
         pictures: how many frames of each sequence are shown beside its overlaps, where there are frames.
+        title: heading of the page; "": by the benchmark.
     """
+    style = style or Style()
     metrics = scores.metrics("all")
     sets = [
         ("All sequences", "all", None),
@@ -137,9 +105,9 @@ def page_data(
     with ThreadPoolExecutor(processors()) as pool:
         pairs = {m.name: pool.submit(_pairs, scores, m, paired) for m in metrics if m.is_mean}
         tables = {m.name: pool.submit(_table, scores, m, sets) for m in metrics}
-        found = _pass(scores, content, sets, strides, set(hardest), pictures)
+        found = _pass(scores, selection, sets, strides, set(hardest), pictures, style)
     data = {
-        "title": content.title or f"{len(scores.trackers)} trackers on {scores.title}",
+        "title": title or f"{len(scores.trackers)} trackers on {scores.title}",
         "confidence": CONFIDENCE,
         "interval": interval_method(len(scores.sequences)),
         "facts": _facts(scores),
@@ -163,7 +131,7 @@ def page_data(
                 "fps": found.speeds[name].fps, "device": ", ".join(sorted(found.speeds[name].devices)),
                 "costs": found.speeds[name].costs,
             }
-            for name, look in content.style.looks(scores.trackers, scores.peers).items()
+            for name, look in style.looks(scores.trackers, scores.peers).items()
         ],
         "sequences": found.sequences,
         "table": {name: job.result() for name, job in tables.items()},
@@ -172,7 +140,7 @@ def page_data(
         "pairs": {name: job.result() for name, job in pairs.items()},
         "paired": len(paired),
         "runs": {m.name: [vars(r) for r in runs(scores, m)] for m in metrics},
-        "language": _language(scores, content),
+        "language": _language(scores, selection),
         "curves": {m.measure.name: _curve(scores, m, sets) for m in metrics if m.has_curve},
         "hardest": [found.hardest[s] for s in hardest],
         "lint": [_finding(f) for f in found.findings[:LINT_LISTED]],
@@ -190,30 +158,30 @@ def page_data(
 
 
 def _pass(
-    scores: Scores, content: ReportContent, sets: Seq[tuple[str, str, Any]], strides: Seq[int], hardest: set[int],
-    pictures: int,
+    scores: Scores, selection: Selection, sets: Seq[tuple[str, str, Any]], strides: Seq[int], hardest: set[int],
+    pictures: int, style: Style,
 ) -> _Pass:  # fmt: skip
     found = _Pass(speeds={name: Speed() for name in scores.trackers})
-    linter = Linter(content.files or {})
+    linter = Linter(selection.files)
     drawn = [scores.trackers[k] for k in scores.ranking("success")[:DRAWN]]
-    looks = content.style.looks(drawn, (*scores.trackers, *scores.peers))
-    for index, (sequence, stride) in enumerate(zip(content.sequences, strides, strict=True)):
-        own = content.read(sequence.name)
+    looks = style.looks(drawn, (*scores.trackers, *scores.peers))
+    for index, (sequence, stride) in enumerate(zip(selection.sequences, strides, strict=True)):
+        own = selection.read_sequence(sequence.name)
         linter.look(sequence, own)
         for tracker, trajectory in own.items():
             found.speeds[tracker].add(trajectory)
-        errors = errors_by_tracker(sequence, own, scores.protocol, content.allow_short, scores.rounding)
+        errors = errors_by_tracker(sequence, own, scores.protocol, selection.config.allow_short, scores.rounding)
         overlaps = frame_overlaps(scores.trackers, errors, len(sequence))
         found.series.append(thinned(overlaps, stride).astype(np.float32))
         members = [i for i, (_, _, flags) in enumerate(sets) if flags is not None and flags[index]]
-        found.sequences.append(_sequence(sequence, members, _answers(scores.trackers, own, sequence.name, content)))
+        found.sequences.append(_sequence(sequence, members, _answers(scores.trackers, own, sequence.name, selection)))
         best = {name: (looks[name].bright, own[name]) for name in drawn if name in own}
         changed = {a["frame"] - 1 for a in found.sequences[-1]["answers"] if a["changed"]}
         shown = sorted({*spread_frames(overlaps, pictures), *sorted(changed & set(range(len(sequence))))[:pictures]})
         found.sequences[-1]["pictures"] = thumbnails(sequence, best, overlaps, shown)
         if index in hardest:
             found.hardest[index] = _hard(index, sequence, scores, best, overlaps)
-    found.findings = linter.findings(len(content.sequences), content.unknown).found
+    found.findings = linter.findings(len(selection.sequences), selection.unknown).found
     return found
 
 
@@ -293,13 +261,15 @@ def _sequence(sequence: Sequence, members: list[int], answers: list[dict[str, An
 
 
 def _answers(
-    trackers: Seq[str], own: Mapping[str, Trajectory], sequence: str, content: ReportContent
+    trackers: Seq[str], own: Mapping[str, Trajectory], sequence: str, selection: Selection
 ) -> list[dict[str, Any]]:
     """Every reasoner's answers on one sequence, in the order of frames; one that repeats the last is left out."""
     answers = []
     for k, tracker in enumerate(trackers):
         last = None
-        for answer in answers_of(own[tracker], content.trace(tracker, sequence)) if tracker in own else ():
+        file = selection.files.get(tracker, {}).get(sequence)
+        events = [] if file is None else read_trace(file)
+        for answer in answers_of(own[tracker], events) if tracker in own else ():
             said = (answer.decision, answer.description)
             if answer.changed or said != last:
                 texts = {"description": _cut(answer.description), "think": _cut(answer.think)}

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from tnllt.errors import DataError
-from tnllt.eval.report.build import ReportContent, page_data
+from tnllt.eval.report.build import page_data
 from tnllt.eval.report.overlaps import first_strides, pack
 from tnllt.eval.report.templating import embed, render_page
 from tnllt.eval.scores import Scores
+from tnllt.eval.selection import Selection
+from tnllt.eval.style import Style
 from tnllt.eval.tables import summary
 from tnllt.files import write_atomic
 
@@ -26,20 +28,26 @@ _PICTURES, _PICTURE_BYTES, _MOST_PICTURES = 0.25, 9_000, 24
 _SCRIPTS = ("core.js", "state.js", "charts.js", "leaderboard.js", "curves.js", "sequences.js", "timeline.js", "main.js")
 
 
-def write_report(scores: Scores, folder: str | Path, content: ReportContent, *, max_bytes: int | None = None) -> Path:
+def write_report(
+    scores: Scores, folder: str | Path, selection: Selection, *, title: str = "", style: Style | None = None,
+    max_bytes: int | None = None,
+) -> Path:  # fmt: skip
     """Writes `report.html` into `folder` and returns its path.
 
     The file holds the document of scores.json, word for word, in `<script id="scores">`. Results are read sequence by
     sequence, so that memory does not grow with their number.
 
     Args:
+        selection: what the scores are of.
+        title: heading of the page; "": by the benchmark.
+        style: names and colours of trackers.
         max_bytes: the largest size; None: `MAX_BYTES`, or what the numbers need where that is more.
 
     Raises:
         DataError: the folder cannot be written, or the report does not fit into `max_bytes` even with thinned overlaps.
     """
     check_size(len(scores.trackers), scores.sequences, len(scores.metrics("all")), max_bytes)
-    data = render(scores, content, max_bytes).encode("utf-8", "replace")
+    data = render(scores, selection, title, style, max_bytes).encode("utf-8", "replace")
     if max_bytes is not None and len(data) > max_bytes:
         raise _too_large(len(data), max_bytes)
     path = Path(folder) / FILE_NAME
@@ -48,11 +56,12 @@ def write_report(scores: Scores, folder: str | Path, content: ReportContent, *, 
 
 
 def write_tabs(
-    reports: Mapping[str, tuple[Scores, ReportContent]], folder: str | Path, *, max_bytes: int | None = None
-) -> Path:
-    """As `write_report`, for several benchmarks {title: (scores, content)}: a tab each, in one file."""
+    reports: Mapping[str, tuple[Scores, Selection]], folder: str | Path, *, style: Style | None = None,
+    max_bytes: int | None = None,
+) -> Path:  # fmt: skip
+    """As `write_report`, for several benchmarks {title: (scores, selection)}: a tab each, in one file."""
     each = None if max_bytes is None else max_bytes // len(reports)
-    pages = {title: render(scores, content, each) for title, (scores, content) in reports.items()}
+    pages = {title: render(scores, selection, title, style, each) for title, (scores, selection) in reports.items()}
     text = render_page("tabs.html", ["tabs.js"], {"pages": embed(pages)}, {"title": ", ".join(pages)}, inside=_SCRIPTS)
     path = Path(folder) / FILE_NAME
     write_atomic(path, text.encode("utf-8", "replace"))
@@ -73,13 +82,15 @@ def _too_large(size: int, max_bytes: int) -> DataError:
     )
 
 
-def render(scores: Scores, content: ReportContent, max_bytes: int | None = None) -> str:
+def render(
+    scores: Scores, selection: Selection, title: str = "", style: Style | None = None, max_bytes: int | None = None
+) -> str:
     """The page as text."""
     most = MAX_BYTES if max_bytes is None else max_bytes
     numbers = embed(summary(scores, scores.metrics("all")))
     strides = first_strides(scores.lengths.tolist(), len(scores.trackers), most * _POINTS_PER_BYTE)
     pictures = min(_MOST_PICTURES, int(_PICTURES * most / _PICTURE_BYTES / max(1, len(scores.sequences))))
-    data, series = page_data(scores, content, strides, pictures)
+    data, series = page_data(scores, selection, strides, pictures, title, style)
     rest = len(_page({**data, "overlaps": None}, numbers).encode("utf-8", "replace"))
     rest += 64 * len(series) + 1_000  # the index of the overlaps
     if max_bytes is None:
