@@ -17,7 +17,7 @@ import pytest
 import tnllt
 from tests.tracking.conftest import TRACKERS, command, results, tnllt_run, write_dataset
 from tnllt.errors import DataError, UsageError
-from tnllt.results.identity import RunIdentity, differences
+from tnllt.results.records import RunIdentity, differences
 from tnllt.results.store import ResultStore
 from tnllt.tracking.identity import content_hash, data_digest
 from tnllt.tracking.references import StaticBox

@@ -19,7 +19,7 @@ _SUBCOMMANDS = {
     "explain": ("tnllt.cli.eval_explain:explain", "Explain the difference between two protocols, rule by rule."),
     "compare": ("tnllt.cli.eval_compare:compare", "Two trackers, or all: is the difference significant?"),
     "language": ("tnllt.cli.eval_language:language", "Does a tracker read its text? From runs with other texts."),
-    "table": ("tnllt.cli.eval_table:table", "One table over several benchmarks, with reported numbers."),
+    "table": ("tnllt.cli.eval_report:table", "One table over several benchmarks, with reported numbers."),
     "report": ("tnllt.cli.eval_report:report", "One self-contained HTML file that shows everything."),
     "view": ("tnllt.cli.eval_view:view", "Play a sequence with the boxes of several trackers."),
     "render": ("tnllt.cli.eval_view:render", "A sequence with boxes as a video or GIF."),

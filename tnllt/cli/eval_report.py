@@ -1,21 +1,24 @@
-"""`tnllt-eval report`."""
+"""`tnllt-eval report` and `tnllt-eval table`: a page about one benchmark or several, and one table over several."""
 
 from __future__ import annotations
 
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from tnllt.cli.common import output_folder, scoring_options, style_option
-from tnllt.cli.dataclass_options import PATH
-from tnllt.config import ScoreConfig
+from tnllt.cli.common import format_option, output_folder, scoring_options, style_option
+from tnllt.cli.dataclass_options import PATH, config_options
+from tnllt.config import ScoreConfig, TableConfig
 from tnllt.errors import UsageError
 from tnllt.eval.metrics import get_metrics
-from tnllt.eval.paper import load_paper
+from tnllt.eval.paper import load_paper, paper_table
 from tnllt.eval.report import check_size, write_report, write_tabs
+from tnllt.eval.score_table import WRITERS, scaled
 from tnllt.eval.selection import select
 from tnllt.eval.style import load_style
+from tnllt.files import write_atomic
 from tnllt.text import printable
 
 
@@ -67,3 +70,28 @@ def _show(path: Path, show: bool) -> None:
     click.echo(f"{printable(str(path))} ({path.stat().st_size / 1e6:.1f} MB)")
     if show:
         webbrowser.open(path.resolve().as_uri())
+
+
+@click.command()
+@click.argument("file", type=PATH)
+@format_option("text", "latex", "markdown", "html", "csv")
+@config_options(TableConfig, without=("intervals", "references"))
+@click.option("--style", type=PATH, help="TOML file with a [style].  [default: that of FILE]")
+@click.option("--out", "-o", type=PATH, help="Write the table to a file.")
+def table(file: Path, format_: str, config: TableConfig, style: Path | None, out: Path | None) -> None:
+    """One table over several benchmarks: rows are trackers, columns the metrics of each benchmark by its own protocol.
+
+    FILE is TOML with a [[benchmark]] for each (dataset, annos, results, protocol, metrics); `reported` numbers stand
+    beside computed ones and are marked. See docs/scoring.md.
+    """
+    paper = load_paper(file)
+    made = paper_table(paper, file.parent, load_style(style) if style is not None else None)
+    decimals = paper.decimals if config.decimals is None else config.decimals
+    if format_ != "csv":
+        made = scaled(made, replace(config, percent=config.percent or paper.percent, decimals=decimals))
+    text = WRITERS[format_](made)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_atomic(out, text)
+        click.echo(printable(str(out)))

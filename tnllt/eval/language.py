@@ -30,9 +30,8 @@ from tnllt.eval.statistics import (
     permutation_test,
 )
 from tnllt.eval.style import Style
-from tnllt.results.identity import differences
 from tnllt.results.layouts import ResultFile
-from tnllt.results.records import RunRecord, parse_record
+from tnllt.results.records import RunRecord, differences, parse_record
 from tnllt.results.variants import TEXTS, parse_variant
 
 #: Texts against which reading shows.

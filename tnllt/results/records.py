@@ -29,21 +29,30 @@ Schema `tnllt.run/1`. Lists are per frame and as long as the result has rows; `n
     output            the end of what the tracker printed, or ""
     attempts          1, or more where a worker was lost
     failure           null, or {"kind", "frame", "message", "traceback"}
-    identity          the run's identity (`tnllt.results.identity`): its facts, and "data" for this sequence
+    identity          the run's identity (below): its facts, and "data" for this sequence
+
+What decides a run's results is its identity, fixed in one file of the tracker's folder and compared ever after:
+`<tracker>_tracking_result/run.json`, schema `tnllt.identity/1`::
+
+    schema    "tnllt.identity/1"
+    facts     {name: value}: tracker, code, options, mode, seed, and what the tracker's class adds, such as weights
+    data      {sequence: digest of its frames and annotation}
+
+What depends on the machine (device, threads, workers, host) is not part of it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from tnllt.errors import DataError
-from tnllt.files import check_schema, float_array, parse_json, plain, read_bytes
+from tnllt.errors import DataError, UsageError
+from tnllt.files import check_schema, float_array, parse_json, plain, read_bytes, to_json
 from tnllt.records import from_table
 from tnllt.sequence import Boxes, Trajectory
 
@@ -163,3 +172,77 @@ def read_record(path: Path) -> RunRecord:
 def parse_record(raw: bytes, path: Path | str) -> RunRecord:
     """A run record from its bytes (they may come from a zip file); `path` names it in errors, as in `read_record`."""
     return from_table(check_schema(parse_json(raw, path), SCHEMA, path), RunRecord, path, unknown="ignore")
+
+
+IDENTITY_SCHEMA = "tnllt.identity/1"
+#: The file of the identity in a tracker's folder.
+IDENTITY_FILE = "run.json"
+_SHOWN = 3  # differences named in an error
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """The identity of a run; see the module."""
+
+    facts: dict[str, Any]
+    data: dict[str, str] = field(default_factory=dict)
+    schema: str = IDENTITY_SCHEMA
+
+    def differences(self, now: RunIdentity) -> list[str]:
+        """In words, what `now` has otherwise; of the data, only sequences that both have and could read."""
+        changed = [n for n, digest in now.data.items() if digest and self.data.get(n, digest) not in (digest, "")]
+        found = differences(self.facts, now.facts)
+        if changed:
+            names = ", ".join(changed[:_SHOWN]) + (", ..." if len(changed) > _SHOWN else "")
+            found.append(f"other frames or annotations of {names}")
+        return found
+
+    def to_json(self) -> str:
+        return to_json(asdict(self), sort_keys=True) + "\n"
+
+
+def of_record(fields: Mapping[str, Any], sequence: str) -> RunIdentity:
+    """The identity that a run record's field of this name holds."""
+    facts = {name: value for name, value in fields.items() if name != "data"}
+    return RunIdentity(facts, {sequence: str(fields.get("data", ""))})
+
+
+def read_identity(path: Path) -> RunIdentity | None:
+    """The identity in a file, None where there is no file. Raises DataError where it is not one."""
+    if not path.is_file():
+        return None
+    table = check_schema(parse_json(read_bytes(path), path), IDENTITY_SCHEMA, path)
+    return from_table(table, RunIdentity, path, unknown="ignore")
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In words, the values that two mappings have otherwise, options one by one."""
+    old, new = dict(_flat(was)), dict(_flat(now))
+    return [
+        f"{name} {_short(old.get(name))}, now {_short(new.get(name))}"
+        for name in sorted({*old, *new}, key=str)
+        if old.get(name) != new.get(name)
+    ]
+
+
+def refuse(tracker: str, found: list[str], where: str = "") -> None:
+    """Raises UsageError that names the differences and the remedy, where there are any."""
+    if found:
+        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise UsageError(
+            f"results of {tracker} are here that another run made ({where}{'; '.join(found[:_SHOWN])}{more}); "
+            "give the new ones a name of their own with --name NAME, or replace the old ones with --again"
+        )
+
+
+def _flat(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value)
+        else:
+            yield name, value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:13] + "...'" if isinstance(value, str) else text[:40] + "..."

@@ -6,7 +6,7 @@ For tracker NAME and sequence SEQ, below the results folder::
     NAME_tracking_result/SEQ.run.json      the run record (`tnllt.results.records`)
     NAME_tracking_result/SEQ.trace.jsonl   events, one JSON object a line; only where there were any
     NAME_tracking_result/SEQ.masks.jsonl   with --masks: COCO's {"size", "counts"} a frame, null where there is none
-    NAME_tracking_result/run.json          the run's identity (`tnllt.results.identity`)
+    NAME_tracking_result/run.json          the run's identity (`tnllt.results.records`)
 
 The text file is written last: where it is, the rest is there too. A failed sequence has a record and no text file.
 """
@@ -29,10 +29,9 @@ from tnllt.files import file_name, parse_json, plain, read_bytes, sweep, write_a
 from tnllt.locks import FileLock
 from tnllt.masks import Mask, decode_mask
 from tnllt.numbers import parse_table
-from tnllt.results import identity as identities
-from tnllt.results.identity import RunIdentity
+from tnllt.results import records as identities
 from tnllt.results.layouts import SUFFIX
-from tnllt.results.records import RunRecord, lacks_answers, read_record
+from tnllt.results.records import RunIdentity, RunRecord, lacks_answers, read_record
 from tnllt.sequence import Boxes, Trajectory
 
 LOCKS = ".locks"
@@ -131,7 +130,7 @@ class ResultStore:
 
     def identity(self, tracker: str) -> RunIdentity | None:
         """The identity of the run that the tracker's folder belongs to. Raises DataError where it cannot be read."""
-        return identities.read_identity(self.tracker_folder(tracker) / identities.FILE)
+        return identities.read_identity(self.tracker_folder(tracker) / identities.IDENTITY_FILE)
 
     def check_identity(self, tracker: str, run: RunIdentity) -> None:
         """Raises UsageError, which names the difference, where the folder belongs to another run."""
@@ -153,7 +152,7 @@ class ResultStore:
     def identity_digest(self, tracker: str) -> str:
         """SHA-256 of the identity file, or "" where there is none."""
         try:
-            return hashlib.sha256((self.tracker_folder(tracker) / identities.FILE).read_bytes()).hexdigest()
+            return hashlib.sha256((self.tracker_folder(tracker) / identities.IDENTITY_FILE).read_bytes()).hexdigest()
         except OSError:
             return ""
 
@@ -167,7 +166,7 @@ class ResultStore:
         Raises:
             UsageError: the folder belongs to another run. DataError: it cannot be written.
         """
-        path = self.tracker_folder(tracker) / identities.FILE
+        path = self.tracker_folder(tracker) / identities.IDENTITY_FILE
         with self._identity_lock(tracker):
             if not replaces or self.identity_digest(tracker) != replaces:
                 self.check_identity(tracker, run)

@@ -146,7 +146,7 @@ class RunSpec(TrackingConfig):
         tracker, dataset: which.
         results: the results folder.
         device: passed to trackers that have an option of this name; "" for their own choice.
-        identity, data: the facts of the run's identity and the digests of its sequences (`tnllt.results.identity`),
+        identity, data: the facts of the run's identity and the digests of its sequences (`tnllt.results.records`),
             which every worker compares with what it finds; without facts nothing is compared.
         replaces: digest of the identity file that this run replaces, with `again`.
         texts: what the sequences are described by; None for their own descriptions.

@@ -1,4 +1,4 @@
-"""What decides the results of a run, gathered: code, weights and data by content; see `tnllt.results.identity`."""
+"""What decides the results of a run, gathered: code, weights and data by content; see `tnllt.results.records`."""
 
 from __future__ import annotations
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tnllt.errors import UsageError
-from tnllt.results.identity import RunIdentity, of_record, refuse
-from tnllt.results.records import lacks_answers
+from tnllt.results.records import RunIdentity, lacks_answers, of_record, refuse
 from tnllt.results.store import ResultStore, StoredResult
 from tnllt.sequence import Sequence
 from tnllt.tracking.config import RunSpec

@@ -30,8 +30,7 @@ import numpy as np
 from tnllt.datasets.dataset import open_configured
 from tnllt.errors import DataError, DataWarning, TnlltError, UsageError
 from tnllt.locks import FileLock
-from tnllt.results.identity import RunIdentity, differences
-from tnllt.results.records import RunRecord
+from tnllt.results.records import RunIdentity, RunRecord, differences
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Trajectory
 from tnllt.tracking import costs, system
