@@ -43,12 +43,6 @@ class Locations:
     annos: Path | None = None
     results: Path | None = None
 
-    def need_results(self) -> Path:
-        """The results folder. Raises UsageError where none is given."""
-        if self.results is None:
-            raise UsageError("no results folder: give --results DIR, set TNLLT_RESULTS, or put `results` in tnllt.toml")
-        return self.results
-
 
 _PATHS = ("root", "annos", "results")
 

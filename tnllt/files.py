@@ -112,16 +112,12 @@ def file_name(name: str, what: str, path: str | Path | None = None) -> str:
 def parse_json(raw: bytes | str, path: str | Path | None = None, row: int | None = None) -> Any:
     """The value of a JSON text. Raises DataError where it is not JSON, or is nested deeper than any real file."""
     try:
-        return json.loads(raw, parse_int=_integer)
+        # Integers beyond 64 bits, which no field of ours has, become floats: arithmetic on them cannot overflow.
+        return json.loads(raw, parse_int=lambda digits: int(digits) if len(digits) < 19 else float(digits))
     except RecursionError:
         raise DataError("is not JSON that can be read: it is nested too deeply", path, row) from None
     except ValueError as error:
         raise DataError(f"is not JSON ({error})", path, row) from error
-
-
-def _integer(digits: str) -> int | float:
-    """Integers beyond 64 bits, which no field of ours has, as floats: arithmetic on them cannot overflow."""
-    return int(digits) if len(digits) < 19 else float(digits)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

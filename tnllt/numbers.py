@@ -282,11 +282,13 @@ def _numbers(line: str, width: int | None, path: str | Path | None, row: int) ->
     if width is not None and len(cells) != width:
         what = "number" if len(cells) == 1 else "numbers"
         raise DataError(f"{len(cells)} {what} instead of {width}: {line[:60]!r}", path, row)
-    try:
-        return [float(cell) for cell in cells]
-    except ValueError:
-        wrong = next(c for c in cells if not _is_number(c))
-        raise DataError(f"{wrong[:60]!r} is not a number", path, row) from None
+    values = []
+    for cell in cells:
+        try:
+            values.append(float(cell))
+        except ValueError:
+            raise DataError(f"{cell[:60]!r} is not a number", path, row) from None
+    return values
 
 
 def _cells(line: str) -> list[str]:
@@ -295,11 +297,3 @@ def _cells(line: str) -> list[str]:
         return []
     cells = _SEPARATOR.split(stripped)
     return cells[:-1] if cells[-1] == "" else cells
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

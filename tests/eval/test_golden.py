@@ -66,7 +66,7 @@ def test_refused_sequences_are_nan_and_named_and_leave_every_mean(expected, name
     refused = scores.sequences.index("chameleon-3")
     assert np.isnan(scores.curve("success")[:, refused]).all() and np.isnan(other[f"{name}/success"][:2, refused]).all()
     assert scores.refused.nonzero()[0].tolist() == [refused]
-    rest = np.delete(scores.success, refused, axis=1)
+    rest = np.delete(scores.curve("success"), refused, axis=1)
     np.testing.assert_allclose(scores.score(), rest.mean((1, 2)), atol=1e-12)
     assert "chameleon-3" in scores.table() and "NaN in the annotation (row 6)" in scores.table()
 

@@ -76,18 +76,15 @@ def cli(ctx: click.Context, /, config: ScoreConfig, output: ScoreOutput) -> None
     Exit codes: 0 success; 1 a gate failed; 2 usage or data error; 3 results incomplete.
     """
     if ctx.invoked_subcommand is not None:
-        _refuse_misplaced(ctx)
+        # Options before a subcommand would be those of scoring, and have no effect.
+        for param in ctx.command.params:
+            if param.name and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
+                what = f"{param.opts[0]} must follow `{ctx.invoked_subcommand}`"
+                raise UsageError(f"{what}; before it, it has no effect")
     else:
         from tnllt.cli.eval_score import score
 
         score(config, output)
-
-
-def _refuse_misplaced(ctx: click.Context) -> None:
-    """Options before a subcommand would be those of scoring, and have no effect."""
-    for param in ctx.command.params:
-        if param.name and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"{param.opts[0]} must follow `{ctx.invoked_subcommand}`; before it, it has no effect")
 
 
 def main() -> None:

@@ -67,12 +67,10 @@ class Progress(Bar):
         tenth = done * 10 // max(total, 1)
         if tenth > self._tenth and not self.shown:
             self._tenth = tenth
-            self.line(f"{self.label}: {self._amounts(done, total)}")
-
-    def _amounts(self, done: int, total: int) -> str:
-        if self.unit == "B":
-            return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
-        return f"{done:,} of {total:,} {self.unit}"
+            amounts = f"{done:,} of {total:,} {self.unit}"
+            if self.unit == "B":
+                amounts = f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
+            self.line(f"{self.label}: {amounts}")
 
 
 class RunProgress(Bar, Watcher):

@@ -88,17 +88,14 @@ class ScoreCache:
         packed = arrays.pack({**{f"measure/{name}": array for name, array in own.arrays.items()}, **flags})
         with suppress(DataError):
             write_atomic(self._path(key), packed, durable=False)
-        self._prune_daily()
-
-    def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.npz"
-
-    def _prune_daily(self) -> None:
         mark = self.folder / "pruned"
-        with suppress(OSError):
+        with suppress(OSError):  # once a day
             if not mark.exists() or mark.stat().st_mtime < time.time() - 86400:
                 mark.touch()
                 self.prune()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.npz"
 
     def prune(self) -> None:
         """Removes entries unused for a month, and the oldest ones where the folder is larger than 256 MB."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tnllt.errors import DataError, GateError, UsageError
-from tnllt.eval.metrics import METRICS, Metric, get_metrics
+from tnllt.eval.metrics import METRICS, get_metrics
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.scores import Scores
 from tnllt.eval.tables import SCORES, summary
@@ -71,7 +71,12 @@ class Gates:
 
     def check(self, scores: Scores) -> None:
         """Raises GateError that names every fall per tracker and metric; UsageError for a baseline of other data."""
-        faults = [fault for name, floor in self.floors.items() for fault in _under(scores, METRICS[name], floor)]
+        faults = [
+            f"{tracker}: {name} {value:.4f} is under {floor:g}"
+            for name, floor in self.floors.items()
+            for tracker, value in zip(scores.trackers, scores.score(name).tolist(), strict=True)
+            if not value >= floor  # n/a fails too
+        ]
         if self.baseline is not None:
             if self.baseline.rules != scores.protocol.digest():
                 old, new = self.baseline.protocol, scores.protocol.name
@@ -119,15 +124,6 @@ def read_baseline(path: Path) -> Baseline:
     if not all(abs(value or 0) < 1e300 for own in kept.scores.values() for value in own.values()):
         raise UsageError(f"--baseline {path}: a score that is not a number; --save-baseline makes one")
     return kept
-
-
-def _under(scores: Scores, metric: Metric, floor: float) -> list[str]:
-    values = scores.score(metric)
-    return [
-        f"{tracker}: {metric.name} {value:.4f} is under {floor:g}"
-        for tracker, value in zip(scores.trackers, values.tolist(), strict=True)
-        if not value >= floor  # n/a fails too
-    ]
 
 
 def _drops(scores: Scores, before: Mapping[str, Mapping[str, float | None]], max_drop: float) -> list[str]:

@@ -109,7 +109,9 @@ def select(config: ScoreConfig) -> Selection:
     """
     check_fields(config)
     get_protocol(config.protocol)
-    results = config.locate().need_results()
+    results = config.locate().results
+    if results is None:
+        raise UsageError("no results folder: give --results DIR, set TNLLT_RESULTS, or put `results` in tnllt.toml")
     dataset = open_configured(config)
     protocol = resolve_protocol(config.protocol, dataset.name)
     config = replace(config, protocol=protocol)

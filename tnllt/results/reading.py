@@ -49,18 +49,15 @@ def _boxes(table: Array, place: str) -> Boxes:
 
 def trajectory(file: ResultFile, boxes: Boxes) -> Trajectory:
     """The boxes with what lies beside them: the run record, else confidence and time files of other frameworks."""
-    found = _whole(file, boxes)
-    return found if file.realtime is None else as_streamed(found, file.realtime, file.place)
-
-
-def _whole(file: ResultFile, boxes: Boxes) -> Trajectory:
     if "record" in file.beside:
         place = f"{file.place} (run record)"
         record = parse_record(file.beside["record"](), place)
         # A record describes the run that wrote it; beside boxes from elsewhere it does not apply.
-        return record.trajectory(boxes, place) if len(boxes) == record.frames else Trajectory(boxes)
-    confidence = _column(file, "confidence", len(boxes))
-    return Trajectory(boxes, confidence=confidence, seconds=_column(file, "seconds", len(boxes)))
+        found = record.trajectory(boxes, place) if len(boxes) == record.frames else Trajectory(boxes)
+    else:
+        confidence = _column(file, "confidence", len(boxes))
+        found = Trajectory(boxes, confidence=confidence, seconds=_column(file, "seconds", len(boxes)))
+    return found if file.realtime is None else as_streamed(found, file.realtime, file.place)
 
 
 def _column(file: ResultFile, what: str, length: int) -> Array | None:

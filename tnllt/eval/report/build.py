@@ -99,7 +99,9 @@ def page_data(
         ("All sequences", "all", None),
         *((_title(name), name, members) for name, members in scores.attribute_members().items()),
     ]
-    hardest, rank = hardest_sequences(scores), ranks(scores)
+    mean, rank = mean_known(scores.per_sequence("success"), 0), ranks(scores)
+    order = sorted(np.flatnonzero(~np.isnan(mean)).tolist(), key=lambda s: (mean[s], scores.sequences[s]))
+    hardest = order[:HARDEST]  # by mean success over trackers
     paired = scores.ranking("success")[:PAIRED]
     # Resampling leaves the interpreter free: it goes on while the results are read.
     with ThreadPoolExecutor(processors()) as pool:
@@ -194,13 +196,6 @@ def frame_overlaps(trackers: Seq[str], errors: Mapping[str, FrameErrors], length
             # A broken box that the protocol counts as a miss is drawn as an overlap of 0.
             found[k, : len(values)] = np.where(counted & ~np.isnan(values), np.maximum(values, 0.0), np.nan)
     return found
-
-
-def hardest_sequences(scores: Scores, most: int = HARDEST) -> list[int]:
-    """Indices of the sequences with the lowest mean success over trackers, hardest first."""
-    mean = mean_known(scores.per_sequence("success"), 0)
-    order = sorted(np.flatnonzero(~np.isnan(mean)), key=lambda s: (mean[s], scores.sequences[s]))
-    return [int(s) for s in order[:most]]
 
 
 @dataclass
