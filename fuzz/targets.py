@@ -188,12 +188,12 @@ def dataset_toml(folder: Path, data: bytes) -> None:
 
 
 def spans(folder: Path, data: bytes) -> None:
-    from tnllt.datasets import mgit
+    from tnllt.datasets import text
 
     path = put(folder, "x.xlsx", data)
     with expected("x.xlsx"):
-        mgit.read_story(path)
-        mgit.read_descriptions(path, 20)
+        text.read_story(path)
+        text.read_descriptions(path, 20)
 
 
 def tracks(folder: Path, data: bytes) -> None:
@@ -251,7 +251,7 @@ def record(folder: Path, data: bytes) -> None:
 def trace(folder: Path, data: bytes) -> None:
     from tnllt.eval.view.scene import read_trace
     from tnllt.reasoningtrack.reasoners.base import ReasonerError
-    from tnllt.reasoningtrack.reasoners.replay import ReplayReasoner
+    from tnllt.reasoningtrack.reasoners.trace import ReplayReasoner
     from tnllt.results.layouts import ResultFile
     from tnllt.results.store import ResultStore
 

@@ -16,7 +16,7 @@ import pytest
 from trees import rows, tnllt_sequence, write, write_images
 
 from tnllt import TNLLTDataset, open_dataset
-from tnllt.datasets import mgit, text
+from tnllt.datasets import text
 from tnllt.datasets.archives.members import Archive
 from tnllt.datasets.archives.plan import DRAFT, make_plan, unpack, verify
 from tnllt.datasets.archives.prepare import prepare
@@ -358,13 +358,13 @@ def test_tables_of_sentences(tmp_path: Path) -> None:
     path = table(
         tmp_path, HEAD, ("action", 1, 2, "runs"), ("action", 3, 99, None), ("story", 0, 9, "a  dog"), ("action",)
     )
-    assert mgit.read_story(path) == "a dog"
-    assert mgit.read_descriptions(path, 4) == ("", "runs", "runs", "")
+    assert text.read_story(path) == "a dog"
+    assert text.read_descriptions(path, 4) == ("", "runs", "runs", "")
     with pytest.raises(DataError, match=r"x\.xlsx, row 1: needs the columns"):
-        mgit.read_spans(table(tmp_path, ("a", "b")))
+        text.read_spans(table(tmp_path, ("a", "b")))
     for odd in ("soon", None, 1e400):
         with pytest.raises(DataError, match=r"x\.xlsx, row 2: start_frame and end_frame|no xlsx table"):
-            mgit.read_spans(table(tmp_path, HEAD, ("action", odd, 2, "runs")))
+            text.read_spans(table(tmp_path, HEAD, ("action", odd, 2, "runs")))
 
 
 def test_a_table_that_unpacks_to_too_much(tmp_path: Path) -> None:
@@ -372,12 +372,12 @@ def test_a_table_that_unpacks_to_too_much(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.xlsx", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("xl/workbook.xml", bytes(65 << 20))
     with pytest.raises(DataError, match=r"x\.xlsx: unpacks to more than 64 MB"):
-        mgit.read_spans(tmp_path / "x.xlsx")
+        text.read_spans(tmp_path / "x.xlsx")
 
 
 def test_a_table_of_too_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mgit, "_MOST_ROWS", 4)
+    monkeypatch.setattr(text, "_MOST_ROWS", 4)
     rows_ = [("action", i, i, "runs") for i in range(4)]
-    assert len(mgit.read_spans(table(tmp_path, HEAD, *rows_[:3]))) == 3
+    assert len(text.read_spans(table(tmp_path, HEAD, *rows_[:3]))) == 3
     with pytest.raises(DataError, match=r"x\.xlsx: has more than 4 rows"):
-        mgit.read_spans(table(tmp_path, HEAD, *rows_))
+        text.read_spans(table(tmp_path, HEAD, *rows_))

@@ -19,7 +19,7 @@ from tnllt.results.records import read_record
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Annotation, Sequence
 from tnllt.tracking.config import RunConfig
-from tnllt.tracking.grid import variants_in
+from tnllt.tracking.runner import variants_in
 from tnllt.tracking.texts import Texts, head_noun, split_sources, texts_of
 
 TOLD = f"{TRACKERS}:Told"

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 
 from tnllt.reasoningtrack.config import Config  # noqa: E402
 from tnllt.reasoningtrack.network import Network  # noqa: E402
-from tnllt.training.tracker.correspondence import Watch, correspondence_loss, true_places  # noqa: E402
+from tnllt.training.tracker.losses import Watch, correspondence_loss, true_places  # noqa: E402
 from tnllt.training.tracker.recipe import recipe  # noqa: E402
 from tnllt.training.tracker.step import TrainStep  # noqa: E402
 

@@ -72,9 +72,8 @@ def fine_tuned(tiny_vlm: Path, box_pairs: Path, tmp_path_factory) -> Path:
     or none."""
     from transformers import TrainerCallback
 
-    from tnllt.training.vlm.finetune import train_and_save
+    from tnllt.training.vlm.finetune import make_trainer, train_and_save
     from tnllt.training.vlm.options import ModelOptions, SftOptions
-    from tnllt.training.vlm.sft import make_trainer
 
     out = tmp_path_factory.mktemp("models") / "sft"
     model, records = ModelOptions(str(tiny_vlm), 3136, 7056), read_samples(box_pairs)
@@ -97,8 +96,8 @@ def fine_tuned(tiny_vlm: Path, box_pairs: Path, tmp_path_factory) -> Path:
 
 
 def test_only_the_answer_is_trained(tiny_vlm: Path, box_pairs: Path, tmp_path: Path):
+    from tnllt.training.vlm.finetune import make_trainer
     from tnllt.training.vlm.options import ModelOptions, SftOptions
-    from tnllt.training.vlm.sft import make_trainer
 
     records = read_samples(box_pairs)[:4]
     trainer, processor = make_trainer(records, ModelOptions(str(tiny_vlm), 3136, 7056), SftOptions(tmp_path))
@@ -113,8 +112,8 @@ def test_only_the_answer_is_trained(tiny_vlm: Path, box_pairs: Path, tmp_path: P
 
 def test_records_too_long_are_left_out_not_cut(tiny_vlm: Path, box_pairs: Path, tmp_path: Path):
     from tnllt.errors import DataError
+    from tnllt.training.vlm.finetune import make_trainer
     from tnllt.training.vlm.options import ModelOptions, SftOptions
-    from tnllt.training.vlm.sft import make_trainer
 
     model = ModelOptions(str(tiny_vlm), 3136, 7056)
     with pytest.raises(DataError, match="longer than 60 tokens"):
@@ -228,8 +227,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(
     import torch
 
     from tnllt.errors import DataError, UsageError
+    from tnllt.training.vlm.finetune import run_sft
     from tnllt.training.vlm.options import ModelOptions, SftOptions
-    from tnllt.training.vlm.sft import run_sft
 
     def train(out: Path, **options: object) -> bytes:
         steps = {"steps": 6, "save_every": 3, "learning_rate": 1e-3, "batch": 2, "accumulation": 1, "warmup_steps": 2}

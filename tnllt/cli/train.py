@@ -15,7 +15,7 @@ from tnllt.cli.dataclass_options import config_options
 from tnllt.cli.train_job import TrainingJob, run_training
 from tnllt.errors import UsageError
 from tnllt.options import key_values, split_pairs
-from tnllt.training.tracker.options import TrainOptions
+from tnllt.training.tracker.recipe import TrainOptions
 from tnllt.training.vlm.options import (
     ExportOptions,
     GrpoOptions,
@@ -129,8 +129,8 @@ def sft(sources: RecordSources, model: ModelOptions, options: SftOptions) -> Non
     `tnllt-run ReasoningTrack --set reasoner=transformers:OUT`, or serve it. Several devices: `accelerate launch
     -m tnllt.cli.train sft ...`.
     """
+    from tnllt.training.vlm.finetune import run_sft
     from tnllt.training.vlm.gather import gather
-    from tnllt.training.vlm.sft import run_sft
 
     _show_log()
     _echo_trained(run_sft(gather(sources, options.out, options.seed), model, options), options.out, "loss")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.datasets import mgit, text
+from tnllt.datasets import text
 from tnllt.datasets.frames import ImageFrames, VideoFrames
 from tnllt.datasets.index import Place
 from tnllt.datasets.published import make_published, published_annotation
@@ -132,7 +132,7 @@ def read_language(place: Place) -> str | None:
     path = place.language_file
     if path is None:
         return None
-    return mgit.read_story(path) if path.suffix == ".xlsx" else text.read_first_line(path)
+    return text.read_story(path) if path.suffix == ".xlsx" else text.read_first_line(path)
 
 
 def read_attributes(place: Place) -> dict[str, bool] | None:
@@ -164,7 +164,7 @@ def read_descriptions(place: Place, length: int) -> tuple[str, ...] | None:
     if path is None:
         return None
     if path.suffix == ".xlsx":
-        return mgit.read_descriptions(path, length)
+        return text.read_descriptions(path, length)
     lines = text.read_text(path).rstrip("\n").split("\n")
     if len(lines) != length:
         raise DataError(f"has {len(lines)} descriptions for {length} frames; it needs one per frame", path)

@@ -17,7 +17,6 @@ from tnllt.tracking.texts import Texts
 
 if TYPE_CHECKING:
     from tnllt.tracking.language_start import StarterSpec
-    from tnllt.tracking.pool import Watcher
     from tnllt.tracking.tracker import Tracker
 
 #: Frames of the first sequence that a timing run tracks and discards before anything is measured.
@@ -81,7 +80,8 @@ class RunConfig(Limits, TrackingConfig, DatasetConfig):
 
     Attributes:
         failures_only: track failed sequences alone.
-        watcher: called as the run goes on; by default nothing is shown.
+        watcher: called as the run goes on: an object with the methods of `tnllt.tracking.pool.Watcher`; None shows
+            nothing.
     """
 
     options: Mapping[str, Any] | Iterable[str] = option(
@@ -109,7 +109,7 @@ class RunConfig(Limits, TrackingConfig, DatasetConfig):
     )  # fmt: skip
     verbose: bool = option(False, "Show what the tracker prints.", "-v")
     failures_only: bool = False
-    watcher: Watcher | None = None
+    watcher: Any = None
 
     def dataset_config(self, where: Locations) -> DatasetConfig:
         """The dataset in words that hold in another working folder, too."""

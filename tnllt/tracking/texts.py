@@ -27,8 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tnllt.datasets.mgit import read_spans
-from tnllt.datasets.text import read_text
+from tnllt.datasets.text import read_spans, read_text
 from tnllt.errors import DataError, UsageError, did_you_mean
 from tnllt.files import parse_json, read_bytes, read_toml, user_path
 from tnllt.results.variants import TEXTS, value_text

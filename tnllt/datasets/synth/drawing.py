@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.datasets.synth.geometry import WAVES
+from tnllt.datasets.synth.motion import WAVES
 from tnllt.datasets.synth.sprites import SIDE
 from tnllt.datasets.synth.textures import octaves
 from tnllt.sequence import Image

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tnllt.datasets.synth import motion
 from tnllt.datasets.synth.appearance import SpriteLook
 from tnllt.datasets.synth.config import SynthConfig
-from tnllt.datasets.synth.geometry import affine
+from tnllt.datasets.synth.motion import affine
 from tnllt.datasets.synth.scene import Layer, ScenePlan
 from tnllt.datasets.synth.sources import Library
 from tnllt.datasets.synth.sprites import SIDE

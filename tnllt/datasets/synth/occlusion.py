@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from tnllt.datasets.synth.appearance import SpriteLook, random_look
 from tnllt.datasets.synth.config import SynthConfig
-from tnllt.datasets.synth.geometry import affine, placed, unwarped
+from tnllt.datasets.synth.motion import affine, placed, unwarped
 from tnllt.datasets.synth.scene import Layer
 from tnllt.datasets.synth.sources import Library
 from tnllt.datasets.synth.sprites import SIDE, Sprite

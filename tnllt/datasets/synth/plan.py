@@ -12,8 +12,8 @@ from tnllt.datasets.synth import motion
 from tnllt.datasets.synth.appearance import SceneAppearance, SpriteLook, choose_appearance, relative
 from tnllt.datasets.synth.attribute_flags import IN_VIEW, FrameMeasures
 from tnllt.datasets.synth.config import SynthConfig
-from tnllt.datasets.synth.geometry import affine, bounds, placed
 from tnllt.datasets.synth.light import add_artefacts, ground_shadow, make_attack, make_light
+from tnllt.datasets.synth.motion import affine, bounds, placed
 from tnllt.datasets.synth.occlusion import make_occluders, visible_fractions
 from tnllt.datasets.synth.scene import Layer, ScenePlan, clipped
 from tnllt.datasets.synth.sources import Library, library

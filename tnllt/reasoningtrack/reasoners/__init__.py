@@ -10,6 +10,6 @@ from tnllt.reasoningtrack.reasoners.consult import answer_to as answer_to
 from tnllt.reasoningtrack.reasoners.consult import ask as ask
 from tnllt.reasoningtrack.reasoners.consult import consult as consult
 from tnllt.reasoningtrack.reasoners.factory import make_reasoner as make_reasoner
+from tnllt.reasoningtrack.reasoners.parsing import load_prompt as load_prompt
 from tnllt.reasoningtrack.reasoners.parsing import parse_answer as parse_answer
-from tnllt.reasoningtrack.reasoners.prompt import load_prompt as load_prompt
-from tnllt.reasoningtrack.reasoners.replay import ReplayReasoner as ReplayReasoner
+from tnllt.reasoningtrack.reasoners.trace import ReplayReasoner as ReplayReasoner

@@ -17,7 +17,7 @@ _MAKERS = {
     "bundled": ("bundled", "BundledReasoner", None),
     "openai": ("server", "ServerReasoner", "url"),
     "transformers": ("local", "LocalReasoner", "path"),
-    "replay": ("replay", "ReplayReasoner", "path"),
+    "replay": ("trace", "ReplayReasoner", "path"),
 }
 #: Weights of the bundled reasoner.
 BUNDLED = Path(__file__).parents[1] / "weights" / "reasoner.safetensors"

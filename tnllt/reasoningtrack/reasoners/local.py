@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 from tnllt.reasoningtrack.reasoners.base import Question, ReasonerError, Reasoning
 from tnllt.reasoningtrack.reasoners.cache import AnswerCache
 from tnllt.reasoningtrack.reasoners.models import load_model, load_processor, torch_device, write_answers
-from tnllt.reasoningtrack.reasoners.parsing import Compat
-from tnllt.reasoningtrack.reasoners.prompt import load_prompt
+from tnllt.reasoningtrack.reasoners.parsing import Compat, load_prompt
 from tnllt.reasoningtrack.reasoners.trace import image_hash, text_hash
 from tnllt.reasoningtrack.reasoners.views import MAX_PIXELS, View, bounded, shown
 from tnllt.sequence import Image

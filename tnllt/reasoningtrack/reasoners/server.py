@@ -16,8 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from tnllt.errors import MissingExtraError, UsageError
 from tnllt.reasoningtrack.reasoners.base import Question, ReasonerError, Reasoning
 from tnllt.reasoningtrack.reasoners.cache import AnswerCache
-from tnllt.reasoningtrack.reasoners.parsing import Compat
-from tnllt.reasoningtrack.reasoners.prompt import load_prompt
+from tnllt.reasoningtrack.reasoners.parsing import Compat, load_prompt
 from tnllt.reasoningtrack.reasoners.resilience import CircuitBreaker, backoff
 from tnllt.reasoningtrack.reasoners.trace import image_hash, text_hash
 from tnllt.reasoningtrack.reasoners.views import MAX_PIXELS, ImageFormat, View, data_url, shown

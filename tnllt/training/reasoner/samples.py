@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tnllt.datasets.sampling import jitter
 from tnllt.datasets.synth import ScenePlan, SynthConfig, plan
 from tnllt.datasets.synth.appearance import SpriteLook, random_look
-from tnllt.datasets.synth.geometry import affine, bounds, placed
+from tnllt.datasets.synth.motion import affine, bounds, placed
 from tnllt.datasets.synth.occlusion import visible_fractions
 from tnllt.datasets.synth.scene import Layer
 from tnllt.datasets.synth.target_motion import make_wave

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from tnllt.errors import UsageError
 from tnllt.reasoningtrack.inference import MEAN, STD
 from tnllt.reasoningtrack.network import Network
-from tnllt.training.tracker.correspondence import Watch, correspondence_loss
-from tnllt.training.tracker.losses import tracking_loss
+from tnllt.training.tracker.losses import Watch, correspondence_loss, tracking_loss
 from tnllt.training.tracker.recipe import Recipe
 
 

@@ -1,4 +1,4 @@
-"""What fine-tuning and GRPO share: the model, TRL's arguments, the training itself and the saved model."""
+"""Supervised fine-tuning by TRL, and what it shares with GRPO: rows, model, arguments, training, the saved model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tnllt._version import __version__
 from tnllt.errors import DataError, MissingExtraError
 from tnllt.files import to_json, write_atomic
 from tnllt.training.vlm.checkpoints import checkpoint_to_resume, save_without_pickles
-from tnllt.training.vlm.options import FineTuneOptions, ModelOptions
+from tnllt.training.vlm.options import MAX_PIXELS, FineTuneOptions, ModelOptions, SftOptions
 from tnllt.training.vlm.records import PairRecord
 
 log = logging.getLogger(__name__)
@@ -189,3 +189,53 @@ def _save_model(trainer: Any, processor: Any, model: ModelOptions, options: Fine
         trainer.save_model(str(options.out))  # gathers what FSDP or DeepSpeed have split
     if first:
         processor.save_pretrained(options.out)
+
+
+def run_sft(records: Sequence[PairRecord], model: ModelOptions, options: SftOptions) -> Any:
+    """Trains, saves a complete model to `options.out`, and returns the trainer.
+
+    Raises:
+        MissingExtraError: without the extra `train`. DataError: a record without an answer, or all too long.
+    """
+    return train_and_save("sft", lambda: make_trainer(records, model, options), model, options)
+
+
+def make_trainer(records: Sequence[PairRecord], model: ModelOptions, options: SftOptions) -> tuple[Any, Any]:
+    """The trainer, ready to run, and its processor."""
+    from trl import SFTConfig, SFTTrainer
+
+    network, processor = load_for_training(model)
+    kept = within(records, processor, model.max_pixels or MAX_PIXELS, options.max_length, answers=True)
+    config = SFTConfig(
+        **trl_arguments(options, model),
+        warmup_steps=options.warmup_steps,
+        gradient_accumulation_steps=options.accumulation,
+        # Truncation would cut the answer off and train on nothing, silently; too long records are left out above.
+        max_length=None,
+        completion_only_loss=True,
+    )
+    trainer = SFTTrainer(
+        model=network,
+        args=config,
+        train_dataset=to_dataset(trainer_rows(kept, answers=True)),
+        processing_class=processor,
+        peft_config=lora_config(model.lora),
+    )
+    trainer.data_collator = AnswersOnly(trainer.data_collator)
+    return trainer, processor
+
+
+class AnswersOnly:
+    """Passes batches on, and refuses one in which a record has no token to learn."""
+
+    def __init__(self, collator: Any) -> None:
+        self.collator = collator
+
+    def __call__(self, rows: list[dict[str, Any]]) -> Any:
+        batch = self.collator(rows)
+        learnt = (batch["labels"] != -100).sum(dim=1)
+        if bool((learnt == 0).any()):
+            raise DataError("a record has no answer token to learn: prompt and answer were cut or are empty")
+        if bool((learnt == batch["attention_mask"].sum(dim=1)).any()):
+            raise DataError("the prompt would be trained on as well; this version of trl is not supported")
+        return batch

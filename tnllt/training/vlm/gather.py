@@ -12,7 +12,7 @@ from typing import Any
 
 from tnllt.config import DatasetConfig
 from tnllt.errors import DataError, UsageError
-from tnllt.reasoningtrack.reasoners.prompt import load_prompt
+from tnllt.reasoningtrack.reasoners.parsing import load_prompt
 from tnllt.reasoningtrack.reasoners.views import View, pictures
 from tnllt.training.vlm.frozen import FrozenTracker, load_frozen
 from tnllt.training.vlm.options import RecordOptions, RecordSources
