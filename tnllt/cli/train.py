@@ -15,7 +15,7 @@ from tnllt.cli.dataclass_options import config_options
 from tnllt.cli.train_job import TrainingJob, run_training
 from tnllt.errors import UsageError
 from tnllt.options import key_values, split_pairs
-from tnllt.training.tracker.recipe import TrainOptions
+from tnllt.training.tracker.options import TrainOptions
 from tnllt.training.vlm.options import (
     ExportOptions,
     GrpoOptions,

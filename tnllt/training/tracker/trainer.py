@@ -29,7 +29,8 @@ from tnllt.training.state import (
     training_tensors,
     write_state,
 )
-from tnllt.training.tracker.recipe import Recipe, TrainOptions
+from tnllt.training.tracker.options import TrainOptions
+from tnllt.training.tracker.recipe import Recipe
 from tnllt.training.tracker.samples import Batches, Sampler, collate
 from tnllt.training.tracker.sources import ClipSource
 
