@@ -59,7 +59,7 @@ def _details(audits: list[Audit]) -> str:
     """What the table has no room for: prompts, attributes and sequences."""
     lines = []
     for a in audits:
-        lines += ["", f"{name_cell(a.tracker, 60)}: {a.words}"]
+        lines += ["", name_cell(a.tracker, 60)]
         if len(a.prompts) > 1:
             low, high = min(a.prompts.values()), max(a.prompts.values())
             lines.append(f"  {len(a.prompts)} prompts from files score {low:.4f} to {high:.4f}")

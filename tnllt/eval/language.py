@@ -144,10 +144,11 @@ def audit_table(audits: list[Audit], title: str) -> ScoreTable:
         for c in a.comparisons:
             place = row, 1 + texts.index(c.b)
             values[place], bounds[place], marked[place] = c.difference, (c.low, c.high), c.significant
+    notes = [*(f"{a.tracker}: {a.words}; {a.sequences} sequences." for a in audits), RULE]
     return ScoreTable(
         title, [a.tracker for a in audits], 0, ["own text", *(f"own - {text}" for text in texts)],
-        [4] * values.shape[1], values, bounds, [*(f"{a.tracker}: {a.words}." for a in audits), RULE], missing="",
-        marked=marked, mark=("Significant", f"p < {ALPHA} after Holm's correction"), ranked=False,
+        [4] * values.shape[1], values, bounds, notes, missing="", marked=marked,
+        mark=("Significant", f"p < {ALPHA} after Holm's correction"), ranked=False,
         sequences=max(a.sequences for a in audits),
     )  # fmt: skip
 
