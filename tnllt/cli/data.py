@@ -15,6 +15,7 @@ from tnllt.cli.common import LazyGroup, format_option, prints_findings, run_comm
 from tnllt.cli.dataclass_options import PATH, config_options
 from tnllt.cli.progress import Progress
 from tnllt.config import DatasetConfig, LocationConfig
+from tnllt.errors import UsageError
 from tnllt.files import to_json, write_atomic
 from tnllt.options import option
 from tnllt.text import printable
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
     from tnllt.datasets.publish import About
     from tnllt.findings import Findings
 
-#: The subcommands that are slow to import, and what they do.
+#: The subcommand that is slow to import, and what it does.
 _SUBCOMMANDS = {
     "synth": ("tnllt.cli.data_synth:synth", "Make synthetic sequences to order, in TNLLT's layout."),
-    "paraphrase": ("tnllt.cli.data_paraphrase:paraphrase", "Other prompts for each sequence, by a language model."),
 }
 
 
@@ -235,6 +235,33 @@ def convert(place: Path, out: Path, config: DatasetConfig, images: str, quality:
         dataset, out, split=config.split or "all", images=images, quality=quality, workers=workers, progress=progress
     )
     click.echo(printable(format_conversion(result)))
+
+
+@cli.command()
+@config_options(DatasetConfig)
+@click.option("--url", required=True, help="OpenAI-compatible server, such as http://localhost:8000/v1.")
+@click.option("--model", help="Its name there.  [default: the first that the server lists]")
+@click.option("--count", default=3, type=click.IntRange(1, 50), show_default=True, help="Prompts for each sequence.")
+@click.option("--out", "-o", type=PATH, required=True, help="TOML file to write.")
+def paraphrase(config: DatasetConfig, url: str, model: str | None, count: int, out: Path) -> None:
+    """Have a language model write other prompts for each sequence's target, for `tnllt-run --text FILE`.
+
+    Answers are cached. The key is read from OPENAI_API_KEY. The file names the model, and is refused by --text until
+    somebody has read it and set `reviewed` to true in it.
+    """
+    from tnllt.datasets.dataset import open_configured
+    from tnllt.reasoningtrack.paraphrase import paraphrases, prompt_file
+    from tnllt.reasoningtrack.reasoners.server import ServerReasoner
+
+    if out.exists():
+        raise UsageError(f"{out} is there already, and may be reviewed; move it away or give another --out")
+    texts = {s.name: s.language for s in open_configured(config) if s.language}
+    if not texts:
+        raise UsageError("no sequence of the dataset has a language description")
+    server = ServerReasoner(url, model=model, max_tokens=100 * count)
+    prompts = paraphrases(texts, server, count)
+    write_atomic(out, prompt_file(prompts, str(server.info()["model"] or "not named by the server"), count))
+    click.echo(printable(f"{count} prompts for each of {len(prompts)} sequences in {out}; read them before use"))
 
 
 def main() -> None:

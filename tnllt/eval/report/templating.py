@@ -50,13 +50,15 @@ def script(names: Iterable[str], package: str = REPORT) -> str:
 
 
 def render_page(
-    template: str, scripts: Iterable[str], data: Mapping[str, str], values: Mapping[str, Any], *packages: str,
+    template: str,
+    scripts: Iterable[str],
+    data: Mapping[str, str],
+    values: Mapping[str, Any],
     inside: Iterable[str] = (),
-) -> str:  # fmt: skip
+) -> str:
     """A page of one file, which loads nothing.
 
     Args:
-        template: its name. packages: where it is, if it is not the report's.
         scripts: names of its scripts, in order.
         data: {id: JSON made by `embed`}, for the scripts.
         values: what the template shows; `title` among them.
@@ -64,7 +66,7 @@ def render_page(
     """
     from markupsafe import Markup
 
-    code = script(scripts, *packages[:1])
+    code = script(scripts)
     # The digest lets these scripts run and no others, whatever a name or a description may hold.
     digests = [hashlib.sha256(text.encode()).digest() for text in (code, *([script(inside)] if inside else []))]
     allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode('ascii')}'" for digest in digests)
@@ -72,7 +74,7 @@ def render_page(
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    return environment(*packages).get_template(template).render(
+    return environment().get_template(template).render(
         policy=policy, version=__version__, style=Markup(asset("style.css")), script=Markup(code),
         data={key: Markup(text) for key, text in data.items()}, **values,
     )  # fmt: skip
