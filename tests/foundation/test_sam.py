@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,17 @@ def pixels(image: np.ndarray, side: int, mean: Any, deviation: Any) -> Any:
     return (resized.clamp(0, 255) / 255 - mean) / deviation
 
 
-def plain_session(name: str, folder: Path, frames: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Any]]:
-    """transformers as its documentation shows it: nothing is ever forgotten. Yields mask and session."""
+def plain_session(
+    name: str,
+    folder: Path,
+    frames: Iterable[np.ndarray],
+    box: Sequence[float] = BOX,
+    size: tuple[int, int] = (120, 160),
+) -> Iterator[tuple[np.ndarray, Any]]:
+    """transformers as its documentation shows it: nothing is ever forgotten. Yields mask and session.
+
+    `size` is the height and width of the frames; by text it starts from "the person".
+    """
     import transformers
     from transformers.models.sam3_tracker_video import modeling_sam3_tracker_video as sam3
     from transformers.models.sam3_video import modeling_sam3_video as text
@@ -80,15 +89,15 @@ def plain_session(name: str, folder: Path, frames: Iterator[np.ndarray]) -> Iter
         "sam3 by text": (transformers.Sam3VideoModel, text.Sam3VideoInferenceSession, 112, (half, half)),
     }[name]
     model = model_class.from_pretrained(folder).eval()
-    session = session_class(video_height=120, video_width=160, dtype=torch.float32)
+    session = session_class(video_height=size[0], video_width=size[1], dtype=torch.float32)
     target = None
     if name == "sam3 by text":
         prompt = session.add_prompt("the person")
         session.prompt_input_ids[prompt] = torch.tensor([[2, 3] + 30 * [0]])
         session.prompt_attention_masks[prompt] = torch.tensor([[1, 1] + 30 * [0]])
     else:
-        x, y, w, h = BOX
-        points = torch.tensor([[[[x, y], [x + w, y + h]]]]) * torch.tensor([side / 160, side / 120])
+        x, y, w, h = box
+        points = torch.tensor([[[[x, y], [x + w, y + h]]]]) * torch.tensor([side / size[1], side / size[0]])
         index = session.obj_id_to_idx(0)
         session.add_point_inputs(index, 0, {"point_coords": points, "point_labels": torch.tensor([[[2, 3]]])})
         session.obj_with_new_inputs = [0]
@@ -103,7 +112,7 @@ def plain_session(name: str, folder: Path, frames: Iterator[np.ndarray]) -> Iter
                 logits = logits[None]
             else:
                 logits = output.pred_masks
-            whole = torch.nn.functional.interpolate(logits.float(), (120, 160), mode="bilinear")
+            whole = torch.nn.functional.interpolate(logits.float(), size, mode="bilinear")
             yield (whole[0, 0] > 0).numpy(), session
 
 
