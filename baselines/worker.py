@@ -13,6 +13,7 @@ upstream prints, even from C, reaches the log and never the protocol.
 
 import collections
 import collections.abc
+import contextlib
 import difflib
 import importlib
 import importlib.machinery
@@ -394,7 +395,8 @@ class WeightsWatch(object):
     def __init__(self):
         self.reports, self.files, self.kept = [], {}, []
 
-    def install(self, checkpoint):
+    def install(self, checkpoint, name=""):
+        """Watches torch's loading; a file that upstream opens as `name` is the checkpoint."""
         if importlib.util.find_spec("torch") is None:
             return
         import torch
@@ -402,6 +404,8 @@ class WeightsWatch(object):
         load, load_state_dict = torch.load, torch.nn.Module.load_state_dict
 
         def noting_load(file, *args, **kwargs):
+            if name and isinstance(file, (str, os.PathLike)) and os.path.basename(str(file)) == name:
+                file = checkpoint
             loaded = load(file, *args, **kwargs)
             if isinstance(file, (str, os.PathLike)) and isinstance(loaded, dict):
                 self.kept.append(loaded)  # else an id could come back for another tensor
@@ -458,7 +462,7 @@ class Host(object):
 
     def __init__(self):
         self.spec, self.tracker, self.text, self.used, self.pixels = {}, None, None, False, None
-        self.parameters, self.applied = None, []
+        self.parameters, self.applied, self.last = None, [], None
         self.weights = WeightsWatch()
 
     def start(self, message):
@@ -470,20 +474,24 @@ class Host(object):
         os.mkdir(os.environ["TMPDIR"])
         prepare(self.spec)
         hold_threads()
-        module = importlib.import_module("lib.test.parameter." + self.spec["parameter"])
-        self.parameters = module.parameters
-        self.applied = override_configuration(self.spec, self.parameters)
-        self.weights.install(self.spec["checkpoint"])
+        if not self.spec["cls"]:
+            module = importlib.import_module("lib.test.parameter." + self.spec["parameter"])
+            self.parameters = module.parameters
+            self.applied = override_configuration(self.spec, self.parameters)
+        self.weights.install(self.spec["checkpoint"], self.spec["weights_name"])
         self.build()
         return {"weights": self.weights.take(), "versions": versions()}
 
     def build(self):
         spec = self.spec
         seed_everything(0)  # what the weights leave to chance is the same in every object
-        params = self.upstream_parameters()
-        module = importlib.import_module("lib.test.tracker." + spec["tracker"])
-        values = {"params": params, "yaml": spec["yaml"], "dataset": spec["dataset"]}
-        self.tracker = module.get_tracker_class()(*[values[name] for name in spec["constructor"]])
+        if spec["cls"]:
+            self.tracker = getattr(importlib.import_module(spec["module"]), spec["cls"])(**spec["keywords"])
+        else:
+            params = self.upstream_parameters()
+            module = importlib.import_module(spec["module"])
+            values = {"params": params, "yaml": spec["yaml"], "dataset": spec["dataset"]}
+            self.tracker = module.get_tracker_class()(*[values[name] for name in spec["constructor"]])
         self.used = False
 
     def upstream_parameters(self):
@@ -517,7 +525,8 @@ class Host(object):
         if self.spec["text"].get("key"):
             info[self.spec["text"]["key"]] = self.text
         seed_everything(message.get("seed", 0))
-        self.call(self.tracker.initialize, image, info)
+        self.last = info.get("init_bbox")
+        self.call("initialize", image, info)
         if not message.get("box"):
             answer["box"] = [float(v) for v in self.tracker.state]
         return answer
@@ -530,12 +539,15 @@ class Host(object):
             info[text["key"]] = self.text
         image = self.frame(message)
         if message.get("count"):
-            output, answer["costs"] = counted(lambda: self.call(self.tracker.track, image, info))
+            output, answer["costs"] = counted(lambda: self.call("track", image, info))
         else:
-            output = self.call(self.tracker.track, image, info)
-        box = output["target_bbox"]
-        box = [float(v) for v in (box.tolist() if hasattr(box, "tolist") else box)]
-        answer["box"] = box
+            output = self.call("track", image, info)
+        box = output[self.spec["answer"]]
+        if getattr(box, "ndim", 1) == 2:
+            box, answer["absent"] = box_of_mask(box), False
+            if box is None:
+                box, answer["absent"] = self.last, True
+        answer["box"] = self.last = [float(v) for v in (box.tolist() if hasattr(box, "tolist") else box)]
         score = output.get(self.spec.get("score") or "best_score")
         if score is not None:
             answer["confidence"] = float(score)
@@ -548,10 +560,17 @@ class Host(object):
             self.text, cut = shorten(given, getattr(self.tracker, text["tokenizer"]), text["max_tokens"])
         return {"text_cut": cut} if cut else {}
 
-    def call(self, method, image, info):
+    def call(self, name, image, info):
+        method = getattr(self.tracker, name)
         if self.spec["text"].get("positional"):
             return method(image, self.text, info)
-        return method(image, info)
+        given = {"image": image, "info": info, "box": info.get("init_bbox"), "none": None}
+        if "pil" in self.spec[name]:
+            from PIL import Image
+
+            given["pil"] = Image.fromarray(image)
+        with mixed_precision(self.spec["autocast"] and self.spec["device"] != "cpu"):
+            return method(*[given[word] for word in self.spec[name]])
 
     def finish(self, message):
         return {}
@@ -572,6 +591,22 @@ class Host(object):
         height, width, channels = message["shape"]
         flat = numpy.frombuffer(self.pixels, dtype=numpy.uint8, count=height * width * channels)
         return flat.reshape(height, width, channels).copy()
+
+
+def mixed_precision(wanted):
+    if not wanted:
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.autocast("cuda")
+
+
+def box_of_mask(mask):
+    """x, y, w, h around all pixels of a mask; None around none."""
+    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    if not len(rows):
+        return None
+    return [columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0]]
 
 
 def shorten(text, tokenizer, limit):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tnllt.errors import UsageError
+from tnllt.errors import DataError, UsageError
 from tnllt.tracking.baselines.bridge import BaselineTracker
 
 Make = Callable[..., BaselineTracker]
@@ -183,3 +183,46 @@ def test_worker_needs_only_the_standard_library_until_it_starts() -> None:
     code = "import sys, worker; print([m for m in ('numpy', 'cv2', 'torch') if m in sys.modules])"
     done = subprocess.run(["python3", "-S", "-c", code], cwd=folder(), capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n", done.stderr
+
+
+OTHER = {
+    "name": "masks_tracker",
+    "cls": "MasksTracker",
+    "keywords": {"model": "large"},
+    "initialize": ["pil", "none", "box"],
+    "track": ["pil"],
+    "answer": "pred_mask",
+    "weights_name": "of_its_own.pt",
+    "experiments": "configs",
+    "yaml": "large",
+}
+
+
+def test_code_of_another_framework(make: Make, image: Any, tmp_path: Path) -> None:
+    """A class, PIL images, masks and a weights file that upstream finds by itself: all of it said by the record."""
+    torch = pytest.importorskip("torch")
+    weights = tmp_path / "mine.pt"
+    torch.save({"step": 3}, weights)
+    built = make("network", {"tracker": OTHER, "text": {}}, weights=weights)
+    for _ in range(2):
+        built.initialize(image, [5.0, 6.0, 7.0, 8.0])
+        answers = [built.track(image) for _ in range(3)]
+        assert [answer.box for answer in answers] == [[8, 6, 7, 8], [8, 6, 7, 8], [14, 6, 7, 8]]
+        assert [answer.absent for answer in answers] == [False, True, False]
+        built.finish()
+    assert built.identity({"repo": built.place.repo, "weights": weights})["code"]
+    with pytest.raises(UsageError, match="mini takes no cfg: its code has no configuration in OSTrack's form"):
+        make("network", {"tracker": OTHER, "text": {}}, weights=weights, cfg="TEST.STEP=2")
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"cls": ""}, "`keywords` and `weights_name` go with `cls`"),
+        ({"config": {"TEST.STEP": 2}}, "`cls` excludes config, params and arguments"),
+        ({"track": ["picture"]}, "track"),
+    ],
+)
+def test_a_record_of_another_framework_that_contradicts_itself(make: Make, change: Any, fault: str) -> None:
+    with pytest.raises(DataError, match=fault):
+        make("network", {"tracker": {**OTHER, **change}})

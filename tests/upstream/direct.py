@@ -231,6 +231,14 @@ CASES = {
         plain,
         network("artrackv2_seq", "build_artrackv2_seq", training=False),
     ),
+    "lantrack": (
+        "lantrack",
+        "lantrack_256_tnllt_struct_onlyv2_token_reweight_concept_target_span_topk8",
+        simple,
+        "p",
+        keyed("text_description"),
+        network("dutrack", "build_dutrack", training=False),
+    ),
     "aiatrack": ("aiatrack", "baseline", simple, "pd", plain, network("aiatrack", "build_aiatrack")),
 }
 
@@ -242,10 +250,14 @@ def parameters():
     return params
 
 
-def save_checkpoint():
-    """Random weights of a fixed seed under which the box keeps a target's size and moves with every frame."""
-    torch.manual_seed(7)
-    net = CASES[CASE["name"]][5](parameters().cfg)
+#: Trackers whose tokens are coordinates: a seed under which the box has a size.
+SEEDS = {"artrack": 7, "artrackV2": 7}
+
+
+def randomise(net, seed):
+    """Random weights under which the box keeps a target's size and moves with every frame."""
+    if seed is not None:
+        torch.manual_seed(seed)
     with torch.no_grad():
         for tensor in net.parameters():
             if tensor.dim() > 1:
@@ -253,6 +265,16 @@ def save_checkpoint():
         for name, module in net.named_modules():
             if getattr(module, "out_channels", 0) == 2 and ("size" in name or "bbox" in name):
                 module.bias.fill_(-1.1)  # a quarter of the search region: else the box soon fills the image
+        for name, tensor in net.named_parameters():
+            if name.endswith("output_bias"):  # of tokens: half a search region each side of it, then two marks
+                middle = (len(tensor) - 2) / 2
+                tensor.copy_((torch.arange(len(tensor)) - middle).abs().gt(0.15 * middle) * -100.0)
+
+
+def save_checkpoint():
+    torch.manual_seed(7)
+    net = CASES[CASE["name"]][5](parameters().cfg)
+    randomise(net, SEEDS.get(CASE["name"]))
     settings = importlib.import_module("lib.train.admin.local").EnvironmentSettings()
     state = {"epoch": 1, "actor_type": "A", "net_type": type(net).__name__, "settings": settings}
     state["net"] = net.state_dict()

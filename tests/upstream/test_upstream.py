@@ -50,12 +50,13 @@ STOOD_IN = {
     "uvltrackNLBB": UVL,
     "allinone": "",
     "dutrack": "MODEL.BACKBONE.BERT_DIR={files}/bert,MODEL.BACKBONE.BLIP_DIR={files}/blip",
+    "lantrack": 'MODEL.BACKBONE.BERT_DIR={files}/bert,MODEL.BACKBONE.BLIP_DIR={files}/blip,MODEL.CAC.DP_PARSER_CKPT=""',
 }
 #: Templates renewed every seven frames, whatever the score: upstream's 25 to 200 would not be reached in few frames.
 RENEWED = {
     "seqtrack": "MODEL.ENCODER.PRETRAIN_TYPE=scratch,TEST.UPDATE_INTERVALS.DEFAULT=3,TEST.UPDATE_THRESHOLD.DEFAULT=0.0",
     "mcitrack": "TEST.INTER.DEFAULT=3,TEST.UPT.DEFAULT=0.0",
-    "mixformer": "TEST.UPDATE_INTERVALS.LASOT=[7],DATA.MAX_SAMPLE_INTERVAL=[7]",
+    "mixformer": "TEST.UPDATE_INTERVALS.LASOT=[7]",
     "sutrack": "TEST.UPDATE_INTERVALS.DEFAULT=7,TEST.UPDATE_THRESHOLD.DEFAULT=0.0",
     "uvltrackBB": "TEST.UPDATE_INTERVAL=7,TEST.THRESHOLD=0.0",
     "uvltrackNL": "TEST.UPDATE_INTERVAL=7,TEST.THRESHOLD=0.0",
@@ -81,7 +82,7 @@ TRAINED = {
 #: Encoder weights that upstream reads from its own folder, under this name alone: stood in for in a copy of the clone.
 PLACED = {"grm": "pretrained_models/mae_pretrain_vit_base.pth"}
 #: Clones with several projects: the folder of the tracker's.
-FOLDERS = {"seqtrack": "SeqTrack"}
+FOLDERS = {"seqtrack": "SeqTrack", "lantrack": "DPU_VLT"}
 #: Upstream's loader stacks a batch in a reading process only.
 READERS = {"sutrack": 1}
 

@@ -12,12 +12,16 @@ class _Pool(types.ModuleType):
         import torchvision
 
         class PrRoIPool2D(torch.nn.Module):
-            def __init__(self, height, width, scale):
+            def __init__(self, pooled_height, pooled_width, spatial_scale):
                 super().__init__()
-                self.size, self.scale = (height, width), scale
+                self.size, self.scale = (pooled_height, pooled_width), spatial_scale
 
             def forward(self, features, boxes):
-                return torchvision.ops.roi_align(features, boxes, self.size, self.scale)
+                if torchvision.extension._has_ops():
+                    return torchvision.ops.roi_align(features, boxes, self.size, self.scale)
+                from torchvision.ops.roi_align import _roi_align  # the same in Python
+
+                return _roi_align(features, boxes, self.scale, *self.size, -1, False)
 
         return PrRoIPool2D
 

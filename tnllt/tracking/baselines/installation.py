@@ -21,6 +21,7 @@ from tnllt.tracking.identity import content_hash
 
 #: Files of a clone with the code that tracks.
 CODE = ("lib/**/*.py", "tracking/**/*.py", "external/**/*.py")
+_OTHER_FRAMEWORKS = ("cls", "keywords", "initialize", "track", "answer", "weights_name", "autocast")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Installation:
         weights = find_weights(record, save_dir, own["weights"], own["yaml"])
         configuration = find_configuration(record, repo, own["yaml"])
         cfg = {**call.config, **parse_cfg(own["cfg"] or "")}
+        if call.cls and cfg:
+            raise UsageError(f"{record.name} takes no cfg: its code has no configuration in OSTrack's form")
         dataset = own["dataset"] or call.dataset
         return cls(record, repo, interpreter(own["python"]), save_dir, weights, configuration, dataset, cfg, device)
 
@@ -77,7 +80,7 @@ class Installation:
             "repo": str(self.repo),
             "save_dir": str(self.save_dir),
             "checkpoint": str(self.weights),
-            "tracker": call.name,
+            "module": self.record.module,
             "parameter": call.parameter or call.name,
             "yaml": self.configuration.stem,
             "yaml_file": "" if is_upstreams else str(self.configuration),
@@ -85,6 +88,7 @@ class Installation:
             "dataset": self.dataset,
             "params": {"debug": 0, **call.params},
             "config": dict(self.cfg),
+            **{name: getattr(call, name) for name in _OTHER_FRAMEWORKS},
             "env": filled(call.env),
             "text": asdict(self.record.text),
             "device": "cpu" if self.device == "cpu" else "cuda",
@@ -99,7 +103,7 @@ class Installation:
             "baseline": self.record.name,
             "commit": commit,
             "changed": list(changed),
-            "code": content_hash(self.repo, CODE),
+            "code": content_hash(self.repo, ("**/*.py",) if self.record.call.cls else CODE),
             "configuration": content_hash(self.configuration),
             "cfg": dict(self.cfg),
             "dataset": self.dataset,
@@ -115,7 +119,7 @@ def existing_repo(record: BaselineRecord, repo: Path | str | None) -> Path:
     if repo is None:
         raise UsageError(f"{record.name} needs its clone: --set repo=DIR ({clone_command(record)})")
     found = user_path(repo).resolve()
-    needed = Path("lib", "test", "tracker", f"{record.call.name}.py")
+    needed = Path(*record.module.split(".")).with_suffix(".py")
     if not (found / needed).is_file():
         raise UsageError(f"{found} is not a clone of {record.title} (no {needed} in it): {clone_command(record)}")
     return found
@@ -150,7 +154,7 @@ def find_configuration(record: BaselineRecord, repo: Path, yaml: str | None) -> 
 
 
 def _experiments(record: BaselineRecord, repo: Path) -> Path:
-    return repo / "experiments" / (record.call.experiments or record.call.name)
+    return repo / ("" if record.call.cls else "experiments") / (record.call.experiments or record.call.name)
 
 
 def find_weights(record: BaselineRecord, save_dir: Path, weights: Path | str | None, yaml: str | None) -> Path:

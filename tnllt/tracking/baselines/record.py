@@ -18,11 +18,19 @@ from tnllt.tracking.tracker import Mode
 class Call:
     """How upstream's tracker is found, built and called (table `tracker`).
 
+    Code of another framework than OSTrack's has a `cls`; it is built from `keywords` alone and takes no `cfg`.
+
     Attributes:
-        name: of the module below `lib.test.tracker`.
+        name: of the module below `lib.test.tracker`; with `cls` of the whole module.
+        cls: the tracker's class in that module; by default what its `get_tracker_class()` gives.
+        keywords: keyword arguments of `cls`.
+        initialize, track: their arguments, in order: "image", "pil" (the image as PIL's), "box", "info", "none".
+        answer: key of the box in what `track` returns, or of a mask (H, W), whose box is around all its pixels.
+        weights_name: the name under which upstream opens the checkpoint where it cannot be told another.
+        autocast: whether upstream's own loop calls it under CUDA's automatic mixed precision.
         yaml: the configuration's name below `experiments/<experiments>/`.
         parameter: of the module below `lib.test.parameter`; by default `name`.
-        experiments: folder below `experiments/`; by default `name`.
+        experiments: folder below `experiments/`, with `cls` below the clone; by default `name`.
         constructor: the arguments of the class, in order: "params", "yaml", "dataset".
         arguments: keyword arguments of `parameters(yaml, ...)`; "{weights}" stands for the weights file's name.
         dataset: the benchmark's name that upstream is given.
@@ -51,10 +59,21 @@ class Call:
     config: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, Any] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
+    cls: str = ""
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    initialize: tuple[Literal["image", "pil", "box", "info", "none"], ...] = ("image", "info")
+    track: tuple[Literal["image", "pil", "info", "none"], ...] = ("image", "info")
+    answer: str = "target_bbox"
+    weights_name: str = ""
+    autocast: bool = False
 
     def __post_init__(self) -> None:
         if "params" not in self.constructor:
             raise ValueError("`constructor` must name params")
+        if not self.cls and (self.keywords or self.weights_name):
+            raise ValueError("`keywords` and `weights_name` go with `cls`")
+        if self.cls and (self.config or self.params or self.arguments):
+            raise ValueError("`cls` excludes config, params and arguments, which are of OSTrack's framework")
         if len(self.placeholder_box) not in (0, 4):
             raise ValueError("`placeholder_box` must be x, y, w, h")
 
@@ -240,6 +259,11 @@ class BaselineRecord:
         """Every option of `LocalOptions`: the one given, else this record's own, else None."""
         own = self.options.beside(self.source.absolute().parent)
         return {key: own.get(key) if (value := given.get(key)) in (None, "") else value for key in asdict(self.options)}
+
+    @property
+    def module(self) -> str:
+        """The module with the tracker's class, below the clone."""
+        return self.call.name if self.call.cls else f"lib.test.tracker.{self.call.name}"
 
     @property
     def call(self) -> Call:
