@@ -248,7 +248,8 @@ def _card(dataset: Dataset, about: About, split: str) -> str:
     lines += ["| column | what a row holds |", "|---|---|", *(f"| {n} | {what} |" for n, what in COLUMNS.items()), ""]
     lines += [
         "Each file `frames/NAME.tar` holds the image files of one sequence, stored one behind the other.", "",
-        "    tnllt-data info --dataset .              # pip install \"tnllt[hub]\"", "    sha256sum -c SHA256SUMS", "",
+        "    tnllt-data info --dataset .              # pip install \".[hub]\" in tnllt's source",
+        "    sha256sum -c SHA256SUMS", "",
     ]  # fmt: skip
     lines += ["## Citation", "", about.citation, ""] if about.citation else []
     return "\n".join(lines)

@@ -46,7 +46,7 @@ class VlmTracker(Tracker):
         """What keeps the tracker from running here, or ""."""
         lacking = [name for name in ("openai", "transformers") if find_spec(name) is None]
         if lacking:
-            return f'{" and ".join(lacking)}: pip install "tnllt[vlm]"'
+            return f'{" and ".join(lacking)}: pip install ".[vlm]" in tnllt\'s source'
         return "a model: --set model=openai:URL|transformers:PATH and --set convention=qwen3-vl"
 
     @classmethod
