@@ -11,7 +11,7 @@ from photos import PhotoSource
 
 from tnllt.cli.common import run_command
 from tnllt.cli.train import tracker
-from tnllt.training.tracker.sources import KINDS
+from tnllt.training.tracker.samples import KINDS
 
 KINDS["photos"] = lambda folder, name: PhotoSource(Path(folder), name)
 

@@ -18,8 +18,7 @@ from trees import rows, tnllt_sequence, write, write_images
 from tnllt import TNLLTDataset, open_dataset
 from tnllt.datasets import text
 from tnllt.datasets.archives.members import Archive
-from tnllt.datasets.archives.plan import DRAFT, make_plan, unpack, verify
-from tnllt.datasets.archives.prepare import prepare
+from tnllt.datasets.archives.prepare import DRAFT, make_plan, prepare, unpack, verify
 from tnllt.datasets.card import Card, format_card, make_card
 from tnllt.datasets.check import check_dataset
 from tnllt.datasets.convert import convert, format_conversion

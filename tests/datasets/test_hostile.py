@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tnllt.datasets import text
 from tnllt.datasets.archives.members import Archive, Unsafe, safe_path
-from tnllt.datasets.archives.plan import destinations
+from tnllt.datasets.archives.prepare import destinations
 from tnllt.datasets.check.sequences import odd_description
 from tnllt.datasets.frames import frame_order, image_size, is_truncated, read_image
 from tnllt.errors import DataError

@@ -17,7 +17,7 @@ from photos import FRAMES, PhotoSource
 
 from tnllt.errors import DataError
 from tnllt.reasoningtrack.config import Config
-from tnllt.training.tracker import sources
+from tnllt.training.tracker import samples
 from tnllt.training.tracker.recipe import recipe
 from tnllt.training.tracker.samples import Sampler
 
@@ -62,10 +62,10 @@ def test_same_draw_gives_the_same_clip(folder: Path) -> None:
 
 
 def test_the_script_adds_the_kind_of_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "KINDS", dict(sources.KINDS))
+    monkeypatch.setattr(samples, "KINDS", dict(samples.KINDS))
     runpy.run_path(str(Path(__file__).parents[2] / "recipes" / "train.py"), run_name="train")
     config = Config.make({"size": "tiny", "template_size": 32, "search_size": 64})
-    sample = Sampler([(sources.make_source(f"photos:{folder}"), 1.0)], config, recipe("tiny"))[3]
+    sample = Sampler([(samples.make_source(f"photos:{folder}"), 1.0)], config, recipe("tiny"))[3]
     assert sample.searches.shape == (2, 64, 64, 3)
     assert (sample.boxes[:, 2:] > 0).all()
 

@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 
 from tnllt.errors import DataError  # noqa: E402
 from tnllt.training.state import training_tensors, write_state  # noqa: E402
-from tnllt.training.vlm.checkpoints import save_without_pickles  # noqa: E402
+from tnllt.training.vlm.finetune import save_without_pickles  # noqa: E402
 
 
 def parts(groups: int = 2):

@@ -16,9 +16,11 @@ from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.config import Config
 from tnllt.sequence import Annotation, Image, Sequence
 from tnllt.training.tracker.recipe import RECIPES, recipe
-from tnllt.training.tracker.samples import Batches, Sampler, collate
-from tnllt.training.tracker.sources import (
+from tnllt.training.tracker.samples import (
+    Batches,
+    Sampler,
     SynthSource,
+    collate,
     make_source,
     synth_config,
 )

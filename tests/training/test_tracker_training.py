@@ -24,11 +24,16 @@ from tnllt.reasoningtrack.checkpoint import read_checkpoint  # noqa: E402
 from tnllt.reasoningtrack.config import Config  # noqa: E402
 from tnllt.reasoningtrack.network import Network  # noqa: E402
 from tnllt.training.state import read_state, write_state  # noqa: E402
-from tnllt.training.tracker.initial_weights import initialise_from  # noqa: E402
 from tnllt.training.tracker.options import TrainOptions  # noqa: E402
 from tnllt.training.tracker.recipe import recipe  # noqa: E402
-from tnllt.training.tracker.sources import SynthSource  # noqa: E402
-from tnllt.training.tracker.step import TrainStep, make_optimizers, parameter_groups, rate_factor  # noqa: E402
+from tnllt.training.tracker.samples import SynthSource  # noqa: E402
+from tnllt.training.tracker.step import (  # noqa: E402
+    TrainStep,
+    initialise_from,
+    make_optimizers,
+    parameter_groups,
+    rate_factor,
+)
 from tnllt.training.tracker.trainer import newest_state, train  # noqa: E402
 
 NETWORK = {

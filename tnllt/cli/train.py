@@ -88,7 +88,7 @@ def tracker(
     launch -m tnllt.cli.train tracker ...` (DDP or FSDP by accelerate's configuration).
     """
     from tnllt.training.tracker.recipe import recipe
-    from tnllt.training.tracker.sources import make_source, synth_config
+    from tnllt.training.tracker.samples import make_source, synth_config
     from tnllt.training.tracker.trainer import train
     from tnllt.training.tracker.validate import held_out, validator
 

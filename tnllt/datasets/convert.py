@@ -16,8 +16,7 @@ import numpy as np
 
 from tnllt.datasets.benchmarks import TNLLT_ATTRIBUTES
 from tnllt.datasets.dataset import Dataset
-from tnllt.datasets.frames import ImageFrames, prefetch, read_image
-from tnllt.datasets.progress import OnProgress
+from tnllt.datasets.frames import ImageFrames, OnProgress, prefetch, read_image
 from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Annotation, Boxes, Image, Sequence
 

@@ -24,6 +24,10 @@ from tnllt.errors import DataError, DataWarning
 from tnllt.files import read_bytes
 from tnllt.sequence import Frames, Image, Sequence
 
+#: Called with what is done and what there is in all, in frames, images or bytes.
+OnProgress = Callable[[int, int], None]
+
+
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"})
 #: Images with the box drawn into them, which some releases put beside the frames: never a tracker's input.

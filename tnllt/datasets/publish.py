@@ -17,7 +17,7 @@ from typing import Any
 from tnllt import __version__
 from tnllt.datasets.card import format_card, make_card
 from tnllt.datasets.dataset import Dataset
-from tnllt.datasets.progress import OnProgress
+from tnllt.datasets.frames import OnProgress
 from tnllt.datasets.published import COLUMNS, FILE, image_files
 from tnllt.errors import DataError, MissingExtraError, UsageError
 from tnllt.files import file_name, read_toml, sha256_of, temporary_beside, to_json, write_atomic

@@ -279,7 +279,7 @@ class _Server:
 
 class _Local:
     def __init__(self, path: str, options: dict[str, Any]) -> None:
-        from tnllt.reasoningtrack.reasoners.local import LocalReasoner
+        from tnllt.reasoningtrack.reasoners.models import LocalReasoner
 
         limits = {"max_tokens": 512, "max_pixels": 1 << 24}
         given = check_options(LocalReasoner, {"path": path, **limits, **options, "cache": "off"})

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from tnllt.datasets.progress import OnProgress
+from tnllt.datasets.frames import OnProgress
 from tnllt.errors import DataError
 from tnllt.files import read_bytes
 

@@ -14,10 +14,9 @@ from tnllt.datasets import splits, text
 from tnllt.datasets.check.findings import CHECKER, about
 from tnllt.datasets.check.sequences import Checked, check_sequence
 from tnllt.datasets.dataset import find_dataset, match_names, split_names
-from tnllt.datasets.frames import examine
+from tnllt.datasets.frames import OnProgress, examine
 from tnllt.datasets.index import Place, walk_folders
 from tnllt.datasets.layout import Layout, VideoPart
-from tnllt.datasets.progress import OnProgress
 from tnllt.datasets.reader import flags_of_empty_boxes, present_value
 from tnllt.errors import DataError
 from tnllt.findings import Finding, Findings

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from tnllt.config import cache_folder
 from tnllt.datasets.convert import annotation_files
-from tnllt.datasets.progress import OnProgress
+from tnllt.datasets.frames import OnProgress
 from tnllt.datasets.synth.config import ATTRIBUTES, FrameFormat, SynthConfig, SynthSources
 from tnllt.datasets.synth.plan import plan
 from tnllt.datasets.synth.scene import ScenePlan

@@ -16,7 +16,7 @@ _MAKERS = {
     "annotation": ("base", "AnnotationReasoner", None),
     "bundled": ("bundled", "BundledReasoner", None),
     "openai": ("server", "ServerReasoner", "url"),
-    "transformers": ("local", "LocalReasoner", "path"),
+    "transformers": ("models", "LocalReasoner", "path"),
     "replay": ("trace", "ReplayReasoner", "path"),
 }
 #: Weights of the bundled reasoner.

@@ -31,8 +31,7 @@ from tnllt.training.state import (
 )
 from tnllt.training.tracker.options import TrainOptions
 from tnllt.training.tracker.recipe import Recipe
-from tnllt.training.tracker.samples import Batches, Sampler, collate
-from tnllt.training.tracker.sources import ClipSource
+from tnllt.training.tracker.samples import Batches, ClipSource, Sampler, collate
 
 if TYPE_CHECKING:
     import torch
@@ -92,8 +91,7 @@ class _Run:
 
         from tnllt.reasoningtrack.config import Config
         from tnllt.reasoningtrack.network import Network
-        from tnllt.training.tracker.initial_weights import initialise_from
-        from tnllt.training.tracker.step import TrainStep, make_optimizers
+        from tnllt.training.tracker.step import TrainStep, initialise_from, make_optimizers
 
         torch.manual_seed(self.recipe.seed)
         self.config = Config.make(self.recipe.config)
