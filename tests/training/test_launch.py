@@ -42,3 +42,16 @@ def test_two_processes_train_one_model(tiny_vlm: Path, box_pairs: Path, tmp_path
     assert done.stdout.count("trained for 2 steps") == 1  # the first process speaks for both
     history = [h for h in json.loads((out / "history.json").read_text())["history"] if "loss" in h]
     assert len(history) == 2 and (out / "model.safetensors").is_file()
+
+
+def test_a_job_that_slurm_queues_again_resumes_from_a_complete_checkpoint(tmp_path):
+    pytest.importorskip("submitit")
+    from tnllt.cli.train_job import TrainingJob, run_training
+
+    folder = tmp_path / "checkpoints" / "checkpoint-200"
+    folder.mkdir(parents=True)
+    for file, more in (("model.safetensors", []), ("state.safetensors", ["--resume"])):
+        (folder / file).touch()
+        job = TrainingJob(run_training, ["sft", "--out", str(tmp_path)], tmp_path)
+        job.checkpoint()
+        assert job.arguments[0] == ["sft", "--out", str(tmp_path), *more]

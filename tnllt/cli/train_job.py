@@ -15,7 +15,8 @@ class TrainingJob(Work):
 
     def checkpoint(self) -> Any:
         arguments, out = self.arguments
-        if arguments[0] in ("sft", "grpo") and "--resume" not in arguments and any(Path(out).glob("checkpoint-*")):
+        complete = Path(out).glob("checkpoints/checkpoint-*/state.safetensors")
+        if arguments[0] in ("sft", "grpo") and "--resume" not in arguments and any(complete):
             self.arguments = [*arguments, "--resume"], out
         return super().checkpoint()
 
