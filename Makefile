@@ -64,7 +64,7 @@ docs: $(VENV)/.dev
 bench:
 	test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip --disable-pip-version-check install -q -U "pip>=25.1"
-	$(VENV)-bench/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt -e ".[track]" --group bench
+	$(VENV)-bench/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt -e ".[track,vlm]" --group bench
 	$(VENV)-bench/bin/python benchmarks/run.py
 
 wheel: $(VENV)/.dev

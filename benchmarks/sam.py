@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from common import Table
 from transformers import Sam2VideoConfig, Sam2VideoModel
 
 from tnllt.foundation.sam import Sam2
@@ -22,17 +23,66 @@ from tnllt.foundation.sam import Sam2
 class Timed(torch.nn.Module):
     """The model, its seconds counted."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, clock: Any) -> None:
         super().__init__()
-        self.model, self.config, self.seconds = model, model.config, 0.0
+        self.model, self.config, self.clock, self.seconds = model, model.config, clock, 0.0
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        begin = time.perf_counter()
+        begin = self.clock()
         output = self.model(*arguments, **named)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self.seconds += time.perf_counter() - begin
+        self.seconds += self.clock() - begin
         return output
+
+
+def measure(frames: int, device: str, clock: Any) -> dict[str, Any]:
+    """Median seconds of a frame of 1280 x 720, and the time beyond the model as a fraction of the model's own."""
+    torch.manual_seed(0)
+    model = Sam2VideoModel(Sam2VideoConfig())  # transformers' defaults are those of sam2.1-hiera-tiny
+    parameters = sum(p.numel() for p in model.parameters())
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        tracker = Sam2(folder, device=device)
+    session = tracker._session
+    timed = Timed(tracker._model, clock)
+    tracker._session = lambda _, image: session(timed.model, image)  # type: ignore[method-assign]
+    tracker._model = timed
+    random = np.random.default_rng(0)
+    whole, inside = [], []
+    for i in range(frames + 2):
+        image = random.integers(0, 256, (720, 1280, 3), dtype=np.uint8)
+        timed.seconds, begin = 0.0, clock()
+        if i == 0:
+            tracker.initialize(image, [400.0, 200.0, 300.0, 250.0])
+        else:
+            tracker.track(image)
+        if i > 1:
+            whole.append(clock() - begin)
+            inside.append(timed.seconds)
+    beyond = (np.array(whole) - inside) / inside
+    return {
+        "parameters": parameters,
+        "device": str(tracker.device),
+        "seconds_per_frame": round(float(np.median(whole)), 4),
+        "beyond_the_model": round(float(np.median(beyond)), 4),
+    }
+
+
+def section(quick: bool = False) -> Table:
+    """The table of the benchmark page: CPU, one thread."""
+    torch.set_num_threads(1)
+    table = Table(
+        "SAM adapter",
+        "The tracker `sam2` with the configuration of sam2.1-hiera-tiny and random weights, on frames of 1280 x 720: "
+        "all of `track` (resizing, model, mask, box, forgetting) against the model's own forward pass inside it. "
+        "Processor time per frame, CPU, one thread.",
+        ["parameters, M", "ms a frame", "beyond the model"],
+    )
+    found = measure(1 if quick else 2, "cpu", time.process_time)
+    row = f"{found['parameters'] / 1e6:.1f}", f"{1000 * found['seconds_per_frame']:.0f}"
+    table.rows.append([*row, f"{found['beyond_the_model']:.2%}"])
+    return table
 
 
 def main() -> None:
@@ -40,39 +90,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
-    torch.manual_seed(0)
-    model = Sam2VideoModel(Sam2VideoConfig())  # transformers' defaults are those of sam2.1-hiera-tiny
-    parameters = sum(p.numel() for p in model.parameters())
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        tracker = Sam2(folder, device=options.device)
-    session = tracker._session
-    timed = Timed(tracker._model)
-    tracker._session = lambda _, image: session(timed.model, image)  # type: ignore[method-assign]
-    tracker._model = timed
-    random = np.random.default_rng(0)
-    whole, inside = [], []
-    for i in range(options.frames + 2):
-        image = random.integers(0, 256, (720, 1280, 3), dtype=np.uint8)
-        timed.seconds, begin = 0.0, time.perf_counter()
-        if i == 0:
-            tracker.initialize(image, [400.0, 200.0, 300.0, 250.0])
-        else:
-            tracker.track(image)
-        if i > 1:
-            whole.append(time.perf_counter() - begin)
-            inside.append(timed.seconds)
-    beyond = (np.array(whole) - inside) / inside
-    print(
-        json.dumps(
-            {
-                "parameters": parameters,
-                "device": str(tracker.device),
-                "seconds_per_frame": round(float(np.median(whole)), 4),
-                "beyond_the_model": round(float(np.median(beyond)), 4),
-            }
-        )
-    )
+    print(json.dumps(measure(options.frames, options.device, time.perf_counter)))
 
 
 if __name__ == "__main__":
