@@ -308,9 +308,13 @@ def score_cache(folder: Path, data: bytes) -> None:
 
 
 def score_cache_seeds() -> list[bytes]:
-    from tnllt.eval.cache import _pack
+    from tempfile import TemporaryDirectory
 
-    return [_pack(_scores().tracker_curves[0])]
+    from tnllt.eval.cache import ScoreCache
+
+    with TemporaryDirectory() as folder:
+        ScoreCache(Path(folder)).put("abc", _scores().tracker_curves[0])
+        return [file.read_bytes() for file in Path(folder).rglob("*.npz")]
 
 
 def saved_scores(folder: Path, data: bytes) -> None:
