@@ -271,7 +271,7 @@ def test_a_minute_of_training_beats_none(tmp_path: Path) -> None:
     )
     measure = validator(held_out(easy, 6))
     sizes = {**NETWORK, "dims": [32, 48, 96], "heads": 3, "head_channels": [48, 32, 32, 32]}
-    changes = {"config": json.dumps(sizes), "batch": 16, "samples_per_epoch": 8000, "epochs": 1, "warmup": 30}
+    changes = {"config": json.dumps(sizes), "batch": 16, "samples_per_epoch": 5600, "epochs": 1, "warmup": 30}
     toy = recipe("tiny", **changes, learning_rate=2e-3, center_jitter=2.0, color_shift=0, gray=0, ema=0.98)
     network = Network(Config.make(toy.config))
     torch.manual_seed(0)
