@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +127,43 @@ def test_stages_gather_once_and_train(tmp_path: Path, recipe: ChoiceRecipe) -> N
     again = read(train_choice(recipe, options, weights, said.append)).content  # reads what was gathered
     assert "2 of 2 scenes" not in said
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def killed_at_random(command: list[str], out: Path, kills: int, draw: random.Random) -> int:
+    """Starts the command and kills it (SIGKILL) some time after it has saved something new, again and again. Returns
+    how many kills hit a running process."""
+    landed = 0
+    for _ in range(kills):
+        before = {path: path.stat().st_mtime_ns for path in out.glob("*")}
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and process.poll() is None:
+            saved = [path for path in out.glob("*.*") if path.suffix != ".part"]
+            if any(path.name != "run.json" and before.get(path) != path.stat().st_mtime_ns for path in saved):
+                break
+            time.sleep(0.02)
+        time.sleep(draw.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        landed += process.wait() == -signal.SIGKILL
+    return landed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["read", "choose"])
+def test_killed_stages_end_with_the_same_weights(tmp_path: Path, stage: str) -> None:
+    """TNLLT_KILLS=100 asks for so many kills."""
+    kills = int(os.environ.get("TNLLT_KILLS", "2"))
+    changes = {"read": ["steps=8", "batch=1", "warmup=2"], "choose": ["scenes=8", "epochs=2", "batch=4"]}[stage]
+    command = [sys.executable, "-m", "tnllt.cli.train", "reasoner", "--stage", stage, "--save-every", "1"]
+    command += [part for change in changes for part in ("--set", change)]
+    if stage == "choose":
+        first = train(ReaderRecipe(steps=1, batch=1), ReasonerOptions(tmp_path / "read"), lambda line: None)
+        command += ["--weights", str(first)]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, "--out", str(whole)], check=True, stdout=subprocess.DEVNULL)
+    killed.mkdir()
+    landed = killed_at_random([*command, "--out", str(killed)], killed, kills, random.Random(0))
+    assert landed >= kills / 2, f"{landed} of {kills} kills landed in a run"
+    subprocess.run([*command, "--out", str(killed)], check=True, stdout=subprocess.DEVNULL)
+    one, other = (read(folder / "weights.safetensors").content for folder in (whole, killed))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

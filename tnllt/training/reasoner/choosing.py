@@ -84,13 +84,13 @@ def train_choice(
             if isinstance(recipe, GainRecipe):
                 tracker, reasoner = ReasoningTrack(reasoner="static"), BundledReasoner(weights)
             else:
-                reader, sampler = load_reader(weights), WindowSampler(recipe.seed, CHOICE_SEED, 1, 1, 12, 0, 8, 0)
+                reader, sampler = load_reader(weights), WindowSampler(recipe.seed, CHOICE_SEED, 1, 1, 6, 0, 4, 0)
         for number in range(done, recipe.scenes):
             if isinstance(recipe, GainRecipe):
                 rows += measured_gains(tracker, reasoner, number, recipe)
             else:
                 rows.append(true_choices(reader, sampler, number))
-            if (number + 1) % 50 == 0 or number + 1 == recipe.scenes:
+            if (number + 1) % options.save_every == 0 or number + 1 == recipe.scenes:
                 _keep(options.out, rows, number + 1)
                 report(f"{number + 1} of {recipe.scenes} scenes")
         if not rows:

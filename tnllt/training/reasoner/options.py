@@ -15,7 +15,7 @@ class ReasonerOptions:
     """How a run is carried out; none of it changes what is learnt."""
 
     out: Path = option(MISSING, "Folder of the run; the same command resumes there.", "-o")
-    save_every: int = option(250, "Steps between saved states.", minimum=1)
+    save_every: int = option(250, "Steps, or gathered scenes, between saved states.", minimum=1)
     log_every: int = option(50, "Steps between rows of the curves.", minimum=1)
     minutes: float | None = option(None, "Save and stop after so many minutes; the same command resumes.", above=0)
 
