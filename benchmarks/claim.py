@@ -116,7 +116,11 @@ def report(where: Mapping[str, Any], results: Path) -> dict[str, Any]:
     values = table[:, ~np.isnan(table).any(axis=0)]
     static = names.index(STATIC)
     score = bootstrap_intervals(values)
-    part = fractions(values, static, names.index(ORACLE)) if ORACLE in names else None
+    part = None
+    if ORACLE in names:
+        best, base = (WeightedScores.of(values[i]) for i in (names.index(ORACLE), static))
+        if difference_intervals(best, base).low[0] > 0:  # where the oracle gains nothing there is no fraction of it
+            part = fractions(values, static, names.index(ORACLE))
     figures: dict[str, Any] = {"sequences": values.shape[1], "runs": {}}
     click.echo(f"{values.shape[1]} sequences: success AUC, difference to {STATIC}, fraction of the oracle's gain")
     for i in sorted(range(len(names)), key=lambda i: -score.estimate[i]):

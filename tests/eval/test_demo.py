@@ -34,7 +34,9 @@ def test_the_demo_leaves_what_it_says(tmp_path: Path) -> None:
         assert name in done.stdout or name.startswith("scores/")
     for tracker in demo.TRACKERS:
         assert len(list((tmp_path / "results" / f"{tracker}_tracking_result").glob("*.txt"))) == 8
-    revised = tmp_path / "results" / f"ReasoningTrack@reasoner={demo.REASONER}_tracking_result"
+    stays = tmp_path / "results" / f"ReasoningTrack@reasoner={demo.REASONER}_tracking_result"
+    assert len(list(stays.glob("*.txt"))) == 8
+    revised = tmp_path / "results" / "ReasoningTrack_tracking_result"
     right = 0
     for trace in revised.glob("*.trace.jsonl"):
         sequence = open_dataset("demo").select(trace.name.partition(".")[0])[0]

@@ -24,9 +24,6 @@ from tnllt.tracking.identity import content_hash
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 
-#: The reasoner where none is named.
-REASONER = "static"
-
 #: The bundled weights: small, to see the tracker run, and not those of a publication.
 DEMONSTRATION = Path(__file__).parent / "weights" / "tiny.safetensors"
 
@@ -66,11 +63,16 @@ def load_engine(
     return engine, facts | {"torch": torch.__version__, "threads": torch.get_num_threads()}
 
 
+def default_reasoner(weights: object) -> str:
+    """The reasoner where none is named: the bundled one beside the bundled weights, which it was trained with."""
+    return "bundled" if weights is None else "static"
+
+
 def content_hashes(options: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of the files that a tracker's options name, and of the bundled ones where none are named."""
     named = {name: options.get(name) for name in ("weights", "prompt")}
     named["weights"] = named["weights"] or DEMONSTRATION
-    if options.get("reasoner", REASONER) == "bundled":
+    if (options.get("reasoner") or default_reasoner(options.get("weights"))) == "bundled":
         own = _parse_options(options.get("reasoner_options"))
         named["reasoner_weights"] = own.get("weights") or Path(__file__).parent / "weights" / "reasoner.safetensors"
     places = {name: user_path(value) for name, value in named.items() if isinstance(value, str | Path) and value}

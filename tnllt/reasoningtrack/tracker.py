@@ -18,9 +18,9 @@ from torch import Tensor
 
 from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.build import (
-    REASONER,
     Precision,
     content_hashes,
+    default_reasoner,
     load_engine,
     require_reachable,
     resolve_reasoner,
@@ -100,9 +100,9 @@ class ReasoningTrack(Tracker):
             default what the weights say, or "256".
         weights: a published DUTrack checkpoint, a safetensors file, or a state dict. Without one the bundled
             demonstration weights are used, of config "tiny".
-        reasoner: "static", "annotation" (an oracle: the dataset's text of the moment), "openai:URL",
+        reasoner: "bundled", "static", "annotation" (an oracle: the dataset's text of the moment), "openai:URL",
             "transformers:PATH", "replay:FILE", or any object with `describe(first, second, description)` or
-            `describe(question)` (see `Reasoner`).
+            `describe(question)` (see `Reasoner`). By default "bundled" with the bundled weights, else "static".
         reasoner_options: options of that reasoner, as a mapping, as JSON or as "name=value,...".
         reasoner_required: a server that cannot be reached is an error before the first frame; False tracks on with
             the description that the sequence has.
@@ -131,7 +131,7 @@ class ReasoningTrack(Tracker):
         self,
         config: ConfigLike | None = None,
         weights: str | Path | Mapping[str, Tensor] | None = None,
-        reasoner: str | Reasoner = REASONER,
+        reasoner: str | Reasoner | None = None,
         reasoner_options: str | Mapping[str, Any] | None = None,
         reasoner_required: bool = True,
         prompt: str | Path | None = None,
@@ -154,7 +154,7 @@ class ReasoningTrack(Tracker):
         self._engine, self._facts = load_engine(config, weights, device, precision, cuda_graphs)
         self.config: Config = self._engine.config
         self._words = WordPiece(self.config.text_length)
-        self._reasoner = resolve_reasoner(reasoner, reasoner_options, prompt, compat)
+        self._reasoner = resolve_reasoner(reasoner or default_reasoner(weights), reasoner_options, prompt, compat)
         self.oracle = bool(getattr(self._reasoner, "oracle", False))
         if reasoner_required:
             require_reachable(self._reasoner)

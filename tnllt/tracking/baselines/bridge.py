@@ -191,7 +191,7 @@ class BaselineTracker(Tracker):
             raise BaselineError(
                 f"{self.record.name}: call {self._frame}: upstream answered {len(box)} numbers, not x, y, w, h"
             )
-        return Prediction(box, answer.get("confidence"), answer.get("absent")), answer
+        return Prediction(box, answer.get("confidence"), bool(answer.get("absent"))), answer
 
     def finish(self) -> None:
         if self._worker is not None and self._worker.alive:

@@ -31,7 +31,7 @@ from tnllt.reasoningtrack.reasoners.base import Look, Question
 from tnllt.reasoningtrack.reasoners.bundled import BundledReasoner, load_reader
 from tnllt.reasoningtrack.reasoners.looks import described_numbers, read_description
 from tnllt.reasoningtrack.reasoners.reader import MOST, LookReader, Objects, reader_facts
-from tnllt.training.gain import WINDOW, Window, gains
+from tnllt.training.gain import Window, gains
 from tnllt.training.reasoner.losses import target_among
 from tnllt.training.reasoner.options import ChoiceRecipe, GainRecipe, ReasonerOptions
 from tnllt.training.reasoner.samples import WindowSampler, collate, scene_of
@@ -146,7 +146,7 @@ def measured_gains(
                     for new, changed in zip(seen.news, seen.others_changed.tolist(), strict=True)
                 ]
                 texts.append(state.description)
-                snapshot = tracker.snapshot(state, WINDOW)
+                snapshot = tracker.snapshot(state, len(video) - index)  # a state may go on from it to the end
                 if len(set(texts)) > 1:
                     found = gains(tracker, snapshot, state.description, texts, Window.of(video, index))
                     values = torch.tensor([[0.0 if value is None else value for value in found]])

@@ -58,11 +58,11 @@ class ChoiceRecipe:
     """Everything that decides what the supervised choice computes.
 
     Attributes:
-        scenes: twelve questions each. epochs, batch, learning_rate, weight_decay: of AdamW on all of them; more epochs
+        scenes: six questions each. epochs, batch, learning_rate, weight_decay: of AdamW on all of them; more epochs
             learn the scenes by heart.
     """
 
-    scenes: int = 1500
+    scenes: int = 4000
     epochs: int = 4
     batch: int = 128
     learning_rate: float = 1e-3
