@@ -71,7 +71,11 @@ def evaluate(
     require_presence(listed, rules)
     trackers = score_trackers(listed, results, rules, allow_short=allow_short, rounding=rounding)
     references = score_references(listed, rules)
-    return assemble(listed, trackers, references, rules, allow_missing, allow_short, rounding)
+
+    def read(name: str) -> dict[str, Trajectory]:
+        return {tracker: found[name] for tracker, found in results.items() if name in found}
+
+    return assemble(listed, trackers, references, rules, allow_missing, allow_short, rounding, read)
 
 
 def get_rounding(name: str) -> Rounding:
@@ -145,9 +149,20 @@ def assemble(
     allow_missing: bool = False,
     allow_short: bool = False,
     rounding: str = "none",
+    read: Callable[[str], Mapping[str, Trajectory]] | None = None,
 ) -> Scores:
-    """`Scores` from the trackers' numbers. Raises IncompleteError as `raise_if_incomplete` does."""
+    """`Scores` from the trackers' numbers. Raises IncompleteError as `raise_if_incomplete` does.
+
+    Args:
+        read: of a sequence's name, {tracker: trajectory}, for `Scores.frames`.
+    """
     raise_if_incomplete(trackers, protocol, allow_missing, allow_short)
+
+    def frames(name: str) -> dict[str, FrameErrors]:
+        sequence = next((s for s in sequences if s.name == name), None)
+        if sequence is None:
+            raise DataError(f"no sequence {name!r} among those scored")
+        return errors_by_tracker(sequence, read(name) if read else {}, protocol, allow_short, rounding)
 
     return Scores(
         protocol,
@@ -159,6 +174,7 @@ def assemble(
         tuple(references),
         next((s.dataset for s in sequences if s.dataset), ""),
         rounding,
+        _frames=frames if read else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from tnllt.config import TableConfig
 from tnllt.datasets.benchmarks import LAYOUTS
+from tnllt.errors import DataError
 from tnllt.eval import export, figures, tables
+from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.metrics import Metric, get_metric, get_metrics
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.tracker_curves import Note, TrackerCurves
@@ -61,10 +63,11 @@ class Scores:
     realtime: float | None = None
     benchmark: str = ""
     peers: tuple[str, ...] = ()
+    _frames: Callable[[str], Mapping[str, FrameErrors]] | None = field(default=None, repr=False)
 
     @classmethod
     def load(cls, folder: str | Path) -> Scores:
-        """The scores that `save` left in a folder, equal in every number.
+        """The scores that `save` left in a folder, equal in every number; only `frames` needs the result files.
 
         Raises:
             DataError: the folder does not hold saved scores, or holds damaged ones.
@@ -98,6 +101,12 @@ class Scores:
     def notes(self) -> list[Note]:
         """What every output must state: missing, refused, cut and padded results."""
         return [note for own in self.tracker_curves for note in own.notes]
+
+    def frames(self, sequence: str) -> Mapping[str, FrameErrors]:
+        """{tracker: errors of every frame, arrays (1, T)} on one sequence. Raises DataError for loaded scores."""
+        if self._frames is None:
+            raise DataError("these scores were loaded from a folder; per-frame values need the result files")
+        return self._frames(sequence)
 
     # Reductions -------------------------------------------------------------------------------------------------
 

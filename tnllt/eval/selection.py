@@ -210,7 +210,11 @@ def evaluate_files(
                 cache.put(keys[own.tracker], own)
     ordered = [scored[tracker] for tracker in files]
     references = cached_references(listed, annotations, rules, cache)
-    return assemble(listed, ordered, references, rules, allow_missing, allow_short, rounding)
+
+    def read(name: str) -> dict[str, Trajectory]:
+        return read_results({tracker: own[name] for tracker, own in files.items() if name in own})
+
+    return assemble(listed, ordered, references, rules, allow_missing, allow_short, rounding, read)
 
 
 def _blocks(files: Files, names: Seq[str], digests: bool) -> Iterator[dict[str, dict[str, _Read]]]:
