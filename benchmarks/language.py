@@ -75,7 +75,7 @@ def measure(weights: Path | None, scenes: Ordered[ScenePlan]) -> dict[str, dict[
     oracle = Oracle()
     # Area ratios never exceed 1, so a refresh is due at every look: each tenth frame.
     asking = ReasoningTrack(weights=weights, reasoner=oracle, refresh_interval=10, refresh_area=1.01)
-    silent = ReasoningTrack(weights=weights)
+    silent = ReasoningTrack(weights=weights, reasoner="static")
     found: dict[str, dict[str, Boxes]] = {kind: {} for kind in DESCRIPTIONS}
     for number, scene in enumerate(scenes):
         painted = scene_sequence(scene, f"scene-{number:03d}")
