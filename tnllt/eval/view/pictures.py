@@ -43,7 +43,7 @@ def _images(scene: Scene, indices: range, width: int | None, truth: bool) -> Ite
         frames: Iterable[Image] = prefetch(scene.sequence, indices.start, indices.stop)
     else:
         frames = (scene.sequence.frames[i] for i in indices)
-    for index, image in zip(indices, frames, strict=False):
+    for index, image in zip(indices, frames, strict=True):
         marks = marks_at(scene, index)
         yield paint(image, marks if truth else marks[1:], f"frame {index + 1}", description_at(scene, index), width)
 
