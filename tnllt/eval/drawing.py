@@ -142,7 +142,9 @@ def draw(sheet: Sheet) -> tuple[Figure, float]:
         (_draw_radar if panel.is_radar else add_curves)(axes, panel, style)
         axes.set_title(title, y=1 + above / axes_height, pad=0.5 * style.font_size)
         if panel.labels and below:
-            legend.draw(axes, panel, style, (place + 0.5) * each - legend.width_below / 2, foot + below, legend.columns)
+            # A name that is longer than the panel is wide begins inside it.
+            x = max((place + 0.5) * each - legend.width_below / 2, place * each - 0.5 * legend.em)
+            legend.draw(axes, panel, style, x, foot + below, legend.columns)
         elif panel.labels:
             corner, pad = str(corners[place]), 0.5 * _SMALL * em
             x += pad if "left" in corner else axes_width - legend.width - pad
