@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.ticker import AutoLocator
 from matplotlib.transforms import Bbox
 
 from tnllt.errors import UsageError
@@ -68,7 +69,7 @@ def drawn(scores, metric="success", style=None, members=None, attribute=""):
 def test_a_legend_covers_no_curve_and_lies_inside_the_figure(trackers, metric, size):
     figure = drawn(many(trackers, worst=8.0), metric, Style(size=size))
     (axes,) = figure.axes
-    (keys,) = axes.collections
+    keys = axes.collections[-1]
     ends = Bbox.null()
     ends.update_from_data_xy(keys.get_transform().transform(np.concatenate(keys.get_segments())))
     legend = Bbox.union([ends, *(artist.get_window_extent() for artist in (*axes.texts, *axes.patches))])
@@ -92,6 +93,21 @@ def test_a_legend_keeps_its_place_where_the_footer_is_cut_off():
             figure.savefig(file, dpi=100, bbox_inches=Bbox.from_extents(0, cut, width, height))
             pictures.append(imread(BytesIO(file.getvalue())))
     np.testing.assert_array_equal(pictures[0][: len(pictures[1]) - 1], pictures[1][:-1])
+
+
+def test_ticks_and_their_labels_are_where_matplotlib_puts_them():
+    scores = many(3)
+    with paper_style(Style()):
+        figure, _ = draw(Sheet(None, (curve_panel(scores, METRICS["precision"], Style()),), (), Style()))
+        own = FigureCanvasAgg(figure)
+        (axes,) = figure.axes
+        labels = {text.get_text(): text.get_window_extent(own.get_renderer()) for text in figure.artists}
+        axes.xaxis.set_major_locator(AutoLocator())
+        FigureCanvasAgg(figure).draw()
+        theirs = [tick.label1 for tick in axes.xaxis.get_major_ticks()]
+        assert {text.get_text() for text in theirs} <= set(labels)
+        for text in theirs:
+            np.testing.assert_allclose(labels[text.get_text()].bounds, text.get_window_extent().bounds, atol=1.5)
 
 
 def test_a_look_stays_across_metrics_and_attributes():
@@ -120,8 +136,9 @@ def test_style_gives_names_order_title_and_legend():
     assert not drawn(scores, style=Style(legend="none", title="")).axes[0].texts
 
 
-def test_a_small_copy_of_the_font_draws_the_same(tmp_path):
-    texts = "AV To fi ffl [0.573] über Ωμέγα 中"  # kerning, ligatures, letters that the copy gets, one that is missing
+@pytest.mark.parametrize("more", ["", " Ωμέγα 中"])  # letters that the copy gets, one that the font lacks
+def test_a_small_copy_of_the_font_draws_the_same(more):
+    texts = f"AV To fi ffl [0.573] über{more}"  # kerning, ligatures
     pictures = []
     for copied in ("", texts):
         with paper_style(Style(), copied):

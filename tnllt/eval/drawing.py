@@ -104,9 +104,11 @@ def draw(sheet: Sheet) -> tuple[Figure, float]:
     """The figure, and the height in inches of its footer, which is at the bottom."""
     from matplotlib.figure import Figure
 
+    from tnllt.eval.artists import Label, add_ticks, inches, text_width
+
     style, em = sheet.style, sheet.style.font_size / 72
-    inches = WIDTHS["page" if len(sheet.panels) > 1 else style.size] if isinstance(style.size, str) else style.size
-    width, height = inches if isinstance(inches, tuple) else (inches, None)
+    size = WIDTHS["page" if len(sheet.panels) > 1 else style.size] if isinstance(style.size, str) else style.size
+    width, height = size if isinstance(size, tuple) else (size, None)
     each = width / len(sheet.panels)
     legends = [_Legend(panel.labels, each - em, style.font_size * _SMALL) for panel in sheet.panels]
     facts = [line for fact in sheet.facts[:5] for line in textwrap.wrap(fact, int(width / em / _FOOT * 1.9))][:8]
@@ -114,7 +116,7 @@ def draw(sheet: Sheet) -> tuple[Figure, float]:
     left, right, bottom, above = _LEFT * em, _RIGHT * em, _BOTTOM * em, 0.0
     if sheet.panels[0].is_radar:
         names = max(
-            _text_width(n, style.font_size * _SMALL) for p in sheet.panels for k in p.at for n in str(k).split("\n")
+            text_width(n, style.font_size * _SMALL) for p in sheet.panels for k in p.at for n in str(k).split("\n")
         )
         left = right = names + 2.2 * em
         bottom = above = 3.6 * em
@@ -139,7 +141,11 @@ def draw(sheet: Sheet) -> tuple[Figure, float]:
         x, y = place * each + left, foot + below + bottom
         box = (x / width, y / total, axes_width / width, axes_height / total)
         axes = figure.add_axes(box, projection="polar" if panel.is_radar else None)
-        (_draw_radar if panel.is_radar else add_curves)(axes, panel, style)
+        if panel.is_radar:
+            _draw_radar(axes, panel, style)
+        else:
+            add_curves(axes, panel, style)
+            add_ticks(axes, (x, y, axes_width, axes_height), style.font_size)
         axes.set_title(title, y=1 + above / axes_height, pad=0.5 * style.font_size)
         if panel.labels and below:
             # A name that is longer than the panel is wide begins inside it.
@@ -149,10 +155,11 @@ def draw(sheet: Sheet) -> tuple[Figure, float]:
             corner, pad = str(corners[place]), 0.5 * _SMALL * em
             x += pad if "left" in corner else axes_width - legend.width - pad
             legend.draw(axes, panel, style, x, y + (legend.height + pad if "lower" in corner else axes_height - pad))
-    size, colour = style.font_size * _FOOT, "#555555"
-    for line, text in enumerate(facts if foot else []):
-        figure.text(0.5, (foot - (0.3 + line) * _LINE * _FOOT * em) / total, text, size=size, color=colour, ha="center",
-                    va="top")  # fmt: skip
+    points = style.font_size * _FOOT
+    looks: dict[str, Any] = {"size": points, "color": "#555555", "transform": inches(figure), "figure": figure}
+    for line, fact in enumerate(facts if foot else []):
+        base = foot - ((0.3 + line) * _LINE + 0.76) * _FOOT * em
+        figure.texts.append(Label((width - text_width(fact, points)) / 2, base, fact, **looks))
     return figure, foot
 
 
@@ -196,8 +203,10 @@ class _Legend:
     """
 
     def __init__(self, labels: tuple[str, ...], room: float, points: float) -> None:
+        from tnllt.eval.artists import text_width
+
         self.em = em = points / 72
-        self.entry = max((_text_width(label, points) for label in labels), default=0.0) + 4.2 * em
+        self.entry = max((text_width(label, points) for label in labels), default=0.0) + 4.2 * em
         self.width, self.height = (self.entry + 0.6 * em, (len(labels) * 1.45 + 1.2) * em) if labels else (0.0, 0.0)
         self.columns = max(1, min(len(labels), int((room + 1.2 * em) / self.entry)))
         rows = -(-len(labels) // self.columns)
@@ -208,24 +217,22 @@ class _Legend:
         from matplotlib.collections import LineCollection
         from matplotlib.figure import Figure
         from matplotlib.patches import Rectangle
-        from matplotlib.transforms import Affine2D
+
+        from tnllt.eval.artists import MIDDLE, Label, inches
 
         assert isinstance(axes.figure, Figure)
-        rows, em = -(-len(panel.labels) // max(1, columns)), self.em
-        width, height = axes.figure.get_size_inches()
-        inches = Affine2D().scale(1 / width, 1 / height) + axes.figure.transFigure  # moves with a file's cut edges
+        rows, em, own = -(-len(panel.labels) // max(1, columns)), self.em, inches(axes.figure)
         if not columns:
             frame: Any = {"facecolor": "white", "edgecolor": "#cccccc", "linewidth": 0.8, "alpha": 0.85, "zorder": 5}
-            axes.add_patch(Rectangle((left, top - self.height), self.width, self.height, transform=inches, **frame))
+            axes.add_patch(Rectangle((left, top - self.height), self.width, self.height, transform=own, **frame))
         places = [(left + (0.6 + k // rows * self.entry / em) * em, top - (1.325 + k % rows * 1.45) * em)
                   for k in range(len(panel.labels))]  # fmt: skip
         lines = [_line(look, panel, style) for look in panel.looks]
-        own: Any = {name + "s": [line[name] for line in lines] for name in ("color", "linestyle", "linewidth")}
+        looks: Any = {name + "s": [line[name] for line in lines] for name in ("color", "linestyle", "linewidth")}
         strokes = [[(x, y), (x + 2.4 * em, y)] for x, y in places]
-        collection = LineCollection(strokes, transform=inches, clip_on=False, zorder=6, **own)
-        axes.add_collection(collection, autolim=False)
+        axes.add_collection(LineCollection(strokes, transform=own, clip_on=False, zorder=6, **looks), autolim=False)
         for (x, y), label in zip(places, panel.labels, strict=True):
-            axes.text(x + 3 * em, y - 0.36 * em, label, size=em * 72, transform=inches, zorder=6)
+            axes.add_artist(Label(x + 3 * em, y - MIDDLE * em, label, size=em * 72, transform=own, zorder=6))
 
 
 def _free_corner(panel: Panel, width: float, height: float) -> str | None:
@@ -243,23 +250,17 @@ def _free_corner(panel: Panel, width: float, height: float) -> str | None:
     return None
 
 
-def _text_width(text: str, points: float) -> float:
-    """Inches that a line takes in the font in force."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=points), False)[0]) / 72
-
-
 def _wrapped(title: str, room: float, points: float) -> str:
     """The title in lines that fit into so many inches, broken before its last part where that is enough."""
+    from tnllt.eval.artists import text_width
+
     lines = [title]
-    if title and _text_width(title, points) > room:
+    if title and text_width(title, points) > room:
         lines = title.split(" – ")
     return "\n".join(
         part
         for line in lines
-        for part in textwrap.wrap(line, max(8, int(len(line) * room / max(room, _text_width(line, points)))))
+        for part in textwrap.wrap(line, max(8, int(len(line) * room / max(room, text_width(line, points)))))
     )
 
 
@@ -288,5 +289,6 @@ def paper_style(style: Style, texts: str = "") -> Iterator[None]:
     with matplotlib.rc_context({**_STYLE, **own}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         if texts and (copy := small_copy(findfont(FontProperties()), texts.replace("\n", ""))):
-            matplotlib.rcParams["font.family"] = [copy, *matplotlib.rcParams["font.family"]]
+            family, whole = copy
+            matplotlib.rcParams["font.family"] = [family, *([] if whole else matplotlib.rcParams["font.family"])]
         yield

@@ -14,25 +14,27 @@ from pathlib import Path
 _COMMON = frozenset(map(chr, [*range(0x20, 0x7F), *range(0xA0, 0x180)])) | frozenset("–—…−")
 
 
-def small_copy(file: str, texts: str) -> str | None:
-    """The family of a copy of a font file that has the letters of `texts`; None: the font cannot be copied.
+def small_copy(file: str, texts: str) -> tuple[str, bool] | None:
+    """The family of a copy of a font file with the letters of `texts`, and whether the font has them all.
 
-    Which copy it is depends on `texts` alone, so that equal figures are equal files.
+    None: the font cannot be copied. Which copy it is depends on `texts` alone, so that equal figures are equal files.
     """
     return _copy(file, "".join(sorted(set(texts) - _COMMON)))
 
 
 @cache
-def _copy(file: str, more: str) -> str | None:
+def _copy(file: str, more: str) -> tuple[str, bool] | None:
     from fontTools import subset, ttLib  # type: ignore[import-untyped]  # a dependency of matplotlib
     from matplotlib.font_manager import fontManager
 
     options = subset.Options(notdef_outline=True, legacy_kern=True, font_number=getattr(file, "face_index", 0))
-    options.drop_tables += ["FFTM", "PfEd"]  # of font editors
+    options.drop_tables += ["FFTM", "PfEd", "MATH"]  # of font editors, and of formulas
     family = f"tnllt {len(fontManager.ttflist)}"
     to = Path(_folder().name) / f"{family}.ttf"
     try:
         font = subset.load_font(file, options)
+        if "kern" in font and not more:  # kerning, which is all that GPOS does for these letters, stands there, too
+            options.drop_tables.append("GPOS")
         subsetter = subset.Subsetter(options)
         subsetter.populate(text="".join(_COMMON) + more)
         subsetter.subset(font)
@@ -41,7 +43,7 @@ def _copy(file: str, more: str) -> str | None:
     except (OSError, ttLib.TTLibError, subset.Subsetter.SubsettingError, RuntimeError):
         return None
     fontManager.ttflist[-1] = replace(fontManager.ttflist[-1], name=family)
-    return family
+    return family, {*map(chr, range(0x20, 0x7F)), *more} <= set(map(chr, font.getBestCmap()))
 
 
 @cache
