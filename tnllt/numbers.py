@@ -34,6 +34,7 @@ _KEEP = np.array(
     [(_LOW_NIBBLES >> 8 * (8 - n)) << 8 * (8 - n) if n < 8 else _LOW_NIBBLES for n in range(_DIGITS + 1)], np.uint64
 )
 _BOM = b"\xef\xbb\xbf"
+_FOUR_BY_COMMAS = int.from_bytes(b",,,\n", "little")
 
 
 def parse_table(text: bytes | str, columns: int | None = None, path: str | Path | None = None) -> Array:
@@ -152,31 +153,34 @@ def _fast(texts: list[bytes], columns: int) -> list[Array] | None:
     data = np.frombuffer(joined, np.uint8)
     if data.max() > 57:
         return None
-    marks = np.flatnonzero((data < 48) & (data != 45))
-    kinds = data[marks]
-    found = _ends_and_decimals(marks, kinds == 46)
+    minus = np.flatnonzero(data == 45)
+    found = _even(data, len(minus), _places(texts[0])) or _ends_and_decimals(data)
     if found is None:
         return None
     ends, decimals, dotted, dots_before = found
     kinds = data[ends]
-    line_ends = kinds == 10
-    if len(ends) % columns or not ((kinds == 44) | line_ends | (kinds == 9) | (kinds == 32)).all():
+    if len(ends) % columns:
         return None
-    grid = line_ends.reshape(-1, columns)
-    if not grid[:, -1].all() or grid[:, :-1].any():
-        return None
-    digits = np.diff(ends, prepend=15) - 1
-    minus = np.flatnonzero(data == 45)
+    if columns != 4 or (kinds.view("<u4") != _FOUR_BY_COMMAS).any():
+        line_ends = kinds == 10
+        if not ((kinds == 44) | line_ends | (kinds == 9) | (kinds == 32)).all():
+            return None
+        grid = line_ends.reshape(-1, columns)
+        if not grid[:, -1].all() or grid[:, :-1].any():
+            return None
+    digits = np.empty_like(ends)
+    digits[0] = ends[0] - 15
+    np.subtract(ends[1:], ends[:-1], out=digits[1:])
+    digits -= 1 + dotted
     negative = np.searchsorted(ends, minus)
     digits[negative] -= 1
     if (data[minus[minus > 16] - 1] > 44).any():  # a sign anywhere but at a number's start
         return None
-    digits -= dotted
-    if digits.min() < 1 or digits.max() > _DIGITS:
-        return None
+    if digits.min() < (decimals or 1 if isinstance(decimals, int) else 1) or digits.max() > _DIGITS:
+        return None  # fewer digits than decimals: the dot is another number's
     mantissas, places = _mantissas(joined, ends, digits, decimals, dots_before)
     values = mantissas.astype(np.float64)
-    if dots_before is not None:
+    if dots_before is not None or decimals:
         values /= _TENS[places]
     values[negative] *= -1.0
     table = values.reshape(-1, columns)
@@ -186,16 +190,28 @@ def _fast(texts: list[bytes], columns: int) -> list[Array] | None:
     return np.split(table, rows[:-1])
 
 
-def _ends_and_decimals(marks: Index, is_dot: Flags) -> tuple[Index, Index | int, Flags | int, Index | None] | None:
-    """Of marks (dots, separators): where numbers end, decimals, whether dotted, dots up to there (None: no dots).
+#: Where numbers end, decimals of each or of all, whether dotted, dots up to there (None: as many decimals everywhere).
+_Found = tuple[Index, "Index | int", "Flags | int", "Index | None"]
 
-    None where a number has two dots.
+
+def _even(data: NDArray[np.uint8], signs: int, places: int) -> _Found | None:
+    """What `_ends_and_decimals` finds, where every number has so many decimals: the usual case, and faster.
+
+    It has as many dots as numbers, one before the last decimals of each; that each is the number's own is left to see.
     """
-    if not is_dot.any():
-        return marks, 0, 0, None
-    if len(marks) % 2 == 0 and is_dot[::2].all() and not is_dot[1::2].any():  # every number has its dot: the usual case
-        ends = np.ascontiguousarray(marks[1::2])
-        return ends, ends - marks[::2] - 1, 1, np.arange(1, len(ends) + 1)
+    ends = np.flatnonzero(data < 45)
+    dots = len(ends) if places else 0
+    if not 0 <= places < 8 or np.count_nonzero(data < 48) != len(ends) + signs + dots:
+        return None
+    if places and not (len(ends) and (data[ends - places - 1] == 46).all()):
+        return None
+    return ends, places, min(places, 1), None
+
+
+def _ends_and_decimals(data: NDArray[np.uint8]) -> _Found | None:
+    """None where a number has two dots."""
+    marks = np.flatnonzero((data < 48) & (data != 45))
+    is_dot = data[marks] == 46
     if is_dot[-1] or (is_dot[1:] & is_dot[:-1]).any():
         return None
     at = np.flatnonzero(~is_dot)
@@ -212,13 +228,12 @@ def _mantissas(
     low_digits = 8
     if dots_before is None:
         low, high_at = _words(joined, ends), ends
-    elif isinstance(decimals, np.ndarray) and 0 < (places := int(decimals[0])) < 8 and (decimals == places).all():
-        # As many decimals everywhere: the dot is the same byte of every word, and the bytes before it move up.
-        low, high_at, low_digits = _words(joined, ends), ends, 7
-        tail = (1 << 64) - (1 << 8 * (8 - places))
-        head = (1 << 8 * (7 - places)) - 1
-        low = (low & np.uint64(tail)) | ((low & np.uint64(head)) << np.uint64(8))
-        decimals = places
+        if isinstance(decimals, int) and decimals:
+            # The dot is the same byte of every word, and the bytes before it move up.
+            low_digits = 7
+            tail = (1 << 64) - (1 << 8 * (8 - decimals))
+            head = (1 << 8 * (7 - decimals)) - 1
+            low = (low & np.uint64(tail)) | ((low & np.uint64(head)) << np.uint64(8))
     else:
         joined, high_at = joined.translate(None, b"."), ends - dots_before
         low = _words(joined, high_at)

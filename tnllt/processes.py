@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import TypeVar
 
@@ -29,6 +27,9 @@ def map_in_processes(
     if workers == 1:
         yield from map(work, items)
         return
+    from concurrent.futures import ProcessPoolExecutor  # slow to import
+    from multiprocessing import get_context
+
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(prepare,))
     try:
         yield from pool.map(work, items)
@@ -43,6 +44,8 @@ def _start(prepare: Callable[[], object] | None) -> None:
 
 
 def _end_with_parent() -> None:
+    from multiprocessing import parent_process
+
     parent = parent_process()
     if parent is not None:
         parent.join()

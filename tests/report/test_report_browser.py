@@ -8,6 +8,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -235,6 +236,18 @@ def test_hostile_names_do_no_harm(hostile: Path, watch: Any, tmp_path: Path) -> 
         assert not [c for c in bare if re.match(r"[=+@\uff1d\uff0b\uff20]", c)], "a spreadsheet would run this"
         assert not re.search(r"[\x00-\x08\x0b-\x1f\u200b\u202a-\u202e]", text.replace("\r\n", "\n"))
     watched.silent()
+
+
+def test_long_names_do_not_widen_the_page(report: str, watch: Any, tmp_path: Path) -> None:
+    text = Path(unquote(urlsplit(report).path)).read_text("utf-8")
+    data = text.index('id="data"')
+    page = tmp_path / "long.html"
+    page.write_text(text[:data] + re.sub(r'("name":"[^"]+)"', rf'\1{"_a_long_name" * 5}"', text[data:]), "utf-8")
+    opened = watch(page.as_uri()).page
+    assert "_a_long_name" in opened.inner_text("#pair h3")
+    for width in (1200, 1000, 375):
+        opened.set_viewport_size({"width": width, "height": 900})
+        assert opened.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_browser_refuses_other_scripts(report: str, browser: Any, tmp_path: Path) -> None:

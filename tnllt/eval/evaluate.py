@@ -18,6 +18,7 @@ from tnllt.eval.scores import Scores
 from tnllt.eval.tracker_curves import (
     TrackerCurves,
     add_confidence_measures,
+    batches,
     match_length,
     note_run_facts,
     score_sequence,
@@ -187,13 +188,18 @@ def errors_by_tracker(
 ) -> dict[str, FrameErrors]:
     """{tracker: errors of every frame, arrays (1, T)}, without the trackers that the protocol refuses."""
     apply = get_rounding(rounding)
-    found = {}
+    alike: dict[tuple[int, int], dict[str, Boxes]] = {}
     for tracker, trajectory in trajectories.items():
         boxes, count, _ = match_length(apply(trajectory.boxes), len(sequence), protocol, allow_short)
         if count:
-            with suppress(RefusedError):
-                found[tracker] = sequence_errors(sequence, boxes[None], protocol, len(trajectory))
-    return found
+            alike.setdefault((count, len(trajectory)), {})[tracker] = boxes
+    found: dict[str, FrameErrors] = {}
+    for (_, rows), own in alike.items():
+        with suppress(RefusedError):
+            for trackers in batches(list(own), len(sequence)):
+                errors = sequence_errors(sequence, np.stack([own[name] for name in trackers]), protocol, rows)
+                found |= {name: errors.of(k) for k, name in enumerate(trackers)}
+    return {name: found[name] for name in trajectories if name in found}
 
 
 def raise_if_incomplete(

@@ -40,6 +40,11 @@ class FrameErrors:
     counted: Flags
     frames: int
 
+    def of(self, k: int) -> FrameErrors:
+        """Those of one of the results, arrays (1, T)."""
+        overlap, center, normalized = (a[k : k + 1] for a in (self.overlap, self.center_error, self.normalized_error))
+        return FrameErrors(overlap, center, normalized, self.counted, self.frames)
+
 
 def frame_errors(
     groundtruth: Boxes, present: Flags | None, boxes: Boxes, protocol: Protocol, rows: int | None = None

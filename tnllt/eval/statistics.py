@@ -138,10 +138,7 @@ def permutation_test(a: WeightedScores, b: WeightedScores, *, resamples: int = R
     swaps are tried and p is exact; else p = (1 + hits) / (1 + resamples) (Phipson & Smyth 2010), never 0.
     """
     sequences = a.values.shape[1]
-    if 2**sequences <= resamples:
-        swaps = ((np.arange(2**sequences)[:, None] >> np.arange(sequences)) & 1).astype(np.float64)
-    else:
-        swaps = np.random.default_rng(SEED).integers(0, 2, size=(resamples, sequences)).astype(np.float64)
+    swaps = _swaps(sequences, resamples)
 
     def moved(first: Array, second: Array) -> Array:
         return np.asarray(swaps @ (second - first).T, np.float64)
@@ -159,6 +156,17 @@ def permutation_test(a: WeightedScores, b: WeightedScores, *, resamples: int = R
     hits = (np.abs(gaps) >= np.abs(observed) - 1e-12).sum(axis=0)
     exact = 2**sequences <= resamples
     return np.asarray(hits / len(swaps) if exact else (1 + hits) / (1 + len(swaps)), np.float64)
+
+
+@functools.lru_cache(maxsize=4)
+def _swaps(sequences: int, resamples: int) -> Array:
+    """(swap, sequence) 1 where the trackers' answers are swapped: all combinations, or drawn ones; read-only."""
+    if 2**sequences <= resamples:
+        found = ((np.arange(2**sequences)[:, None] >> np.arange(sequences)) & 1).astype(np.float64)
+    else:
+        found = np.random.default_rng(SEED).integers(0, 2, size=(resamples, sequences)).astype(np.float64)
+    found.flags.writeable = False
+    return found
 
 
 def holm(p_values: ArrayLike) -> Array:
@@ -252,9 +260,14 @@ def _ratio(total: Array, weight: Array) -> Array:
         return np.asarray(np.where(weight > 0, total / weight, np.nan), np.float64)
 
 
+def _kept(weights: Array, counts: Array) -> Array:
+    """(resample, row) how much of each resample a row keeps; one column where all rows keep the same sequences."""
+    return np.asarray(counts @ (weights[:1] if (weights == weights[:1]).all() else weights).T, np.float64)
+
+
 def _means_and_errors(table: WeightedScores, counts: Array) -> tuple[Array, Array]:
     """(resample, tracker) weighted mean of each resample, and its standard error."""
-    kept = counts @ table.weights.T
+    kept = _kept(table.weights, counts)
     mean = _ratio(counts @ table.values.T, kept)
     square = _ratio(counts @ (table.values**2).T, kept)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -270,7 +283,7 @@ def _differences(a: WeightedScores, b: WeightedScores, counts: Array) -> tuple[A
     drawn = counts.sum(axis=1, keepdims=True)
     small = drawn / np.maximum(drawn - 1, 1)
     if np.array_equal(a.weights, b.weights):  # the differences per sequence are one sample then
-        gap, kept = a.values - b.values, total(a.weights)
+        gap, kept = a.values - b.values, _kept(a.weights, counts)
         mean = _ratio(total(gap), kept)
         return mean, np.sqrt(np.maximum(_ratio(total(gap**2), kept) - mean**2, 0) * small / np.maximum(kept, 1))
     kept_a, kept_b = total(a.weights), total(b.weights)

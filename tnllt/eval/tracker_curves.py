@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from tnllt.sequence import Boxes, Flags, Sequence, Trajectory
 from tnllt.text import redact
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 #: Boxes measured at once: arrays this small stay in the processor's cache and need no fresh pages from the system.
 _BATCH = 60_000
 NoteKind = Literal["missing", "refused", "short", "long", "dropped", "unanswered", "started"]
@@ -136,9 +137,7 @@ def score_sequence(
         if change is not None:
             own.notes.append(Note(change, own.tracker, sequence.name, _changed(change, protocol, length)))
         groups.setdefault((scored, min(answered, scored)), []).append((own, boxes))
-    batch = max(1, _BATCH // max(1, length))
-    batches = ((key[1], group[i : i + batch]) for key, group in groups.items() for i in range(0, len(group), batch))
-    for answered, members in batches:
+    for answered, members in ((key[1], some) for key, group in groups.items() for some in batches(group, length)):
         stack = np.stack([boxes for _, boxes in members])
         try:
             errors = sequence_errors(sequence, stack, protocol, answered)
@@ -147,6 +146,12 @@ def score_sequence(
                 _refuse(own, index, sequence.name, str(error))
             continue
         _store([own for own, _ in members], index, SequenceResults(sequence, stack, errors, protocol))
+
+
+def batches(results: Seq[T], frames: int) -> list[Seq[T]]:
+    """Results of so many frames each, as many together as are measured at once."""
+    size = max(1, _BATCH // max(1, frames))
+    return [results[i : i + size] for i in range(0, len(results), size)]
 
 
 def _changed(change: NoteKind, protocol: Protocol, length: int) -> str:

@@ -51,7 +51,12 @@ def pack(series: Iterable[NDArray[np.floating[Any]]], budget: int, strides: Seq[
     base = list(strides) if strides is not None else [1] * len(given)
     codes, factors = [_codes(values) for values in given], [1] * len(given)
     longest = max((c.shape[1] for c in codes), default=0)
-    while longest > FEWEST_POINTS and len(_deflate(codes, 6)) * 4 / 3 > budget:
+    # Deflating adds a thousandth at most.
+    while (
+        longest > FEWEST_POINTS
+        and sum(c.size for c in codes) * 1.34 > budget
+        and len(_deflate(codes, 6)) * 4 / 3 > budget
+    ):
         # The longest lose their detail first: a screen is about a thousand points wide.
         longest = max(longest // 2, FEWEST_POINTS)
         for i, values in enumerate(given):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -87,20 +88,23 @@ def render(
 ) -> str:
     """The page as text."""
     most = MAX_BYTES if max_bytes is None else max_bytes
-    numbers = embed(summary(scores, scores.metrics("all")))
     strides = first_strides(scores.lengths.tolist(), len(scores.trackers), most * _POINTS_PER_BYTE)
     pictures = min(_MOST_PICTURES, int(_PICTURES * most / _PICTURE_BYTES / max(1, len(scores.sequences))))
-    data, series = page_data(scores, selection, strides, pictures, title, style)
-    rest = len(_page({**data, "overlaps": None}, numbers).encode("utf-8", "replace"))
+    with ThreadPoolExecutor(1) as pool:
+        summed = pool.submit(lambda: embed(summary(scores, scores.metrics("all"))))
+        data, series = page_data(scores, selection, strides, pictures, title, style)
+        numbers = summed.result()
+    text = embed(data)
+    rest = len(_page(data, text, numbers).encode("utf-8", "replace"))
     rest += 64 * len(series) + 1_000  # the index of the overlaps
     if max_bytes is None:
         most = max(most, rest + _OVERLAP_BYTES)
-    data["overlaps"] = pack(series, max(0, most - rest), strides).to_json()
-    return _page(data, numbers)
+    overlaps = embed(pack(series, max(0, most - rest), strides).to_json())
+    return _page(data, f'{text[:-1]},"overlaps":{overlaps}}}', numbers)
 
 
-def _page(data: Mapping[str, Any], numbers: str) -> str:
+def _page(data: Mapping[str, Any], text: str, numbers: str) -> str:
     values = {name: data[name] for name in ("facts", "footnotes", "colophon")}
     return render_page(
-        "report.html", _SCRIPTS, {"scores": numbers, "data": embed(data)}, {"title": data["title"][:200], **values}
+        "report.html", _SCRIPTS, {"scores": numbers, "data": text}, {"title": data["title"][:200], **values}
     )

@@ -1,0 +1,135 @@
+"""Scoring at the size of a large laboratory's archive: time and memory by boxes, and a run that is killed and resumed.
+
+    python benchmarks/scale.py [--sizes 30x100,60x150,100x200] [--frames 2000]
+    python benchmarks/scale.py --sizes 300x1000      600 million boxes, 15 GB of text
+
+Each size is trackers x sequences. Result files are hard links to a hundred drawn ones, so that they need no disk; each is
+read and parsed as a file of its own. Every size is scored without a cache, in a process of its own. The smallest is then
+scored with one, killed when half of its trackers are done, and started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scoring
+from common import Table
+
+#: Annotations that are drawn, and results of each; a file system allows 65,000 links to one file.
+TRUTHS, KINDS = 20, 5
+SIZES = "30x100,60x150,100x200"
+
+
+def make(folder: Path, trackers: int, sequences: int, frames: int) -> None:
+    """Annotations and results of so many trackers in TNLLT's layout."""
+    rng = np.random.default_rng(0)
+    for t in range(TRUTHS):
+        truth = scoring.annotate(folder / "drawn", f"t{t}", frames, rng)
+        for kind in range(KINDS):
+            boxes = truth + rng.normal(0, 4 + 4 * kind, truth.shape)
+            boxes[:, 2:] = np.maximum(boxes[:, 2:], 1)
+            scoring.write(folder / "drawn" / f"t{t}-{kind}.txt", boxes)
+    places = [folder / "annos" / name for name in ("", "absent", "att")]
+    results = [folder / "results" / f"tracker{k:03d}_tracking_result" for k in range(trackers)]
+    for place in (*places, *results):
+        place.mkdir(parents=True, exist_ok=True)
+    for s in range(sequences):
+        drawn, name = s % TRUTHS, f"seq-{s:04d}.txt"
+        for place in places:
+            os.link(folder / "drawn" / place.relative_to(folder / "annos") / f"t{drawn}.txt", place / name)
+        for k, place in enumerate(results):
+            os.link(folder / "drawn" / f"t{drawn}-{(k + s) % KINDS}.txt", place / name)
+
+
+def worker(folder: Path, cache: bool) -> None:
+    """Scores the folder; prints seconds, those of the processor, and peak memory in MB."""
+    import tnllt
+
+    began, busy = time.perf_counter(), time.process_time()
+    scores = tnllt.score("tnllt", annos=folder / "annos", results=folder / "results", cache=cache)
+    assert np.isfinite(scores.score("success")).all()
+    spent = {"seconds": time.perf_counter() - began, "processor": time.process_time() - busy}
+    print(json.dumps({**spent, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+
+
+def start(folder: Path, cache: bool = False) -> subprocess.Popen[str]:
+    command = [sys.executable, __file__, "--worker", str(folder), *(["--cache"] if cache else [])]
+    env = {**os.environ, "TNLLT_CACHE": str(folder / "cache")}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    text, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"scoring ended with code {process.returncode}")
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def resumed(folder: Path, trackers: int) -> str:
+    """What a killed run and the next one did, in words."""
+
+    def kept() -> int:
+        return len(list((folder / "cache" / "scores").glob("*/*.npz")))
+
+    first = start(folder, cache=True)
+    while kept() < trackers / 2 and first.poll() is None:
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    there = min(kept(), trackers)
+    second, third = finish(start(folder, cache=True)), finish(start(folder, cache=True))
+    return (
+        f"A run over {trackers} trackers that is killed when {there} of them are in the cache: the next one takes "
+        f"{second['processor']:.1f} s of the processor, one that finds all {third['processor']:.1f} s."
+    )
+
+
+def section(quick: bool = False, sizes: str = SIZES, frames: int = 2000) -> Table:
+    table = Table(
+        "Scale",
+        "Scoring without a cache from text files to all metrics, each size in a process of its own, imports left out. "
+        "Result files are hard links to a hundred drawn ones.",
+        ["trackers x sequences", "million boxes", "processor, s", "µs a box", "peak memory, MB"],
+    )
+    frames = 200 if quick else frames
+    for number, size in enumerate(("4x6" if quick else sizes).split(",")):
+        trackers, sequences = map(int, size.split("x"))
+        with tempfile.TemporaryDirectory(prefix="tnllt-scale-") as name:
+            folder = Path(name)
+            make(folder, trackers, sequences, frames)
+            found = finish(start(folder))
+            if number == 0:
+                table.note = resumed(folder, trackers)
+        boxes = trackers * sequences * frames / 1e6
+        each = f"{found['processor'] / boxes:.2f}"
+        table.rows.append([size.replace("x", " x "), f"{boxes:.3g}", f"{found['processor']:.1f}", each,
+                           f"{found['peak']:.0f}"])  # fmt: skip
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default=SIZES)
+    parser.add_argument("--frames", type=int, default=2000)
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--cache", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.worker:
+        worker(given.worker, given.cache)
+    else:
+        print(section(sizes=given.sizes, frames=given.frames).markdown())
+
+
+if __name__ == "__main__":
+    main()
