@@ -23,7 +23,7 @@ from pathlib import Path
 from common import Table, machine
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("scoring", "parsing", "readers", "run_overhead", "network", "sam", "history", "synth", "reporting")
+NAMES = ("scoring", "scale", "parsing", "readers", "run_overhead", "network", "sam", "history", "synth", "reporting")
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 

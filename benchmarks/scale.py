@@ -3,9 +3,9 @@
     python benchmarks/scale.py [--sizes 30x100,60x150,100x200] [--frames 2000]
     python benchmarks/scale.py --sizes 300x1000      600 million boxes, 15 GB of text
 
-Each size is trackers x sequences. Result files are hard links to a hundred drawn ones, so that they need no disk; each is
-read and parsed as a file of its own. Every size is scored without a cache, in a process of its own. The smallest is then
-scored with one, killed when half of its trackers are done, and started again.
+Each size is trackers x sequences. Result files are hard links to a hundred drawn ones, so that they need no disk; each
+is read and parsed as a file of its own. Every size is scored without a cache, in a process of its own. The first is
+then scored with one, killed when half of its trackers are done, and started again.
 """
 
 from __future__ import annotations

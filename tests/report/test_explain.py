@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from click.testing import CliRunner
 
 from tnllt.cli.eval import cli
 from tnllt.errors import UsageError
-from tnllt.eval import evaluate
+from tnllt.eval import evaluate, tracker_curves
 from tnllt.eval.explain import Rescorer, explain, find_reported, parse_reported
 from tnllt.eval.folder_gap import folder_gap, related
 from tnllt.eval.metrics import CURVE_METRICS
@@ -90,8 +92,6 @@ def test_alone_and_last_are_what_they_say() -> None:
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_rescoring_measures_again_wherever_a_rule_can_act(name: str) -> None:
     """Any one rule of any protocol put into the official one: the shortcut gives what scoring gives."""
-    from dataclasses import replace
-
     sequences, results = world(seed=3)
     rescorer = Rescorer(sequences, results, allow_short=True)
     for rule in PROTOCOLS["tnllt"].differences(PROTOCOLS[name]):
@@ -99,6 +99,30 @@ def test_rescoring_measures_again_wherever_a_rule_can_act(name: str) -> None:
         plain = evaluate(sequences, results, mixed, allow_short=True)
         for metric in CURVE_METRICS:
             assert np.array_equal(rescorer.scores(mixed).score(metric), plain.score(metric)), rule
+
+
+def test_a_sequence_is_measured_again_only_where_a_changed_rule_can_act(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+
+    def score_sequence(*args: Any) -> None:
+        looked_at.append(args[2].name)
+        tracker_curves.score_sequence(*args)
+
+    monkeypatch.setattr("tnllt.eval.explain.score_sequence", score_sequence)
+    sequences, results = world()
+    rescorer = Rescorer(sequences, {"good": results["good"]})
+    for rules in (
+        {},
+        {"success": "area"},
+        {"invalid_result": "miss"},
+        {"absent": "excluded"},
+        {"overlap_strict": False},
+    ):
+        looked_at.clear()
+        rescorer.scores(replace(PROTOCOLS["tnllt"], **rules))
+        absent = [s.name for s in sequences if s.present is not None and not s.present.all()]
+        wanted = {"success": [], "invalid_result": [], "absent": absent}.get(next(iter(rules), ""))
+        assert looked_at == ([s.name for s in sequences] if wanted is None else wanted)
 
 
 def test_frames_and_sequences_are_named() -> None:

@@ -14,27 +14,39 @@ import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import UsageError
-from tnllt.eval.evaluate import ROUNDINGS, assemble, errors_by_tracker, require_presence, score_trackers
+from tnllt.eval.evaluate import ROUNDINGS, assemble, errors_by_tracker, get_rounding, require_presence
 from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import RULE_TEXTS, RULES, Protocol
 from tnllt.eval.protocols import PROTOCOLS, TNLLT, get_protocol
 from tnllt.eval.scores import Scores
-from tnllt.eval.tracker_curves import TrackerCurves
+from tnllt.eval.tracker_curves import (
+    TrackerCurves,
+    add_confidence_measures,
+    note_run_facts,
+    score_sequence,
+)
 from tnllt.sequence import Sequence, Trajectory
 
 Array = NDArray[np.float64]
 
-#: Rules that act after the curves are made: nothing is measured again for them.
-_AFTER = {
-    "success", "precision", "precision_at", "normalized_precision", "normalized_precision_at", "drop_zero_curves",
-    "min_sequences",
+#: What a sequence must have for a rule to change what is measured on it; other rules can act on any.
+_ACTS_ON: dict[str, set[str]] = {
+    "overlap_valid": {"odd truth"}, "error_valid": {"odd truth"}, "refuse_nan_annotation": {"odd truth"},
+    "invalid_error": {"odd truth", "absent"}, "invalid_normalized_error": {"odd truth", "absent"},
+    "count_invalid": {"odd truth", "absent"}, "absent": {"absent"}, "absent_error": {"absent"},
+    "short_result": {"short"}, "invalid_result": {"broken", "short"},  # rows that are padded can be zeros
+    "refuse_nan_overlap": {"odd truth", "broken", "short"}, "ignore_nan_corner": {"odd truth", "broken", "short"},
+    # These act after the curves are made: nothing is measured again for them.
+    "success": set(), "precision": set(), "precision_at": set(), "normalized_precision": set(),
+    "normalized_precision_at": set(), "drop_zero_curves": set(), "min_sequences": set(),
 }  # fmt: skip
 
 
@@ -118,7 +130,7 @@ class Explanation:
 
 
 class Rescorer:
-    """The same results scored under many protocols; what is measured alike is measured once.
+    """The same results scored under many protocols; a sequence is measured again only where a changed rule can act.
 
     Args:
         sequences: annotated sequences.
@@ -135,6 +147,8 @@ class Rescorer:
     ) -> None:
         self.sequences, self.results = list(sequences), results
         self.allow_missing, self.allow_short = allow_missing, allow_short
+        facts = [_facts(sequence, results) for sequence in self.sequences]
+        self._acting = [[r for r in RULES if r not in _ACTS_ON or _ACTS_ON[r] & own] for own in facts]
         self._measured: dict[tuple[Any, ...], list[TrackerCurves]] = {}
 
     def scores(self, protocol: Protocol, rounding: str = "none", strict: bool = False) -> Scores:
@@ -145,13 +159,47 @@ class Rescorer:
             IncompleteError: with `strict`, a result is missing or short, and that is not allowed.
         """
         require_presence(self.sequences, protocol)
-        key = (rounding, *(getattr(protocol, rule) for rule in RULES if rule not in _AFTER))
-        if key not in self._measured:
-            self._measured[key] = score_trackers(
-                self.sequences, self.results, protocol, allow_short=self.allow_short, rounding=rounding
-            )
+        measured = [self._rows(index, protocol, rounding) for index in range(len(self.sequences))]
+        rows = [TrackerCurves.joined(own) for own in zip(*measured, strict=True)]
+        for own, more in zip(rows, self._by_run, strict=True):
+            own.arrays |= more.arrays
+            own.notes += more.notes
         allowed = (self.allow_missing, self.allow_short) if strict else (True, True)
-        return assemble(self.sequences, self._measured[key], (), protocol, *allowed)
+        return assemble(self.sequences, rows, (), protocol, *allowed)
+
+    def _rows(self, index: int, protocol: Protocol, rounding: str) -> list[TrackerCurves]:
+        """Every tracker's numbers on one sequence."""
+        key = (index, rounding, *(getattr(protocol, rule) for rule in self._acting[index]))
+        if key not in self._measured:
+            sequence, apply = self.sequences[index], get_rounding(rounding)
+            rows = [TrackerCurves.empty(name, 1, protocol) for name in self.results]
+            found = {t: apply(own[sequence.name].boxes) for t, own in self.results.items() if sequence.name in own}
+            score_sequence(rows, 0, sequence, found, protocol, self.allow_short)
+            self._measured[key] = rows
+        return self._measured[key]
+
+    @cached_property
+    def _by_run(self) -> list[TrackerCurves]:
+        """What no rule acts on: measures of confidence, and notes of run records."""
+        found = [TrackerCurves(name, {}, np.zeros(0, bool), np.zeros(0, bool)) for name in self.results]
+        for own in found:
+            note_run_facts(own, self.results[own.tracker])
+            add_confidence_measures(own, self.sequences, self.results[own.tracker])
+        return found
+
+
+def _facts(sequence: Sequence, results: Mapping[str, Mapping[str, Trajectory]]) -> set[str]:
+    """What a sequence has that a rule could act on. A size below one pixel can become 0 by rounding, and the centre of
+    an annotated box below one pixel need not be positive."""
+    truth, present = sequence.groundtruth, sequence.present
+    boxes = [own[sequence.name].boxes for own in results.values() if sequence.name in own]
+    found = {
+        "odd truth": bool((~(truth > 1)).any()),
+        "absent": present is not None and not present.all(),
+        "broken": any(bool((~(b[:, 2:] >= 1)).any()) or not np.isfinite(b).all() for b in boxes),
+        "short": any(len(b) < len(truth) for b in boxes),
+    }
+    return {fact for fact, holds in found.items() if holds}
 
 
 def explain(

@@ -70,6 +70,17 @@ class TrackerCurves:
         if any(flags.dtype != bool or flags.shape != (count,) for flags in (self.missing, self.refused)):
             raise ValueError("the flags have another shape or type")
 
+    @classmethod
+    def joined(cls, parts: Seq[TrackerCurves]) -> TrackerCurves:
+        """One tracker's numbers on some sequences after those on others, without measures of confidence."""
+        return cls(
+            parts[0].tracker,
+            {m.name: np.concatenate([own.arrays[m.name] for own in parts]) for m in measures(FrameMeasure)},
+            np.concatenate([own.missing for own in parts]),
+            np.concatenate([own.refused for own in parts]),
+            [note for own in parts for note in own.notes],
+        )
+
     def take(self, index: NDArray[np.int64], names: Seq[str]) -> TrackerCurves:
         """The numbers on some sequences."""
         chosen = set(names)
