@@ -59,8 +59,12 @@ def test_dutrack_is_not_ready_while_its_yaml_names_them(tmp_path: Path) -> None:
     error = found(get_baseline("dutrack"), "error", **here)["path"]
     assert "/home/local_data/lxh/data/blip, which does not exist here" in error.text
     assert error.remedy == "--set cfg=MODEL.BACKBONE.BLIP_DIR=PATH"
+    everything = examine(get_baseline("dutrack"), **here)
+    assert not [f for f in everything.found if "upstream fetches" in f.text]  # from a folder that is not here
+    blip = found(get_baseline("dutrack"), "error", **here)["file"]
+    assert blip.text.startswith("MODEL.BACKBONE.BLIP_DIR does not lead to blip-image-captioning-base")
     mended = "MODEL.BACKBONE.BERT_DIR=bert-base-uncased,MODEL.BACKBONE.BLIP_DIR=Salesforce/blip"
-    assert "path" not in found(get_baseline("dutrack"), "error", **here, cfg=mended)
+    assert not {"path", "file"} & set(found(get_baseline("dutrack"), "error", **here, cfg=mended))
 
 
 def test_an_edited_clone_is_named(record_of: Record, mini: Path, weights: Path, tmp_path: Path) -> None:

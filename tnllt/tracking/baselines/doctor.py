@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,22 +83,25 @@ def _look(record: BaselineRecord, given: Mapping[str, Any]) -> Iterator[Finding]
     own = record.options_with(**given)
     yield CHECKER.finding("record", f"{record.title}, {modes_text(record)}, licence {record.licence}, {record.source}")
     cfg = {**record.call.config, **parse_cfg(own["cfg"] or "")}
-    clone = None
+    clone, astray = None, set[str]()
     try:
         clone = existing_repo(record, own["repo"])
-        yield from _clone(record, clone, own["yaml"], cfg)
+        astray = yield from _clone(record, clone, own["yaml"], cfg)
     except UsageError as error:
         text = str(error).split(": ")[0] if own["repo"] is not None else "none given"
         yield CHECKER.finding("clone", text, remedy=f"{clone_command(record)}; then --set repo=DIR")
     yield from _interpreter(record, own["python"], own["device"] or "cuda")
     yield from _weights(record, clone, own)
     for weight in record.weights:
-        yield from _file(weight, clone, cfg)
+        yield _file(weight, clone, cfg, astray)
     for trap in record.traps:
         yield CHECKER.finding("trap", trap)
 
 
-def _clone(record: BaselineRecord, clone: Path, yaml: str | None, cfg: Mapping[str, Any]) -> Iterator[Finding]:
+def _clone(
+    record: BaselineRecord, clone: Path, yaml: str | None, cfg: Mapping[str, Any]
+) -> Generator[Finding, None, set[str]]:
+    """Gives the settings whose paths do not exist here."""
     commit, changed = repository_state(clone)
     yield CHECKER.finding("clone", f"{clone}, commit {commit[:12] if commit else 'unknown'}", severity="ok")
     quoted = shlex.quote(str(clone))
@@ -113,12 +116,14 @@ def _clone(record: BaselineRecord, clone: Path, yaml: str | None, cfg: Mapping[s
         configuration = find_configuration(record, clone, yaml)
     except UsageError as error:
         yield CHECKER.finding("yaml", str(error).removeprefix(f"{record.name}: "), remedy="--set yaml=NAME")
-        return
-    for key, path in foreign_paths(configuration.read_text(encoding="utf-8", errors="replace"), cfg).items():
+        return set()
+    foreign = foreign_paths(configuration.read_text(encoding="utf-8", errors="replace"), cfg)
+    for key, path in foreign.items():
         text = f"{configuration.name} sets {key} to {path}, which does not exist here"
         for_training = any(weight.setting == key and weight.needed == "train" for weight in record.weights)
         severity = "note" if for_training or key.startswith(("TRAIN.", "DATA.")) else "error"
         yield CHECKER.finding("path", text, severity=severity, remedy=f"--set cfg={key}=PATH")
+    return set(foreign)
 
 
 def foreign_paths(yaml: str, cfg: Mapping[str, Any]) -> dict[str, str]:
@@ -188,19 +193,21 @@ def _weights(record: BaselineRecord, clone: Path | None, own: Mapping[str, Any])
     yield CHECKER.finding("weights", text, severity="note")
 
 
-def _file(weight: Weight, clone: Path | None, cfg: Mapping[str, Any]) -> Iterator[Finding]:
-    text = f"{weight.path} ({weight.what})"
+def _file(weight: Weight, clone: Path | None, cfg: Mapping[str, Any], astray: set[str]) -> Finding:
+    text, training = f"{weight.path} ({weight.what})", weight.needed == "train"
+    if weight.setting in astray:
+        remedy = f"{weight.source}; then --set cfg={weight.setting}=PATH"
+        severity = "note" if training else "error"
+        return CHECKER.finding("file", f"{weight.setting} does not lead to {text}", severity=severity, remedy=remedy)
     if (clone is not None and (clone / weight.path).exists()) or (weight.setting and weight.setting in cfg):
-        yield CHECKER.finding("file", text, severity="ok")
-    elif weight.needed == "hub":
-        yield CHECKER.finding("file", f"upstream fetches {text} itself", severity="note", remedy=weight.source)
-    elif weight.needed == "train":
-        yield CHECKER.finding(
-            "file", f"for training the clone lacks {text}", severity="note", remedy=f"{weight.source}, to {weight.path}"
-        )
-    else:
-        remedy = f"{weight.source}, to CLONE/{weight.path}"
-        yield CHECKER.finding("file", f"the clone has no {text}", remedy=remedy)
+        return CHECKER.finding("file", text, severity="ok")
+    if weight.needed == "hub":
+        text = f"upstream reads {text}" if weight.setting else f"upstream fetches {text} itself"
+        return CHECKER.finding("file", text, severity="note", remedy=weight.source)
+    if training:
+        remedy = f"{weight.source}, to {weight.path}"
+        return CHECKER.finding("file", f"for training the clone lacks {text}", severity="note", remedy=remedy)
+    return CHECKER.finding("file", f"the clone has no {text}", remedy=f"{weight.source}, to CLONE/{weight.path}")
 
 
 def _probe(python: str, modules: tuple[str, ...], record: BaselineRecord) -> dict[str, Any] | None:
