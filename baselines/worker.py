@@ -272,7 +272,11 @@ def stay_on_cpu(torch):
     torch.nn.Module.to = moved(torch.nn.Module.to, True)
     makers = "tensor as_tensor zeros ones empty full arange linspace eye rand randn randint zeros_like ones_like"
     for name in makers.split():
-        setattr(torch, name, moved(getattr(torch, name), False))
+        original = getattr(torch, name)
+        setattr(torch, name, moved(original, False))
+        operator = torch.jit._builtins._find_builtin(original)
+        if operator:  # code that upstream compiles by torch.jit.script means the operator
+            torch.jit._builtins._register_builtin(getattr(torch, name), operator)
     for name in ("set_device", "synchronize", "empty_cache", "reset_peak_memory_stats"):
         setattr(torch.cuda, name, lambda *args, **kwargs: None)
     torch.cuda.current_device = lambda: 0

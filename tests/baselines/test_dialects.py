@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from tnllt.errors import DataError, UsageError
 from tnllt.tracking.baselines.bridge import BaselineTracker
+from tnllt.tracking.baselines.find import folder
 
 Make = Callable[..., BaselineTracker]
 BOX = [100.0, 50.0, 30.25, 20.125]
@@ -226,3 +228,29 @@ def test_code_of_another_framework(make: Make, image: Any, tmp_path: Path) -> No
 def test_a_record_of_another_framework_that_contradicts_itself(make: Make, change: Any, fault: str) -> None:
     with pytest.raises(DataError, match=fault):
         make("network", {"tracker": {**OTHER, **change}})
+
+
+SCRIPTED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import torch
+import worker
+
+worker.stay_on_cpu(torch)
+
+
+def scale(values):
+    return values * torch.as_tensor([2.0, 3.0]) + torch.zeros(2)
+
+
+print(torch.zeros(2, device="cuda").device, torch.jit.script(scale)(torch.ones(2)).tolist())
+"""
+
+
+def test_code_that_upstream_compiles_runs_on_the_cpu(tmp_path: Path) -> None:
+    """torchvision's transforms in DAM4SAM: torch.jit.script looks the makers of tensors up."""
+    pytest.importorskip("torch")
+    (tmp_path / "scripted.py").write_text(SCRIPTED)
+    command = [sys.executable, tmp_path / "scripted.py", folder()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "cpu [2.0, 3.0]\n", done.stderr
