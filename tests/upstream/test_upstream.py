@@ -22,6 +22,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tnllt.errors import TnlltError
+from tnllt.results.store import ResultStore
 from tnllt.tracking.baselines import get_baseline, tracker_class
 from tnllt.tracking.baselines.installation import parse_cfg
 
@@ -62,6 +64,15 @@ RENEWED = {
     "uvltrackNL": "TEST.UPDATE_INTERVAL=7,TEST.THRESHOLD=0.0",
     "uvltrackNLBB": "TEST.UPDATE_INTERVAL=7,TEST.THRESHOLD=0.0",
 }
+SCRATCH = "MODEL.ENCODER.PRETRAIN_TYPE=scratch"
+#: A setting for each code base that is not its yaml's own value.
+OVERRIDES = [("ostrack", "TEST.SEARCH_FACTOR=4.5"), ("ostrack", "TEST.TEMPLATE_FACTOR=2.4")]
+OVERRIDES += [("mixformer", "TEST.SEARCH_FACTOR=3.5"), ("seqtrack", "TEST.SEARCH_FACTOR=3.5")]
+OVERRIDES += [
+    (name, "TEST.SEARCH_FACTOR=4.5")
+    for name in [*AS_THEY_ARE, *STOOD_IN]
+    if name not in ("ostrack", "mixformer", "seqtrack", "uvltrackBB", "uvltrackNL")  # as uvltrackNLBB
+]
 #: In training only: no encoder weights to start from, one small step.
 TRAINED = {
     "ostrack": 'MODEL.PRETRAIN_FILE=""',
@@ -233,32 +244,108 @@ def test_boxes_are_upstreams_own(
     assert rows == expected[clip["name"]]
 
 
-@pytest.mark.parametrize(
-    ("name", "cfg"),
-    [
-        ("ostrack", "TEST.SEARCH_FACTOR=4.5"),
-        ("ostrack", "TEST.TEMPLATE_FACTOR=2.4"),
-        ("seqtrack", "TEST.SEARCH_FACTOR=3.5,MODEL.ENCODER.PRETRAIN_TYPE=scratch"),
-    ],
-)
+@pytest.mark.parametrize(("name", "setting"), OVERRIDES)
 def test_an_override_acts_as_the_same_value_in_upstreams_yaml(
-    upstream: Upstream, name: str, cfg: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    upstream: Upstream, name: str, setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    record = upstream.record(name, tmp_path)
+    needed = STOOD_IN.get(name, SCRATCH if name == "seqtrack" else "").format(files=upstream.files)
+    cfg = ",".join(filter(None, [needed, setting]))
     case = case_of(upstream, name, tmp_path, cfg)
     case["clips"] = case["clips"][:1]
     upstream.direct("checkpoint", case, tmp_path / "a")
     (changed,) = upstream.direct("track", case, tmp_path / "b").values()
-    plain = {key: value for key, value in case["cfg"].items() if not key.startswith("TEST.")}
-    (unchanged,) = upstream.direct("track", {**case, "cfg": plain}, tmp_path / "c").values()
+    (unchanged,) = upstream.direct("track", {**case, "cfg": parse_cfg(needed)}, tmp_path / "c").values()
     given = {"repo": upstream.clone(name), "python": upstream.python, "weights": Path(case["checkpoint"])}
-    tracker = tracker_class(get_baseline(name))(**given, cfg=cfg, device="cpu")
+    tracker = tracker_class(get_baseline(record))(**given, cfg=cfg, device="cpu")
     clip = case["clips"][0]
     images = [cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB) for path in clip["frames"]]
-    tracker.initialize(images[0], clip["box"])
+    tracker.initialize(images[0], clip["box"], clip["text"])
     rows = [clip["box"], *(tracker.track(image).box for image in images[1:])]
     tracker.close()
+    print(f"\n{name} {setting}: up to {np.abs(np.array(changed) - unchanged).max():.1f} pixels from the yaml's value")
     assert rows == changed and rows != unchanged
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(name for name, _ in OVERRIDES))
+def test_a_misspelled_setting_is_refused(upstream: Upstream, name: str, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth.tar").touch()  # the settings are read first
+    record = upstream.record(name, tmp_path)
+    given = {"repo": upstream.clone(name), "python": upstream.python, "weights": tmp_path / "weights.pth.tar"}
+    with pytest.raises(TnlltError, match=r"has no TEST.SEARCH_FACTR; did you mean TEST.SEARCH_FACTOR\?"):
+        tracker_class(get_baseline(record))(**given, cfg="TEST.SEARCH_FACTR=4.5", device="cpu")
+
+
+DAM4SAM_TINY = """
+extends = "dam4sam"
+[tracker]
+yaml = "sam21pp_hiera_t"
+keywords = { tracker_name = "sam21pp-T" }
+weights_name = "sam2.1_hiera_tiny.pt"
+"""
+
+
+def test_the_boxes_of_dam4sams_smallest_model_are_upstreams_own(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every thirtieth frame, four in all: an image of 1024 x 1024 takes ten seconds of one core."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    case = case_of(upstream, "dam4sam", tmp_path, "")
+    case["clips"] = case["clips"][:1]
+    case |= {"yaml": "sam21pp_hiera_t", "size": "sam21pp-T", "place": "sam2.1_hiera_tiny.pt"}
+    (clip,) = case["clips"]
+    whole = Path(clip["frames"][0]).resolve().parent
+    clip["frames"] = [str(path) for path in sorted(whole.glob("*.jpg"))[::30][:4]]
+    upstream.direct("checkpoint", case, tmp_path / "a")
+    ((_, rows),) = upstream.direct("track", case, tmp_path / "b").items()
+    print(f"\ndam4sam: {rows}")
+    assert None not in rows and len(set(map(tuple, rows))) == len(rows)
+    (tmp_path / "tiny.toml").write_text(DAM4SAM_TINY)
+    given = {"repo": upstream.clone("dam4sam"), "python": upstream.python, "weights": Path(case["checkpoint"])}
+    tracker = tracker_class(get_baseline(str(tmp_path / "tiny.toml")))(**given, device="cpu")
+    images = [cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB) for path in clip["frames"]]
+    tracker.initialize(images[0], clip["box"])
+    assert [clip["box"], *(tracker.track(image).box for image in images[1:])] == rows
+    tracker.close()
+
+
+SCRIPTED = """
+class Scripted:
+    def locate(self, image, text):
+        return [([30.0, 40.0, 25.5, 60.25], 0.9), ([1.0, 1.0, 9.0, 9.0], 0.1)] if "person" in text else []
+"""
+
+
+def test_a_clone_started_from_language_gives_upstreams_boxes_from_the_chosen_box(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_models = pytest.importorskip("tests.foundation.tiny_models", reason="needs transformers")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    case = case_of(upstream, "ostrack", tmp_path, "")
+    upstream.direct("checkpoint", case, tmp_path / "a")
+    (tmp_path / "starter.py").write_text(SCRIPTED)
+    starters = {"scripted": f"{tmp_path / 'starter.py'}:Scripted"}
+    for kind in ("owlv2", "grounding_dino"):
+        starters[kind] = f"transformers:{getattr(tiny_models, kind)(tmp_path / kind)}"
+    settings = [f"repo={upstream.clone('ostrack')}", f"python={upstream.python}", f"weights={case['checkpoint']}"]
+    given = [part for setting in settings for part in ("--set", setting)]
+    for kind, starter in starters.items():
+        results = tmp_path / f"{kind} results"
+        how = ["--mode", "NL", "--starter", starter, "--starter-set", "threshold=0", "--device", "cpu", "--threads", 1]
+        run("tnllt.cli.run", "ostrack", "-d", upstream.clips, "--results", results, *given, *how)
+        store = ResultStore(results)
+        for clip in case["clips"]:
+            record = store.record("ostrack", clip["name"])
+            assert record is not None and record.mode == "NL" and record.info["start_frame"] == 0
+            assert record.info["started_by"] == starter
+            clip["box"] = record.info["start_box"]
+            print(f"\n{kind}, {clip['name']}: {clip['box']} of score {record.info['start_score']:.3f}")
+        for name, rows in upstream.direct("track", case, tmp_path / f"{kind} b").items():
+            assert len(set(map(tuple, rows))) == len(rows)
+            written = (results / "ostrack_tracking_result" / f"{name}.txt").read_text().splitlines()
+            assert written == [",".join(f"{value:.4f}" for value in row) for row in rows]
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -19,9 +19,11 @@ class _Pool(types.ModuleType):
             def forward(self, features, boxes):
                 if torchvision.extension._has_ops():
                     return torchvision.ops.roi_align(features, boxes, self.size, self.scale)
-                from torchvision.ops.roi_align import _roi_align  # the same in Python
+                from torchvision.ops.roi_align import _roi_align  # the same in Python, which newer ones compile
 
-                return _roi_align(features, boxes, self.scale, *self.size, -1, False)
+                return getattr(_roi_align, "__wrapped__", _roi_align)(
+                    features, boxes, self.scale, *self.size, -1, False
+                )
 
         return PrRoIPool2D
 
