@@ -10,6 +10,10 @@ from tnllt.tracking.baselines.bridge import modes_text
 from tnllt.tracking.baselines.record import BaselineRecord
 
 PAGE = Path(__file__).with_name("baselines.md")
+#: By how much a search factor of 4.5 (MixFormer, SeqTrack: 3.5) moved boxes; tests/upstream prints it (-k override -s).
+SETTINGS = "`aiatrack` 0.7, `aqatrack` 33.7, `odtrack` 90.0, `mixformer` 1.0, `seqtrack` 6.0, `sutrack` 17.7, "
+SETTINGS += "`mcitrack` 44.3, `allinone` 17.7, `uvltrackNLBB` 18.8, `dutrack` 45.7, `lantrack` 45.7; `grm`, "
+SETTINGS += "`romtrack`, `evptrack` and `artrack` 4 to 86"
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
 
 
@@ -57,20 +61,27 @@ def _verified() -> Iterator[str]:
     bases, of = len({r.repository for r in ran}), len({r.repository for r in records() if not r.beyond})
     yield (
         f"{len(ran)} of the 20 names ran, from {bases} of {of} code bases, over OTB's Crossing and Football1 whole, "
-        "194 frames: the boxes through `tnllt-run` equal those of a plain loop over upstream's own tracker class to "
-        "the last digit, with random weights of a fixed seed in upstream's own checkpoint format. MixFormer, SUTrack "
-        "and UVLTrack took a new template every seven frames, so that this is compared, too. Under those weights some "
-        "boxes soon filled the image, so that few rows differed. The test now takes weights under which every row "
-        "differs, and a loop that shares no code with the worker; `ostrack`, `odtrack`, `allinone` and "
-        "`uvltrackNLBB` ran so, eight frames of each clip; `grm` four of each; `romtrack`, `evptrack`, `mixformer` and "
-        "`artrack` five frames of Crossing (difference 0.0). There `TEST.SEARCH_FACTOR` was 4.5 in `cfg` "
-        "and in upstream's own yaml, which moved the boxes by 4 to 86 pixels (MixFormer's own factor is 4.5). "
-        f"{len(trained)} names were trained for a step. The table "
-        "says why the others were not run. Nothing was run on a GPU. `tests/upstream` repeats all of it:\n"
+        "194 frames: the boxes through `tnllt-run` equal those of a plain loop over upstream's own tracker class "
+        "to the last digit, with random weights of a fixed seed in upstream's own checkpoint format. MixFormer, "
+        "SUTrack and UVLTrack took a new template every seven frames, so that this is compared, too. Under those "
+        "weights some boxes soon filled the image, so that few rows differed. The test now takes weights under "
+        "which every row differs, and a loop that shares no code with the worker. With a difference of 0.0 ran so "
+        "`aqatrack`, 20 frames of each clip; `ostrack`, `odtrack`, `allinone` and `uvltrackNLBB` eight; "
+        f"`mixformer`, `seqtrack`, `mcitrack`, `artrackV2` and `lantrack` five; `grm` four. {len(trained)} names "
+        "were trained for a step. The table says why the others were not run. Nothing was run on a GPU. "
+        "`tests/upstream` repeats all of it:\n"
     )
     yield "```"
     yield "TNLLT_UPSTREAM=FOLDER_OF_CLONES TNLLT_UPSTREAM_PYTHON=ENV/bin/python python -m pytest tests/upstream"
     yield "```\n"
+    yield (
+        "A setting acts as the same value in upstream's yaml: `TEST.SEARCH_FACTOR` was set in `cfg` and, for "
+        "upstream's own loop, in its yaml. Over five frames of Crossing the difference was 0.0. From the boxes of "
+        f"the yaml's own value they differed by up to, in pixels: {SETTINGS}. A misspelled one "
+        "(`TEST.SEARCH_FACTR`) is refused by each of 17 records. `ostrack`, started from language by a scripted "
+        "starter and by tiny random OWLv2 and GroundingDino models, gives the boxes of upstream's own loop from "
+        "the box that the starter chose.\n"
+    )
     yield "| name | tracking | training |"
     yield "|---|---|---|"
     for record in records():
@@ -111,6 +122,8 @@ def _details() -> Iterator[str]:
             yield f"* Weights: `{record.checkpoint.path}` below the save folder; {record.checkpoint.source}."
         for weight in record.weights:
             when = {"run": "needed", "train": "for training", "hub": "fetched by upstream itself"}[weight.needed]
+            if weight.needed == "hub" and weight.setting:
+                when = f"needed, where `{weight.setting}` says"
             yield f"* {weight.what}: `{weight.path}` ({when}), from {weight.source}."
         if record.environment is not None:
             known = record.environment
