@@ -26,6 +26,7 @@ Flags = NDArray[np.bool_]
 _SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
 _CHUNK = 1 << 19  # bytes parsed at once: large enough for NumPy, small enough for the processor's cache
 _LONGEST_ROW = 4 << 20  # bytes; a row is split into its numbers at once
+_KEPT = 31 << 20  # bytes; glibc looks at blocks of up to 32 MB
 _DIGITS = 15  # any integer of so many digits is exact in float64
 _TENS = np.array([10.0**k for k in range(23)])
 _LOW_NIBBLES = 0x0F0F0F0F0F0F0F0F
@@ -69,6 +70,8 @@ def parse_tables(
     """`parse_table` of many files; small ones are parsed together. Raises DataError that names a bad file."""
     if not texts:
         return []
+    # Freed at once: from then on glibc keeps the memory of arrays for the next ones, which need no fresh pages.
+    np.empty(_KEPT, np.uint8)
     groups: list[list[int]] = [[]]
     size = 0
     # Numbers of as many decimals are parsed fastest, so files that are alike go together.
