@@ -23,7 +23,7 @@ from pathlib import Path
 from common import Table, machine
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("scoring", "scale", "parsing", "readers", "run_overhead", "network", "sam", "history", "synth", "reporting")
+NAMES = ("scoring", "parsing", "readers", "run_overhead", "network", "sam", "history", "synth", "reporting")
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
@@ -69,6 +69,7 @@ def main() -> None:
     page += """
 ## Elsewhere
 
+* `python benchmarks/scale.py`: time and memory of scoring by boxes, and a run that is killed and resumed.
 * `python benchmarks/bridge.py`: what a frame costs on its way to a baseline's own environment and back.
 * `python benchmarks/language.py`: [whether language helps](training.md), in scores and not in seconds.
 * `python benchmarks/claim.py --out DIR`: [whether a reasoner helps](reasoners.md#does-it-help).

@@ -170,6 +170,54 @@ def got10k_loop(tracker_class: Any, folder: Path, box: list[float]) -> Callable[
     return lambda: StaticBox("still").track(paths, box)
 
 
+def reasoning(sequence: Sequence, rounds: int) -> tuple[dict[str, float], float]:
+    """Milliseconds of the processor a frame of ReasoningTrack's bundled weights {loop: ms}, and the network's part.
+
+    The loops are a plain one, and the harness with and without reading ahead; all threads are one.
+    """
+    from tnllt.reasoningtrack import ReasoningTrack
+    from tnllt.reasoningtrack.inference import Engine
+
+    tracker = ReasoningTrack()
+    inside = dict.fromkeys(("predict", "encode_templates", "embed_text"), 0.0)
+
+    def timed(name: str) -> Callable[..., Any]:
+        method = getattr(Engine, name)
+
+        def run(*args: Any) -> Any:
+            began = time.process_time()
+            try:
+                return method(*args)
+            finally:
+                inside[name] += time.process_time() - began
+
+        return run
+
+    def plain() -> None:
+        tracker.initialize(sequence.frames[0], sequence.groundtruth[0].tolist(), "the patch")
+        for index in range(1, len(sequence)):
+            tracker.track(sequence.frames[index])
+        tracker.finish()
+
+    spent = race(
+        {
+            "plain: decode, track": plain,
+            "`tnllt-run`, one frame at a time": lambda: run_sequence(tracker, sequence, read_ahead=0),
+            "`tnllt-run`, reading ahead": lambda: run_sequence(tracker, sequence),
+        },
+        rounds,
+    )
+    kept = {name: getattr(Engine, name) for name in inside}
+    for name in inside:
+        setattr(Engine, name, timed(name))
+    began = time.process_time()
+    plain()
+    whole = time.process_time() - began
+    for name, method in kept.items():
+        setattr(Engine, name, method)
+    return {way: 1e3 * s.best / len(sequence) for way, s in spent.items()}, sum(inside.values()) / whole
+
+
 def section(quick: bool = False) -> Table:
     """The table of the benchmark page."""
     from tnllt.tracking.references import StaticBox
@@ -207,6 +255,19 @@ def section(quick: bool = False) -> Table:
         for way, s in spent.items():
             cells = [f"{1e3 * s.best / frames:.3f}", f"{1e3 * (s.best - base) / frames:+.3f}"]
             table.rows.append([way, *cells])
+        short = 20 if quick else 500
+        write_sequence(Path(name) / "short", short)
+        rows = np.loadtxt(Path(name) / "short" / "groundtruth.txt", delimiter=",")
+        few = Sequence("few", Annotation(rows, language="the patch"), ImageFrames(Path(name) / "short" / "imgs"))
+        ways, network = reasoning(few, 1 if quick else 3)
+        for way, ms in ways.items():
+            own = f"{ms - ways['plain: decode, track']:+.3f}"
+            table.rows.append([f"ReasoningTrack's bundled weights, {way}", f"{ms:.3f}", own])
+        kept = ways["plain: decode, track"] / ways["`tnllt-run`, one frame at a time"]
+        table.note += (
+            f" With ReasoningTrack's bundled weights, one frame at a time, the harness keeps {kept:.1%} of the plain "
+            f"loop's frames a second; {network:.0%} of the plain loop is the network."
+        )
         if available_cores() > 1 and not quick:
             found_ratio = workers(Path(name), 4, 500)["ratio"]
             table.note += f" Two workers of one thread finish {found_ratio:.2f} times as fast as one, by the clock."

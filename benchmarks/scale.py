@@ -44,12 +44,13 @@ def make(folder: Path, trackers: int, sequences: int, frames: int) -> None:
     results = [folder / "results" / f"tracker{k:03d}_tracking_result" for k in range(trackers)]
     for place in (*places, *results):
         place.mkdir(parents=True, exist_ok=True)
+    kinds = rng.integers(KINDS, size=(sequences, trackers))  # no two trackers are the same
     for s in range(sequences):
         drawn, name = s % TRUTHS, f"seq-{s:04d}.txt"
         for place in places:
             os.link(folder / "drawn" / place.relative_to(folder / "annos") / f"t{drawn}.txt", place / name)
         for k, place in enumerate(results):
-            os.link(folder / "drawn" / f"t{drawn}-{(k + s) % KINDS}.txt", place / name)
+            os.link(folder / "drawn" / f"t{drawn}-{kinds[s, k]}.txt", place / name)
 
 
 def worker(folder: Path, cache: bool) -> None:
@@ -80,7 +81,7 @@ def resumed(folder: Path, trackers: int) -> str:
     """What a killed run and the next one did, in words."""
 
     def kept() -> int:
-        return len(list((folder / "cache" / "scores").glob("*/*.npz")))
+        return sum(1 for _ in (folder / "cache" / "scores").glob("*/*.npz"))
 
     first = start(folder, cache=True)
     while kept() < trackers / 2 and first.poll() is None:
