@@ -101,3 +101,10 @@ def test_empty_and_widths():
     assert parse_table("1\n0\n1\n").shape == (3, 1)
     assert parse_table("1,2,3,4,\n").tolist() == [[1, 2, 3, 4]]
     assert math.copysign(1, parse_table("-0.0")[0, 0]) == -1
+
+
+def test_a_dot_counts_for_its_own_number_alone():
+    # As many dots as numbers, and one before the last two digits of each: but 2.5. has the one that 7 lacks.
+    with pytest.raises(DataError, match=r"'2\.5\.' is not a number"):
+        parse_table(b"1.25,2.5.,7,8.25\n", 4)
+    assert parse_table(b"1.25,.25,-.75,8.25\n", 4).tolist() == [[1.25, 0.25, -0.75, 8.25]]
