@@ -12,8 +12,8 @@ from tnllt.tracking.baselines.record import BaselineRecord
 PAGE = Path(__file__).with_name("baselines.md")
 #: By how much a search factor of 4.5 (MixFormer, SeqTrack: 3.5) moved boxes; tests/upstream prints it (-k override -s).
 SETTINGS = "`aiatrack` 0.7, `aqatrack` 33.7, `odtrack` 90.0, `mixformer` 1.0, `seqtrack` 6.0, `sutrack` 17.7, "
-SETTINGS += "`mcitrack` 44.3, `allinone` 17.7, `uvltrackNLBB` 18.8, `dutrack` 45.7, `lantrack` 45.7; `grm`, "
-SETTINGS += "`romtrack`, `evptrack` and `artrack` 4 to 86"
+SETTINGS += "`mcitrack` 44.3, `allinone` 17.7, `uvltrackNLBB` 18.8, `dutrack` 45.7, `lantrack` 45.7, `artrackV2` 1.1; "
+SETTINGS += "`grm`, `romtrack`, `evptrack` and `artrack` 4 to 86"
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
 
 
