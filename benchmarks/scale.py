@@ -2,15 +2,21 @@
 
     python benchmarks/scale.py [--sizes 30x100,60x150,100x200] [--frames 2000]
     python benchmarks/scale.py --sizes 300x1000      600 million boxes, 15 GB of text
+    python benchmarks/scale.py --commands 100x280    what `tnllt-run status` and `tnllt-eval report` take
 
 Each size is trackers x sequences. Result files are hard links to a hundred drawn ones, so that they need no disk; each
 is read and parsed as a file of its own. Every size is scored without a cache, in a process of its own. The first is
 then scored with one, killed when half of its trackers are done, and started again.
+
+The commands are measured from start to end, over results with run records that hold each frame's times and confidence,
+as a run with `--profile` leaves them; records are hard links, too. `status` is started three times on the same folder,
+and once more after every tracker got a sequence anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import resource
@@ -51,6 +57,73 @@ def make(folder: Path, trackers: int, sequences: int, frames: int) -> None:
             os.link(folder / "drawn" / place.relative_to(folder / "annos") / f"t{drawn}.txt", place / name)
         for k, place in enumerate(results):
             os.link(folder / "drawn" / f"t{drawn}-{kinds[s, k]}.txt", place / name)
+
+
+def add_records(folder: Path, frames: int) -> None:
+    """A run record beside every result, and the identity of the run that they are of."""
+    from tnllt.results.records import IDENTITY_FILE, RunIdentity, RunRecord
+
+    rng = np.random.default_rng(1)
+    run = RunIdentity({"tracker": "drawn", "options": {"step": 2.0}, "mode": "BB", "seed": 0})
+    records: dict[int, Path] = {}
+    for path in sorted((folder / "drawn").glob("*.txt")):
+        record = RunRecord("drawn", path.stem, frames=frames, identity=run.facts)
+        times = {name: rng.gamma(4, 0.002, frames).round(6).tolist() for name in ("read", "track")}
+        record.seconds = {"load": 1.0, "total": 30.0, "read": times["read"], "track": times["track"]}
+        record.confidence = rng.random(frames).tolist()
+        record.costs = {"parameters": 9e7, "flops": 2e10, "joules": 900.0}
+        record.memory_mb = {"start": 400.0, "end": 900.0, "peak": 950.0}
+        record.sha256 = {"result": hashlib.sha256(path.read_bytes()).hexdigest()}
+        records[path.stat().st_ino] = path.with_suffix(".run.json")
+        records[path.stat().st_ino].write_bytes(record.to_json())
+    for place in (folder / "results").iterdir():
+        (place / IDENTITY_FILE).write_text(run.to_json())
+        for path in place.glob("*.txt"):
+            os.link(records[path.stat().st_ino], path.with_suffix(".run.json"))
+
+
+def commands(size: str, frames: int) -> Table:
+    """What the commands take that look at a whole results folder."""
+    table = Table(
+        "A large results folder",
+        f"{size} results of {frames:,} frames with run records; each command from start to end.",
+        ["command", "clock, s", "processor, s", "peak memory, MB", "page, MB"],
+    )
+    trackers, sequences = map(int, size.split("x"))
+    with tempfile.TemporaryDirectory(prefix="tnllt-scale-") as name:
+        folder = Path(name)
+        make(folder, trackers, sequences, frames)
+        add_records(folder, frames)
+        places = ["--annos", folder / "annos", "--results", folder / "results"]
+        status = ["tnllt-run", "status", *places]
+        report = ["tnllt-eval", "report", *places, "--out", folder / "report"]
+        page = folder / "report" / "report.html"
+
+        def measure(what: str, command: list[str | Path]) -> None:
+            began = time.perf_counter()
+            env = {**os.environ, "TNLLT_CACHE": str(folder / "cache")}
+            pid = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=env).pid
+            _, code, used = os.wait4(pid, 0)
+            if code:
+                raise RuntimeError(f"{what} ended with code {os.waitstatus_to_exitcode(code)}")
+            took = [f"{time.perf_counter() - began:.1f}", f"{used.ru_utime + used.ru_stime:.1f}"]
+            mb = f"{page.stat().st_size / 1e6:.1f}" if page.exists() else ""
+            table.rows.append([what, *took, f"{used.ru_maxrss / 1024:.0f}", mb])
+
+        measure("`tnllt-run status`, the first time", status)
+        time.sleep(3)  # what changed less than two seconds ago is not remembered
+        measure("`tnllt-run status`, the second time", status)
+        measure("`tnllt-run status`, the third time", status)
+        for place in (folder / "results").iterdir():
+            for suffix in (".txt", ".run.json"):
+                path = place / f"seq-0000{suffix}"
+                data = path.read_bytes()
+                path.unlink()
+                path.write_bytes(data)
+        measure("`tnllt-run status`, a sequence of each tracker anew", status)
+        measure("`tnllt-eval report`, nothing in the cache", report)
+        measure("`tnllt-eval report`, scores in the cache", report)
+    return table
 
 
 def worker(folder: Path, cache: bool) -> None:
@@ -123,11 +196,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default=SIZES)
     parser.add_argument("--frames", type=int, default=2000)
+    parser.add_argument("--commands", metavar="SIZE", help="measure commands on results of this size instead")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--cache", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
         worker(given.worker, given.cache)
+    elif given.commands:
+        print(commands(given.commands, given.frames).markdown())
     else:
         print(section(sizes=given.sizes, frames=given.frames).markdown())
 

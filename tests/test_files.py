@@ -101,3 +101,17 @@ def test_names_as_long_as_the_file_system_takes(tmp_path: Path) -> None:
     write_atomic(tmp_path / ("a." + "b" * 253), b"x")
     with pytest.raises(DataError, match="cannot be written: File name too long"):
         write_atomic(tmp_path / ("a" * 256), b"x")
+
+
+def test_a_long_json_text_is_read_as_a_short_one() -> None:
+    values = [
+        b"1", b"-0", b"1.50", b"1e999", b"NaN", b'"\\ud800"', b"null", b"0.0001234567890123456", b'{"a": 1, "a": 2}',
+        b"123456789012345678", b"1234567890123456789", b"-123456789012345678", b"[[true], 99999999999999999999]",
+    ]  # fmt: skip
+    for value in values:
+        short = parse_json(value)
+        (long,) = parse_json(b"[" + b" " * 20_000 + value + b"]")
+        assert repr(long) == repr(short), value
+    for fault in (b"01", b"[1,]", b"[1", b'"\t"', b"\xff", b"[" * 100_000):
+        with pytest.raises(DataError):
+            parse_json(b" " * 20_000 + fault)

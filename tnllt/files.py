@@ -33,6 +33,9 @@ MOST_TOML = 1 << 20
 TEMPORARY = ".tnllt-"
 
 _STEP = 1 << 20
+_LONG_JSON = 10_000  # bytes, from which importing a faster parser pays
+_SHORT = {float, str, bool, type(None)}
+_ZEROS, _LONG_INTEGER = bytes.maketrans(b"123456789", b"0" * 9), b"0" * 18
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -111,6 +114,14 @@ def file_name(name: str, what: str, path: str | Path | None = None) -> str:
 
 def parse_json(raw: bytes | str, path: str | Path | None = None, row: int | None = None) -> Any:
     """The value of a JSON text. Raises DataError where it is not JSON, or is nested deeper than any real file."""
+    if len(raw) > _LONG_JSON and isinstance(raw, bytes):
+        import msgspec
+
+        # What it refuses may still be what Python's own parser takes, which also says where a fault is.
+        with suppress(msgspec.MsgspecError, RecursionError, ValueError):
+            value = msgspec.json.decode(raw)
+            if _LONG_INTEGER not in raw.translate(_ZEROS) or not _has_long_integer(value):
+                return value
     try:
         # Integers beyond 64 bits, which no field of ours has, become floats: arithmetic on them cannot overflow.
         return json.loads(raw, parse_int=lambda digits: int(digits) if len(digits) < 19 else float(digits))
@@ -118,6 +129,14 @@ def parse_json(raw: bytes | str, path: str | Path | None = None, row: int | None
         raise DataError("is not JSON that can be read: it is nested too deeply", path, row) from None
     except ValueError as error:
         raise DataError(f"is not JSON ({error})", path, row) from error
+
+
+def _has_long_integer(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_long_integer, value.values()))
+    if isinstance(value, list):
+        return not _SHORT.issuperset(map(type, value)) and any(map(_has_long_integer, value))
+    return isinstance(value, int) and abs(value) >= 10**17  # with a sign, 19 characters
 
 
 def read_toml(path: Path) -> dict[str, Any]:

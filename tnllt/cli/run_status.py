@@ -12,6 +12,7 @@ from tnllt.cli.dataclass_options import config_options
 from tnllt.config import DatasetConfig
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 from tnllt.results.costs import cost_card, cost_text
+from tnllt.results.done import DoneResults
 from tnllt.slurm import FOLDER, job_states
 from tnllt.text import printable
 
@@ -60,34 +61,62 @@ def _wanted(config: DatasetConfig) -> dict[str, int | None] | None:
 
 
 def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None) -> dict[str, Any]:
+    from tnllt.results.store import StoredResult
+
     lengths = dict.fromkeys(store.sequences(tracker)) if wanted is None else wanted
     run = store.identity(tracker)
-    entries = {name: store.entry(tracker, name, rows, run) for name, rows in lengths.items()}
-    by_status: dict[str, list[str]] = {"done": [], "failed": [], "missing": []}
-    for name, entry in entries.items():
-        by_status["missing" if entry.status == "unusable" else entry.status].append(name)
-    records = [e.record for e in entries.values() if e.status == "done" and e.record is not None]
+    kept = DoneResults(store.tracker_folder(tracker), run)
+    done: list[dict[str, Any]] = []
+    read: dict[str, RunRecord | None] = {}
+    missing, reasons, damaged = [], {}, {}
+    for name, rows in lengths.items():
+        if (told := kept.get(name, rows)) is not None:
+            done.append(told)
+            continue
+        entry = store.entry(tracker, name, rows, run) if kept.holds(name) else StoredResult("missing")
+        if entry.status == "done":
+            read[name] = entry.record
+            done.append(kept.put(name, rows, _told(name, entry.record)))
+            continue
+        if entry.status == "failed":
+            if entry.record is not None and entry.record.failure:
+                reasons[name] = str(entry.record.failure.get("message"))
+        else:
+            missing.append(name)
+        if entry.reason:
+            damaged[name] = entry.reason
     # Frames over seconds, so that a long sequence counts by its length.
-    seconds = sum(sum(_times(r, "track")) for r in records)
-    reading = sum(sum(_times(r, "read")) for r in records)
-    frames = sum(len(_times(r, "track")) for r in records)
-    reasons = {
-        n: str(e.record.failure.get("message"))
-        for n, e in entries.items()
-        if e.status == "failed" and e.record is not None and e.record.failure
-    }
+    seconds, reading, frames = (sum(told[what] for told in done) for what in ("track", "read", "frames"))
+    costly = [told["sequence"] for told in done if told["costs"]]
+    records = (read[n] if n in read else store.record(tracker, n) for n in costly)
+    costs = kept.of_all(costly, lambda: cost_card(vars(r) for r in records if r is not None))
+    kept.save()
     return {
         "tracker": tracker,
-        "done": len(by_status["done"]),
+        "done": len(done),
         "failed": reasons,
-        "missing": by_status["missing"],
-        "damaged": {n: e.reason for n, e in entries.items() if e.reason and e.status != "done"},
+        "missing": missing,
+        "damaged": damaged,
         "fps": frames / seconds if seconds > 0 else None,
         "read_ms": 1000 * reading / frames if frames else None,
-        "unanswered": {r.sequence: r.unanswered for r in records if r.unanswered[0]},
-        "measured": sorted({_circumstances(r.concurrency, r.device) for r in records}),
-        "costs": cost_card(map(vars, records)),
+        "unanswered": {told["sequence"]: tuple(told["unanswered"]) for told in done if told["unanswered"][0]},
+        "measured": sorted({told["measured"] for told in done} - {""}),
+        "costs": costs,
         "slurm": job_states(store.tracker_folder(tracker) / FOLDER),
+    }
+
+
+def _told(sequence: str, record: RunRecord | None) -> dict[str, Any]:
+    """What a row needs of one finished sequence."""
+    track, read = ([], []) if record is None else (_times(record, "track"), _times(record, "read"))
+    return {
+        "sequence": sequence,
+        "frames": len(track),
+        "track": sum(track),
+        "read": sum(read),
+        "unanswered": (0, 0) if record is None else record.unanswered,
+        "measured": "" if record is None else _circumstances(record.concurrency, record.device),
+        "costs": record is not None and bool(record.costs),
     }
 
 
