@@ -205,7 +205,7 @@ def float_array(values: Seq[float | str | None]) -> NDArray[np.float64]:
     """Numbers from strict JSON as float64; null is NaN. Raises ValueError where one is neither number nor infinity."""
     import numpy as np
 
-    return np.array([math.nan if v is None else float(v) for v in values], np.float64)
+    return np.array(values, np.float64)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

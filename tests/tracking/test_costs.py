@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tracking.conftest import tnllt_run
-from tnllt.results.costs import cost_card, cost_text
+from tnllt.results.costs import cost_card, cost_text, counted_fields
 from tnllt.results.store import ResultStore
 from tnllt.tracking import costs
 
@@ -62,6 +62,9 @@ def test_card_by_hand() -> None:
     assert (card["memory_mb"], card["accelerator_mb"]) == (100, 512)
     words = cost_text(card)
     assert "latency 20 ms (90 %: 28, 99 %: 29.8), 3 M parameters, 5 GFLOPs a frame" in words and "2 J a frame" in words
+    (kept,) = map(counted_fields, [one])
+    assert kept["seconds"]["track"].nbytes == 4 * 4, "times of a large results folder fit into memory"
+    assert cost_card([kept, two])["latency_ms"] == pytest.approx([20, 28, 29.8])
     assert cost_card([]) == {} and cost_text({}) == ""
 
 

@@ -7,8 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from tnllt.files import float_array
+
 #: The fields of a run record that the card is made of.
 COUNTED = ("costs", "seconds", "memory_mb", "frames")
+
+
+def counted_fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a run record that the card is made of, its times in four bytes each."""
+    track = (record.get("seconds") or {}).get("track")
+    times = None if track is None else float_array(track).astype(np.float32)
+    return {**{name: record.get(name) for name in COUNTED}, "seconds": {"track": times}}
 
 
 def cost_card(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -23,9 +32,11 @@ def cost_card(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     told = [record for record in records if record.get("costs")]
     if not told:
         return {}
-    seconds = [s for r in told for s in ((r.get("seconds") or {}).get("track") or [])[1:] if s is not None]
+    tracks = [(r.get("seconds") or {}).get("track") for r in told]
+    seconds = np.concatenate([[], *(float_array(track)[1:] for track in tracks if track is not None)])
+    seconds = seconds[~np.isnan(seconds)]
     card: dict[str, Any] = {}
-    if seconds:
+    if len(seconds):
         card["latency_ms"] = [round(float(ms), 3) for ms in np.percentile(seconds, (50, 90, 99)) * 1000]
     for name in ("parameters", "flops", "accelerator_mb"):
         values = [record["costs"][name] for record in told if record["costs"].get(name) is not None]

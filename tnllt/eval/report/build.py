@@ -31,7 +31,7 @@ from tnllt.eval.tables import footnotes
 from tnllt.eval.view.scene import answers_of, read_trace, spans
 from tnllt.findings import Finding
 from tnllt.processes import processors
-from tnllt.results.costs import COUNTED, cost_card, cost_text
+from tnllt.results.costs import cost_card, cost_text, counted_fields
 from tnllt.results.lint import Linter
 from tnllt.results.variants import parse_variant
 from tnllt.sequence import Sequence, Trajectory
@@ -215,7 +215,7 @@ class Speed:
         if trajectory.record.get("device"):
             self.devices.add(str(trajectory.record["device"]))
         if trajectory.record.get("costs"):
-            self.counted.append({name: trajectory.record.get(name) for name in COUNTED})
+            self.counted.append(counted_fields(trajectory.record))
 
     @property
     def costs(self) -> str:
