@@ -116,17 +116,21 @@ def _look(truth: Boxes, boxes: Boxes) -> Iterator[tuple[str, str, int | None, in
         yield "short", f"{len(boxes)} rows for {len(truth)} frames; {gap}", len(boxes) + 1, len(truth) - len(boxes)
     elif len(boxes) > len(truth):
         yield "long", f"{len(boxes)} rows for {len(truth)} frames", len(truth) + 1, len(boxes) - len(truth)
-    broken = ~all_columns(np.isfinite(boxes))
-    if broken.any():
-        yield "nan", f"{broken.sum()} rows with NaN or infinity", int(np.argmax(broken)) + 1, int(broken.sum())
-    with np.errstate(invalid="ignore"):
+    common, there = truth[:length], boxes[:length]
+    with np.errstate(all="ignore"):
+        whole = np.isfinite(boxes.sum() + truth.sum())  # then every number is finite
         flat = np.asarray((boxes[:, 2] <= 0) | (boxes[:, 3] <= 0))
+    if not whole:
+        broken = ~all_columns(np.isfinite(boxes))
+        if broken.any():
+            yield "nan", f"{broken.sum()} rows with NaN or infinity", int(np.argmax(broken)) + 1, int(broken.sum())
+        good = ~broken[:length] & all_columns(~np.isnan(common))
+        common, there = common[good], there[good]
     if flat.any():
         yield "non-positive-size", f"{flat.sum()} rows without a size", int(np.argmax(flat)) + 1, int(flat.sum())
-    good = ~broken[:length] & all_columns(~np.isnan(truth[:length]))
-    if not good.any():
+    if not len(there):
         return
-    yield from _look_at_shape(truth[:length][good], boxes[:length][good], boxes)
+    yield from _look_at_shape(common, there, boxes)
     if len(boxes) >= len(truth) > 1 and np.array_equal(boxes[: len(truth)], truth, equal_nan=True):
         yield "groundtruth", f"all {len(truth)} rows are the ground truth's", 1, len(truth)
 
