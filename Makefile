@@ -2,7 +2,7 @@
 # make test   the tests (fast ones; `make test-all` adds the slow ones)
 # make check  lint, types, import contracts
 # make coverage   the tests of scoring, results, datasets and tracking; fails below 95 % of lines
-# make fuzz   every reader against hostile input, coverage-guided (MINUTES=10 for all of them together)
+# make fuzz   every reader against hostile input, coverage-guided (MINUTES=10 of processor time for all of them together)
 # make docs   the documentation site, in site/
 # make bench  every benchmark, each against the best alternatives there are; writes docs/benchmarks.md
 PYTHON ?= python3
