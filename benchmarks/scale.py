@@ -110,8 +110,8 @@ def commands(size: str, frames: int) -> Table:
             mb = f"{page.stat().st_size / 1e6:.1f}" if page.exists() else ""
             table.rows.append([what, *took, f"{used.ru_maxrss / 1024:.0f}", mb])
 
-        measure("`tnllt-run status`, the first time", status)
         time.sleep(3)  # what changed less than two seconds ago is not remembered
+        measure("`tnllt-run status`, the first time", status)
         measure("`tnllt-run status`, the second time", status)
         measure("`tnllt-run status`, the third time", status)
         for place in (folder / "results").iterdir():
