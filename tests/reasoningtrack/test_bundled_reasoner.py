@@ -89,7 +89,8 @@ def test_of_two_windows_one_object_or_none_is_chosen() -> None:
     model = LookReader().eval()
     first, now = (torch.randint(0, 255, (2, side, side, 3), dtype=torch.uint8) for side in SIDES)
     with torch.inference_mode():
-        before, after, logits, changed = model(first, now, torch.tensor([[0, 1, 12, 0], [-1, -1, -1, -1]]))
+        before, after = (model.objects(model.read_twice(pixels)) for pixels in (first, now))
+        logits, changed = model.choice(before, after, torch.tensor([[0, 1, 12, 0], [-1, -1, -1, -1]]))
     assert logits.shape == (2, MOST + 1)
     assert changed.shape == (2, MOST)
     assert before.place.abs().max() <= FACTORS[0] / 2

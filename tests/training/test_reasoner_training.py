@@ -18,6 +18,7 @@ pytest.importorskip("torch")
 import torch
 
 from tnllt.errors import UsageError
+from tnllt.reasoningtrack.reasoners.factory import BUNDLED
 from tnllt.reasoningtrack.reasoners.looks import KINDS, SHADES
 from tnllt.reasoningtrack.reasoners.reader import MOST, SCALE, SIDES, LookReader, Objects
 from tnllt.tensors import read
@@ -118,13 +119,12 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", [ChoiceRecipe(scenes=2, epochs=1, batch=4), GainRecipe(scenes=2, epochs=1, batch=2)])
 def test_stages_gather_once_and_train(tmp_path: Path, recipe: ChoiceRecipe) -> None:
-    weights = train(ReaderRecipe(steps=1, batch=1), ReasonerOptions(tmp_path / "read"), lambda line: None)
     said: list[str] = []
     options = ReasonerOptions(tmp_path / "choice")
-    first = read(train_choice(recipe, options, weights, said.append)).content
+    first = read(train_choice(recipe, options, BUNDLED, said.append)).content
     assert "2 of 2 scenes" in said
     said.clear()
-    again = read(train_choice(recipe, options, weights, said.append)).content  # reads what was gathered
+    again = read(train_choice(recipe, options, BUNDLED, said.append)).content  # reads what was gathered
     assert "2 of 2 scenes" not in said
     assert all(torch.equal(first[name], again[name]) for name in first)
 

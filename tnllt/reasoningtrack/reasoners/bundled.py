@@ -20,7 +20,7 @@ from tnllt.datasets.synth.appearance import SpriteLook
 from tnllt.datasets.synth.colours import COLOURS
 from tnllt.errors import UsageError
 from tnllt.reasoningtrack.checkpoint import load_strictly, read_checkpoint
-from tnllt.reasoningtrack.reasoners.base import Question, Reasoning
+from tnllt.reasoningtrack.reasoners.base import Look, Question, Reasoning
 from tnllt.reasoningtrack.reasoners.factory import BUNDLED
 from tnllt.reasoningtrack.reasoners.looks import (
     KINDS,
@@ -88,6 +88,7 @@ class BundledReasoner:
             raise UsageError(f"confidence must be 0 to 1, not {confidence!r}")
         self._confidence, self._path = confidence, BUNDLED if weights is None else Path(weights)
         self.model = load_reader(self._path)
+        self._first: tuple[Look, Objects] | None = None  # a sequence's questions share it
 
     def describe(self, question: Question) -> Reasoning:
         """See `Reasoner`. The answer's `detail` has the probabilities of the choice and of the look."""
@@ -117,15 +118,20 @@ class BundledReasoner:
     @torch.inference_mode()
     def look(self, question: Question, described: Described) -> Considered:
         """What the two windows show, and what the network makes of it."""
-        looks = (question.first, question.current)
-        windows = [stacked([window(look.image, look.box, k)]) for k, look in enumerate(looks)]
-        before, after, logits, changed = self.model(*windows, torch.tensor([described_numbers(described)]))
+        read = self._first
+        if read is None or read[0] is not question.first:
+            read = self._first = question.first, self._objects(question.first, 0)
+        before, after = read[1], self._objects(question.current, 1)
+        logits, changed = self.model.choice(before, after, torch.tensor([described_numbers(described)]))
         chances = logits[0].softmax(0)
         best = int(chances[:MOST].argmax())
         news = [new_look(after, k, described) for k in range(MOST)]
         return Considered(
             before, after, float(chances[best]), float(changed[0, best].sigmoid()), news[best], changed[0] > 0, news
         )
+
+    def _objects(self, look: Look, which: int) -> Objects:
+        return self.model.objects(self.model.read_twice(stacked([window(look.image, look.box, which)])))
 
     def info(self) -> Mapping[str, Any]:
         return {"reasoner": "bundled", "reasoner_weights": self._path.name, "confidence": self._confidence}

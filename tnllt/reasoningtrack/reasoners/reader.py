@@ -21,15 +21,15 @@ from tnllt.reasoningtrack.reasoners.looks import ATTRIBUTES
 from tnllt.sequence import Image
 
 #: Pixels per sqrt(w h) of the box; sides of the windows in boxes, then in pixels.
-SCALE, FACTORS = 24, (8, 6)
+SCALE, FACTORS = 28, (8, 6)
 SIDES = (SCALE * FACTORS[0], SCALE * FACTORS[1])
 STRIDE = 8
 #: Objects that are compared in each window.
 MOST = 8
 _COUNTS = {name: len(values) for name, values in ATTRIBUTES.items()}
 _STAGES = (64, 96, 160, 128)
-#: Numbers by which an object is compared with others, and channels of the comparison.
-_COMPARED, _WIDTH = 15 + 3 * len(_COUNTS), 64
+#: Numbers by which an object is compared with others, and channels of the comparison; least logarithm in it.
+_COMPARED, _WIDTH, _LEAST = 12 + 4 * len(_COUNTS), 64, math.log(1e-3)
 
 
 def window(image: Image, box: Sequence[float], which: int) -> Image:
@@ -139,6 +139,10 @@ class LookReader(nn.Module):
         out: Tensor = F.relu(self.last(F.relu(self.join_fine(fine) + wide)))
         return out.permute(0, 2, 3, 1)
 
+    def read_twice(self, pixels: Tensor) -> Tensor:
+        """`read`, averaged over the windows and their mirror images, which are misread otherwise."""
+        return (self.read(pixels) + self.read(pixels.flip(2)).flip(2)) / 2
+
     def looks(self, feature: Tensor) -> dict[str, Tensor]:
         """Logits of each attribute, (..., values), of features (..., C)."""
         return {name: self.heads[name](feature) for name in _COUNTS}
@@ -168,7 +172,7 @@ class LookReader(nn.Module):
         """
         named = (described >= 0).float()
         said = [
-            F.one_hot(described[:, k].clamp(min=0), count).float() * named[:, k, None]
+            F.one_hot(described[:, k].clamp(min=0), count)[:, None].float() * named[:, k, None, None]
             for k, count in enumerate(_COUNTS.values())
         ]
         chances = [[value.float().softmax(2) for value in objects.looks.values()] for objects in (first, now)]
@@ -176,17 +180,18 @@ class LookReader(nn.Module):
         held = [v.gather(1, target[:, None, None].expand(-1, 1, v.shape[2])) for v in chances[0]]
         tokens = []
         for k, objects in enumerate((first, now)):
-            own, other = chances[k], chances[1 - k]
-            there = (first, now)[1 - k].heat.sigmoid()
-            same = torch.stack([a @ b.transpose(1, 2) for a, b in zip(own, other, strict=True)], 3)
-            whole, paint = same.prod(3) * there[:, None], same[..., 1:].prod(3) * there[:, None]
-            best = same.gather(2, whole.argmax(2)[..., None, None].expand(-1, -1, 1, same.shape[3]))[:, :, 0]
-            to_said = torch.stack([(a @ b[..., None])[..., 0] for a, b in zip(own, said, strict=True)], 2)
-            to_held = torch.stack([(a * b).sum(2) for a, b in zip(own, held, strict=True)], 2)
-            single = [objects.heat.sigmoid(), objects.place.norm(dim=2) / 3, *(v.amax(2) for v in own)]
-            single += [whole.amax(2), whole.sum(2), paint.amax(2), paint.sum(2), to_said.prod(2), to_held.prod(2)]
+            own = chances[k]
+            pairs = _alike(own, chances[1 - k])
+            there = F.logsigmoid((first, now)[1 - k].heat)[:, None].clamp(min=_LEAST)
+            whole, paint = pairs.sum(3), pairs[..., 1:].sum(3) + there  # without the kind
+            other = pairs.gather(2, (whole + there).argmax(2)[..., None, None].expand(-1, -1, 1, len(_COUNTS)))[:, :, 0]
+            to_said, to_held = _alike(own, said)[:, :, 0], _alike(own, held)[:, :, 0]
+            single = [whole.amax(2), (whole + there).amax(2), (whole + there).logsumexp(2), paint.amax(2)]
+            single += [to_said.sum(2), to_said[..., 1:].sum(2), to_held.sum(2)]
+            alike = torch.cat([torch.stack(single, 2), other, to_said, to_held], 2) / 5
             mark = F.one_hot(target, MOST).float() * (1 - k)
-            parts = [torch.stack([*single, mark], 2), objects.place / 3, best, to_said, to_held]
+            sure = [objects.heat.sigmoid(), objects.place.norm(dim=2) / 3, *(v.amax(2) for v in own), mark]
+            parts = [torch.stack(sure, 2), objects.place / 3, alike]
             tokens.append(self.compared(torch.cat(parts, 2)) + self.marks[k])
         text = self.said(named) + self.marks[2]
         unsure = self.marks[3].expand(len(described), 1, -1)
@@ -194,10 +199,15 @@ class LookReader(nn.Module):
         answers = self.choose(seen[:, : MOST + 1]).float()
         return answers[..., 0], answers[:, :MOST, 1]
 
-    def forward(self, first: Tensor, now: Tensor, described: Tensor) -> tuple[Objects, Objects, Tensor, Tensor]:
-        """Windows uint8 (B, side, side, 3), described (B, 4) -> objects then, objects now, `choice`."""
-        before, after = self.objects(self.read(first)), self.objects(self.read(now))
-        return before, after, *self.choice(before, after, described)
+
+def _alike(some: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    """Logarithms (B, K, L, attributes) of how much likelier a value is the same in both than by chance.
+
+    Args:
+        some, others: of each attribute the chances of its values, (B, K, values) and (B, L, values).
+    """
+    same = [a.shape[2] * (a @ b.transpose(1, 2)) for a, b in zip(some, others, strict=True)]
+    return torch.stack(same, 3).clamp(min=math.exp(_LEAST)).log()
 
 
 def stacked(images: Sequence[Image]) -> Tensor:

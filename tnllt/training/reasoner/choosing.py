@@ -107,16 +107,17 @@ def train_choice(
 def true_choices(model: LookReader, sampler: WindowSampler, number: int) -> ChoiceRows:
     """The questions of one scene, and which object is the target."""
     batch = collate([sampler[number]])
-    first, feature = model.objects(model.read(batch["first"])), model.read(batch["now"][0])
-    now = model.objects(feature)
+    with torch.autocast("cpu", torch.bfloat16):  # as the network was trained
+        wide, feature = (model.read_twice(pixels).float() for pixels in (batch["first"], batch["now"][0]))
+    first, now = model.objects(wide), model.objects(feature)
     target = target_among(now, batch["now_labels"][0], feature.shape[2])
     count = len(target)
-    wide = Objects.of([part.expand(count, *part.shape[1:]) for part in first.tensors()])
+    first = Objects.of([part.expand(count, *part.shape[1:]) for part in first.tensors()])
     values = F.one_hot(target, MOST + 1).float()
     described = batch["described"].expand(count, -1)
     looks = batch["now_labels"][0, :, 0, 5:].long()
     changed = ((looks != described) & (described >= 0)).any(1).float()
-    return ChoiceRows(wide, now, described, values, changed.where(target < MOST, torch.nan))
+    return ChoiceRows(first, now, described, values, changed.where(target < MOST, torch.nan))
 
 
 def measured_gains(
