@@ -1,11 +1,11 @@
 """The claim: does a reasoner that revises the description help, on sequences that no training drew?
 
-    python benchmarks/claim.py --out claim [--sequences 200] [--scene change] [--sft FILE]
+    python benchmarks/claim.py --out claim [--sequences 200] [--scene change] [--weights sft=FILE]
     python benchmarks/claim.py --out claim --dataset tnllt --root /data/TNLLT --reasoner mine=openai:http://127.0.0.1:8000/v1
 
 Runs one tracker with several reasoners and scores all runs once: *static* (the sequence's own description stays),
-*bundled*, *sft* (the bundled reasoner before reinforcement, from a file), those of `--reasoner`, *oracle* (the
-description that is true at the moment, where the dataset has one) and *wrong* (a description of a distractor; of a real
+*bundled*, the same with other weights (`--weights`: of another stage of training, say), those of `--reasoner`, *oracle*
+(the description that is true at the moment, where the dataset has one) and *wrong* (a description of a distractor; of a real
 dataset, that of another sequence). Without `--dataset` the sequences are made here, from seeds of their own: *change*,
 where the target changes its look and may leave it to a look-alike, and *lookalike*, where the description stays true.
 
@@ -36,7 +36,7 @@ from tnllt.eval.statistics import WeightedScores, bootstrap_counts, bootstrap_in
 from tnllt.files import to_json, write_atomic
 from tnllt.sequence import Annotation
 
-FIRST_SEED = 3_000_000_000  #: neither training, validation nor another benchmark draws these
+FIRST_SEED = 3_100_000_000  #: neither training, validation nor another benchmark draws these
 STATIC, ORACLE, WRONG = "static", "oracle", "wrong"
 
 
@@ -108,8 +108,12 @@ def fractions(values: NDArray[np.float64], static: int, oracle: int) -> tuple[An
         return means / means[oracle], low, high
 
 
-def report(where: Mapping[str, Any], results: Path) -> dict[str, Any]:
-    """Scores everything in the results folder; prints and returns the figures."""
+def report(where: Mapping[str, Any], results: Path, others: list[str]) -> dict[str, Any]:
+    """Scores everything in the results folder; prints and returns the figures.
+
+    Args:
+        others: runs with other weights of the bundled reasoner, which are compared with it.
+    """
     scores = tnllt.score(**where, results=results)
     names = [name.split("@")[0] for name in scores.trackers]
     table = scores.per_sequence("success")
@@ -134,12 +138,11 @@ def report(where: Mapping[str, Any], results: Path) -> dict[str, Any]:
         line = "  ".join(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]" for mean, low, high in found.values())
         click.echo(f"  {names[i]:12s} {line if i != static else line.split('  ')[0]}")
         figures["runs"][names[i]] = {key: [round(float(v), 5) for v in value] for key, value in found.items()}
-    for a, b in (("bundled", "sft"),):
-        if a in names and b in names:
-            first, second = (WeightedScores.of(values[names.index(name)]) for name in (a, b))
-            gap = difference_intervals(first, second)
-            click.echo(f"  {a} - {b}: {gap.estimate[0]:+.3f} [{gap.low[0]:+.3f}, {gap.high[0]:+.3f}]")
-            figures[f"{a}-{b}"] = [round(float(v[0]), 5) for v in (gap.estimate, gap.low, gap.high)]
+    for other in others:
+        first, second = (WeightedScores.of(values[names.index(name)]) for name in ("bundled", other))
+        gap = difference_intervals(first, second)
+        click.echo(f"  bundled - {other}: {gap.estimate[0]:+.3f} [{gap.low[0]:+.3f}, {gap.high[0]:+.3f}]")
+        figures[f"bundled-{other}"] = [round(float(v[0]), 5) for v in (gap.estimate, gap.low, gap.high)]
     return figures
 
 
@@ -151,7 +154,7 @@ def report(where: Mapping[str, Any], results: Path) -> dict[str, Any]:
 @click.option("--dataset", "-d", help="Use a dataset instead: a benchmark's name, or a folder of sequences.")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the benchmark.")
 @click.option("--split", default=None, help="Split of the dataset.")
-@click.option("--sft", type=click.Path(path_type=Path, exists=True), help="Weights of the bundled reasoner before RL.")
+@click.option("--weights", multiple=True, metavar="NAME=FILE", help="Other weights of the bundled reasoner; repeatable.")
 @click.option("--reasoner", "reasoners", multiple=True, metavar="NAME=SPEC", help="A further reasoner; repeatable.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Option of ReasoningTrack, for all runs.")
 @click.option("--every", default=10, show_default=True, help="Frames between two questions; 0: as the tracker decides.")
@@ -164,14 +167,14 @@ def main(
     dataset: str | None,
     root: Path | None,
     split: str | None,
-    sft: Path | None,
+    weights: tuple[str, ...],
     reasoners: tuple[str, ...],
     settings: tuple[str, ...],
     every: int,
     workers: int,
 ) -> None:
     """Compare reasoners on sequences that no training drew."""
-    own = dict(pair.split("=", 1) for pair in settings)
+    own, others = (dict(pair.split("=", 1) for pair in pairs) for pairs in (settings, weights))
     # An area ratio never exceeds 1, so that a refresh is due at every test.
     asked: dict[str, Any] = {"refresh_interval": every, "refresh_area": 1.01} if every else {}
     names = [dataset] if dataset else ([scene] if scene != "both" else list(SCENES))
@@ -186,12 +189,12 @@ def main(
             where = {"dataset": str(folder / "data")}
             wrong, moments = str(folder / "wrong.json"), True
         runs = [Run(STATIC, "static"), Run(WRONG, "static", text=wrong), Run("bundled", "bundled")]
-        runs += [Run("sft", "bundled", f"weights={sft.resolve()}")] if sft else []
+        runs += [Run(name, "bundled", f"weights={Path(file).resolve()}") for name, file in others.items()]
         runs += [Run(*pair.split("=", 1)) for pair in reasoners]
         runs += [Run(ORACLE, "annotation")] if moments else []
         click.echo(name)
         track(runs, where, folder / "results", {**asked, **own}, workers)
-        figures = report(where, folder / "results")
+        figures = report(where, folder / "results", list(others))
         write_atomic(folder / "claim.json", to_json(figures))
 
 
