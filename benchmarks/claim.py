@@ -4,9 +4,9 @@
     python benchmarks/claim.py --out claim --dataset tnllt --root /data/TNLLT --reasoner mine=openai:http://127.0.0.1:8000/v1
 
 Runs one tracker with several reasoners and scores all runs once: *static* (the sequence's own description stays),
-*bundled*, the same with other weights (`--weights`: of another stage of training, say), those of `--reasoner`, *oracle*
-(the description that is true at the moment, where the dataset has one) and *wrong* (a description of a distractor; of a real
-dataset, that of another sequence). Without `--dataset` the sequences are made here, from seeds of their own: *change*,
+*bundled*, the same with other weights (`--weights`: of another stage of training, say), those of `--reasoner`,
+*oracle* (the description that is true at the moment, where the dataset has one) and *wrong* (a description of a
+distractor; of a real dataset, that of another sequence). Without `--dataset` the sequences are made here, from seeds of their own: *change*,
 where the target changes its look and may leave it to a look-alike, and *lookalike*, where the description stays true.
 
 Prints each run's success AUC, its paired difference to static and the fraction of the oracle's gain, with 95 %
@@ -154,7 +154,9 @@ def report(where: Mapping[str, Any], results: Path, others: list[str]) -> dict[s
 @click.option("--dataset", "-d", help="Use a dataset instead: a benchmark's name, or a folder of sequences.")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the benchmark.")
 @click.option("--split", default=None, help="Split of the dataset.")
-@click.option("--weights", multiple=True, metavar="NAME=FILE", help="Other weights of the bundled reasoner; repeatable.")
+@click.option(
+    "--weights", multiple=True, metavar="NAME=FILE", help="Other weights of the bundled reasoner; repeatable."
+)
 @click.option("--reasoner", "reasoners", multiple=True, metavar="NAME=SPEC", help="A further reasoner; repeatable.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Option of ReasoningTrack, for all runs.")
 @click.option("--every", default=10, show_default=True, help="Frames between two questions; 0: as the tracker decides.")

@@ -11,7 +11,7 @@ from tnllt.cli.common import format_option
 from tnllt.cli.dataclass_options import config_options
 from tnllt.config import DatasetConfig
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
-from tnllt.results.costs import cost_card, cost_text
+from tnllt.results.costs import cost_card, cost_text, counted_costs
 from tnllt.results.done import DoneResults
 from tnllt.slurm import FOLDER, job_states
 from tnllt.text import printable
@@ -67,7 +67,6 @@ def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None
     run = store.identity(tracker)
     kept = DoneResults(store.tracker_folder(tracker), run)
     done: list[dict[str, Any]] = []
-    read: dict[str, RunRecord | None] = {}
     missing, reasons, damaged = [], {}, {}
     for name, rows in lengths.items():
         if (told := kept.get(name, rows)) is not None:
@@ -75,7 +74,6 @@ def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None
             continue
         entry = store.entry(tracker, name, rows, run) if kept.holds(name) else StoredResult("missing")
         if entry.status == "done":
-            read[name] = entry.record
             done.append(kept.put(name, rows, _told(name, entry.record)))
             continue
         if entry.status == "failed":
@@ -87,9 +85,6 @@ def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None
             damaged[name] = entry.reason
     # Frames over seconds, so that a long sequence counts by its length.
     seconds, reading, frames = (sum(told[what] for told in done) for what in ("track", "read", "frames"))
-    costly = [told["sequence"] for told in done if told["costs"]]
-    records = (read[n] if n in read else store.record(tracker, n) for n in costly)
-    costs = kept.of_all(costly, lambda: cost_card(vars(r) for r in records if r is not None))
     kept.save()
     return {
         "tracker": tracker,
@@ -101,7 +96,7 @@ def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None
         "read_ms": 1000 * reading / frames if frames else None,
         "unanswered": {told["sequence"]: tuple(told["unanswered"]) for told in done if told["unanswered"][0]},
         "measured": sorted({told["measured"] for told in done} - {""}),
-        "costs": costs,
+        "costs": cost_card(told["costs"] for told in done),
         "slurm": job_states(store.tracker_folder(tracker) / FOLDER),
     }
 
@@ -116,7 +111,7 @@ def _told(sequence: str, record: RunRecord | None) -> dict[str, Any]:
         "read": sum(read),
         "unanswered": (0, 0) if record is None else record.unanswered,
         "measured": "" if record is None else _circumstances(record.concurrency, record.device),
-        "costs": record is not None and bool(record.costs),
+        "costs": {} if record is None else counted_costs(vars(record)),
     }
 
 

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,17 +25,18 @@ from tnllt.files import read_bytes, write_atomic
 from tnllt.records import from_table
 from tnllt.results.records import RunIdentity
 
+#: Changes whenever something else is put.
+VERSION = 2
 #: Seconds that a file must have been left alone.
 SETTLED = 2.0
 
 
 @dataclass
 class _Kept:
-    """The file: whose it is; {sequence: (state, what was put)}; and what was made of all, with their states' digest."""
+    """The file: whose it is, and {sequence: (state, what was put)}."""
 
     head: list[Any]
     known: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
-    all: tuple[str, dict[str, Any]] = field(default_factory=lambda: ("", {}))
 
 
 class DoneResults:
@@ -57,7 +57,7 @@ class DoneResults:
                     self._files[entry.name] = entry.stat()
         place = os.path.realpath(folder)
         self._name = hashlib.sha256(os.fsencode(place)).hexdigest()[:48]
-        self._kept = _Kept([__version__, place, None if run is None else run.facts])
+        self._kept = _Kept([__version__, VERSION, place, None if run is None else run.facts])
         self._changed = False
         with suppress(TnlltError, ValueError):
             there = from_table(json.loads(read_bytes(self._path())), _Kept, unknown="ignore")
@@ -78,14 +78,6 @@ class DoneResults:
         self._changed = True
         self._kept.known[sequence] = (self._state(sequence, rows), told)
         return told
-
-    def of_all(self, sequences: Iterable[str], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What `work` makes of these results, or what it made of them the last time."""
-        states = [(name, self._kept.known[name][0]) for name in sequences]
-        digest = hashlib.sha256(json.dumps(states).encode()).hexdigest() if all(state for _, state in states) else ""
-        if not digest or self._kept.all[0] != digest:
-            self._kept.all, self._changed = (digest, work()), True
-        return self._kept.all[1]
 
     def save(self) -> None:
         """Writes what is known, where it changed."""

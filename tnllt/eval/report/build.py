@@ -31,7 +31,7 @@ from tnllt.eval.tables import footnotes
 from tnllt.eval.view.scene import answers_of, read_trace, spans
 from tnllt.findings import Finding
 from tnllt.processes import processors
-from tnllt.results.costs import cost_card, cost_text, counted_fields
+from tnllt.results.costs import cost_card, cost_text, counted_costs
 from tnllt.results.lint import Linter
 from tnllt.results.variants import parse_variant
 from tnllt.sequence import Sequence, Trajectory
@@ -214,8 +214,7 @@ class Speed:
             self.seconds += float(np.nansum(trajectory.seconds[1:]))
         if trajectory.record.get("device"):
             self.devices.add(str(trajectory.record["device"]))
-        if trajectory.record.get("costs"):
-            self.counted.append(counted_fields(trajectory.record))
+        self.counted.append(counted_costs(trajectory.record))
 
     @property
     def costs(self) -> str:
