@@ -6,8 +6,9 @@
 Runs one tracker with several reasoners and scores all runs once: *static* (the sequence's own description stays),
 *bundled*, the same with other weights (`--weights`: of another stage of training, say), those of `--reasoner`,
 *oracle* (the description that is true at the moment, where the dataset has one) and *wrong* (a description of a
-distractor; of a real dataset, that of another sequence). Without `--dataset` the sequences are made here, from seeds of their own: *change*,
-where the target changes its look and may leave it to a look-alike, and *lookalike*, where the description stays true.
+distractor; of a real dataset, that of another sequence). Without `--dataset` the sequences are made here, from seeds of
+their own: *change*, where the target changes its look and may leave it to a look-alike, and *lookalike*, where the
+description stays true.
 
 Prints each run's success AUC, its paired difference to static and the fraction of the oracle's gain, with 95 %
 intervals over sequences, and writes them to `OUT/<data>/claim.json`. A run that was stopped goes on where it was.

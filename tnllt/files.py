@@ -35,7 +35,8 @@ TEMPORARY = ".tnllt-"
 _STEP = 1 << 20
 _LONG_JSON = 10_000  # bytes, from which importing a faster parser pays
 _SHORT = {float, str, bool, type(None)}
-_ZEROS, _LONG_INTEGER = bytes.maketrans(b"123456789", b"0" * 9), b"0" * 18
+#: With digits as zeros, and what may stand before a number as commas, a long integer of JSON is found at once.
+_ZEROS, _LONG_INTEGER = bytes.maketrans(b"123456789[:- \t\r\n", b"0" * 9 + b"," * 7), b"," + b"0" * 18
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -120,7 +121,8 @@ def parse_json(raw: bytes | str, path: str | Path | None = None, row: int | None
         # What it refuses may still be what Python's own parser takes, which also says where a fault is.
         with suppress(msgspec.MsgspecError, RecursionError, ValueError):
             value = msgspec.json.decode(raw)
-            if _LONG_INTEGER not in raw.translate(_ZEROS) or not _has_long_integer(value):
+            spelled = raw.translate(_ZEROS)
+            if not (_LONG_INTEGER in spelled or spelled[0] == 48) or not _has_long_integer(value):
                 return value
     try:
         # Integers beyond 64 bits, which no field of ours has, become floats: arithmetic on them cannot overflow.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tnllt.config import ScoreConfig
+from tests.report.conftest import held
 from tnllt.eval import METRICS, Metric, Scores, evaluate
 from tnllt.eval.cache import ScoreCache, can_cache
 from tnllt.eval.frame_errors import count_within
@@ -17,7 +17,6 @@ from tnllt.eval.intervals import all_intervals
 from tnllt.eval.longterm import ReportedFrames
 from tnllt.eval.metrics import ConfidenceMeasure, CurveFigure, FrameMeasure, SequenceResults, get_metric, sum_over
 from tnllt.eval.report import write_report
-from tnllt.eval.selection import Selection
 from tnllt.eval.style import Style
 from tnllt.sequence import Annotation, Sequence, Trajectory
 
@@ -112,9 +111,7 @@ def test_a_new_metric_is_everywhere(scores: Scores, metric: Metric, tmp_path: Pa
 
 def test_the_report_gets_new_metrics(scores: Scores, tmp_path: Path) -> None:
     sequences, results = made()
-    chosen = Selection(sequences, {}, ScoreConfig())
-    object.__setattr__(chosen, "read_sequence", lambda name: {tracker: own[name] for tracker, own in results.items()})
-    page = write_report(scores, tmp_path, chosen).read_text("utf-8")
+    page = write_report(scores, tmp_path, held(sequences, results)).read_text("utf-8")
     embedded = re.findall(r'<script type="application/json" id="(\w+)">(.*?)</script>', page, flags=re.S)
     parts = {key: json.loads(text) for key, text in embedded}
     data, numbers = parts["data"], parts["scores"]

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tnllt.config import ScoreConfig
+from tnllt.eval.selection import Selection
+from tnllt.results.layouts import ResultFile
+from tnllt.sequence import Sequence, Trajectory
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -35,3 +41,16 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def arguments(folder: Path) -> list[str]:
     return ["--dataset", "tnllt", "--root", str(folder / "data"), "--results", str(folder / "results")]
+
+
+def held(sequences: list[Sequence], results: dict[str, dict[str, Trajectory]]) -> Selection:
+    """A selection of results in memory."""
+
+    def file(tracker: str, name: str, own: Trajectory) -> ResultFile:
+        columns = {"rows": own.boxes, **({} if own.confidence is None else {"confidence": own.confidence[:, None]})}
+        texts = {k: "\n".join(",".join(map(repr, row)) for row in v.tolist()).encode() for k, v in columns.items()}
+        read = {k: partial(texts.__getitem__, k) for k in texts}
+        return ResultFile(tracker, name, f"{tracker}/{name}.txt", read.pop("rows"), read)
+
+    files = {t: {name: file(t, name, found) for name, found in own.items()} for t, own in results.items()}
+    return Selection(sequences, files, ScoreConfig(cache=False))

@@ -61,6 +61,20 @@ def test_it_is_silent_and_complete(report: str, watch: Any) -> None:
     assert watched.asked == [report] or all(u.startswith(("file:", "data:", "blob:")) for u in watched.asked)
 
 
+def test_deflated_scores_are_shown_as_plain_ones(
+    report: str, release: Path, tmp_path: Path, watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tnllt.eval.report import write
+
+    monkeypatch.setattr(write, "MAX_BYTES", 100_000)
+    small = make_report(release, tmp_path)
+    assert '{"deflate":' in (tmp_path / "report.html").read_text("utf-8")
+    one, other = watch(report), watch(small)
+    shown = [watched.page.inner_text("#matrix") for watched in (one, other)]
+    assert shown[0] == shown[1] and re.search(r"0\.\d\d", shown[0])
+    other.silent()
+
+
 def test_sorting_by_mouse_and_keyboard(report: str, watch: Any) -> None:
     watched = watch(report)
     page = watched.page

@@ -16,12 +16,12 @@ from tnllt.eval.cache import VERSION, ScoreCache, annotation_digest, cache_key
 from tnllt.eval.evaluate import assemble, score_trackers
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import PROTOCOLS
-from tnllt.eval.report.build import Speed
 from tnllt.eval.scores import Scores
 from tnllt.eval.selection import cached_references
 from tnllt.eval.tracker_curves import TrackerCurves
 from tnllt.files import parse_json, read_bytes, to_json, write_atomic
 from tnllt.findings import Checker, Finding, Kind
+from tnllt.results.costs import Speed
 from tnllt.results.lint import lint_boxes
 from tnllt.results.pack import Manifest, check_complete, dataset_digest, open_pack, packed_results
 from tnllt.results.reading import read_results
@@ -216,6 +216,6 @@ def _facts(manifest: Manifest, results: Mapping[str, Trajectory]) -> dict[str, A
         "tracker": manifest.tracker,
         "versions": {_shown(name): _shown(version) for name, version in list(versions.items())[:_MOST_FACTS]},
         "protocol": manifest.protocol, "claims": manifest.scores, "fps": speed.fps, "costs": speed.costs,
-        "device": _shown(", ".join(sorted(speed.devices))), "machine": _shown(machine.get("processor") or ""),
+        "device": _shown(", ".join(speed.devices)), "machine": _shown(machine.get("processor") or ""),
         "language_changes": int(np.sum([len(t.record.get("description_changes") or ()) for t in results.values()])),
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,9 @@ def cli(ctx: click.Context, /, config: ScoreConfig, output: ScoreOutput) -> None
 
 
 def main() -> None:
+    # Products are small and come from several threads of our own: those of the library would wait for each other.
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     run_command(cli, "tnllt-eval")
 
 

@@ -14,7 +14,7 @@ from tnllt.config import ScoreConfig, TableConfig
 from tnllt.errors import UsageError
 from tnllt.eval.metrics import get_metrics
 from tnllt.eval.paper import load_paper, paper_table
-from tnllt.eval.report import check_size, write_report, write_tabs
+from tnllt.eval.report import check_size, report_details, write_report, write_tabs
 from tnllt.eval.score_table import WRITERS, scaled
 from tnllt.eval.selection import select
 from tnllt.eval.style import load_style
@@ -49,10 +49,11 @@ def report(
         return
     selection = select(config)
     most = None if max_size is None else int(max_size * 1e6)
-    check_size(len(selection.files), [s.name for s in selection.sequences], len(get_metrics("all")), most)
-    scores = selection.score()
+    check_size(len(selection.files), len(selection.sequences), len(get_metrics("all")), most)
+    details = report_details(selection, most)
+    scores = selection.score(details)
     look = load_style(style, config.config)
-    path = write_report(scores, folder, selection, title=title, style=look, max_bytes=most)
+    path = write_report(scores, folder, details, title=title, style=look, max_bytes=most)
     _show(path, show)
 
 
@@ -60,9 +61,11 @@ def _tabs(file: Path, folder: Path, style: Path | None, most: int | None) -> Pat
     paper = load_paper(file)
     look = paper.style if style is None else load_style(style)
     chosen = [(b.title, found) for b in paper.benchmark if (found := b.select(file.parent)) is not None]
-    reports = {title or found.benchmark: (found.score(), found) for title, found in chosen}
-    if not reports:
+    if not chosen:
         raise UsageError(f"--benchmarks {file}: no benchmark has a dataset; reported numbers alone make no report")
+    each = None if most is None else most // len(chosen)
+    details = {title or found.benchmark: report_details(found, each) for title, found in chosen}
+    reports = {title: (seen.selection.score(seen), seen) for title, seen in details.items()}
     return write_tabs(reports, folder, style=look, max_bytes=most)
 
 

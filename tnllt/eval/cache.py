@@ -73,22 +73,33 @@ class ScoreCache:
 
     def get(self, key: str, tracker: str, count: int, protocol: Protocol) -> TrackerCurves | None:
         """The numbers of a tracker on `count` sequences; None where they are not there, or damaged."""
+        found = self.load(key)
+        if found is None:
+            return None
         try:
-            found = arrays.unpack(read_bytes(self._path(key)))
             notes = [Note(**{**note, "tracker": tracker}) for note in json.loads(found["notes"].tobytes())]
             measured = {n.removeprefix("measure/"): a for n, a in found.items() if n.startswith("measure/")}
             own = TrackerCurves(tracker, measured, found["missing"], found["refused"], notes)
             own.check(count, protocol)
-        except Exception:  # a damaged entry can raise whatever zip, NumPy and JSON raise
+        except Exception:  # a damaged entry can raise whatever JSON and a missing array raise
             return None
         return own if all(own.array(measure) is not None for measure in measures(FrameMeasure)) else None
 
     def put(self, key: str, own: TrackerCurves) -> None:
         notes = json.dumps([asdict(note) for note in own.notes])
         flags = {"missing": own.missing, "refused": own.refused, "notes": np.frombuffer(notes.encode(), np.uint8)}
-        packed = arrays.pack({**{f"measure/{name}": array for name, array in own.arrays.items()}, **flags})
+        self.save(key, {**{f"measure/{name}": array for name, array in own.arrays.items()}, **flags})
+
+    def load(self, key: str) -> arrays.Arrays | None:
+        """Named arrays that were saved; None where they are not there, or damaged."""
+        try:
+            return arrays.unpack(read_bytes(self._path(key)))
+        except Exception:  # a damaged entry can raise whatever zip and NumPy raise
+            return None
+
+    def save(self, key: str, named: arrays.Arrays) -> None:
         with suppress(DataError):
-            write_atomic(self._path(key), packed, durable=False)
+            write_atomic(self._path(key), arrays.pack(named), durable=False)
         mark = self.folder / "pruned"
         with suppress(OSError):  # once a day
             if not mark.exists() or mark.stat().st_mtime < time.time() - 86400:

@@ -57,25 +57,30 @@ def all_intervals(scores: Scores, metrics: Seq[Metric], members: Flags | None = 
             # The estimate is the score that is printed, to the last bit.
             estimate = scores.score(metric, members)
             found[metric.name] = Intervals(estimate, low, high)
+    sums: dict[tuple[str, int], list[Metric]] = {}
     for metric in metrics:
         if not metric.is_mean:
-            found[metric.name] = _percentiles(scores, metric, members)
-    return found
+            sums.setdefault((metric.measure.name, metric.resamples), []).append(metric)
+    for alike in sums.values():
+        found |= _percentiles(scores, alike, members)
+    return {metric.name: found[metric.name] for metric in metrics}
 
 
-def _percentiles(scores: Scores, metric: Metric, members: Flags | None) -> Intervals:
-    """Percentile intervals of a metric that is read off sums: the sums of every resample are one matrix product."""
-    estimate = scores.score(metric, members)
-    low, high = np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
-    for k, kept in enumerate(scores.kept(metric, members)):
-        if np.isnan(estimate[k]) or kept.sum() < MIN_SEQUENCES:
+def _percentiles(scores: Scores, metrics: Seq[Metric], members: Flags | None) -> dict[str, Intervals]:
+    """Percentile intervals of metrics that are read off the same sums: those of every resample are one product."""
+    estimates = [scores.score(metric, members) for metric in metrics]
+    bounds = np.full((len(metrics), 2, len(scores.trackers)), np.nan)
+    for k, kept in enumerate(scores.kept(metrics[0], members)):
+        if np.isnan([estimate[k] for estimate in estimates]).all() or kept.sum() < MIN_SEQUENCES:
             continue
-        array = scores.tracker_curves[k].arrays[metric.measure.name][kept]
-        draws = metric.read(bootstrap_counts(len(array), metric.resamples) @ array, scores.protocol)
-        known = draws[~np.isnan(draws)]
-        if len(known):
-            low[k], high[k] = np.quantile(known, TAILS)
-    return Intervals(estimate, low, high)
+        array = scores.tracker_curves[k].arrays[metrics[0].measure.name][kept]
+        resampled = bootstrap_counts(len(array), metrics[0].resamples) @ array
+        for metric, estimate, found in zip(metrics, estimates, bounds, strict=True):
+            draws = metric.read(resampled, scores.protocol)
+            known = draws[~np.isnan(draws)]
+            if len(known) and not np.isnan(estimate[k]):
+                found[:, k] = np.quantile(known, TAILS)
+    return {m.name: Intervals(e, *found) for m, e, found in zip(metrics, estimates, bounds, strict=True)}
 
 
 @dataclass(frozen=True)

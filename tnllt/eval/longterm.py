@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tnllt.boxes import overlap
+from tnllt.boxes import all_columns, overlap
 from tnllt.sequence import Boxes, Flags, Sequence, Trajectory
 
 Array = NDArray[np.float64]
@@ -38,7 +38,7 @@ class ReportedFrames:
 def in_view(sequence: Sequence) -> Flags:
     """(T,) True where the target is in view and has a box."""
     truth = sequence.groundtruth
-    annotated = np.asarray((truth[:, 2:] > 0).all(axis=1) & ~np.isnan(truth).any(axis=1))
+    annotated = all_columns(truth[:, 2:] > 0) & all_columns(~np.isnan(truth))
     return annotated if sequence.present is None else annotated & sequence.present
 
 
@@ -54,7 +54,7 @@ def reported_frames(sequence: Sequence, trajectory: Trajectory) -> ReportedFrame
     boxes = fitted(trajectory.boxes, len(truth))
     with np.errstate(all="ignore"):
         values = np.nan_to_num(overlap(boxes, truth), nan=0.0)
-    values = np.where(present & (boxes[:, 2:] > 0).all(1), values, 0.0)
+    values = np.where(present & all_columns(boxes[:, 2:] > 0), values, 0.0)
     confidence = np.full(len(truth), np.nan)
     confidence[:count] = 1.0 if trajectory.confidence is None else trajectory.confidence[:count]
     if trajectory.absent is not None:
@@ -77,9 +77,11 @@ def precision_recall(frames: ReportedFrames, thresholds: Array) -> Array:
 
     Precision is NaN where no frame is reported, recall where the target is never in view.
     """
-    order = np.argsort(-frames.confidence, kind="stable")
+    falling = -frames.confidence
+    order = np.argsort(falling, kind="stable")  # NaN last
     sums = np.concatenate([[0.0], np.cumsum(frames.overlap[order])])
-    reported = np.array([np.count_nonzero(frames.confidence >= t) for t in thresholds], dtype=np.int64)
+    given = falling[order][: np.count_nonzero(~np.isnan(falling))]
+    reported = np.searchsorted(given, -thresholds, side="right")
     gained = sums[reported]
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(reported > 0, gained / reported, np.nan)

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
+from typing import Protocol as Interface
 
 from tnllt.config import ScoreConfig, listed_names
 from tnllt.datasets.dataset import open_configured
@@ -46,6 +47,16 @@ def score(*args: Any, **options: Any) -> Scores:
     return select(ScoreConfig(*args, **options)).score()
 
 
+class ResultsObserver(Interface):
+    """Takes more from results while they are read for their scores."""
+
+    def known(self, tracker: str, key: str) -> bool:
+        """Whether the results of a tracker need not be shown; `key` changes with their content, "" without a cache."""
+
+    def see(self, results: Mapping[str, Mapping[str, Trajectory]]) -> None:
+        """Is shown the results {tracker: {sequence: trajectory}} of some trackers."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """Annotated sequences and the chosen trackers' result files; no result is read yet.
@@ -71,23 +82,33 @@ class Selection:
         """Which incomplete results are allowed, as arguments of `evaluate`, `explain` and their like."""
         return {"allow_missing": self.config.allow_missing, "allow_short": self.config.allow_short}
 
+    @property
+    def cache(self) -> ScoreCache | None:
+        return ScoreCache() if self.config.cache else None
+
     def read(self) -> dict[str, dict[str, Trajectory]]:
         """{tracker: {sequence: trajectory}}, every result read now: many files are parsed together."""
         return {tracker: read_results(files) for tracker, files in self.files.items()}
 
-    def read_sequence(self, name: str) -> dict[str, Trajectory]:
+    def read_sequence(self, name: str, among: Iterable[str] | None = None) -> dict[str, Trajectory]:
         """{tracker: trajectory} on one sequence, without the trackers that have no result on it."""
-        return read_results({tracker: files[name] for tracker, files in self.files.items() if name in files})
+        trackers = self.files if among is None else among
+        return read_results({tracker: self.files[tracker][name] for tracker in trackers if name in self.files[tracker]})
 
-    def score(self) -> Scores:
-        """The scores, from the cache where they are there. Raises as `evaluate` does."""
+    def score(self, observer: ResultsObserver | None = None) -> Scores:
+        """The scores, from the cache where they are there. Raises as `evaluate` does.
+
+        Args:
+            observer: is shown the results that are read for it, so that nothing is read twice.
+        """
         config = self.config
         scores = evaluate_files(
             self.sequences,
             self.files,
             config.protocol,
             rounding=config.rounding,
-            cache=ScoreCache() if config.cache else None,
+            cache=self.cache,
+            observer=observer,
             **self.allowed,
         )
         return replace(scores, realtime=config.realtime, benchmark=self.benchmark, peers=self.peers)
@@ -173,11 +194,13 @@ def evaluate_files(
     allow_short: bool = False,
     rounding: str = "none",
     cache: ScoreCache | None = None,
+    observer: ResultsObserver | None = None,
 ) -> Scores:
     """`evaluate` for result files {tracker: {sequence: file}}, the same to the last bit; arguments as there.
 
     Args:
         cache: where scores are looked up and kept; None: nowhere. Metrics from outside tnllt are never cached.
+        observer: is shown the results that it does not know.
 
     Raises:
         DataError: a file that cannot be read, with its row.
@@ -188,26 +211,32 @@ def evaluate_files(
     cache = cache if can_cache() else None
     annotations = annotation_digest(listed)
     scored: dict[str, TrackerCurves] = {}
-    names = [s.name for s in listed]
-    for block in _blocks(files, names, cache is not None):
-        keys: dict[str, str] = {}
+
+    def score_block(block: dict[str, dict[str, _Read]]) -> None:
+        keys = dict.fromkeys(block, "")
         if cache is not None:
             for tracker, raws in block.items():
                 contents = [(name, digest) for name, (_, digest) in raws.items()]
                 keys[tracker] = cache_key(annotations, contents, rules, allow_short, rounding)
-                found = cache.get(keys[tracker], tracker, len(listed), rules)
-                if found is not None:
+                if (found := cache.get(keys[tracker], tracker, len(listed), rules)) is not None:
                     scored[tracker] = found
-        fresh = {t: raws for t, raws in block.items() if t not in scored}
-        if not fresh:
-            continue
-        flat = [(files[t][name], raw) for t, raws in fresh.items() for name, (raw, _) in raws.items()]
+        fresh = [tracker for tracker in block if tracker not in scored]
+        unseen = [tracker for tracker in block if observer is not None and not observer.known(tracker, keys[tracker])]
+        wanted = [tracker for tracker in block if tracker in fresh or tracker in unseen]
+        flat = [(files[tracker][name], raw) for tracker in wanted for name, (raw, _) in block[tracker].items()]
         parsed = iter(read_many([file for file, _ in flat], [raw for _, raw in flat]))
-        results = {t: {name: next(parsed) for name in raws} for t, raws in fresh.items()}
-        for own in score_trackers(listed, results, rules, allow_short=allow_short, rounding=rounding):
-            scored[own.tracker] = own
+        results = {tracker: {name: next(parsed) for name in block[tracker]} for tracker in wanted}
+        if observer is not None and unseen:
+            observer.see({tracker: results[tracker] for tracker in unseen})
+        own = {tracker: results[tracker] for tracker in fresh}
+        for made in score_trackers(listed, own, rules, allow_short=allow_short, rounding=rounding) if own else ():
+            scored[made.tracker] = made
             if cache is not None:
-                cache.put(keys[own.tracker], own)
+                cache.put(keys[made.tracker], made)
+
+    for block in _blocks(files, [s.name for s in listed], cache is not None):
+        score_block(block)
+        block.clear()
     ordered = [scored[tracker] for tracker in files]
     references = cached_references(listed, annotations, rules, cache)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tnllt.files import float_array
+from tnllt.sequence import Trajectory
 
 _WIDTH = math.log(1.01)
 _PERCENTS = (50, 90, 99)
@@ -64,6 +66,37 @@ def cost_card(counted: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     if used:
         card["joules"] = sum(energy for energy, _ in used) / sum(frames for _, frames in used)
     return card
+
+
+@dataclass
+class Speed:
+    """Frames per second of one tracker over its sequences, first frames left out, the devices it ran on, and what its
+    records say of its costs."""
+
+    frames: int = 0
+    seconds: float = 0.0
+    devices: list[str] = field(default_factory=list)
+    counted: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, trajectory: Trajectory) -> None:
+        if trajectory.seconds is not None and len(trajectory) > 1:
+            self.frames += len(trajectory) - 1
+            self.seconds += float(np.nansum(trajectory.seconds[1:]))
+        device = str(trajectory.record.get("device") or "")
+        if device and device not in self.devices:
+            self.devices = sorted([*self.devices, device])
+        if costs := counted_costs(trajectory.record):
+            self.counted.append(costs)
+
+    @property
+    def costs(self) -> str:
+        """The card of `tnllt-run --profile` in one line; "" without one."""
+        return cost_text(cost_card(self.counted))
+
+    @property
+    def fps(self) -> float | None:
+        """None where no run recorded times."""
+        return self.frames / self.seconds if self.seconds > 0 else None
 
 
 def cost_text(card: dict[str, Any]) -> str:

@@ -135,8 +135,10 @@ class RunRecord:
 
         Raises DataError where there are not as many of them as boxes.
         """
-        track = self.seconds.get("track")
-        columns: dict[str, Any] = {"confidence": self.confidence, "absent": self.absent, "seconds": track}
+        seconds: dict[str, Any] = {**self.seconds}
+        columns: dict[str, Any] = {
+            "confidence": self.confidence, "absent": self.absent, "seconds": seconds.get("track")
+        }  # fmt: skip
         for name, column in columns.items():
             if column is not None and len(column) != len(boxes):
                 raise DataError(f"{len(column)} values of {name} for {len(boxes)} rows", place)
@@ -144,7 +146,11 @@ class RunRecord:
             n: None if c is None else np.array(c, np.bool_) if n == "absent" else float_array(c)
             for n, c in columns.items()
         }
-        return Trajectory(boxes, record=dict(vars(self)), **arrays)
+        # Numbers of every frame are kept as arrays alone: as objects they would take four times as much memory.
+        seconds |= {"track": arrays["seconds"]} if "track" in seconds else {}
+        seconds |= {"read": float_array(seconds["read"])} if seconds.get("read") else {}
+        record = {**vars(self), "confidence": arrays["confidence"], "absent": arrays["absent"], "seconds": seconds}
+        return Trajectory(boxes, record=record, **arrays)
 
     def to_json(self) -> bytes:
         """UTF-8 JSON, one field a line; NaN becomes null, infinity a string."""

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Codes = NDArray[np.uint8]
 LEVELS = 250
 NOTHING = 255
+_DECODED = np.append(np.arange(NOTHING) / LEVELS, np.nan)
 #: Series are never thinned to fewer points.
 FEWEST_POINTS = 64
 
@@ -40,8 +42,8 @@ class Packed:
         return {"data": self.data, "index": self.index, "levels": LEVELS}
 
 
-def pack(series: Iterable[NDArray[np.floating[Any]]], budget: int, strides: Seq[int] | None = None) -> Packed:
-    """Packs overlaps, one array (K, points) per sequence, NaN where there is none, into about `budget` bytes of text.
+def pack(series: Iterable[Codes], budget: int, strides: Seq[int] | None = None) -> Packed:
+    """Packs codes of overlaps, one array (K, points) per sequence, into about `budget` bytes of text.
 
     Args:
         series: in the order of the sequences; K is the same for all.
@@ -49,7 +51,7 @@ def pack(series: Iterable[NDArray[np.floating[Any]]], budget: int, strides: Seq[
     """
     given = list(series)
     base = list(strides) if strides is not None else [1] * len(given)
-    codes, factors = [_codes(values) for values in given], [1] * len(given)
+    codes, factors = list(given), [1] * len(given)
     longest = max((c.shape[1] for c in codes), default=0)
     # Deflating adds a thousandth at most.
     while (
@@ -62,7 +64,7 @@ def pack(series: Iterable[NDArray[np.floating[Any]]], budget: int, strides: Seq[
         for i, values in enumerate(given):
             if codes[i].shape[1] > longest:
                 factors[i] = stride_for(values.shape[1], longest)
-                codes[i] = _codes(thinned(values, factors[i]))
+                codes[i] = thinned(values, np.arange(0, values.shape[1], factors[i]))
     whole = _deflate(codes, 9)
     index, start = [], 0
     for code, own, factor in zip(codes, base, factors, strict=True):
@@ -88,13 +90,14 @@ def stride_for(length: int, most: int) -> int:
     return 1 << max(0, -(-length // most) - 1).bit_length()
 
 
-def thinned(values: NDArray[np.floating[Any]], stride: int) -> Array:
-    """Means of `stride` neighbours along time (K, points); NaN where none of them is known."""
-    if stride == 1:
-        return np.asarray(values, np.float64)
-    missing = -values.shape[1] % stride
-    groups = np.pad(values, ((0, 0), (0, missing)), constant_values=np.nan).reshape(len(values), -1, stride)
-    return mean_known(groups, 2)
+def thinned(codes: Codes, starts: NDArray[np.int64]) -> Codes:
+    """Codes (..., points) of means over the frames from each start to the next; `NOTHING` where none is known."""
+    if len(starts) == codes.shape[-1]:
+        return codes
+    known = codes != NOTHING
+    count = np.add.reduceat(known, starts, axis=-1, dtype=np.int64)
+    total = np.add.reduceat(np.where(known, codes, 0), starts, axis=-1, dtype=np.int64)
+    return np.where(count > 0, np.rint(total / np.maximum(count, 1)), NOTHING).astype(np.uint8)
 
 
 def mean_known(values: NDArray[np.floating[Any]], axis: int) -> Array:
@@ -105,13 +108,19 @@ def mean_known(values: NDArray[np.floating[Any]], axis: int) -> Array:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _codes(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    known = np.isfinite(values)
-    codes = np.rint(np.clip(np.where(known, values, 0.0), 0.0, 1.0) * LEVELS)
+def encoded(overlaps: NDArray[np.floating[Any]]) -> Codes:
+    """Codes of overlaps; those outside [0, 1] are cut."""
+    known = np.isfinite(overlaps)
+    codes = np.rint(np.clip(np.where(known, overlaps, 0.0), 0.0, 1.0) * LEVELS)
     return np.where(known, codes, NOTHING).astype(np.uint8)
 
 
-def _deflate(codes: Seq[NDArray[np.uint8]], level: int) -> bytes:
+def decoded(codes: Codes) -> Array:
+    """Overlaps of codes, NaN where there is none."""
+    return np.asarray(_DECODED[codes])
+
+
+def _deflate(codes: Seq[Codes], level: int) -> bytes:
     packer = zlib.compressobj(level)
     parts = [
         packer.compress(np.diff(c, axis=1, prepend=np.zeros((len(c), 1), np.uint8)).astype(np.uint8).tobytes())

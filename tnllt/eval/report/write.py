@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import base64
+import zlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from tnllt.errors import DataError
+from tnllt.eval.intervals import all_intervals
 from tnllt.eval.report.build import page_data
-from tnllt.eval.report.overlaps import first_strides, pack
+from tnllt.eval.report.details import PageDetails
+from tnllt.eval.report.overlaps import pack
 from tnllt.eval.report.templating import embed, render_page
 from tnllt.eval.scores import Scores
 from tnllt.eval.selection import Selection
@@ -22,6 +26,8 @@ FILE_NAME = "report.html"
 MAX_BYTES = 8_000_000
 #: Room for overlaps in a report whose other numbers alone are larger.
 _OVERLAP_BYTES = 2_000_000
+#: What a score of a sequence takes at least, deflated.
+_BYTES_PER_SCORE = 4
 #: Points of overlaps that are kept per byte of the report until they are packed: more would never fit.
 _POINTS_PER_BYTE = 4
 #: Of the report, the part that frames beside the overlaps may take; what one of them takes; most of one sequence.
@@ -29,17 +35,27 @@ _PICTURES, _PICTURE_BYTES, _MOST_PICTURES = 0.25, 9_000, 24
 _SCRIPTS = ("core.js", "state.js", "charts.js", "leaderboard.js", "curves.js", "sequences.js", "timeline.js", "main.js")
 
 
+def report_details(selection: Selection, max_bytes: int | None = None) -> PageDetails:
+    """What a page of at most so many bytes shows of a selection's results beside their scores; see `write_report`."""
+    return PageDetails(selection, (MAX_BYTES if max_bytes is None else max_bytes) * _POINTS_PER_BYTE)
+
+
 def write_report(
-    scores: Scores, folder: str | Path, selection: Selection, *, title: str = "", style: Style | None = None,
-    max_bytes: int | None = None,
+    scores: Scores, folder: str | Path, results: Selection | PageDetails, *, title: str = "",
+    style: Style | None = None, max_bytes: int | None = None,
 ) -> Path:  # fmt: skip
     """Writes `report.html` into `folder` and returns its path.
 
-    The file holds the document of scores.json, word for word, in `<script id="scores">`. Results are read sequence by
-    sequence, so that memory does not grow with their number.
+    The file holds the document of scores.json, word for word, in `<script id="scores">`; where the file would be larger
+    than `MAX_BYTES` with it, deflated, as `{"deflate": base64}`. Results are read tracker by
+    tracker, so that memory does not grow with their number.
 
     Args:
-        selection: what the scores are of.
+        results: what the scores are of, or what was seen of it while it was scored, which is not read again::
+
+            details = report_details(selection)
+            write_report(selection.score(details), folder, details)
+
         title: heading of the page; "": by the benchmark.
         style: names and colours of trackers.
         max_bytes: the largest size; None: `MAX_BYTES`, or what the numbers need where that is more.
@@ -47,8 +63,8 @@ def write_report(
     Raises:
         DataError: the folder cannot be written, or the report does not fit into `max_bytes` even with thinned overlaps.
     """
-    check_size(len(scores.trackers), scores.sequences, len(scores.metrics("all")), max_bytes)
-    data = render(scores, selection, title, style, max_bytes).encode("utf-8", "replace")
+    check_size(len(scores.trackers), len(scores.sequences), len(scores.metrics("all")), max_bytes)
+    data = _render(scores, results, title, style, max_bytes).encode("utf-8", "replace")
     if max_bytes is not None and len(data) > max_bytes:
         raise _too_large(len(data), max_bytes)
     path = Path(folder) / FILE_NAME
@@ -57,21 +73,21 @@ def write_report(
 
 
 def write_tabs(
-    reports: Mapping[str, tuple[Scores, Selection]], folder: str | Path, *, style: Style | None = None,
+    reports: Mapping[str, tuple[Scores, Selection | PageDetails]], folder: str | Path, *, style: Style | None = None,
     max_bytes: int | None = None,
 ) -> Path:  # fmt: skip
-    """As `write_report`, for several benchmarks {title: (scores, selection)}: a tab each, in one file."""
+    """As `write_report`, for several benchmarks {title: (scores, results)}: a tab each, in one file."""
     each = None if max_bytes is None else max_bytes // len(reports)
-    pages = {title: render(scores, selection, title, style, each) for title, (scores, selection) in reports.items()}
+    pages = {title: _render(scores, results, title, style, each) for title, (scores, results) in reports.items()}
     text = render_page("tabs.html", ["tabs.js"], {"pages": embed(pages)}, {"title": ", ".join(pages)}, inside=_SCRIPTS)
     path = Path(folder) / FILE_NAME
     write_atomic(path, text.encode("utf-8", "replace"))
     return path
 
 
-def check_size(trackers: int, sequences: Iterable[str], metrics: int, max_bytes: int | None) -> None:
+def check_size(trackers: int, sequences: int, metrics: int, max_bytes: int | None) -> None:
     """Raises DataError where the scores per sequence alone take more than `max_bytes`, before anything is computed."""
-    least = trackers * metrics * sum(len(name.encode()) + 20 for name in sequences)
+    least = trackers * metrics * sequences * _BYTES_PER_SCORE
     if max_bytes is not None and least > max_bytes:
         raise _too_large(least, max_bytes)
 
@@ -83,24 +99,31 @@ def _too_large(size: int, max_bytes: int) -> DataError:
     )
 
 
-def render(
-    scores: Scores, selection: Selection, title: str = "", style: Style | None = None, max_bytes: int | None = None
+def _render(
+    scores: Scores, results: Selection | PageDetails, title: str, style: Style | None, max_bytes: int | None
 ) -> str:
-    """The page as text."""
     most = MAX_BYTES if max_bytes is None else max_bytes
-    strides = first_strides(scores.lengths.tolist(), len(scores.trackers), most * _POINTS_PER_BYTE)
+    details = report_details(results, max_bytes) if isinstance(results, Selection) else results
     pictures = min(_MOST_PICTURES, int(_PICTURES * most / _PICTURE_BYTES / max(1, len(scores.sequences))))
+    intervals = all_intervals(scores, scores.metrics("all"))
     with ThreadPoolExecutor(1) as pool:
-        summed = pool.submit(lambda: embed(summary(scores, scores.metrics("all"))))
-        data, series = page_data(scores, selection, strides, pictures, title, style)
+        summed = pool.submit(lambda: embed(summary(scores, scores.metrics("all"), intervals)))
+        data = page_data(scores, details, intervals, pictures, title, style)
         numbers = summed.result()
     text = embed(data)
-    rest = len(_page(data, text, numbers).encode("utf-8", "replace"))
-    rest += 64 * len(series) + 1_000  # the index of the overlaps
+    rest = _size(data, text, numbers, details)
+    if rest + _OVERLAP_BYTES > most:
+        numbers = embed({"deflate": base64.b64encode(zlib.compress(numbers.encode(), 9)).decode("ascii")})
+        rest = _size(data, text, numbers, details)
     if max_bytes is None:
         most = max(most, rest + _OVERLAP_BYTES)
-    overlaps = embed(pack(series, max(0, most - rest), strides).to_json())
+    overlaps = embed(pack(details.series, max(0, most - rest), details.strides).to_json())
     return _page(data, f'{text[:-1]},"overlaps":{overlaps}}}', numbers)
+
+
+def _size(data: Mapping[str, Any], text: str, numbers: str, details: PageDetails) -> int:
+    """Of the page without overlaps, but with their index."""
+    return len(_page(data, text, numbers).encode("utf-8", "replace")) + 64 * len(details.series) + 1_000
 
 
 def _page(data: Mapping[str, Any], text: str, numbers: str) -> str:

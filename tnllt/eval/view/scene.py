@@ -192,12 +192,20 @@ def read_trace(file: ResultFile) -> list[dict[str, Any]]:
 
     Lines that are not JSON objects are skipped: a broken trace never stops a report.
     """
+    return trace_events(trace_bytes(file))
+
+
+def trace_bytes(file: ResultFile) -> bytes:
+    """The trace beside a result; b"" where there is none."""
     path = Path(file.place)
     path = path.with_name(path.name.removesuffix(path.suffix) + ".trace.jsonl")
-    if not path.is_file():
-        return []
+    return read_bytes(path) if path.is_file() else b""
+
+
+def trace_events(raw: bytes) -> list[dict[str, Any]]:
+    """The events of a trace, as `read_trace` gives them."""
     found = []
-    for line in read_bytes(path).splitlines():
+    for line in raw.splitlines():
         try:
             event = parse_json(line.decode("utf-8", errors="replace"))
         except DataError:

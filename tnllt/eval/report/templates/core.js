@@ -4,6 +4,12 @@
 const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
   (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'));
 const parse = (id) => JSON.parse(document.getElementById(id).textContent, (key, value) => (typeof value === 'string' ? visible(value) : value));
+/** The bytes that were deflated and written as base64. */
+async function inflate(text) {
+  if (typeof DecompressionStream === 'undefined') throw new Error('this browser cannot inflate the numbers (DecompressionStream is missing)');
+  const stream = new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))]).stream().pipeThrough(new DecompressionStream('deflate'));
+  return new Response(stream).arrayBuffer();
+}
 const $ = (selector, root = document) => root.querySelector(selector);
 const reduced = matchMedia('(prefers-reduced-motion: reduce)');
 

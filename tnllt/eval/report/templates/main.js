@@ -83,18 +83,22 @@ function initControls() {
   initTheme((theme) => change({ theme }));
 }
 
-initControls();
-initHeader();
-initBoard();
-initCurves();
-initAttributes();
-initMatrix();
-initPair();
-initSpeed();
-initHardest();
-initLanguage();
-initLint();
-initProtocol();
-initTimeline();
-on(['metric', 'set', 'shown', 'intervals'], markMore);
-markMore();
+async function begin() {
+  await readScores();
+  initControls();
+  initHeader();
+  initBoard();
+  initCurves();
+  initAttributes();
+  initMatrix();
+  initPair();
+  initSpeed();
+  initHardest();
+  initLanguage();
+  initLint();
+  initProtocol();
+  initTimeline();
+  on(['metric', 'set', 'shown', 'intervals'], markMore);
+  markMore();
+}
+begin();

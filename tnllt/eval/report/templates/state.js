@@ -21,8 +21,12 @@ function change(patch) {
 const metric = () => D.metrics.find((m) => m.key === state.metric);
 const scoreOf = (tracker, key = state.metric, set = state.set) => D.table[key].score[set][tracker];
 // Scores per sequence stand in the document of scores.json alone; its names are the raw ones, and so are these keys.
-const S = JSON.parse(document.getElementById('scores').textContent);
-const PER_SEQUENCE = new Map(D.metrics.map((m) => [m.key, S.trackers.map((t) => S.sequences.map((s) => S.per_sequence[t][m.key][s]))]));
+const PER_SEQUENCE = new Map();
+async function readScores() {
+  let found = JSON.parse(document.getElementById('scores').textContent);
+  if (found.deflate) found = JSON.parse(new TextDecoder().decode(await inflate(found.deflate)));
+  for (const m of D.metrics) PER_SEQUENCE.set(m.key, found.trackers.map((t) => found.sequences.map((s) => found.per_sequence[t][m.key][s])));
+}
 const perSequence = (tracker, sequence, key = state.metric) => PER_SEQUENCE.get(key)[tracker][sequence];
 function ranked(key = state.metric, set = state.set) {
   const rows = range(D.trackers.length);

@@ -4,10 +4,7 @@ const view = { from: 0, to: 1, cursor: null };
 
 async function unpackOverlaps() {
   if (!D.overlaps) return;
-  if (typeof DecompressionStream === 'undefined') throw new Error('this browser cannot inflate the overlaps (DecompressionStream is missing)');
-  const bytes = Uint8Array.from(atob(D.overlaps.data), (c) => c.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'));
-  packed = new Uint8Array(await new Response(stream).arrayBuffer());
+  packed = new Uint8Array(await inflate(D.overlaps.data));
 }
 
 /** Overlaps of one tracker on one sequence: Float32Array, NaN where the protocol counts no overlap. */
