@@ -6,7 +6,9 @@ sequence. Its latencies are counted in classes 1 % wide, and percentiles read fr
 
 from __future__ import annotations
 
+import base64
 import math
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +18,8 @@ import numpy as np
 from tnllt.files import float_array
 from tnllt.sequence import Trajectory
 
-_WIDTH = math.log(1.01)
+#: Of the logarithm of seconds; classes below and above one second, so that the longest is days.
+_WIDTH, _MOST = math.log(1.01), 2048
 _PERCENTS = (50, 90, 99)
 
 
@@ -32,10 +35,10 @@ def counted_costs(record: Mapping[str, Any]) -> dict[str, Any]:
     track = (record.get("seconds") or {}).get("track")
     seconds = float_array([] if track is None else track)[1:]
     with np.errstate(invalid="ignore"):
-        classes = np.log(seconds[seconds > 0]) / _WIDTH
-    latency = np.unique(np.round(classes).astype(int), return_counts=True)
+        classes = np.rint(np.log(seconds[seconds > 0]) / _WIDTH).clip(-_MOST, _MOST - 1).astype(np.int64) + _MOST
+    counts = zlib.compress(np.bincount(classes).astype("<u4").tobytes(), 1)  # a long way of zeros first
     peak = (record.get("memory_mb") or {}).get("peak")
-    return {**costs, "frames": record.get("frames"), "memory_mb": peak, "latency": [part.tolist() for part in latency]}
+    return {**costs, "frames": record.get("frames"), "memory_mb": peak, "latency": base64.b64encode(counts).decode()}
 
 
 def cost_card(counted: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -51,13 +54,14 @@ def cost_card(counted: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     if not told:
         return {}
     card: dict[str, Any] = {}
-    pairs = [np.array(costs["latency"], dtype=np.int64) for costs in told]
-    classes, counts = np.concatenate([np.empty((2, 0), np.int64), *pairs], axis=1)
-    if len(classes):
-        order = np.argsort(classes)
-        summed = np.cumsum(counts[order])
-        places = np.searchsorted(summed, [math.ceil(summed[-1] * percent / 100) for percent in _PERCENTS])
-        card["latency_ms"] = [round(1000 * math.exp(_WIDTH * float(classes[order[k]])), 3) for k in places]
+    summed = np.zeros(2 * _MOST, np.int64)
+    for costs in told:
+        counts = np.frombuffer(zlib.decompress(base64.b64decode(costs["latency"])), "<u4")
+        summed[: len(counts)] += counts
+    below = np.cumsum(summed)
+    if below[-1]:
+        places = np.searchsorted(below, [math.ceil(below[-1] * percent / 100) for percent in _PERCENTS])
+        card["latency_ms"] = [round(1000 * math.exp(_WIDTH * (int(k) - _MOST)), 3) for k in places]
     for name in ("parameters", "flops", "memory_mb", "accelerator_mb"):
         values = [costs[name] for costs in told if costs.get(name) is not None]
         if values:

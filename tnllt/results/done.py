@@ -14,7 +14,7 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,9 @@ class DoneResults:
         """Writes what is known, where it changed."""
         if self._changed:
             with suppress(TnlltError):
-                write_atomic(self._path(), json.dumps(asdict(self._kept)), durable=False)
+                write_atomic(
+                    self._path(), json.dumps({"head": self._kept.head, "known": self._kept.known}), durable=False
+                )
 
     def _path(self) -> Path:
         """Among the scores, which are pruned."""
