@@ -20,7 +20,7 @@ from tnllt.reasoningtrack.reasoners import Look, Question, parse_answer
 from tnllt.reasoningtrack.reasoners.bundled import BundledReasoner
 from tnllt.reasoningtrack.reasoners.factory import BUNDLED
 from tnllt.reasoningtrack.reasoners.looks import described_numbers, read_description
-from tnllt.reasoningtrack.reasoners.reader import FACTORS, MOST, SIDES, LookReader, reader_facts, window
+from tnllt.reasoningtrack.reasoners.reader import CHOOSERS, FACTORS, MOST, SIDES, LookReader, reader_facts, window
 
 _REVISIONS = {
     "the red car with blue wheels": (("object", "car", "red", "blue"), "orange", "the orange car with blue wheels"),
@@ -90,8 +90,13 @@ def test_of_two_windows_one_object_or_none_is_chosen() -> None:
     first, now = (torch.randint(0, 255, (2, side, side, 3), dtype=torch.uint8) for side in SIDES)
     with torch.inference_mode():
         before, after = (model.objects(model.read_twice(pixels)) for pixels in (first, now))
-        logits, changed = model.choice(before, after, torch.tensor([[0, 1, 12, 0], [-1, -1, -1, -1]]))
-    assert logits.shape == (2, MOST + 1)
+        described = torch.tensor([[0, 1, 12, 0], [-1, -1, -1, -1]])
+        logits, changed = model.choice(before, after, described)
+        each, others = model.choices(before, after, described)
+    assert logits.shape == (2, MOST + 1) and len(each) == len(others) == CHOOSERS
+    assert not torch.allclose(each[0], each[1])
+    torch.testing.assert_close(logits.softmax(1), each.softmax(2).mean(0))
+    torch.testing.assert_close(changed.sigmoid(), others.sigmoid().mean(0))
     assert changed.shape == (2, MOST)
     assert before.place.abs().max() <= FACTORS[0] / 2
     assert after.place.abs().max() <= FACTORS[1] / 2

@@ -76,14 +76,14 @@ class BundledReasoner:
 
     Args:
         weights: a safetensors file of `tnllt-train reasoner`; the bundled one by default.
-        confidence: least probability that an object is the target and has changed, or that it is and has not, to
-            answer anything but "keep"; 0 to 1.
+        confidence: least probability that an object is the target and has the new look, or that it is and has not
+            changed, to answer anything but "keep"; 0 to 1.
     """
 
     name = "reasoner bundled"
     concurrency = 1
 
-    def __init__(self, weights: str | Path | None = None, confidence: float = 0.6) -> None:
+    def __init__(self, weights: str | Path | None = None, confidence: float = 0.35) -> None:
         if not 0 <= confidence <= 1:
             raise UsageError(f"confidence must be 0 to 1, not {confidence!r}")
         self._confidence, self._path = confidence, BUNDLED if weights is None else Path(weights)
@@ -102,7 +102,7 @@ class BundledReasoner:
         )
         thought = f"First: {_listed(first)}; now: {_listed(now)}; "
         old, new = described.look.words(described.coloured), seen.new.look.words(described.coloured)
-        chances = {"yes": seen.chance * seen.changed, "no": seen.chance * (1 - seen.changed)}
+        chances = {"yes": seen.chance * seen.changed * seen.new.chance, "no": seen.chance * (1 - seen.changed)}
         detail = {"chances": {k: round(v, 4) for k, v in chances.items()}, "look_chance": round(seen.new.chance, 4)}
         detail |= {"first": first, "now": now}
         decision = max(chances, key=lambda name: chances[name])

@@ -1,8 +1,8 @@
 """The network of the bundled reasoner: reads the objects of two windows, and says which of them is the target now.
 
 One convolutional reader sees both windows: around the initial box in the first frame, and around the tracker's box in
-the current one. It marks the middles of objects and reads kind, colours and pattern in every cell. A small transformer
-compares the objects then and now, beside what the description says, and chooses one, or that it cannot tell.
+the current one. It marks the middles of objects and reads kind, colours and pattern in every cell. Small transformers
+compare the objects then and now, beside what the description says, and choose one, or that it cannot tell.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tnllt.sequence import Image
 SCALE, FACTORS = 28, (8, 6)
 SIDES = (SCALE * FACTORS[0], SCALE * FACTORS[1])
 STRIDE = 8
-#: Objects that are compared in each window.
-MOST = 8
+#: Objects that are compared in each window; networks that choose among them, whose probabilities are averaged.
+MOST, CHOOSERS = 8, 3
 _COUNTS = {name: len(values) for name, values in ATTRIBUTES.items()}
 _STAGES = (64, 96, 160, 128)
 #: Numbers by which an object is compared with others, and channels of the comparison; least logarithm in it.
@@ -104,6 +104,32 @@ class Objects(NamedTuple):
         return [self.at, self.heat, self.place, *(self.looks[name] for name in ATTRIBUTES)]
 
 
+class Chooser(nn.Module):
+    """Chooses among the objects by what they were compared in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compared = nn.Linear(_COMPARED, _WIDTH)
+        self.said = nn.Linear(len(_COUNTS), _WIDTH)
+        self.marks = nn.Parameter(0.02 * torch.randn(4, _WIDTH))  # first, current, description, cannot tell
+        layer = nn.TransformerEncoderLayer(_WIDTH, 4, 2 * _WIDTH, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.compare = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.choose = nn.Linear(_WIDTH, 2)
+
+    def forward(self, first: Tensor, now: Tensor, named: Tensor) -> Tensor:
+        """(B, K + 1, 2) logits, see `LookReader.choice`.
+
+        Args:
+            first, now: (B, K, numbers) of each object. named: (B, 4) which parts of a look the description names.
+        """
+        unsure = self.marks[3].expand(len(named), 1, -1)
+        text = self.said(named)[:, None] + self.marks[2]
+        objects = [self.compared(part) + self.marks[k] for k, part in enumerate((first, now))]
+        seen = self.compare(torch.cat([objects[1], unsure, objects[0], text], 1))
+        answers: Tensor = self.choose(seen[:, : MOST + 1]).float()
+        return answers
+
+
 class LookReader(nn.Module):
     """See the module's text."""
 
@@ -119,12 +145,7 @@ class LookReader(nn.Module):
         self.last = Convolution(d, d)
         self.heads = nn.ModuleDict({name: nn.Linear(d, count) for name, count in {"heat": 1, **_COUNTS}.items()})
         nn.init.constant_(self.heads["heat"].bias, -3.0)  # type: ignore[arg-type]
-        self.compared = nn.Linear(_COMPARED, _WIDTH)
-        self.said = nn.Linear(len(_COUNTS), _WIDTH)
-        self.marks = nn.Parameter(0.02 * torch.randn(4, _WIDTH))  # first, current, description, cannot tell
-        layer = nn.TransformerEncoderLayer(_WIDTH, 4, 2 * _WIDTH, 0.0, "gelu", batch_first=True, norm_first=True)
-        self.compare = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.choose = nn.Linear(_WIDTH, 2)
+        self.choosers = nn.ModuleList([Chooser() for _ in range(CHOOSERS)])
 
     def read(self, pixels: Tensor) -> Tensor:
         """Windows uint8 (B, H, W, 3) -> features (B, H / 8, W / 8, C)."""
@@ -165,11 +186,17 @@ class LookReader(nn.Module):
 
     def choice(self, first: Objects, now: Objects, described: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, K + 1) of each current object being the target, the last: it cannot be told; and logits (B, K) of
-        each having another look than the described one, if it is the target.
+        each having another look than the described one, if it is the target. Of probabilities that are the means of
+        all choosers'.
 
         Args:
             described: (B, 4) numbers of the look in the description; -1 where it names none.
         """
+        chosen, changed = self.choices(first, now, described)
+        return chosen.log_softmax(2).logsumexp(0), changed.sigmoid().mean(0).logit(1e-6)
+
+    def choices(self, first: Objects, now: Objects, described: Tensor) -> tuple[Tensor, Tensor]:
+        """As `choice`, of each chooser: (N, B, K + 1) and (N, B, K)."""
         named = (described >= 0).float()
         said = [
             F.one_hot(described[:, k].clamp(min=0), count)[:, None].float() * named[:, k, None, None]
@@ -178,7 +205,7 @@ class LookReader(nn.Module):
         chances = [[value.float().softmax(2) for value in objects.looks.values()] for objects in (first, now)]
         target = first.place.norm(dim=2).argmin(1)  # of the first window: what is in the initial box
         held = [v.gather(1, target[:, None, None].expand(-1, 1, v.shape[2])) for v in chances[0]]
-        tokens = []
+        compared = []
         for k, objects in enumerate((first, now)):
             own = chances[k]
             pairs = _alike(own, chances[1 - k])
@@ -191,13 +218,9 @@ class LookReader(nn.Module):
             alike = torch.cat([torch.stack(single, 2), other, to_said, to_held], 2) / 5
             mark = F.one_hot(target, MOST).float() * (1 - k)
             sure = [objects.heat.sigmoid(), objects.place.norm(dim=2) / 3, *(v.amax(2) for v in own), mark]
-            parts = [torch.stack(sure, 2), objects.place / 3, alike]
-            tokens.append(self.compared(torch.cat(parts, 2)) + self.marks[k])
-        text = self.said(named) + self.marks[2]
-        unsure = self.marks[3].expand(len(described), 1, -1)
-        seen = self.compare(torch.cat([tokens[1], unsure, tokens[0], text[:, None]], 1))
-        answers = self.choose(seen[:, : MOST + 1]).float()
-        return answers[..., 0], answers[:, :MOST, 1]
+            compared.append(torch.cat([torch.stack(sure, 2), objects.place / 3, alike], 2))
+        answers = torch.stack([chooser(*compared, named) for chooser in self.choosers])
+        return answers[..., 0], answers[:, :, :MOST, 1]
 
 
 def _alike(some: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:

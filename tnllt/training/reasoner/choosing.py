@@ -192,11 +192,12 @@ def fit(model: LookReader, rows: ChoiceRows, recipe: ChoiceRecipe | GainRecipe, 
             apart = F.kl_div(logs, reference[part], log_target=True, reduction="none").sum(1)
             loss = (recipe.divergence * apart - (logs.exp() * values).sum(1)).mean()
         else:
-            logits, changed = model.choice(some.first, some.now, some.described)
-            loss = F.cross_entropy(logits, values)
             there = ~known_change.isnan()
-            of_target = changed.gather(1, values[:, :MOST].argmax(1)[:, None])[:, 0]
-            loss = loss + F.binary_cross_entropy_with_logits(of_target[there], known_change[there])
+            loss = torch.zeros(())
+            for logits, changed in zip(*model.choices(some.first, some.now, some.described), strict=True):
+                of_target = changed.gather(1, values[:, :MOST].argmax(1)[:, None])[:, 0]
+                loss = loss + F.cross_entropy(logits, values)
+                loss = loss + F.binary_cross_entropy_with_logits(of_target[there], known_change[there])
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _AVERAGE = "average/"
 #: Beginnings of the names of the parameters that choose among objects; the others read.
-CHOOSES = ("compare", "choose", "said", "marks")
+CHOOSES = "choosers."
 
 
 def make_optimizers(model: nn.Module, recipe: ReaderRecipe) -> list[torch.optim.Optimizer]:
