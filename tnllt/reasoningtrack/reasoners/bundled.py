@@ -83,7 +83,7 @@ class BundledReasoner:
     name = "reasoner bundled"
     concurrency = 1
 
-    def __init__(self, weights: str | Path | None = None, confidence: float = 0.35) -> None:
+    def __init__(self, weights: str | Path | None = None, confidence: float = 0.5) -> None:
         if not 0 <= confidence <= 1:
             raise UsageError(f"confidence must be 0 to 1, not {confidence!r}")
         self._confidence, self._path = confidence, BUNDLED if weights is None else Path(weights)
