@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.report.test_report import embedded
 from tnllt.config import ScoreConfig, cache_folder
 from tnllt.eval import selection as selection_module
-from tnllt.eval.report import report_details, write_report
+from tnllt.eval.report import report_details, write, write_report
 from tnllt.eval.report.overlaps import LEVELS, NOTHING, thinned
 from tnllt.eval.selection import Selection, select
 from tnllt.results.store import ResultStore
@@ -107,12 +110,6 @@ def test_thinning_by_hand() -> None:
 
 
 def test_a_page_of_many_numbers_holds_them_deflated(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    import base64
-    import zlib
-
-    from tests.report.test_report import embedded
-    from tnllt.eval.report import write
-
     made.page()
     plain = embedded(made.folder / "out/report.html", "scores")
     monkeypatch.setattr(write, "MAX_BYTES", 100_000)

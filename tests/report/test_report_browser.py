@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from tests.report.conftest import arguments
 from tnllt.cli.eval import cli
+from tnllt.eval.report import write
 from tnllt.eval.style import Style, rgb
 
 pytestmark = pytest.mark.browser
@@ -64,8 +65,6 @@ def test_it_is_silent_and_complete(report: str, watch: Any) -> None:
 def test_deflated_scores_are_shown_as_plain_ones(
     report: str, release: Path, tmp_path: Path, watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tnllt.eval.report import write
-
     monkeypatch.setattr(write, "MAX_BYTES", 100_000)
     small = make_report(release, tmp_path)
     assert '{"deflate":' in (tmp_path / "report.html").read_text("utf-8")

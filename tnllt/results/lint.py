@@ -105,9 +105,7 @@ def findings(
             if name not in own.faults:
                 found.append(CHECKER.finding("missing", "no result", **place))
                 continue
-            for code, text, row, count in own.faults[name]:
-                file = files[tracker][name].place
-                found.append(CHECKER.finding(code, text, **place, file=file, row=row, count=count))
+            found += _named(own.faults[name], **place, file=files[tracker][name].place)
             digest = own.digests.get(name)
             if digest is not None and (first := owners.setdefault((name, digest), tracker)) != tracker:
                 copies.setdefault(first, []).append(name)
@@ -122,10 +120,11 @@ def findings(
 
 def lint_boxes(sequence: Sequence, boxes: Boxes, tracker: str = "", place: str = "") -> list[Finding]:
     """Findings on one result (T', 4)."""
-    return [
-        CHECKER.finding(code, text, subject=tracker, sequence=sequence.name, file=place, row=row, count=count)
-        for code, text, row, count in _look(sequence.groundtruth, boxes)
-    ]
+    return _named(_look(sequence.groundtruth, boxes), subject=tracker, sequence=sequence.name, file=place)
+
+
+def _named(faults: Iterable[Fault], **place: str) -> list[Finding]:
+    return [CHECKER.finding(code, text, row=row, count=count, **place) for code, text, row, count in faults]
 
 
 def _look(truth: Boxes, boxes: Boxes) -> Iterator[Fault]:

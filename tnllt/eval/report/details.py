@@ -71,7 +71,7 @@ class PageDetails:
         lengths = [len(sequence) for sequence in selection.sequences]
         self._frames = np.cumsum([0, *lengths])
         #: The first frame of every point.
-        starts = [np.arange(a, a + n, s) for a, n, s in zip(self._frames, lengths, self.strides, strict=False)]
+        starts = [np.arange(a, a + n, s) for a, n, s in zip(self._frames[:-1], lengths, self.strides, strict=True)]
         self._starts = np.concatenate([np.empty(0, np.int64), *starts])
         self._points = np.full((len(self.trackers), len(self._starts)), NOTHING, np.uint8)
         self.series = np.split(self._points, np.cumsum([len(points) for points in starts])[:-1], axis=1)
@@ -111,7 +111,7 @@ class PageDetails:
         overlaps = {tracker: np.full(self._frames[-1], NOTHING, np.uint8) for tracker in results}
         with ThreadPoolExecutor(2) as pool:  # as many as pay, see `score_trackers`
             seen = pool.map(partial(self._see, results), range(len(self.selection.sequences)))
-            for sequence, start, found in zip(self.selection.sequences, self._frames, seen, strict=False):
+            for sequence, start, found in zip(self.selection.sequences, self._frames[:-1], seen, strict=True):
                 for tracker, (looked, codes, answers) in found.items():
                     made[tracker].looked.take(looked)
                     overlaps[tracker][start : start + len(codes)] = codes
