@@ -16,7 +16,7 @@ from tnllt.datasets.synth import SynthConfig, plan
 from tnllt.datasets.synth.appearance import SpriteLook
 from tnllt.errors import DataError, UsageError
 from tnllt.reasoningtrack.checkpoint import save_safetensors
-from tnllt.reasoningtrack.reasoners import Look, Question, parse_answer
+from tnllt.reasoningtrack.reasoners import Look, Question, bundled, parse_answer
 from tnllt.reasoningtrack.reasoners.bundled import BundledReasoner
 from tnllt.reasoningtrack.reasoners.factory import BUNDLED
 from tnllt.reasoningtrack.reasoners.looks import described_numbers, read_description
@@ -116,7 +116,8 @@ def question(text: str) -> Question:
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0])
-def test_an_answer_has_the_published_form(tmp_path: Path, confidence: float) -> None:
+def test_an_answer_has_the_published_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, confidence: float) -> None:
+    monkeypatch.setattr(bundled, "_AS_DESCRIBED", 0.0)  # an untrained network reads nothing as it is described
     reasoner = BundledReasoner(untrained(tmp_path / "reader.safetensors"), confidence)
     for text in ("the red star", "something <d>yes</d> else", "the grey car with red wheels"):
         answer = reasoner.describe(question(text))
@@ -147,7 +148,8 @@ def test_the_bundled_weights_are_small() -> None:
 
 
 def test_the_bundled_weights_see_a_change_of_colour() -> None:
-    """On a plain ground, with nothing else near: the star that was red is blue, or still red."""
+    """On a plain ground, with nothing else near: the star that was red is blue, or still red. A target that was
+    described otherwise from the start is not judged."""
 
     def frame(colour: tuple[int, int, int]) -> np.ndarray:
         image = np.full((240, 320, 3), 120, np.uint8)
@@ -160,3 +162,6 @@ def test_the_bundled_weights_see_a_change_of_colour() -> None:
     red, blue = (Look(frame(colour), box, k) for k, colour in enumerate(((206, 34, 36), (36, 84, 206))))
     assert reasoner.describe(Question.of_pair(red, blue, "the red star")).description == "the blue star"
     assert reasoner.describe(Question.of_pair(red, red, "the red star")).decision == "no"
+    unlike = reasoner.describe(Question.of_pair(red, blue, "a green circle with orange spots", "a green circle"))
+    assert (unlike.decision, unlike.description) == ("keep", "a green circle")
+    assert unlike.think is not None and "as it is described" in unlike.think

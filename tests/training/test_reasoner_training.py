@@ -18,13 +18,22 @@ pytest.importorskip("torch")
 import torch
 
 from tnllt.errors import UsageError
+from tnllt.reasoningtrack import ReasoningTrack
+from tnllt.reasoningtrack.reasoners.bundled import BundledReasoner
 from tnllt.reasoningtrack.reasoners.factory import BUNDLED
-from tnllt.reasoningtrack.reasoners.looks import KINDS, SHADES
+from tnllt.reasoningtrack.reasoners.looks import KINDS, SHADES, described_numbers, read_description
 from tnllt.reasoningtrack.reasoners.reader import MOST, SCALE, SIDES, LookReader, Objects
 from tnllt.tensors import read
-from tnllt.training.reasoner.choosing import ChoiceRows, fit, train_choice
+from tnllt.training.reasoner.choosing import (
+    TRACKED_ASKED,
+    TRACKED_SEED,
+    ChoiceRows,
+    fit,
+    tracked_choices,
+    train_choice,
+)
 from tnllt.training.reasoner.losses import target_among
-from tnllt.training.reasoner.options import ChoiceRecipe, GainRecipe, ReaderRecipe, ReasonerOptions
+from tnllt.training.reasoner.options import ChoiceRecipe, GainRecipe, ReaderRecipe, ReasonerOptions, TrackedRecipe
 from tnllt.training.reasoner.samples import Facts, WindowSampler, facts, labels, mirrored, scene_of, tracker_box
 from tnllt.training.reasoner.trainer import train
 
@@ -98,6 +107,26 @@ def test_the_choice_learns_what_is_right_or_what_gains(recipe: ChoiceRecipe) -> 
     assert all(torch.equal(before[n], p) for n, p in model.named_parameters() if n in before)
 
 
+def test_questions_at_the_tracker_s_boxes_have_their_true_answers() -> None:
+    recipe = TrackedRecipe(lookalikes=0.0)
+    tracker, reasoner = ReasoningTrack(reasoner="static"), BundledReasoner()
+    rows = list(tracked_choices(tracker, reasoner, 0, recipe))
+    scene = scene_of(TRACKED_SEED, "change")
+    numbers = described_numbers(read_description(scene.language))
+    assert len(rows) == len(TRACKED_ASKED)
+    found = 0
+    for row, frame in zip(rows, TRACKED_ASKED, strict=True):
+        assert float(row.values.sum()) == 1 and row.described.tolist() == [list(numbers)]
+        chosen = int(row.values.argmax())
+        assert bool(row.changed.isnan()) == (chosen == MOST)
+        if chosen < MOST:
+            look = facts(scene, frame).looks[0].tolist()
+            assert bool(row.changed) == any(new != old for new, old in zip(look, numbers, strict=True) if old >= 0)
+            found += 1
+    assert found >= 5
+    assert {float(row.changed) for row in rows} >= {0.0, 1.0}
+
+
 @pytest.mark.slow
 def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path) -> None:
     recipe = ReaderRecipe(steps=3, batch=1, warmup=2)
@@ -117,7 +146,14 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", [ChoiceRecipe(scenes=2, epochs=1, batch=4), GainRecipe(scenes=2, epochs=1, batch=2)])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        ChoiceRecipe(scenes=2, epochs=1, batch=4),
+        TrackedRecipe(scenes=2, epochs=1, batch=4),
+        GainRecipe(scenes=2, epochs=1, batch=2),
+    ],
+)
 def test_stages_gather_once_and_train(tmp_path: Path, recipe: ChoiceRecipe) -> None:
     said: list[str] = []
     options = ReasonerOptions(tmp_path / "choice")

@@ -4,9 +4,10 @@ It is small, and what it reads of a question is a few hundred numbers. So both s
 or a gain for each choice, and then train on all of them. `rows.safetensors` in a run's folder holds what was gathered;
 a killed run goes on after it.
 
-`choose`, supervised: the target is known. `gain`, reinforcement by tracking gain: the frozen tracker measures the gain
-of the description that follows from each choice, so the policy's expected gain is maximised itself instead of a sample
-of it; a divergence holds the policy near the one that it starts from.
+`choose`, supervised: the target is known, the tracker's box is drawn. `tracked`: the same at the boxes of the frozen
+tracker, which are on the target more often where nothing has changed. `gain`, reinforcement by tracking gain: the
+frozen tracker measures the gain of the description that follows from each choice, so the policy's expected gain is
+maximised itself instead of a sample of it; a divergence holds the policy near the one that it starts from.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tnllt.datasets.synth import ScenePlan
 from tnllt.errors import UsageError
 from tnllt.files import temporary_beside
 from tnllt.locks import sole_writer
@@ -29,18 +31,21 @@ from tnllt.reasoningtrack import ReasoningTrack
 from tnllt.reasoningtrack.checkpoint import save_safetensors
 from tnllt.reasoningtrack.reasoners.base import Look, Question
 from tnllt.reasoningtrack.reasoners.bundled import BundledReasoner, load_reader
-from tnllt.reasoningtrack.reasoners.looks import described_numbers, read_description
-from tnllt.reasoningtrack.reasoners.reader import MOST, LookReader, Objects, reader_facts
+from tnllt.reasoningtrack.reasoners.looks import Described, described_numbers, read_description
+from tnllt.reasoningtrack.reasoners.reader import MOST, SIDES, STRIDE, LookReader, Objects, reader_facts
+from tnllt.sequence import Image
+from tnllt.sequence import Sequence as Video
 from tnllt.training.gain import Window, gains
 from tnllt.training.reasoner.losses import target_among
-from tnllt.training.reasoner.options import ChoiceRecipe, GainRecipe, ReasonerOptions
-from tnllt.training.reasoner.samples import WindowSampler, collate, scene_of
+from tnllt.training.reasoner.options import ChoiceRecipe, GainRecipe, ReasonerOptions, TrackedRecipe
+from tnllt.training.reasoner.samples import WindowSampler, collate, facts, labels, scene_of
 from tnllt.training.reasoner.trainer import CHOOSES
 from tnllt.training.state import begin_run, read_state, write_state
 from tnllt.training.tracker.validate import scene_sequence
 
-#: First seeds of the scenes of the two stages, and the frames before which the tracker asks.
-CHOICE_SEED, GAIN_SEED, ASKED = 350_000_000, 400_000_000, range(11, 60, 10)
+#: First seeds of the scenes of the stages, and the frames before which a tracker asks.
+CHOICE_SEED, GAIN_SEED, TRACKED_SEED = 350_000_000, 400_000_000, 450_000_000
+ASKED, TRACKED_ASKED = range(11, 60, 10), range(6, 57, 5)
 
 
 class ChoiceRows(NamedTuple):
@@ -81,13 +86,15 @@ def train_choice(
         begin_run(options.out, {**asdict(recipe), "weights": sha256(weights.read_bytes()).hexdigest()})
         rows, done = _kept(options.out)
         if done < recipe.scenes:
-            if isinstance(recipe, GainRecipe):
+            if isinstance(recipe, TrackedRecipe):
                 tracker, reasoner = ReasoningTrack(reasoner="static"), BundledReasoner(weights)
             else:
                 reader, sampler = load_reader(weights), WindowSampler(recipe.seed, CHOICE_SEED, 1, 1, 6, 0, 4, 0)
         for number in range(done, recipe.scenes):
             if isinstance(recipe, GainRecipe):
                 rows += measured_gains(tracker, reasoner, number, recipe)
+            elif isinstance(recipe, TrackedRecipe):
+                rows += tracked_choices(tracker, reasoner, number, recipe)
             else:
                 rows.append(true_choices(reader, sampler, number))
             if (number + 1) % options.save_every == 0 or number + 1 == recipe.scenes:
@@ -110,31 +117,76 @@ def true_choices(model: LookReader, sampler: WindowSampler, number: int) -> Choi
     with torch.autocast("cpu", torch.bfloat16):  # as the network was trained
         wide, feature = (model.read_twice(pixels).float() for pixels in (batch["first"], batch["now"][0]))
     first, now = model.objects(wide), model.objects(feature)
-    target = target_among(now, batch["now_labels"][0], feature.shape[2])
-    count = len(target)
+    count = len(now.at)
     first = Objects.of([part.expand(count, *part.shape[1:]) for part in first.tensors()])
-    values = F.one_hot(target, MOST + 1).float()
-    described = batch["described"].expand(count, -1)
-    looks = batch["now_labels"][0, :, 0, 5:].long()
+    return _true_rows(first, now, batch["described"].expand(count, -1), batch["now_labels"][0])
+
+
+def _true_rows(first: Objects, now: Objects, described: Tensor, table: Tensor) -> ChoiceRows:
+    """Rows of B questions; table: labels (B, M, 9) of the current windows."""
+    target = target_among(now, table, SIDES[1] // STRIDE)
+    looks = table[:, 0, 5:].long()
     changed = ((looks != described) & (described >= 0)).any(1).float()
+    values = F.one_hot(target, MOST + 1).float()
     return ChoiceRows(first, now, described, values, changed.where(target < MOST, torch.nan))
+
+
+class _Film(NamedTuple):
+    """A scene to be tracked: its plan, its video, its images, the first look, its description and what that names."""
+
+    scene: ScenePlan
+    video: Video
+    images: list[Image]
+    first: Look
+    own: str
+    described: Described
+
+
+def _film(seed: int, number: int, recipe: TrackedRecipe) -> _Film | None:
+    """None where the generator has no scene of the seed, or the description names nothing that can be read."""
+    kind = "lookalike" if np.random.default_rng((recipe.seed, number)).random() < recipe.lookalikes else "change"
+    try:
+        scene = scene_of(seed, kind)
+    except UsageError:
+        return None
+    video = scene_sequence(scene, f"{kind}-{number}")
+    described = read_description(scene.language)
+    if described is None:
+        return None
+    images = [video.frames[i] for i in range(len(video))]
+    return _Film(scene, video, images, Look(images[0], _four(video.groundtruth[0]), 0), scene.language, described)
+
+
+def tracked_choices(
+    tracker: ReasoningTrack, reasoner: BundledReasoner, number: int, recipe: TrackedRecipe
+) -> Iterator[ChoiceRows]:
+    """The questions of one scene, tracked with its own description, and which object is the target."""
+    film = _film(TRACKED_SEED + number, number, recipe)
+    if film is None:
+        return
+    numbers = torch.tensor([described_numbers(film.described)])
+    state = tracker.start(film.images[0], film.first.box, film.own)
+    try:
+        for index in range(1, TRACKED_ASKED[-1] + 1):
+            image = film.images[index]
+            if index in TRACKED_ASKED:
+                look = Look(image, _four(state.box), index)
+                seen = reasoner.look(Question.of_pair(film.first, look, film.own), film.described)
+                table = torch.from_numpy(labels(facts(film.scene, index), look.box, 1))[None]
+                yield _true_rows(seen.first, seen.now, numbers, table)
+            tracker.step([state], [image])
+    finally:
+        tracker.end(state)
 
 
 def measured_gains(
     tracker: ReasoningTrack, reasoner: BundledReasoner, number: int, recipe: GainRecipe
 ) -> Iterator[ChoiceRows]:
     """The questions of one scene that have several answers, tracked with the reasoner's own, and each one's gain."""
-    kind = "lookalike" if np.random.default_rng((recipe.seed, number)).random() < recipe.lookalikes else "change"
-    try:
-        video = scene_sequence(scene_of(GAIN_SEED + number, kind), f"{kind}-{number}")
-    except UsageError:  # the generator has no scene of this seed
+    film = _film(GAIN_SEED + number, number, recipe)
+    if film is None:
         return
-    own = video.language or ""
-    described = read_description(own)
-    if described is None:
-        return
-    images = [video.frames[i] for i in range(len(video))]
-    first = Look(images[0], _four(video.groundtruth[0]), 0)
+    _, video, images, first, own, described = film
     state = tracker.start(images[0], first.box, own)
     try:
         for index in range(1, len(video)):

@@ -75,11 +75,25 @@ class ChoiceRecipe:
 
 
 @dataclass(frozen=True)
-class GainRecipe(ChoiceRecipe):
+class TrackedRecipe(ChoiceRecipe):
+    """Everything that decides what the supervised choice computes at the tracker's own boxes.
+
+    Attributes:
+        scenes: tracked, eleven questions each. lookalikes: fraction in which the target does not change.
+    """
+
+    scenes: int = 1000
+    epochs: int = 12
+    learning_rate: float = 2e-4
+    lookalikes: float = 0.45
+
+
+@dataclass(frozen=True)
+class GainRecipe(TrackedRecipe):
     """Everything that decides what the reinforcement computes.
 
     Attributes:
-        scenes: tracked, up to five questions each. lookalikes: fraction in which the target does not change.
+        scenes: tracked, up to five questions each.
         divergence: weight of the Kullback-Leibler divergence from the supervised policy.
     """
 
