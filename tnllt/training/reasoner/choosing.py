@@ -131,7 +131,7 @@ def _true_rows(first: Objects, now: Objects, described: Tensor, table: Tensor) -
     return ChoiceRows(first, now, described, values, changed.where(target < MOST, torch.nan))
 
 
-class _Film(NamedTuple):
+class _TrackedScene(NamedTuple):
     """A scene to be tracked: its plan, its video, its images, the first look, its description and what that names."""
 
     scene: ScenePlan
@@ -142,7 +142,7 @@ class _Film(NamedTuple):
     described: Described
 
 
-def _film(seed: int, number: int, recipe: TrackedRecipe) -> _Film | None:
+def _film(seed: int, number: int, recipe: TrackedRecipe) -> _TrackedScene | None:
     """None where the generator has no scene of the seed, or the description names nothing that can be read."""
     kind = "lookalike" if np.random.default_rng((recipe.seed, number)).random() < recipe.lookalikes else "change"
     try:
@@ -154,7 +154,9 @@ def _film(seed: int, number: int, recipe: TrackedRecipe) -> _Film | None:
     if described is None:
         return None
     images = [video.frames[i] for i in range(len(video))]
-    return _Film(scene, video, images, Look(images[0], _four(video.groundtruth[0]), 0), scene.language, described)
+    return _TrackedScene(
+        scene, video, images, Look(images[0], _four(video.groundtruth[0]), 0), scene.language, described
+    )
 
 
 def tracked_choices(
