@@ -142,7 +142,7 @@ class _TrackedScene(NamedTuple):
     described: Described
 
 
-def _film(seed: int, number: int, recipe: TrackedRecipe) -> _TrackedScene | None:
+def _tracked_scene(seed: int, number: int, recipe: TrackedRecipe) -> _TrackedScene | None:
     """None where the generator has no scene of the seed, or the description names nothing that can be read."""
     kind = "lookalike" if np.random.default_rng((recipe.seed, number)).random() < recipe.lookalikes else "change"
     try:
@@ -163,18 +163,18 @@ def tracked_choices(
     tracker: ReasoningTrack, reasoner: BundledReasoner, number: int, recipe: TrackedRecipe
 ) -> Iterator[ChoiceRows]:
     """The questions of one scene, tracked with its own description, and which object is the target."""
-    film = _film(TRACKED_SEED + number, number, recipe)
-    if film is None:
+    tracked = _tracked_scene(TRACKED_SEED + number, number, recipe)
+    if tracked is None:
         return
-    numbers = torch.tensor([described_numbers(film.described)])
-    state = tracker.start(film.images[0], film.first.box, film.own)
+    numbers = torch.tensor([described_numbers(tracked.described)])
+    state = tracker.start(tracked.images[0], tracked.first.box, tracked.own)
     try:
         for index in range(1, TRACKED_ASKED[-1] + 1):
-            image = film.images[index]
+            image = tracked.images[index]
             if index in TRACKED_ASKED:
                 look = Look(image, _four(state.box), index)
-                seen = reasoner.look(Question.of_pair(film.first, look, film.own), film.described)
-                table = torch.from_numpy(labels(facts(film.scene, index), look.box, 1))[None]
+                seen = reasoner.look(Question.of_pair(tracked.first, look, tracked.own), tracked.described)
+                table = torch.from_numpy(labels(facts(tracked.scene, index), look.box, 1))[None]
                 yield _true_rows(seen.first, seen.now, numbers, table)
             tracker.step([state], [image])
     finally:
@@ -185,10 +185,10 @@ def measured_gains(
     tracker: ReasoningTrack, reasoner: BundledReasoner, number: int, recipe: GainRecipe
 ) -> Iterator[ChoiceRows]:
     """The questions of one scene that have several answers, tracked with the reasoner's own, and each one's gain."""
-    film = _film(GAIN_SEED + number, number, recipe)
-    if film is None:
+    tracked = _tracked_scene(GAIN_SEED + number, number, recipe)
+    if tracked is None:
         return
-    _, video, images, first, own, described = film
+    _, video, images, first, own, described = tracked
     state = tracker.start(images[0], first.box, own)
     try:
         for index in range(1, len(video)):
