@@ -30,6 +30,7 @@ from tnllt.training.reasoner.choosing import (
     ChoiceRows,
     fit,
     tracked_choices,
+    tracked_scene,
     train_choice,
 )
 from tnllt.training.reasoner.losses import target_among
@@ -110,7 +111,9 @@ def test_the_choice_learns_what_is_right_or_what_gains(recipe: ChoiceRecipe) -> 
 def test_questions_at_the_tracker_s_boxes_have_their_true_answers() -> None:
     recipe = TrackedRecipe(lookalikes=0.0)
     tracker, reasoner = ReasoningTrack(reasoner="static"), BundledReasoner()
-    rows = list(tracked_choices(tracker, reasoner, 0, recipe))
+    tracked = tracked_scene(0, recipe)
+    assert tracked is not None
+    rows = list(tracked_choices(tracker, reasoner, tracked))
     scene = scene_of(TRACKED_SEED, "change")
     numbers = described_numbers(read_description(scene.language))
     assert len(rows) == len(TRACKED_ASKED)

@@ -91,10 +91,10 @@ def train_choice(
             else:
                 reader, sampler = load_reader(weights), WindowSampler(recipe.seed, CHOICE_SEED, 1, 1, 6, 0, 4, 0)
         for number in range(done, recipe.scenes):
-            if isinstance(recipe, GainRecipe):
-                rows += measured_gains(tracker, reasoner, number, recipe)
-            elif isinstance(recipe, TrackedRecipe):
-                rows += tracked_choices(tracker, reasoner, number, recipe)
+            if isinstance(recipe, TrackedRecipe):
+                tracked = tracked_scene(number, recipe)
+                ask = measured_gains if isinstance(recipe, GainRecipe) else tracked_choices
+                rows += [] if tracked is None else ask(tracker, reasoner, tracked)
             else:
                 rows.append(true_choices(reader, sampler, number))
             if (number + 1) % options.save_every == 0 or number + 1 == recipe.scenes:
@@ -131,7 +131,7 @@ def _true_rows(first: Objects, now: Objects, described: Tensor, table: Tensor) -
     return ChoiceRows(first, now, described, values, changed.where(target < MOST, torch.nan))
 
 
-class _TrackedScene(NamedTuple):
+class TrackedScene(NamedTuple):
     """A scene to be tracked: its plan, its video, its images, the first look, its description and what that names."""
 
     scene: ScenePlan
@@ -142,11 +142,11 @@ class _TrackedScene(NamedTuple):
     described: Described
 
 
-def _tracked_scene(seed: int, number: int, recipe: TrackedRecipe) -> _TrackedScene | None:
-    """None where the generator has no scene of the seed, or the description names nothing that can be read."""
+def tracked_scene(number: int, recipe: TrackedRecipe) -> TrackedScene | None:
+    """Scene `number` of a run; None where the generator has none, or its description names nothing that is read."""
     kind = "lookalike" if np.random.default_rng((recipe.seed, number)).random() < recipe.lookalikes else "change"
     try:
-        scene = scene_of(seed, kind)
+        scene = scene_of((GAIN_SEED if isinstance(recipe, GainRecipe) else TRACKED_SEED) + number, kind)
     except UsageError:
         return None
     video = scene_sequence(scene, f"{kind}-{number}")
@@ -154,18 +154,13 @@ def _tracked_scene(seed: int, number: int, recipe: TrackedRecipe) -> _TrackedSce
     if described is None:
         return None
     images = [video.frames[i] for i in range(len(video))]
-    return _TrackedScene(
+    return TrackedScene(
         scene, video, images, Look(images[0], _four(video.groundtruth[0]), 0), scene.language, described
     )
 
 
-def tracked_choices(
-    tracker: ReasoningTrack, reasoner: BundledReasoner, number: int, recipe: TrackedRecipe
-) -> Iterator[ChoiceRows]:
+def tracked_choices(tracker: ReasoningTrack, reasoner: BundledReasoner, tracked: TrackedScene) -> Iterator[ChoiceRows]:
     """The questions of one scene, tracked with its own description, and which object is the target."""
-    tracked = _tracked_scene(TRACKED_SEED + number, number, recipe)
-    if tracked is None:
-        return
     numbers = torch.tensor([described_numbers(tracked.described)])
     state = tracker.start(tracked.images[0], tracked.first.box, tracked.own)
     try:
@@ -181,13 +176,8 @@ def tracked_choices(
         tracker.end(state)
 
 
-def measured_gains(
-    tracker: ReasoningTrack, reasoner: BundledReasoner, number: int, recipe: GainRecipe
-) -> Iterator[ChoiceRows]:
+def measured_gains(tracker: ReasoningTrack, reasoner: BundledReasoner, tracked: TrackedScene) -> Iterator[ChoiceRows]:
     """The questions of one scene that have several answers, tracked with the reasoner's own, and each one's gain."""
-    tracked = _tracked_scene(GAIN_SEED + number, number, recipe)
-    if tracked is None:
-        return
     _, video, images, first, own, described = tracked
     state = tracker.start(images[0], first.box, own)
     try:
