@@ -234,6 +234,7 @@ class Masks(Tracker):
 
     def initialize(self, image, box=None, language=None):
         self.frames = 0
+        print("frames", self.frames, file=sys.stderr, flush=True)  # of a live source this may be the last frame
 
     def track(self, image):
         self.frames += 1

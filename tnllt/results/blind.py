@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from tnllt.errors import DataError
 from tnllt.files import parse_json, to_json
 
 #: Fields of a run record that are emptied whatever they hold.
@@ -24,12 +25,15 @@ _PATH = re.compile(r"(?<![\w./:~])~?(?:/[^\s/\"'<>|:,;()\[\]{}]+)+/?|(?<!\w)(?:[
 def blinded(data: bytes, place: str | Path) -> bytes:
     """A run record, or a trace of a JSON document per line, without what says who ran it and where.
 
-    A path keeps its last name, a link its scheme. Raises DataError where the data is not JSON.
+    A path keeps its last name, a link its scheme. Raises DataError where the data is not JSON, or nested too deeply.
     """
     lines = str(place).endswith(".jsonl")
     documents = [parse_json(d, place) for d in (data.splitlines() if lines else [data]) if d.strip()]
     names = _names(documents)
-    return "".join(to_json(_clean(d, names), None if lines else 1) + "\n" for d in documents).encode()
+    try:
+        return "".join(to_json(_clean(d, names), None if lines else 1) + "\n" for d in documents).encode()
+    except RecursionError:
+        raise DataError("is not JSON that can be read: it is nested too deeply", place) from None
 
 
 def _names(documents: list[Any]) -> re.Pattern[str]:
