@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tnllt.cli.dataclass_options import config_options
 from tnllt.cli.train_job import TrainingJob, run_training
 from tnllt.errors import UsageError
 from tnllt.options import key_values, split_pairs
+from tnllt.processes import THREADS_WAIT
 from tnllt.training.tracker.options import TrainOptions
 from tnllt.training.vlm.options import (
     ExportOptions,
@@ -221,6 +223,7 @@ def _echo_trained(trainer: Any, out: Path, measure: str) -> None:
 
 
 def main() -> None:
+    os.environ.setdefault(*THREADS_WAIT)
     run_command(cli, "tnllt-train")
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import IO, Any
 
+from tnllt.processes import THREADS_WAIT
 from tnllt.tracking import system
 from tnllt.tracking.child import ChildProcess
 from tnllt.tracking.config import RunSpec
@@ -164,6 +165,7 @@ class TrackingWorker(ChildProcess):
 def _environment(spec: RunSpec, hide_devices: bool) -> dict[str, str]:
     environment = dict(os.environ)
     environment.update(dict.fromkeys(system.THREAD_VARIABLES, str(spec.threads)))
+    environment.setdefault(*THREADS_WAIT)
     environment["PYTHONUNBUFFERED"] = "1"  # what a killed tracker printed is not lost
     environment["OPENCV_LOG_LEVEL"] = environment.get("OPENCV_LOG_LEVEL", "ERROR")
     if hide_devices and spec.device.startswith("cuda:"):
