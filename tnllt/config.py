@@ -136,6 +136,8 @@ class ScoreConfig(DatasetConfig):
         above=0,
     )
     cache: bool = option(True, "Neither look scores up in the cache nor keep them.")
+    workers: int = option(1, "Processes that score, or tasks on a cluster.", "-w", minimum=1)
+    cluster: str | None = option(None, "Score on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT.", metavar="ADDRESS")
 
 
 @dataclass(frozen=True)

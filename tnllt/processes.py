@@ -1,11 +1,15 @@
-"""Work shared among processes of this machine."""
+"""Work shared among processes, of this machine or of a Ray cluster."""
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from tnllt.errors import MissingExtraError, TnlltError, UsageError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -13,6 +17,9 @@ R = TypeVar("R")
 #: For the environment, before torch is imported: OpenMP's threads sleep while they wait. Threads that spin take the
 #: core from the one that they wait for: beside one busy process, two of them on two cores track 30 times slower.
 THREADS_WAIT = ("OMP_WAIT_POLICY", "passive")
+
+#: How often Ray moves a task to another node before it is given up.
+MOVES = 10
 
 
 def processors() -> int:
@@ -54,3 +61,73 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def map_on_cluster(work: Callable[[T], R], items: Iterable[T], address: str) -> Iterator[R]:
+    """`map` over Ray tasks of one processor each, the results in order. A task whose node is lost is moved to another.
+
+    Every node needs tnllt, and the same files under the same paths.
+
+    Raises:
+        MissingExtraError, UsageError: see `connect_ray`. TnlltError: what `work` raised, or the task was given up.
+    """
+    ray = connect_ray(address)
+    try:
+        task = ray.remote(num_cpus=1, max_retries=MOVES, scheduling_strategy="SPREAD")(_call)
+        references = [task.remote(work, item) for item in items]
+        for reference in references:
+            try:
+                yield ray_answer(ray, reference)
+            except ray.exceptions.RayError as error:
+                raise TnlltError(f"given up by the cluster: {' '.join(str(error).split())[:300]}") from error
+    finally:
+        ray.shutdown()
+
+
+def _call(work: Callable[[T], R], item: T) -> R:
+    return work(item)
+
+
+def ray_answer(ray: Any, reference: Any) -> Any:
+    """What a task returned. Raises TnlltError where the task raised, a RayError where the cluster gave it up."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, TnlltError):
+            raise error.cause from error
+        raise TnlltError(f"{type(error.cause).__name__}: {error.cause}") from error
+
+
+def connect_ray(address: str, verbose: bool = False) -> Any:
+    """The module `ray`, connected to a cluster ("auto", "HOST:PORT" or "ray://HOST:PORT").
+
+    Raises:
+        MissingExtraError: Ray is not installed. UsageError: no cluster answers there.
+    """
+    _answers(address)
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("--cluster", "cluster", error) from error
+    try:
+        ray.init(address=address, log_to_driver=verbose, logging_level=logging.ERROR, namespace="tnllt")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"no Ray cluster at {address!r}: {reason}; `ray start --head` begins one") from error
+    return ray
+
+
+def _answers(address: str) -> None:
+    """Raises UsageError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # "auto", or something for Ray to judge
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"no Ray cluster at {address!r}: {reason}; `ray start --head` begins one") from error
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if host in ("127.0.0.1", "localhost"):
+        # Ray would look for the machine's outward address, where a cluster of the loopback device does not listen.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

@@ -6,10 +6,14 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import tnllt
+from tests.eval.eval_trees import write_tree
 from tests.tracking.conftest import LENGTHS, TRACKERS, command, results
 from tests.tracking.conftest import tnllt_run_apart as tnllt_run
+from tnllt.errors import DataError
 from tnllt.results.store import ResultStore
 
 ray = pytest.importorskip("ray", reason='needs the extra "cluster"')
@@ -50,6 +54,18 @@ def test_failures_and_errors_come_back_from_the_cluster(data: Path, tmp_path: Pa
     hanging = (*words, "--set", "what=hang", "--name", "Hang", "--frame-timeout", 1)
     done = tnllt_run(*hanging, timeout=240)
     assert done.returncode == 3 and "no answer within 1 s (--frame-timeout)" in done.stdout, done.stderr
+
+
+def test_scores_are_those_of_one_process(tmp_path: Path, cluster) -> None:
+    nodes, _ = cluster
+    write_tree(tmp_path, count=4, trackers=3)
+    where = {"dataset": "tnllt", "annos": tmp_path / "annos", "results": tmp_path / "results", "cache": False}
+    alone, shared = tnllt.score(**where), tnllt.score(**where, workers=2, cluster=nodes.address)
+    assert np.array_equal(shared.per_sequence("success"), alone.per_sequence("success"))
+    path = tmp_path / "results" / "t2_tracking_result" / "s3.txt"
+    path.write_text("x,1,2,3\n" + path.read_text())
+    with pytest.raises(DataError, match=r"s3\.txt, row 1: 'x' is not a number"):
+        tnllt.score(**where, workers=2, cluster=nodes.address)
 
 
 def test_a_lost_node_loses_nothing(data: Path, tmp_path: Path, cluster) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tnllt.findings import Findings
 
 #: What a board decides itself.
-_WITHOUT = ("results", "trackers", "protocol", "allow_missing", "allow_short", "rounding")
+_WITHOUT = ("results", "trackers", "protocol", "allow_missing", "allow_short", "rounding", "workers", "cluster")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -32,6 +32,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Adds the options of `ScoreConfig`; the command gets one argument `config`.
 scoring_options = config_options(ScoreConfig)
+#: Those of them that say what is read, for commands that score nothing, or by several rules.
+reading_options = config_options(ScoreConfig, without=("workers", "cluster"))
 #: Adds --dataset, --root, --annos, --results, --config; the command gets one argument `place`.
 location_options = config_options(LocationConfig, "place")
 

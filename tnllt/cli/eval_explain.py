@@ -10,7 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
-from tnllt.cli.common import format_option, scoring_options
+from tnllt.cli.common import format_option, reading_options
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
 from tnllt.eval.explain import (
@@ -36,7 +36,7 @@ from tnllt.text import printable
 @click.command()
 @click.argument("a", required=False)
 @click.argument("b", required=False)
-@scoring_options
+@reading_options
 @click.option("--metric", "-m", default="success,precision,normalized-precision", metavar="NAMES", show_default=True)
 @click.option("--reported", metavar="SCORE", help="A score that someone reports: find which protocol gives it.")
 @click.option("--top", default=5, type=click.IntRange(0), show_default=True, help="Sequences to name per rule.")

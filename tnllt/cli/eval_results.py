@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tnllt.cli.common import format_option, prints_findings, scoring_options
+from tnllt.cli.common import format_option, prints_findings, reading_options
 from tnllt.cli.dataclass_options import PATH
 from tnllt.config import ScoreConfig
 from tnllt.errors import DataError, UsageError
@@ -22,7 +22,7 @@ from tnllt.sequence import Annotation, Sequence
 
 
 @click.command()
-@scoring_options
+@reading_options
 @prints_findings("tnllt.results.lint:CHECKER")
 def lint(config: ScoreConfig) -> Findings:
     """Find what is wrong with result files: missing or short ones, broken rows, wrong formats, copies.

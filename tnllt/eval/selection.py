@@ -23,6 +23,7 @@ from tnllt.eval.scores import Scores
 from tnllt.eval.tracker_curves import TrackerCurves
 from tnllt.findings import Findings
 from tnllt.options import check_fields, takes_fields_of
+from tnllt.processes import map_in_processes, map_on_cluster
 from tnllt.results.layouts import ResultFile, find_results
 from tnllt.results.lint import lint
 from tnllt.results.reading import read_many, read_results
@@ -84,7 +85,7 @@ class Selection:
 
     @property
     def cache(self) -> ScoreCache | None:
-        return ScoreCache() if self.config.cache else None
+        return ScoreCache() if self.config.cache and can_cache() else None
 
     def read(self) -> dict[str, dict[str, Trajectory]]:
         """{tracker: {sequence: trajectory}}, every result read now: many files are parsed together."""
@@ -109,6 +110,8 @@ class Selection:
             rounding=config.rounding,
             cache=self.cache,
             observer=observer,
+            workers=config.workers,
+            cluster=config.cluster,
             **self.allowed,
         )
         return replace(scores, realtime=config.realtime, benchmark=self.benchmark, peers=self.peers)
@@ -195,55 +198,107 @@ def evaluate_files(
     rounding: str = "none",
     cache: ScoreCache | None = None,
     observer: ResultsObserver | None = None,
+    workers: int = 1,
+    cluster: str | None = None,
 ) -> Scores:
     """`evaluate` for result files {tracker: {sequence: file}}, the same to the last bit; arguments as there.
 
     Args:
         cache: where scores are looked up and kept; None: nowhere. Metrics from outside tnllt are never cached.
         observer: is shown the results that it does not know.
+        workers: how many processes, or tasks on a cluster, score some trackers each. What an observer does not know is
+            shown to it here, and read again for that.
+        cluster: the address of a Ray cluster; None: this machine.
 
     Raises:
         DataError: a file that cannot be read, with its row.
+        UsageError: several processes and a metric from outside tnllt, which they would not have; no cluster there.
     """
     listed = list(sequences)
     rules = get_protocol(protocol)
     require_presence(listed, rules)
     cache = cache if can_cache() else None
-    annotations = annotation_digest(listed)
-    scored: dict[str, TrackerCurves] = {}
-
-    def score_block(block: dict[str, dict[str, _Read]]) -> None:
-        keys = dict.fromkeys(block, "")
-        if cache is not None:
-            for tracker, raws in block.items():
-                contents = [(name, digest) for name, (_, digest) in raws.items()]
-                keys[tracker] = cache_key(annotations, contents, rules, allow_short, rounding)
-                if (found := cache.get(keys[tracker], tracker, len(listed), rules)) is not None:
-                    scored[tracker] = found
-        fresh = [tracker for tracker in block if tracker not in scored]
-        unseen = [tracker for tracker in block if observer is not None and not observer.known(tracker, keys[tracker])]
-        wanted = [tracker for tracker in block if tracker in fresh or tracker in unseen]
-        flat = [(files[tracker][name], raw) for tracker in wanted for name, (raw, _) in block[tracker].items()]
-        parsed = iter(read_many([file for file, _ in flat], [raw for _, raw in flat]))
-        results = {tracker: {name: next(parsed) for name in block[tracker]} for tracker in wanted}
-        if observer is not None and unseen:
-            observer.see({tracker: results[tracker] for tracker in unseen})
-        own = {tracker: results[tracker] for tracker in fresh}
-        for made in score_trackers(listed, own, rules, allow_short=allow_short, rounding=rounding) if own else ():
-            scored[made.tracker] = made
-            if cache is not None:
-                cache.put(keys[made.tracker], made)
-
-    for block in _blocks(files, [s.name for s in listed], cache is not None):
-        score_block(block)
-        block.clear()
-    ordered = [scored[tracker] for tracker in files]
-    references = cached_references(listed, annotations, rules, cache)
+    scoring = _Scoring(listed, annotation_digest(listed), files, rules, allow_short, rounding, cache)
+    found = scoring.apart(workers, cluster)
+    found |= scoring.curves(observer, found)
+    references = cached_references(listed, scoring.annotations, rules, cache)
 
     def read(name: str) -> dict[str, Trajectory]:
         return read_results({tracker: own[name] for tracker, own in files.items() if name in own})
 
+    ordered = [found[tracker] for tracker in files]
     return assemble(listed, ordered, references, rules, allow_missing, allow_short, rounding, read)
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """Result files to be scored, and how: arguments of `evaluate_files`, and the annotations' digest."""
+
+    sequences: list[Sequence]
+    annotations: bytes
+    files: Files
+    protocol: Protocol
+    allow_short: bool
+    rounding: str
+    cache: ScoreCache | None
+
+    def apart(self, workers: int, cluster: str | None) -> dict[str, TrackerCurves]:
+        """`curves` by several processes; nothing where this one is asked to score all."""
+        count = min(workers, len(self.files))
+        if count <= 1 and cluster is None:
+            return {}
+        if not can_cache():
+            raise UsageError("a metric from outside tnllt is computed in one process; leave out workers and cluster")
+        names = list(self.files)
+        parts = [replace(self, files={name: self.files[name] for name in names[k::count]}) for k in range(count)]
+        work = _Scoring.curves
+        found = map_in_processes(work, parts, count) if cluster is None else map_on_cluster(work, parts, cluster)
+        return {tracker: own for part in found for tracker, own in part.items()}
+
+    def curves(
+        self, observer: ResultsObserver | None = None, scored: Mapping[str, TrackerCurves] | None = None
+    ) -> dict[str, TrackerCurves]:
+        """{tracker: its numbers} of the trackers that are not among `scored`; the observer is shown all."""
+        found: dict[str, TrackerCurves] = {}
+        known = scored or {}
+        files = self.files if observer is not None else {t: own for t, own in self.files.items() if t not in known}
+        for block in _blocks(files, [s.name for s in self.sequences], self.cache is not None):
+            self._score(block, observer, known, found)
+            block.clear()
+        return found
+
+    def _score(
+        self,
+        block: dict[str, dict[str, _Read]],
+        observer: ResultsObserver | None,
+        known: Mapping[str, TrackerCurves],
+        found: dict[str, TrackerCurves],
+    ) -> None:
+        keys = dict.fromkeys(block, "")
+        if self.cache is not None:
+            for tracker, raws in block.items():
+                contents = [(name, digest) for name, (_, digest) in raws.items()]
+                keys[tracker] = cache_key(self.annotations, contents, self.protocol, self.allow_short, self.rounding)
+                kept = self.cache.get(keys[tracker], tracker, len(self.sequences), self.protocol)
+                if kept is not None:
+                    found[tracker] = kept
+        fresh = [tracker for tracker in block if tracker not in found and tracker not in known]
+        unseen = [tracker for tracker in block if observer is not None and not observer.known(tracker, keys[tracker])]
+        wanted = [tracker for tracker in block if tracker in fresh or tracker in unseen]
+        flat = [(self.files[tracker][name], raw) for tracker in wanted for name, (raw, _) in block[tracker].items()]
+        parsed = iter(read_many([file for file, _ in flat], [raw for _, raw in flat]))
+        results = {tracker: {name: next(parsed) for name in block[tracker]} for tracker in wanted}
+        if observer is not None and unseen:
+            observer.see({tracker: results[tracker] for tracker in unseen})
+        if not fresh:
+            return
+        own = {tracker: results[tracker] for tracker in fresh}
+        for made in score_trackers(
+            self.sequences, own, self.protocol, allow_short=self.allow_short, rounding=self.rounding
+        ):
+            found[made.tracker] = made
+            if self.cache is not None:
+                self.cache.put(keys[made.tracker], made)
 
 
 def _blocks(files: Files, names: Seq[str], digests: bool) -> Iterator[dict[str, dict[str, _Read]]]:

@@ -8,21 +8,16 @@ not take Ray's process along. Results are written by the workers, the same atomi
 from __future__ import annotations
 
 import json
-import logging
 import os
-import socket
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from tnllt.errors import MissingExtraError, TnlltError, UsageError
+from tnllt.processes import MOVES, connect_ray, ray_answer
 from tnllt.tracking.config import Limits, RunConfig, RunSpec, part
 from tnllt.tracking.pool import Pool, SequenceOutcome, Watcher
 from tnllt.tracking.process import Job
-
-#: How often Ray moves a sequence to another node before it is given up.
-MOVES = 10
 
 _pools: dict[str, Pool] = {}
 
@@ -34,7 +29,7 @@ def run_on_cluster(spec: RunSpec, jobs: list[Job], config: RunConfig, watcher: W
         MissingExtraError: Ray is not installed. UsageError: no cluster answers there.
         TnlltError: the tracker cannot be loaded, or results cannot be written.
     """
-    ray = _connect(config.cluster or "auto", config.verbose)
+    ray = connect_ray(config.cluster or "auto", config.verbose)
     try:
         task = ray.remote(
             num_cpus=spec.threads,
@@ -73,44 +68,9 @@ def _track(words: str, job: dict[str, Any]) -> dict[str, Any]:
 
 def _outcome(ray: Any, reference: Any, job: Job) -> SequenceOutcome:
     try:
-        answer = ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, TnlltError):
-            raise cause from error
-        raise TnlltError(f"{job.name}: {type(cause).__name__}: {cause}") from error
+        answer = ray_answer(ray, reference)
     except ray.exceptions.RayError as error:
         reason = " ".join(str(error).split())[:300]
         return SequenceOutcome(job.name, "failed", f"given up by the cluster: {reason}", {"kind": "lost"})
     answer.pop("node")
     return SequenceOutcome(**answer)
-
-
-def _connect(address: str, verbose: bool) -> Any:
-    _answers(address)
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError("--cluster", "cluster", error) from error
-    try:
-        ray.init(address=address, log_to_driver=verbose, logging_level=logging.ERROR, namespace="tnllt")
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"no Ray cluster at {address!r}: {reason}; `ray start --head` begins one") from error
-    return ray
-
-
-def _answers(address: str) -> None:
-    """Raises UsageError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return  # "auto", or something for Ray to judge
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UsageError(f"no Ray cluster at {address!r}: {reason}; `ray start --head` begins one") from error
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if host in ("127.0.0.1", "localhost"):
-        # Ray would look for the machine's outward address, where a cluster of the loopback device does not listen.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

@@ -1,0 +1,53 @@
+"""Scoring by several processes: the same numbers, the same errors, the same cache."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tnllt
+from tests.eval.eval_trees import write_tree
+from tnllt.errors import DataError, UsageError
+from tnllt.eval import METRICS
+from tnllt.eval.cache import ScoreCache
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.setenv("TNLLT_CACHE", str(tmp_path / "cache"))
+    write_tree(tmp_path, count=4, trackers=3)
+    return {"dataset": "tnllt", "annos": str(tmp_path / "annos"), "results": str(tmp_path / "results")}
+
+
+def test_numbers_are_those_of_one_process(tree: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = tnllt.score(**tree, cache=False)
+    shared = tnllt.score(**tree, workers=2)
+    assert shared.trackers == alone.trackers
+    for own, other in zip(shared.tracker_curves, alone.tracker_curves, strict=True):
+        assert own.arrays.keys() == other.arrays.keys()
+        assert all(np.array_equal(own.arrays[name], other.arrays[name], equal_nan=True) for name in own.arrays)
+    # The processes left the cache filled: nothing is put into it again.
+    monkeypatch.setattr(ScoreCache, "put", lambda *_: pytest.fail("scored again"))
+    assert tnllt.score(**tree).score("success").tolist() == alone.score("success").tolist()
+
+
+def test_a_process_names_file_and_row(tree: dict[str, str]) -> None:
+    path = Path(tree["results"]) / "t2_tracking_result" / "s3.txt"
+    path.write_text(path.read_text().replace("\n", "\nx,1,2,3\n", 1))
+    with pytest.raises(DataError, match=r"s3\.txt, row 2: 'x' is not a number"):
+        tnllt.score(**tree, workers=2)
+
+
+def test_a_metric_from_outside_needs_one_process(tree: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    success = METRICS["success"]
+    outside = replace(success.measure, compute=lambda results, compute=success.measure.compute: compute(results))
+    monkeypatch.setitem(METRICS, "mine", replace(success, name="mine", measure=outside))
+    with pytest.raises(UsageError, match="metric from outside tnllt"):
+        tnllt.score(**tree, workers=2)
+
+
+def test_more_workers_than_trackers(tree: dict[str, str]) -> None:
+    assert len(tnllt.score(**tree, trackers="t0", workers=8).trackers) == 1
