@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-import tnllt
 from tests.eval.eval_trees import write_tree
 from tests.tracking.conftest import LENGTHS, TRACKERS, command, results
 from tests.tracking.conftest import tnllt_run_apart as tnllt_run
-from tnllt.errors import DataError
 from tnllt.results.store import ResultStore
 
 ray = pytest.importorskip("ray", reason='needs the extra "cluster"')
@@ -59,13 +57,21 @@ def test_failures_and_errors_come_back_from_the_cluster(data: Path, tmp_path: Pa
 def test_scores_are_those_of_one_process(tmp_path: Path, cluster) -> None:
     nodes, _ = cluster
     write_tree(tmp_path, count=4, trackers=3)
-    where = {"dataset": "tnllt", "annos": tmp_path / "annos", "results": tmp_path / "results", "cache": False}
-    alone, shared = tnllt.score(**where), tnllt.score(**where, workers=2, cluster=nodes.address)
-    assert np.array_equal(shared.per_sequence("success"), alone.per_sequence("success"))
+    where = ("-d", "tnllt", "--annos", tmp_path / "annos", "--results", tmp_path / "results", "--no-cache")
+
+    def score(*words: object) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "tnllt.cli.eval", *map(str, (*where, *words)), "--format", "csv"]
+        return subprocess.run(line, capture_output=True, text=True, timeout=240, check=False)
+
+    alone, shared = score(), score("--workers", 2, "--cluster", nodes.address)
+    assert (shared.returncode, shared.stdout) == (0, alone.stdout), shared.stderr
+    assert len(alone.stdout.splitlines()) > 3
     path = tmp_path / "results" / "t2_tracking_result" / "s3.txt"
     path.write_text("x,1,2,3\n" + path.read_text())
-    with pytest.raises(DataError, match=r"s3\.txt, row 1: 'x' is not a number"):
-        tnllt.score(**where, workers=2, cluster=nodes.address)
+    failed = score("--workers", 2, "--cluster", nodes.address)
+    assert failed.returncode == 2
+    assert "s3.txt, row 1: 'x' is not a number" in failed.stderr
+    assert "Traceback" not in failed.stderr
 
 
 def test_a_lost_node_loses_nothing(data: Path, tmp_path: Path, cluster) -> None:
