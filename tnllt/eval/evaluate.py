@@ -19,6 +19,7 @@ from tnllt.eval.tracker_curves import (
     TrackerCurves,
     add_confidence_measures,
     batches,
+    has_confidence,
     match_length,
     note_run_facts,
     score_sequence,
@@ -120,14 +121,17 @@ def score_trackers(
     trackers = [TrackerCurves.empty(name, len(sequences), protocol) for name in results]
     apply = get_rounding(rounding)
     overlaps: dict[str, dict[str, Array]] = {name: {} for name in results}
+    compared = [name for name, own in results.items() if watch is not None or has_confidence(own)]
 
     def work(index: int) -> None:
         sequence = sequences[index]
         found = {name: apply(own[sequence.name].boxes) for name, own in results.items() if sequence.name in own}
         errors = score_sequence(trackers, index, sequence, found, protocol, allow_short)
-        alike = [t for t, own in results.items() if sequence.name in own and len(own[sequence.name]) == len(sequence)]
+        alike = [t for t in compared if (own := results[t].get(sequence.name)) and len(own) == len(sequence)]
         for some in batches(alike, len(sequence)):
-            plain = overlap(np.stack([results[t][sequence.name].boxes for t in some]), sequence.groundtruth)
+            stack = np.stack([results[tracker][sequence.name].boxes for tracker in some])
+            with np.errstate(all="ignore"):
+                plain = overlap(stack, sequence.groundtruth)
             for tracker, values in zip(some, plain, strict=True):
                 overlaps[tracker][sequence.name] = values
         if watch is not None:

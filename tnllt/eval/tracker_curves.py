@@ -208,6 +208,11 @@ def note_run_facts(own: TrackerCurves, trajectories: Mapping[str, Trajectory]) -
             own.notes.append(Note("started", own.tracker, name, redact(str(by)) if by else "the tracker itself"))
 
 
+def has_confidence(trajectories: Mapping[str, Trajectory]) -> bool:
+    """Whether any of a tracker's results carries confidence or reported absence."""
+    return any(t.confidence is not None or t.absent is not None for t in trajectories.values())
+
+
 def add_confidence_measures(
     own: TrackerCurves, sequences: Seq[Sequence], trajectories: Mapping[str, Trajectory],
     overlaps: Mapping[str, Array] | None = None,
@@ -218,7 +223,7 @@ def add_confidence_measures(
         overlaps: those known already, by the names of sequences; see `reported_frames`.
     """
     known = overlaps or {}
-    if any(t.confidence is not None or t.absent is not None for t in trajectories.values()):
+    if has_confidence(trajectories):
         frames = [
             reported_frames(s, trajectories[s.name], known.get(s.name)) if s.name in trajectories else None
             for s in sequences
