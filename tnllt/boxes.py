@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -14,18 +16,24 @@ def overlap(a: ArrayLike, b: ArrayLike) -> Boxes:
     Returns (...) float64 in [0, 1]; 0 where the union is not positive, NaN where a box has NaN.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    width = np.minimum(a[..., 0] + a[..., 2], b[..., 0] + b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
-    height = np.minimum(a[..., 1] + a[..., 3], b[..., 1] + b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
+    a, b = columns(np.asarray(a, np.float64)), columns(np.asarray(b, np.float64))
+    width = np.minimum(a[0] + a[2], b[0] + b[2]) - np.maximum(a[0], b[0])
+    height = np.minimum(a[1] + a[3], b[1] + b[3]) - np.maximum(a[1], b[1])
     shared = np.maximum(width, 0) * np.maximum(height, 0)
-    union = a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - shared
+    union = a[2] * a[3] + b[2] * b[3] - shared
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(union > 0, shared / union, np.where(np.isnan(union), np.nan, 0.0))
-    return np.clip(ratio, 0.0, 1.0)
+        ratio = np.where(union <= 0, 0.0, shared / union)
+    return np.asarray(np.minimum(np.maximum(ratio, 0.0), 1.0))
+
+
+def columns(boxes: Boxes) -> Boxes:
+    """(..., 4) -> (4, ...), each column on its own: arithmetic on these is several times faster."""
+    return np.ascontiguousarray(boxes.transpose(-1, *range(boxes.ndim - 1)))
 
 
 def all_columns(flags: Flags) -> Flags:
     """(...) True where every column of flags (..., C) is: many times faster than `all` over so short an axis."""
-    return np.asarray(np.logical_and.reduce([flags[..., i] for i in range(flags.shape[-1])]))
+    return np.asarray(functools.reduce(np.logical_and, [flags[..., i] for i in range(flags.shape[-1])]))
 
 
 def centers(boxes: ArrayLike) -> Boxes:

@@ -136,7 +136,10 @@ class ScoreConfig(DatasetConfig):
         above=0,
     )
     cache: bool = option(True, "Neither look scores up in the cache nor keep them.")
-    workers: int = option(1, "Processes that score, or tasks on a cluster.", "-w", minimum=1)
+    workers: int | None = option(
+        None, "Processes that share the scoring where it is long.  [default: one per processor; in Python: one]", "-w",
+        minimum=1,
+    )  # fmt: skip
     cluster: str | None = option(None, "Score on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT.", metavar="ADDRESS")
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import DataError
+from tnllt.processes import map_in_threads
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -64,9 +64,7 @@ def parse_table(text: bytes | str, columns: int | None = None, path: str | Path 
     return _slow(raw, columns, path)
 
 
-def parse_tables(
-    texts: Seq[bytes], columns: int, paths: Seq[str | Path | None] | None = None, threads: int = 2
-) -> list[Array]:
+def parse_tables(texts: Seq[bytes], columns: int, paths: Seq[str | Path | None] | None = None) -> list[Array]:
     """`parse_table` of many files; small ones are parsed together. Raises DataError that names a bad file."""
     if not texts:
         return []
@@ -92,11 +90,7 @@ def parse_tables(
             return tables
         return [parse_table(texts[i], columns, paths[i] if paths else None) for i in group]
 
-    if len(groups) == 1:
-        done = [work(groups[0])]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            done = list(pool.map(work, groups))
+    done = [work(groups[0])] if len(groups) == 1 else map_in_threads(work, groups)
     pairs = (pair for group, tables in zip(groups, done, strict=True) for pair in zip(group, tables, strict=True))
     found = dict(pairs)
     return [found[index] for index in range(len(texts))]

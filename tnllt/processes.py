@@ -1,4 +1,4 @@
-"""Work shared among processes, of this machine or of a Ray cluster."""
+"""Work shared among threads, processes of this machine, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -17,9 +18,10 @@ R = TypeVar("R")
 #: For the environment, before torch is imported: OpenMP's threads sleep while they wait. Threads that spin take the
 #: core from the one that they wait for: beside one busy process, two of them on two cores track 30 times slower.
 THREADS_WAIT = ("OMP_WAIT_POLICY", "passive")
-
 #: How often Ray moves a task to another node before it is given up.
 MOVES = 10
+#: What a process that shares work does with each item.
+_work: Callable[[Any], Any] | None = None
 
 
 def processors() -> int:
@@ -32,8 +34,8 @@ def map_in_processes(
 ) -> Iterator[R]:
     """`map` over new processes, the results in order; with one worker, in this process.
 
-    Each process imports the program's main module, which must not start the work again when it is imported, and calls
-    `prepare`.
+    Each process imports the program's main module, which must not start the work again when it is imported, calls
+    `prepare` and is sent `work` once.
     """
     if workers == 1:
         yield from map(work, items)
@@ -41,17 +43,35 @@ def map_in_processes(
     from concurrent.futures import ProcessPoolExecutor  # slow to import
     from multiprocessing import get_context
 
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(prepare,))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(prepare, work))
     try:
-        yield from pool.map(work, items)
+        yield from pool.map(_do, items)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start(prepare: Callable[[], object] | None) -> None:
+def map_in_threads(work: Callable[[T], R], items: Iterable[T], threads: int = 2) -> list[R]:
+    """`map` over threads, for work that leaves the interpreter's lock to others; without any where processes share it.
+
+    NumPy gives the lock back for each operation: more than two threads gain little there.
+    """
+    if _work is not None:
+        return list(map(work, items))
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, items))
+
+
+def _start(prepare: Callable[[], object] | None, work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
     Thread(target=_end_with_parent, daemon=True).start()  # a killed parent can no longer end its workers
     if prepare is not None:
         prepare()
+
+
+def _do(item: Any) -> Any:
+    assert _work is not None
+    return _work(item)
 
 
 def _end_with_parent() -> None:
@@ -74,7 +94,8 @@ def map_on_cluster(work: Callable[[T], R], items: Iterable[T], address: str) -> 
     ray = connect_ray(address)
     try:
         task = ray.remote(num_cpus=1, max_retries=MOVES, scheduling_strategy="SPREAD")(_call)
-        references = [task.remote(work, item) for item in items]
+        kept = ray.put(work)
+        references = [task.remote(kept, item) for item in items]
         for reference in references:
             try:
                 yield ray_answer(ray, reference)

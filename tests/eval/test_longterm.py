@@ -85,6 +85,18 @@ def test_thresholds_are_shared_and_bounded():
     assert np.isnan(best_f(np.empty((3, 0)))).all() and best_f(np.empty((3, 0))).shape == (3, 3)
 
 
+def test_equal_confidences_are_summed_in_the_order_of_frames():
+    """Sums of floats depend on their order: scores must not change with the sorting that a processor is good at."""
+    rng = np.random.default_rng(0)
+    for levels in (3, 50, 10**9):
+        confidence, overlap = rng.integers(levels, size=2000) / levels, rng.random(2000)
+        frames = ReportedFrames(overlap, np.ones(2000, bool), confidence, True)
+        thresholds = confidence_thresholds([confidence])
+        sums = np.cumsum(overlap[np.argsort(-confidence, kind="stable")])
+        expected = sums[[np.count_nonzero(confidence >= t) - 1 for t in thresholds]]
+        np.testing.assert_array_equal(precision_recall(frames, thresholds)[1], expected / 2000)
+
+
 def test_infinite_confidence_is_confidence():
     """An infinity is surer, or less sure, than every number; it survives JSON, and is not a reported absence."""
     sequence, boxes = scene()

@@ -18,13 +18,16 @@ from tnllt.eval.cache import ScoreCache
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setenv("TNLLT_CACHE", str(tmp_path / "cache"))
-    write_tree(tmp_path, count=4, trackers=3)
+    monkeypatch.setattr("tnllt.eval.selection._BLOCK_FRAMES", 1)  # each tracker is a block then
+    write_tree(tmp_path, count=4, trackers=4)
     return {"dataset": "tnllt", "annos": str(tmp_path / "annos"), "results": str(tmp_path / "results")}
 
 
 def test_numbers_are_those_of_one_process(tree: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     alone = tnllt.score(**tree, cache=False)
-    shared = tnllt.score(**tree, workers=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("tnllt.eval.selection.score_trackers", lambda *_, **__: pytest.fail("scored in this process"))
+        shared = tnllt.score(**tree, workers=2)
     assert shared.trackers == alone.trackers
     for own, other in zip(shared.tracker_curves, alone.tracker_curves, strict=True):
         assert own.arrays.keys() == other.arrays.keys()
@@ -35,18 +38,19 @@ def test_numbers_are_those_of_one_process(tree: dict[str, str], monkeypatch: pyt
 
 
 def test_a_process_names_file_and_row(tree: dict[str, str]) -> None:
-    path = Path(tree["results"]) / "t2_tracking_result" / "s3.txt"
+    path = Path(tree["results"]) / "t3_tracking_result" / "s3.txt"
     path.write_text(path.read_text().replace("\n", "\nx,1,2,3\n", 1))
     with pytest.raises(DataError, match=r"s3\.txt, row 2: 'x' is not a number"):
         tnllt.score(**tree, workers=2)
 
 
-def test_a_metric_from_outside_needs_one_process(tree: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_metric_from_outside_stays_in_one_process(tree: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     success = METRICS["success"]
     outside = replace(success.measure, compute=lambda results, compute=success.measure.compute: compute(results))
     monkeypatch.setitem(METRICS, "mine", replace(success, name="mine", measure=outside))
+    assert len(tnllt.score(**tree, workers=2).trackers) == 4
     with pytest.raises(UsageError, match="metric from outside tnllt"):
-        tnllt.score(**tree, workers=2)
+        tnllt.score(**tree, cluster="auto")
 
 
 def test_more_workers_than_trackers(tree: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.report.test_report import embedded
 from tnllt.config import ScoreConfig, cache_folder
+from tnllt.errors import DataError
 from tnllt.eval import selection as selection_module
 from tnllt.eval.report import report_details, write, write_report
 from tnllt.eval.report.overlaps import LEVELS, NOTHING, thinned
@@ -63,6 +64,27 @@ def test_an_unchanged_report_parses_nothing(made: Made) -> None:
     selection = made.select(cache=False)
     alone = write_report(selection.score(), made.folder / "alone", selection)
     assert alone.read_text("utf-8") == first, "and as of results that are read for the page alone"
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_processes_that_share_the_work_find_the_same(made: Made, zipped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if zipped:
+        shutil.make_archive(str(made.folder / "all"), "zip", made.folder / "results")
+        shutil.rmtree(made.folder / "results")
+        (made.folder / "results").mkdir()
+        (made.folder / "all.zip").rename(made.folder / "results/all.zip")
+    first = made.page(cache=False)
+    monkeypatch.setattr(selection_module, "_BLOCK_FRAMES", 1)
+    for _ in range(2):  # the second finds both scores and details in the cache
+        details = report_details(selection := made.select())
+        path = write_report(selection.score(details, workers=2), made.folder / "shared", details)
+        assert path.read_text("utf-8") == first
+    (made.folder / "results/SiamFC_tracking_result").mkdir(exist_ok=True)
+    (made.folder / "results/SiamFC_tracking_result/alpha.txt").write_text("1,2,3,4\n1,2,x,4\n")
+    if not zipped:
+        with pytest.raises(DataError, match="row 2: 'x' is not a number") as caught:
+            made.select().score(workers=2)
+        assert caught.value.row == 2
 
 
 def test_what_changed_is_parsed_again(made: Made) -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from tnllt.errors import DataError
 from tnllt.files import TEMPORARY, plain, sweep, write_atomic
 from tnllt.locks import FileLock
-from tnllt.results.records import RunRecord, read_record
+from tnllt.results.records import RunRecord, parse_record, read_record
 from tnllt.results.store import ResultStore, format_boxes
 from tnllt.sequence import Trajectory
 
@@ -114,6 +115,24 @@ def test_unknown_fields_of_a_record_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "s.run.json"
     path.write_text('{"schema": "tnllt.run/1", "tracker": "T", "sequence": "s", "from_the_future": 1}')
     assert read_record(path) == RunRecord("T", "s")
+
+
+@pytest.mark.parametrize(
+    "options", [{"a": 1, "b": [0.5, {"c": "x"}]}, {"a": 10**18}, {"a": [10**30]}, {"a": {"b": -(10**19)}}]
+)
+@pytest.mark.parametrize("confidence", [[1, float("inf"), 0.25], [float("nan")] * 3, None])
+def test_a_record_of_ours_is_read_as_any_json_is(options: dict[str, Any], confidence: list[float] | None) -> None:
+    times: Any = {"load": 1, "read": [1, 2.5, None], "track": [0.1, 12345678901234567890, 3]}
+    raw = RunRecord("T", "s", options=options, confidence=confidence, seconds=times, absent=[True] * 3).to_json()
+    found, expected = parse_record(raw, "r"), parse_record(b" " + raw, "r")
+    assert repr(found) == repr(expected) and found == expected
+    for damaged in (raw[:-3], raw.replace(b'"frames": 0', b'"frames": "x"'), raw.replace(b"12345", b"x"),
+                    raw.replace(b'"attempts": 1', b'"attempts": 1, "schema": "tnllt.run/9"')):  # fmt: skip
+        with pytest.raises(DataError) as one:
+            parse_record(damaged, "r")
+        with pytest.raises(DataError) as two:
+            parse_record(b" " + damaged, "r")
+        assert str(one.value).partition("(char")[0][:40] == str(two.value).partition("(char")[0][:40]
 
 
 def test_plain_values() -> None:

@@ -63,12 +63,12 @@ def test_scores_are_those_of_one_process(tmp_path: Path, cluster) -> None:
         line = [sys.executable, "-m", "tnllt.cli.eval", *map(str, (*where, *words)), "--format", "csv"]
         return subprocess.run(line, capture_output=True, text=True, timeout=240, check=False)
 
-    alone, shared = score(), score("--workers", 2, "--cluster", nodes.address)
+    alone, shared = score(), score("--cluster", nodes.address)
     assert (shared.returncode, shared.stdout) == (0, alone.stdout), shared.stderr
     assert len(alone.stdout.splitlines()) > 3
     path = tmp_path / "results" / "t2_tracking_result" / "s3.txt"
     path.write_text("x,1,2,3\n" + path.read_text())
-    failed = score("--workers", 2, "--cluster", nodes.address)
+    failed = score("--cluster", nodes.address)
     assert failed.returncode == 2
     assert "s3.txt, row 1: 'x' is not a number" in failed.stderr
     assert "Traceback" not in failed.stderr

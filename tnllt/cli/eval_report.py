@@ -19,6 +19,7 @@ from tnllt.eval.score_table import WRITERS, scaled
 from tnllt.eval.selection import select
 from tnllt.eval.style import load_style
 from tnllt.files import write_atomic
+from tnllt.processes import processors
 from tnllt.text import printable
 
 
@@ -51,7 +52,7 @@ def report(
     most = None if max_size is None else int(max_size * 1e6)
     check_size(len(selection.files), len(selection.sequences), len(get_metrics("all")), most)
     details = report_details(selection, most)
-    scores = selection.score(details)
+    scores = selection.score(details, processors())
     look = load_style(style, config.config)
     path = write_report(scores, folder, details, title=title, style=look, max_bytes=most)
     _show(path, show)
@@ -65,7 +66,7 @@ def _tabs(file: Path, folder: Path, style: Path | None, most: int | None) -> Pat
         raise UsageError(f"--benchmarks {file}: no benchmark has a dataset; reported numbers alone make no report")
     each = None if most is None else most // len(chosen)
     details = {title or found.benchmark: report_details(found, each) for title, found in chosen}
-    reports = {title: (seen.selection.score(seen), seen) for title, seen in details.items()}
+    reports = {title: (seen.selection.score(seen, processors()), seen) for title, seen in details.items()}
     return write_tabs(reports, folder, style=look, max_bytes=most)
 
 

@@ -27,7 +27,7 @@ def score(config: ScoreConfig, output: ScoreOutput) -> None:
     gates = Gates.of(output.fail_under, output.baseline, output.max_drop)
     folder = output_folder(output.out) if output.out is not None else None
     style = load_style(output.style, config.config)
-    scores = select(config).score()
+    scores = select(config).score(workers=processors())
     # Files first: a reader of our output that goes away (`| head`) must not cost them.
     if folder is not None:
         written = scores.save(folder, output.metric)

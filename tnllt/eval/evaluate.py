@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Seq
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from tnllt.boxes import overlap
 from tnllt.errors import DataError, IncompleteError, UsageError
 from tnllt.eval.frame_errors import FrameErrors, RefusedError
 from tnllt.eval.protocol import Protocol
@@ -19,13 +19,16 @@ from tnllt.eval.tracker_curves import (
     TrackerCurves,
     add_confidence_measures,
     batches,
+    has_confidence,
     match_length,
     note_run_facts,
     score_sequence,
     sequence_errors,
 )
+from tnllt.processes import map_in_threads
 from tnllt.sequence import Boxes, Sequence, Trajectory
 
+Array = NDArray[np.float64]
 #: Results of one tracker: a trajectory, or boxes (T, 4), per sequence name.
 Results = Mapping[str, "Trajectory | ArrayLike"]
 Rounding = Callable[[Boxes], Boxes]
@@ -107,23 +110,39 @@ def score_trackers(
     *,
     allow_short: bool = False,
     rounding: str = "none",
+    watch: Callable[[int, Mapping[str, FrameErrors], Mapping[str, Array]], None] | None = None,
 ) -> list[TrackerCurves]:
-    """One `TrackerCurves` per tracker, measured sequence by sequence, all trackers at once."""
+    """One `TrackerCurves` per tracker, measured sequence by sequence, all trackers at once.
+
+    Args:
+        watch: is given each sequence's index, {tracker: errors of every frame, arrays (1, T)} of those measured, and
+            {tracker: overlap as real numbers (T,)} of those as long as the sequence; several threads call it.
+    """
     trackers = [TrackerCurves.empty(name, len(sequences), protocol) for name in results]
     apply = get_rounding(rounding)
+    overlaps: dict[str, dict[str, Array]] = {name: {} for name in results}
+    compared = [name for name, own in results.items() if watch is not None or has_confidence(own)]
 
     def work(index: int) -> None:
         sequence = sequences[index]
         found = {name: apply(own[sequence.name].boxes) for name, own in results.items() if sequence.name in own}
-        score_sequence(trackers, index, sequence, found, protocol, allow_short)
+        errors = score_sequence(trackers, index, sequence, found, protocol, allow_short)
+        alike = [t for t in compared if (own := results[t].get(sequence.name)) and len(own) == len(sequence)]
+        for some in batches(alike, len(sequence)):
+            stack = np.stack([results[tracker][sequence.name].boxes for tracker in some])
+            with np.errstate(all="ignore"):
+                plain = overlap(stack, sequence.groundtruth)
+            for tracker, values in zip(some, plain, strict=True):
+                overlaps[tracker][sequence.name] = values
+        if watch is not None:
+            watch(index, errors, {tracker: overlaps[tracker][sequence.name] for tracker in alike})
 
-    with ThreadPoolExecutor(2) as pool:  # NumPy releases the interpreter's lock; more threads gain little
-        list(pool.map(work, range(len(sequences))))
+    map_in_threads(work, range(len(sequences)))
     order = {s.name: i for i, s in enumerate(sequences)}
     for own in trackers:
         note_run_facts(own, results[own.tracker])
         own.notes.sort(key=lambda note: order[note.sequence])
-        add_confidence_measures(own, sequences, results[own.tracker])
+        add_confidence_measures(own, sequences, results[own.tracker], overlaps[own.tracker])
     return trackers
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tnllt.boxes import all_columns, columns
 from tnllt.sequence import Boxes, Sequence
 
 _EPSILON = np.finfo(np.float64).eps
@@ -28,22 +29,17 @@ def frame_sums(sequence: Sequence, boxes: Boxes) -> NDArray[np.float64]:
     """
     frames = slice(1, boxes.shape[1])
     truth = sequence.groundtruth[frames]
-    counted = ~np.isnan(truth).any(axis=1)
+    counted = all_columns(~np.isnan(truth))
     if sequence.present is not None:
         counted &= sequence.present[frames]
-    result, expected = _columns(boxes[:, frames]), _columns(truth)
+    result, expected = columns(boxes[:, frames]), columns(truth)
     with np.errstate(all="ignore"):
         if sequence.size is not None:
             result, expected = _into_image(result, sequence.size), _into_image(expected, sequence.size)
         overlap = np.fmax(_overlap(result, expected), 0.0)  # no number: a miss
     overlap[:, ~counted] = 0.0
-    passed = [np.count_nonzero(overlap > threshold, axis=1) for threshold in (0.5, 0.75)]
+    passed = [[np.count_nonzero(row) for row in overlap > threshold] for threshold in (0.5, 0.75)]
     return np.stack([overlap.sum(axis=1), *passed, np.full(len(boxes), int(counted.sum()))], axis=1)
-
-
-def _columns(boxes: Boxes) -> Boxes:
-    """(..., 4) -> (4, ...), each column on its own: arithmetic on these is several times faster."""
-    return np.ascontiguousarray(np.moveaxis(boxes, -1, 0))
 
 
 def _into_image(columns: Boxes, size: tuple[int, int]) -> Boxes:

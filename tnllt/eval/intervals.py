@@ -19,6 +19,7 @@ from tnllt.eval.statistics import (
     bootstrap_counts,
     bootstrap_intervals,
 )
+from tnllt.processes import map_in_threads
 from tnllt.sequence import Flags
 
 if TYPE_CHECKING:
@@ -70,9 +71,12 @@ def _percentiles(scores: Scores, metrics: Seq[Metric], members: Flags | None) ->
     """Percentile intervals of metrics that are read off the same sums: those of every resample are one product."""
     estimates = [scores.score(metric, members) for metric in metrics]
     bounds = np.full((len(metrics), 2, len(scores.trackers)), np.nan)
-    for k, kept in enumerate(scores.kept(metrics[0], members)):
+    every = scores.kept(metrics[0], members)
+
+    def work(k: int) -> None:
+        kept = every[k]
         if np.isnan([estimate[k] for estimate in estimates]).all() or kept.sum() < MIN_SEQUENCES:
-            continue
+            return
         array = scores.tracker_curves[k].arrays[metrics[0].measure.name][kept]
         resampled = bootstrap_counts(len(array), metrics[0].resamples) @ array
         for metric, estimate, found in zip(metrics, estimates, bounds, strict=True):
@@ -80,6 +84,8 @@ def _percentiles(scores: Scores, metrics: Seq[Metric], members: Flags | None) ->
             known = draws[~np.isnan(draws)]
             if len(known) and not np.isnan(estimate[k]):
                 found[:, k] = np.quantile(known, TAILS)
+
+    map_in_threads(work, range(len(every)))
     return {m.name: Intervals(e, *found) for m, e, found in zip(metrics, estimates, bounds, strict=True)}
 
 

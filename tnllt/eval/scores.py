@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -109,6 +109,11 @@ class Scores:
         """(S,) True where the protocol's toolkit refuses some tracker's sequence: it leaves every tracker's mean."""
         return np.asarray(np.any([own.refused for own in self.tracker_curves], axis=0))
 
+    @cached_property
+    def _memo(self) -> dict[Hashable, NDArray[Any]]:
+        """What was computed already: tables, intervals and pages ask for the same again and again."""
+        return {}
+
     @property
     def notes(self) -> list[Note]:
         """What every output must state: missing, refused, cut and padded results."""
@@ -143,16 +148,23 @@ class Scores:
         # Papers define sums over all sequences: only means leave out the sequences that the protocol drops.
         keep = self._scored(own, members)
         if metric.is_mean and self.protocol.drop_zero_curves:
-            # Its own curve, or that of success, is empty. False for NaN: refused and missing sequences.
-            keep &= own.arrays[metric.curve or "success"].sum(-1) > np.finfo(np.float64).eps
+            key = ("kept", id(own), curve := metric.curve or "success")
+            if key not in self._memo:
+                # Its own curve, or that of success, is empty. False for NaN: refused and missing sequences.
+                self._memo[key] = own.arrays[curve].sum(-1) > np.finfo(np.float64).eps
+            keep &= self._memo[key]
         return keep
 
     def _combined(self, own: TrackerCurves, metric: Metric, members: Flags | None) -> Array:
         """(M,) the metric's array over the kept sequences; NaN where no sequence can be scored."""
-        array = own.arrays[metric.measure.name]
-        if not self._scored(own, members).any():
-            return np.full(array.shape[1], np.nan)
-        return metric.combine(array[self._kept(own, metric, members)])
+        chosen = None if members is None else members.tobytes()
+        key = ("combined", id(own), metric.measure.name, metric.curve, metric.combine, chosen)
+        if key not in self._memo:
+            array = own.arrays[metric.measure.name]
+            some = self._scored(own, members).any()
+            kept = self._kept(own, metric, members)
+            self._memo[key] = metric.combine(array[kept]) if some else np.full(array.shape[1], np.nan)
+        return self._memo[key]
 
     def mean_curve(self, metric: str | Metric, members: Flags | None = None) -> Array:
         """(K, N) mean curve over the kept sequences; zeros where all were dropped, NaN where none can be scored."""
@@ -162,7 +174,15 @@ class Scores:
     def score(self, metric: str | Metric = "success", members: Flags | None = None) -> Array:
         """(K,) scores of one metric over all sequences, or over `members` (S,) bool."""
         chosen = get_metric(metric)
-        return np.array([self._score(own, chosen, members) for own in self.tracker_curves])
+        found = np.full(len(self.trackers), np.nan)
+        alike: dict[int, dict[int, Array]] = {}  # how many confidence thresholds there are depends on the tracker
+        for k, own in enumerate(self.tracker_curves):
+            if own.array(chosen.measure) is not None:
+                combined = self._combined(own, chosen, members)
+                alike.setdefault(len(combined), {})[k] = combined
+        for rows in alike.values():
+            found[list(rows)] = chosen.read(np.stack(list(rows.values())), self.protocol)
+        return found
 
     def _score(self, own: TrackerCurves, metric: Metric, members: Flags | None) -> float:
         if own.array(metric.measure) is None:
@@ -172,11 +192,14 @@ class Scores:
     def per_sequence(self, metric: str | Metric = "success") -> Array:
         """(K, S) scores of single sequences; NaN where missing or refused."""
         chosen = get_metric(metric)
+        if ("sequences", chosen) in self._memo:
+            return self._memo["sequences", chosen].copy()
         found = np.full((len(self.trackers), len(self.sequences)), np.nan)
         for row, own in zip(found, self.tracker_curves, strict=True):
             if (array := own.array(chosen.measure)) is not None:
                 row[:] = np.where(own.missing | own.refused, np.nan, chosen.read(array, self.protocol))
-        return found
+        self._memo["sequences", chosen] = found
+        return found.copy()
 
     def attribute_members(self) -> dict[str, Flags]:
         """{attribute: (S,) bool} of the attributes with enough sequences to be scored."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from collections.abc import Sequence as Seq
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -12,23 +10,29 @@ from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tnllt.config import ScoreConfig, listed_names
 from tnllt.datasets.dataset import open_configured
 from tnllt.errors import UsageError, did_you_mean
 from tnllt.eval.cache import ScoreCache, annotation_digest, cache_key, can_cache, content_digest
 from tnllt.eval.evaluate import CEILING, FLOOR, assemble, require_presence, score_references, score_trackers
+from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import get_protocol, resolve_protocol
 from tnllt.eval.scores import Scores
 from tnllt.eval.tracker_curves import TrackerCurves
 from tnllt.findings import Findings
 from tnllt.options import check_fields, takes_fields_of
-from tnllt.processes import map_in_processes, map_on_cluster
+from tnllt.processes import map_in_processes, map_in_threads, map_on_cluster
 from tnllt.results.layouts import ResultFile, find_results
 from tnllt.results.lint import lint
 from tnllt.results.reading import read_many, read_results
 from tnllt.results.variants import joined_names, variants_of
 from tnllt.sequence import Sequence, Trajectory
+
+Array = NDArray[np.float64]
 
 
 @takes_fields_of(ScoreConfig)
@@ -49,13 +53,22 @@ def score(*args: Any, **options: Any) -> Scores:
 
 
 class ResultsObserver(Interface):
-    """Takes more from results while they are read for their scores."""
+    """Takes more from results while they are read for their scores; where processes share that, copies of it do."""
 
-    def known(self, tracker: str, key: str) -> bool:
+    def known(self, tracker: str, files: Mapping[str, ResultFile], key: str) -> bool:
         """Whether the results of a tracker need not be shown; `key` changes with their content, "" without a cache."""
 
-    def see(self, results: Mapping[str, Mapping[str, Trajectory]]) -> None:
-        """Is shown the results {tracker: {sequence: trajectory}} of some trackers."""
+    def look(
+        self, index: int, results: Mapping[str, Trajectory], errors: Mapping[str, FrameErrors],
+        overlaps: Mapping[str, Array],
+    ) -> None:  # fmt: skip
+        """Is shown some trackers' results on one sequence, and what `score_trackers` measured of them."""
+
+    def found(self, tracker: str) -> Any:
+        """What was made of all results of a tracker, or was known; asked for once."""
+
+    def take(self, tracker: str, found: Any) -> None:
+        """Is given what `found` gave, if in another process."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,7 @@ class Selection:
 
     @property
     def cache(self) -> ScoreCache | None:
-        return ScoreCache() if self.config.cache and can_cache() else None
+        return ScoreCache() if self.config.cache else None
 
     def read(self) -> dict[str, dict[str, Trajectory]]:
         """{tracker: {sequence: trajectory}}, every result read now: many files are parsed together."""
@@ -96,11 +109,13 @@ class Selection:
         trackers = self.files if among is None else among
         return read_results({tracker: self.files[tracker][name] for tracker in trackers if name in self.files[tracker]})
 
-    def score(self, observer: ResultsObserver | None = None) -> Scores:
+    def score(self, observer: ResultsObserver | None = None, workers: int = 1) -> Scores:
         """The scores, from the cache where they are there. Raises as `evaluate` does.
 
         Args:
             observer: is shown the results that are read for it, so that nothing is read twice.
+            workers: processes that share the work where it is long (see `map_in_processes`), unless the configuration
+                says how many, or names a cluster.
         """
         config = self.config
         scores = evaluate_files(
@@ -110,7 +125,7 @@ class Selection:
             rounding=config.rounding,
             cache=self.cache,
             observer=observer,
-            workers=config.workers,
+            workers=config.workers or workers,
             cluster=config.cluster,
             **self.allowed,
         )
@@ -184,8 +199,10 @@ def choose_trackers(wanted: str | Iterable[str], among: list[str]) -> list[str]:
 Files = Mapping[str, Mapping[str, ResultFile]]
 #: A result's bytes, and a digest of them and of what lies beside (empty where nothing is cached).
 _Read = tuple[bytes, bytes]
-#: Text read before it is parsed: bounds memory for any number of trackers.
-_BLOCK_BYTES = 48 << 20
+#: Frames that are scored together, of as many trackers: bounds memory for any number of them.
+_BLOCK_FRAMES = 2_600_000
+#: Blocks for which another process pays, which starts in a third of a second.
+_WORTH_A_PROCESS = 2
 
 
 def evaluate_files(
@@ -206,116 +223,96 @@ def evaluate_files(
     Args:
         cache: where scores are looked up and kept; None: nowhere. Metrics from outside tnllt are never cached.
         observer: is shown the results that it does not know.
-        workers: how many processes, or tasks on a cluster, score some trackers each. What an observer does not know is
-            shown to it here, and read again for that.
-        cluster: the address of a Ray cluster; None: this machine.
+        workers: as for `Selection.score`. Metrics from outside tnllt are computed in this process.
+        cluster: the address of a Ray cluster, see `map_on_cluster`.
 
     Raises:
         DataError: a file that cannot be read, with its row.
-        UsageError: several processes and a metric from outside tnllt, which they would not have; no cluster there.
+        UsageError: no cluster there, or a metric from outside tnllt that it would not know.
     """
     listed = list(sequences)
     rules = get_protocol(protocol)
     require_presence(listed, rules)
-    cache = cache if can_cache() else None
-    scoring = _Scoring(listed, annotation_digest(listed), files, rules, allow_short, rounding, cache)
-    found = scoring.apart(workers, cluster)
-    found |= scoring.curves(observer, found)
-    references = cached_references(listed, scoring.annotations, rules, cache)
+    if not can_cache():  # another process knows no others
+        cache, workers = None, 1
+        if cluster is not None:
+            raise UsageError("a metric from outside tnllt is not computed on a cluster; leave the cluster out")
+    annotations = annotation_digest(listed)
+    bare = [Sequence(s.name, s.annotation, dataset=s.dataset) for s in listed]
+    scorer = _BlockScorer(bare, rules, allow_short, rounding, cache, annotations, observer)
+    names, frames = list(files), sum(map(len, listed))
+    count = max(1, min(len(names), len(names) * frames // _BLOCK_FRAMES))
+    blocks = [{str(name): files[name] for name in some} for some in np.array_split(names, count)]
+    scored: list[TrackerCurves] = []
+    if cluster is not None:
+        done = map_on_cluster(scorer, blocks, cluster)
+    else:
+        done = map_in_processes(scorer, blocks, max(1, min(workers, count // _WORTH_A_PROCESS)))
+    for own, found in (pair for block in done for pair in block):
+        scored.append(own)
+        if observer is not None:
+            observer.take(own.tracker, found)
+    references = cached_references(listed, annotations, rules, cache)
 
     def read(name: str) -> dict[str, Trajectory]:
         return read_results({tracker: own[name] for tracker, own in files.items() if name in own})
 
-    ordered = [found[tracker] for tracker in files]
-    return assemble(listed, ordered, references, rules, allow_missing, allow_short, rounding, read)
+    return assemble(listed, scored, references, rules, allow_missing, allow_short, rounding, read)
 
 
 @dataclass(frozen=True)
-class _Scoring:
-    """Result files to be scored, and how: arguments of `evaluate_files`, and the annotations' digest."""
+class _BlockScorer:
+    """Scores some trackers' files, in any process; gives each one's numbers and what the observer found."""
 
     sequences: list[Sequence]
-    annotations: bytes
-    files: Files
     protocol: Protocol
     allow_short: bool
     rounding: str
     cache: ScoreCache | None
+    annotations: bytes
+    observer: ResultsObserver | None
 
-    def apart(self, workers: int, cluster: str | None) -> dict[str, TrackerCurves]:
-        """`curves` by several processes; nothing where this one is asked to score all."""
-        count = min(workers, len(self.files))
-        if count <= 1 and cluster is None:
-            return {}
-        if not can_cache():
-            raise UsageError("a metric from outside tnllt is computed in one process; leave out workers and cluster")
-        names = list(self.files)
-        parts = [replace(self, files={name: self.files[name] for name in names[k::count]}) for k in range(count)]
-        work = _Scoring.curves
-        found = map_in_processes(work, parts, count) if cluster is None else map_on_cluster(work, parts, cluster)
-        return {tracker: own for part in found for tracker, own in part.items()}
-
-    def curves(
-        self, observer: ResultsObserver | None = None, scored: Mapping[str, TrackerCurves] | None = None
-    ) -> dict[str, TrackerCurves]:
-        """{tracker: its numbers} of the trackers that are not among `scored`; the observer is shown all."""
-        found: dict[str, TrackerCurves] = {}
-        known = scored or {}
-        files = self.files if observer is not None else {t: own for t, own in self.files.items() if t not in known}
-        for block in _blocks(files, [s.name for s in self.sequences], self.cache is not None):
-            self._score(block, observer, known, found)
-            block.clear()
-        return found
-
-    def _score(
-        self,
-        block: dict[str, dict[str, _Read]],
-        observer: ResultsObserver | None,
-        known: Mapping[str, TrackerCurves],
-        found: dict[str, TrackerCurves],
-    ) -> None:
+    def __call__(self, files: Files) -> list[tuple[TrackerCurves, Any]]:
+        observer, rules = self.observer, self.protocol
+        names = [s.name for s in self.sequences]
+        block = {tracker: [own[name] for name in names if name in own] for tracker, own in files.items()}
+        digests = self.cache is not None
+        flat = map_in_threads(partial(_read, digests), [file for own in block.values() for file in own], 4)
+        read = iter(flat)
+        raws = {tracker: [next(read) for _ in own] for tracker, own in block.items()}
+        del flat, read
         keys = dict.fromkeys(block, "")
+        scored: dict[str, TrackerCurves] = {}
         if self.cache is not None:
-            for tracker, raws in block.items():
-                contents = [(name, digest) for name, (_, digest) in raws.items()]
-                keys[tracker] = cache_key(self.annotations, contents, self.protocol, self.allow_short, self.rounding)
-                kept = self.cache.get(keys[tracker], tracker, len(self.sequences), self.protocol)
-                if kept is not None:
-                    found[tracker] = kept
-        fresh = [tracker for tracker in block if tracker not in found and tracker not in known]
-        unseen = [tracker for tracker in block if observer is not None and not observer.known(tracker, keys[tracker])]
+            for tracker, own in block.items():
+                contents = [(file.sequence, digest) for file, (_, digest) in zip(own, raws[tracker], strict=True)]
+                keys[tracker] = cache_key(self.annotations, contents, rules, self.allow_short, self.rounding)
+                if (kept := self.cache.get(keys[tracker], tracker, len(names), rules)) is not None:
+                    scored[tracker] = kept
+        fresh = [tracker for tracker in block if tracker not in scored]
+        unseen = [t for t in block if observer is not None and not observer.known(t, files[t], keys[t])]
         wanted = [tracker for tracker in block if tracker in fresh or tracker in unseen]
-        flat = [(self.files[tracker][name], raw) for tracker in wanted for name, (raw, _) in block[tracker].items()]
-        parsed = iter(read_many([file for file, _ in flat], [raw for _, raw in flat]))
-        results = {tracker: {name: next(parsed) for name in block[tracker]} for tracker in wanted}
-        if observer is not None and unseen:
-            observer.see({tracker: results[tracker] for tracker in unseen})
-        if not fresh:
-            return
-        own = {tracker: results[tracker] for tracker in fresh}
+        listed = [file for tracker in wanted for file in block[tracker]]
+        texts = [raw for tracker in wanted for raw, _ in raws[tracker]]
+        del raws
+        parsed = iter(read_many(listed, texts))
+        del texts
+        results = {tracker: {file.sequence: next(parsed) for file in block[tracker]} for tracker in wanted}
+
+        def watch(index: int, errors: Mapping[str, FrameErrors], overlaps: Mapping[str, Array]) -> None:
+            if observer is not None:
+                name = names[index]
+                seen = {tracker: results[tracker][name] for tracker in unseen if name in results[tracker]}
+                observer.look(index, seen, errors, overlaps)
+
         for made in score_trackers(
-            self.sequences, own, self.protocol, allow_short=self.allow_short, rounding=self.rounding
-        ):
-            found[made.tracker] = made
+            self.sequences, {tracker: results[tracker] for tracker in fresh}, rules,
+            allow_short=self.allow_short, rounding=self.rounding, watch=watch,
+        ):  # fmt: skip
+            scored[made.tracker] = made
             if self.cache is not None:
                 self.cache.put(keys[made.tracker], made)
-
-
-def _blocks(files: Files, names: Seq[str], digests: bool) -> Iterator[dict[str, dict[str, _Read]]]:
-    """What was read of the trackers' results {tracker: {sequence: ...}}, as many trackers at a time as fit."""
-    block: dict[str, dict[str, _Read]] = {}
-    size = 0
-    with ThreadPoolExecutor(4) as pool:
-        for tracker, own in files.items():
-            found = [own[name] for name in names if name in own]
-            read = pool.map(partial(_read, digests), found)
-            block[tracker] = dict(zip((file.sequence for file in found), read, strict=True))
-            size += sum(len(raw) for raw, _ in block[tracker].values())
-            if size > _BLOCK_BYTES:
-                yield block
-                block, size = {}, 0
-    if block:
-        yield block
+        return [(scored[tracker], observer.found(tracker) if observer is not None else None) for tracker in files]
 
 
 def _read(digests: bool, file: ResultFile) -> _Read:

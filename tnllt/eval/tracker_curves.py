@@ -129,9 +129,12 @@ def score_sequence(
     results: Mapping[str, Boxes],
     protocol: Protocol,
     allow_short: bool,
-) -> None:
-    """Scores every tracker's result on one sequence; a tracker that is not in `results` is marked missing."""
-    length = len(sequence)
+) -> dict[str, FrameErrors]:
+    """Scores every tracker's result on one sequence; a tracker that is not in `results` is marked missing.
+
+    Returns {tracker: errors of every frame, arrays (1, T)} of those that were measured.
+    """
+    length, found = len(sequence), dict[str, FrameErrors]()
     groups: dict[tuple[int, int], list[tuple[TrackerCurves, Boxes]]] = {}
     for own in trackers:
         boxes = results.get(own.tracker)
@@ -157,6 +160,8 @@ def score_sequence(
                 _refuse(own, index, sequence.name, str(error))
             continue
         _store([own for own, _ in members], index, SequenceResults(sequence, stack, errors, protocol))
+        found |= {own.tracker: errors.of(k) for k, (own, _) in enumerate(members)}
+    return found
 
 
 def batches(results: Seq[T], frames: int) -> list[Seq[T]]:
@@ -203,10 +208,24 @@ def note_run_facts(own: TrackerCurves, trajectories: Mapping[str, Trajectory]) -
             own.notes.append(Note("started", own.tracker, name, redact(str(by)) if by else "the tracker itself"))
 
 
+def has_confidence(trajectories: Mapping[str, Trajectory]) -> bool:
+    """Whether any of a tracker's results carries confidence or reported absence."""
+    return any(t.confidence is not None or t.absent is not None for t in trajectories.values())
+
+
 def add_confidence_measures(
-    own: TrackerCurves, sequences: Seq[Sequence], trajectories: Mapping[str, Trajectory]
-) -> None:
-    """Adds the measures that need confidence, if any of the tracker's results carries confidence or absence."""
-    if any(t.confidence is not None or t.absent is not None for t in trajectories.values()):
-        frames = [reported_frames(s, trajectories[s.name]) if s.name in trajectories else None for s in sequences]
+    own: TrackerCurves, sequences: Seq[Sequence], trajectories: Mapping[str, Trajectory],
+    overlaps: Mapping[str, Array] | None = None,
+) -> None:  # fmt: skip
+    """Adds the measures that need confidence, if any of the tracker's results carries confidence or absence.
+
+    Args:
+        overlaps: those known already, by the names of sequences; see `reported_frames`.
+    """
+    known = overlaps or {}
+    if has_confidence(trajectories):
+        frames = [
+            reported_frames(s, trajectories[s.name], known.get(s.name)) if s.name in trajectories else None
+            for s in sequences
+        ]
         own.arrays |= {measure.name: measure.compute(frames) for measure in measures(ConfidenceMeasure)}

@@ -29,6 +29,14 @@ def counted_costs(record: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         record: fields of a run record, as `Trajectory.record` has them.
     """
+    counted = _counted(record)
+    if counted:  # a long way of zeros first
+        counted["latency"] = base64.b64encode(zlib.compress(counted["latency"].tobytes(), 1)).decode()
+    return counted
+
+
+def _counted(record: Mapping[str, Any]) -> dict[str, Any]:
+    """`counted_costs`, with the frames in each class of latency as they are."""
     costs = record.get("costs") or {}
     if not costs:
         return {}
@@ -36,9 +44,8 @@ def counted_costs(record: Mapping[str, Any]) -> dict[str, Any]:
     seconds = float_array([] if track is None else track)[1:]
     with np.errstate(invalid="ignore"):
         classes = np.rint(np.log(seconds[seconds > 0]) / _WIDTH).clip(-_MOST, _MOST - 1).astype(np.int64) + _MOST
-    counts = zlib.compress(np.bincount(classes).astype("<u4").tobytes(), 1)  # a long way of zeros first
     peak = (record.get("memory_mb") or {}).get("peak")
-    return {**costs, "frames": record.get("frames"), "memory_mb": peak, "latency": base64.b64encode(counts).decode()}
+    return {**costs, "frames": record.get("frames"), "memory_mb": peak, "latency": np.bincount(classes).astype("<u4")}
 
 
 def cost_card(counted: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -56,7 +63,9 @@ def cost_card(counted: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     card: dict[str, Any] = {}
     summed = np.zeros(2 * _MOST, np.int64)
     for costs in told:
-        counts = np.frombuffer(zlib.decompress(base64.b64decode(costs["latency"])), "<u4")
+        counts = costs["latency"]
+        if isinstance(counts, str):
+            counts = np.frombuffer(zlib.decompress(base64.b64decode(counts)), "<u4")
         summed[: len(counts)] += counts
     below = np.cumsum(summed)
     if below[-1]:
@@ -89,8 +98,15 @@ class Speed:
         device = str(trajectory.record.get("device") or "")
         if device and device not in self.devices:
             self.devices = sorted([*self.devices, device])
-        if costs := counted_costs(trajectory.record):
+        if costs := _counted(trajectory.record):
             self.counted.append(costs)
+
+    def take(self, other: Speed) -> None:
+        """Adds what was seen of other sequences."""
+        self.frames += other.frames
+        self.seconds += other.seconds
+        self.devices = sorted({*self.devices, *other.devices})
+        self.counted += other.counted
 
     @property
     def costs(self) -> str:

@@ -241,6 +241,9 @@ class ZippedFiles:
             text = f"would unpack from {size / 1e6:,.1f} MB to {unpacked / 1e6:,.0f} MB in {len(infos):,} files"
             raise DataError(f"{text}, far more than results do; unpack it yourself if you trust it", path)
 
+    def __reduce__(self) -> tuple[type[ZippedFiles], tuple[Path]]:
+        return ZippedFiles, (self.path,)  # another process opens it anew
+
     @property
     def sizes(self) -> dict[str, int]:
         """{name: bytes}, in the order of the archive's directory."""

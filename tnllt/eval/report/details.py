@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,17 +25,17 @@ from tnllt.eval.selection import Selection
 from tnllt.eval.view.scene import ReasonerAnswer, answers_of, trace_bytes, trace_events
 from tnllt.files import to_json
 from tnllt.findings import Findings
+from tnllt.processes import map_in_threads
 from tnllt.records import from_table
 from tnllt.results.costs import Speed
+from tnllt.results.layouts import ResultFile
 from tnllt.results.lint import Looked, findings
 from tnllt.results.reading import read_results
-from tnllt.sequence import Trajectory
+from tnllt.sequence import Sequence, Trajectory
 
 Array = NDArray[np.float64]
 #: Changes whenever something else is made of the same results.
 _VERSION = 1
-#: Trackers that are read at once: measured together, results take less time.
-_TOGETHER = 4
 
 
 @dataclass
@@ -49,6 +47,10 @@ class _Told:
     devices: list[str] = field(default_factory=list)
     costs: str = ""
     answers: dict[str, list[ReasonerAnswer]] = field(default_factory=dict)
+
+
+#: Of one tracker on one sequence.
+_Seen = tuple[Looked, Codes, Speed, list[ReasonerAnswer]]
 
 
 class PageDetails:
@@ -83,10 +85,18 @@ class PageDetails:
         }  # fmt: skip
         self._traces: dict[str, dict[str, bytes]] = {}
         self._keys: dict[str, str] = {}
+        self._known: dict[str, tuple[_Told, Codes]] = {}
+        #: {tracker: {index of a sequence: what was seen there}}, until all of them are.
+        self._seen: dict[str, dict[int, _Seen]] = {}
 
-    def known(self, tracker: str, key: str) -> bool:
+    def __getstate__(self) -> dict[str, Any]:
+        """What looking at results takes: other processes do not need the page's arrays, and are sent files in parts."""
+        bare = [Sequence(s.name, s.annotation, dataset=s.dataset) for s in self.selection.sequences]
+        selection = replace(self.selection, sequences=bare, files={})
+        return {**vars(self), "selection": selection, "series": [], "_points": None, "_sums": {}, "_starts": None}
+
+    def known(self, tracker: str, files: Mapping[str, ResultFile], key: str) -> bool:
         """Takes a tracker's details from the cache; False where they are not there."""
-        files = self.selection.files[tracker]
         self._traces[tracker] = {name: raw for name, file in files.items() if (raw := trace_bytes(file))}
         cache = self.selection.cache
         if not key or cache is None:
@@ -100,57 +110,70 @@ class PageDetails:
         with suppress(Exception):  # a damaged entry can raise whatever JSON, msgspec and a missing array raise
             told = from_table(json.loads(found["told"].tobytes()), _Told, unknown="ignore")
             if found["codes"].dtype == np.uint8 and found["codes"].shape == (self._frames[-1],):
-                self._take(tracker, told, found["codes"])
+                self._known[tracker] = told, found["codes"]
                 return True
         return False
 
-    def see(self, results: Mapping[str, Mapping[str, Trajectory]]) -> None:
-        """Makes the details of some trackers' results, and keeps them in the cache."""
-        made = {tracker: _Told() for tracker in results}
-        speeds = {tracker: Speed() for tracker in results}
-        overlaps = {tracker: np.full(self._frames[-1], NOTHING, np.uint8) for tracker in results}
-        with ThreadPoolExecutor(2) as pool:  # as many as pay, see `score_trackers`
-            seen = pool.map(partial(self._see, results), range(len(self.selection.sequences)))
-            for sequence, start, found in zip(self.selection.sequences, self._frames[:-1], seen, strict=True):
-                for tracker, (looked, codes, answers) in found.items():
-                    made[tracker].looked.take(looked)
-                    overlaps[tracker][start : start + len(codes)] = codes
-                    speeds[tracker].add(results[tracker][sequence.name])
-                    if answers:
-                        made[tracker].answers[sequence.name] = answers
-        for tracker, told in made.items():
-            speed = speeds[tracker]
-            told.fps, told.devices, told.costs = speed.fps, speed.devices, speed.costs
-            self._take(tracker, told, overlaps[tracker])
-            self._traces.pop(tracker, None)
-            if tracker in self._keys and (cache := self.selection.cache) is not None:
-                entry: Arrays = {"codes": overlaps[tracker]}
-                entry["told"] = np.frombuffer(to_json(asdict(told), None).encode(), np.uint8)
-                cache.save(self._keys[tracker], entry)
-
-    def _see(
-        self, results: Mapping[str, Mapping[str, Trajectory]], index: int
-    ) -> dict[str, tuple[Looked, Codes, list[ReasonerAnswer]]]:
-        """Findings, overlaps and answers of some trackers on one sequence."""
+    def look(
+        self, index: int, results: Mapping[str, Trajectory], errors: Mapping[str, FrameErrors],
+        overlaps: Mapping[str, Array],
+    ) -> None:  # fmt: skip
+        """Sees findings, overlaps, times and answers of some trackers on one sequence."""
         sequence, config = self.selection.sequences[index], self.selection.config
-        name, rules = sequence.name, get_protocol(config.protocol)
-        own = {tracker: found[name] for tracker, found in results.items() if name in found}
-        errors = errors_by_tracker(sequence, own, rules, config.allow_short, config.rounding)
-        seen = {}
-        for tracker, trajectory in own.items():
-            looked = Looked()
-            looked.add(sequence, trajectory.boxes)
+        rules = get_protocol(config.protocol)
+        rest = {tracker: own for tracker, own in results.items() if tracker not in errors}
+        errors = {**errors, **errors_by_tracker(sequence, rest, rules, config.allow_short, config.rounding)}
+        for tracker, trajectory in results.items():
+            looked, speed = Looked(), Speed()
+            looked.add(sequence, trajectory.boxes, overlaps.get(tracker))
+            speed.add(trajectory)
             codes = _codes(errors[tracker]) if tracker in errors else np.empty(0, np.uint8)
-            events = trace_events(self._traces.get(tracker, {}).get(name, b""))
-            seen[tracker] = looked, codes, _news(answers_of(trajectory, events))
-        return seen
+            events = trace_events(self._traces.get(tracker, {}).get(sequence.name, b""))
+            seen = looked, codes, speed, _news(answers_of(trajectory, events))
+            self._seen.setdefault(tracker, {})[index] = seen
+
+    def found(self, tracker: str) -> tuple[_Told, Codes]:
+        """A tracker's details and codes of every frame, sequence after sequence; makes and keeps what is not known."""
+        self._traces.pop(tracker, None)
+        if tracker in self._known:
+            return self._known.pop(tracker)
+        told, speed, overlaps = _Told(), Speed(), np.full(self._frames[-1], NOTHING, np.uint8)
+        for index, (looked, codes, own, answers) in sorted(self._seen.pop(tracker, {}).items()):
+            told.looked.take(looked)
+            overlaps[self._frames[index] : self._frames[index] + len(codes)] = codes
+            speed.take(own)
+            if answers:
+                told.answers[self.selection.sequences[index].name] = answers
+        told.fps, told.devices, told.costs = speed.fps, speed.devices, speed.costs
+        if tracker in self._keys and (cache := self.selection.cache) is not None:
+            entry: Arrays = {"codes": overlaps}
+            said = {name: [vars(answer) for answer in answers] for name, answers in told.answers.items()}
+            table = {**vars(told), "looked": vars(told.looked), "answers": said}  # `asdict` copies every text
+            entry["told"] = np.frombuffer(to_json(table, None).encode(), np.uint8)
+            cache.save(self._keys[tracker], entry)
+        return told, overlaps
+
+    def take(self, tracker: str, found: tuple[_Told, Codes]) -> None:
+        """Adds what was found to the page."""
+        self.told[tracker], overlaps = found
+        self._points[self.trackers[tracker]] = thinned(overlaps, self._starts)
+        for index, sums in self._sums.items():
+            codes = overlaps[self._frames[index] : self._frames[index + 1]]
+            sums += np.stack([np.nan_to_num(decoded(codes)), codes != NOTHING])
 
     def read(self) -> None:
         """Reads the results that have not been seen."""
         files = self.selection.files
-        left = [name for name in files if name not in self.told and not self.known(name, "")]
-        for some in (left[i : i + _TOGETHER] for i in range(0, len(left), _TOGETHER)):
-            self.see({tracker: read_results(files[tracker]) for tracker in some})
+        for tracker in (name for name in files if name not in self.told):
+            self.known(tracker, files[tracker], "")
+            results = read_results(files[tracker])
+
+            def look(index: int, tracker: str = tracker, results: Mapping[str, Trajectory] = results) -> None:
+                if (own := results.get(self.selection.sequences[index].name)) is not None:
+                    self.look(index, {tracker: own}, {}, {})
+
+            map_in_threads(look, range(len(self.selection.sequences)))
+            self.take(tracker, self.found(tracker))
 
     def mean_overlaps(self, index: int) -> Array:
         """(1, T) means over trackers in every frame of a sequence that has frames; NaN where none is measured."""
@@ -161,14 +184,6 @@ class PageDetails:
         """As `Selection.lint`."""
         looked = {tracker: self.told[tracker].looked for tracker in self.trackers}
         return findings(self.selection.sequences, self.selection.files, looked, self.selection.unknown)
-
-    def _take(self, tracker: str, told: _Told, overlaps: Codes) -> None:
-        """Args: overlaps: codes of every frame, sequence after sequence."""
-        self.told[tracker] = told
-        self._points[self.trackers[tracker]] = thinned(overlaps, self._starts)
-        for index, sums in self._sums.items():
-            codes = overlaps[self._frames[index] : self._frames[index + 1]]
-            sums += np.stack([np.nan_to_num(decoded(codes)), codes != NOTHING])
 
 
 def _codes(errors: FrameErrors) -> Codes:

@@ -91,12 +91,18 @@ def stride_for(length: int, most: int) -> int:
 
 
 def thinned(codes: Codes, starts: NDArray[np.int64]) -> Codes:
-    """Codes (..., points) of means over the frames from each start to the next; `NOTHING` where none is known."""
+    """Codes (..., points) of means over the frames from each start to the next; `NOTHING` where none is known.
+
+    The first start is 0.
+    """
     if len(starts) == codes.shape[-1]:
         return codes
-    known = codes != NOTHING
-    count = np.add.reduceat(known, starts, axis=-1, dtype=np.int64)
-    total = np.add.reduceat(np.where(known, codes, 0), starts, axis=-1, dtype=np.int64)
+    known, last = codes != NOTHING, np.append(starts[1:], codes.shape[-1]) - 1
+
+    def summed(values: NDArray[Any]) -> NDArray[np.int64]:  # `np.add.reduceat` takes three times as long
+        return np.diff(np.cumsum(values, axis=-1, dtype=np.int64)[..., last], axis=-1, prepend=0)
+
+    count, total = summed(known), summed(np.where(known, codes, 0))
     return np.where(count > 0, np.rint(total / np.maximum(count, 1)), NOTHING).astype(np.uint8)
 
 

@@ -105,20 +105,28 @@ def _render(
     most = MAX_BYTES if max_bytes is None else max_bytes
     details = report_details(results, max_bytes) if isinstance(results, Selection) else results
     pictures = min(_MOST_PICTURES, int(_PICTURES * most / _PICTURE_BYTES / max(1, len(scores.sequences))))
-    intervals = all_intervals(scores, scores.metrics("all"))
+    intervals, room = all_intervals(scores, scores.metrics("all")), most - _OVERLAP_BYTES
     with ThreadPoolExecutor(1) as pool:
-        summed = pool.submit(lambda: embed(summary(scores, scores.metrics("all"), intervals)))
+        # What alone leaves no room is deflated while the rest is computed.
+        summed = pool.submit(lambda: _numbers(embed(summary(scores, scores.metrics("all"), intervals)), room))
         data = page_data(scores, details, intervals, pictures, title, style)
         numbers = summed.result()
     text = embed(data)
     rest = _size(data, text, numbers, details)
-    if rest + _OVERLAP_BYTES > most:
-        numbers = embed({"deflate": base64.b64encode(zlib.compress(numbers.encode(), 9)).decode("ascii")})
+    if rest > room:
+        numbers = _numbers(numbers, 0)
         rest = _size(data, text, numbers, details)
     if max_bytes is None:
         most = max(most, rest + _OVERLAP_BYTES)
     overlaps = embed(pack(details.series, max(0, most - rest), details.strides).to_json())
     return _page(data, f'{text[:-1]},"overlaps":{overlaps}}}', numbers)
+
+
+def _numbers(text: str, room: int) -> str:
+    """The document of scores.json, deflated where it takes more than `room` bytes."""
+    if len(text) <= room or text.startswith('{"deflate"'):
+        return text
+    return embed({"deflate": base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")})
 
 
 def _size(data: Mapping[str, Any], text: str, numbers: str, details: PageDetails) -> int:
