@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,3 +59,35 @@ def test_a_metric_from_outside_stays_in_one_process(tree: dict[str, str], monkey
 
 def test_more_workers_than_trackers(tree: dict[str, str]) -> None:
     assert len(tnllt.score(**tree, trackers="t0", workers=8).trackers) == 1
+
+
+SLEEPERS = """
+import time
+from tnllt.processes import map_in_processes
+
+def sleep(seconds):
+    print("started", flush=True)
+    time.sleep(seconds)
+
+if __name__ == "__main__":
+    try:
+        list(map_in_processes(sleep, [0.5] * 20, 2))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs process groups")
+def test_an_interrupt_is_the_parents_alone(tmp_path: Path) -> None:
+    (tmp_path / "sleepers.py").write_text(SLEEPERS)
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "sleepers.py")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        os.killpg(process.pid, signal.SIGINT)
+        said, errors = process.communicate(timeout=60)
+    assert said.endswith("interrupted\n")
+    assert said.count("started") < 20  # the rest was given up
+    assert errors == ""
