@@ -10,6 +10,9 @@ distractor; of a real dataset, that of another sequence). Without `--dataset` th
 their own: *change*, where the target changes its look and may leave it to a look-alike, and *lookalike*, where the
 description stays true.
 
+A reasoner is asked every five frames (`--every`). The fraction is that of the gain of an oracle that is asked every
+ten; an oracle that is asked as often as the reasoners is one of the runs, too.
+
 Prints each run's success AUC, its paired difference to static and the fraction of the oracle's gain, with 95 %
 intervals over sequences, and writes them to `OUT/<data>/claim.json`. A run that was stopped goes on where it was.
 """
@@ -39,16 +42,19 @@ from tnllt.sequence import Annotation
 
 FIRST_SEED = 3_400_000_000  #: neither training, validation nor another benchmark draws these
 STATIC, ORACLE, WRONG = "static", "oracle", "wrong"
+ORACLE_EVERY = 10  #: frames between two questions to the oracle whose gain is 1
 
 
 @dataclass(frozen=True)
 class Run:
-    """One of the runs that are compared: a reasoner, its options, and another text than the sequence's own."""
+    """One of the runs that are compared: a reasoner, its options, another text than the sequence's own, and how often
+    it is asked, where that is not as often as the others."""
 
     name: str
     reasoner: str
     options: str | None = None
     text: str | None = None
+    every: int | None = None
 
 
 def make_sequences(folder: Path, scene: str, count: int, frames: int) -> None:
@@ -78,11 +84,19 @@ def make_sequences(folder: Path, scene: str, count: int, frames: int) -> None:
     (folder.parent / "wrong.json").write_text(json.dumps({"texts": wrong}), encoding="utf-8")
 
 
-def track(runs: list[Run], where: Mapping[str, Any], results: Path, settings: dict[str, Any], workers: int) -> None:
+def asked(every: int) -> dict[str, Any]:
+    """Options of a tracker that asks every so many frames; 0: as it decides."""
+    # An area ratio never exceeds 1, so that a refresh is due at every test.
+    return {"refresh_interval": every, "refresh_area": 1.01} if every else {}
+
+
+def track(
+    runs: list[Run], where: Mapping[str, Any], results: Path, every: int, settings: dict[str, Any], workers: int
+) -> None:
     """Every run, one after the other; results that are there stay."""
     for run in runs:
         started = time.monotonic()
-        options = {**settings, "reasoner": run.reasoner}
+        options = {**asked(run.every or every), **settings, "reasoner": run.reasoner}
         if run.options is not None:
             options["reasoner_options"] = run.options
         told = {} if run.text is None else {"text": run.text}
@@ -178,8 +192,6 @@ def main(
 ) -> None:
     """Compare reasoners on sequences that no training drew."""
     own, others = (dict(pair.split("=", 1) for pair in pairs) for pairs in (settings, weights))
-    # An area ratio never exceeds 1, so that a refresh is due at every test.
-    asked: dict[str, Any] = {"refresh_interval": every, "refresh_area": 1.01} if every else {}
     names = [dataset] if dataset else ([scene] if scene != "both" else list(SCENES))
     for name in names:
         folder = out / Path(name).name
@@ -194,9 +206,12 @@ def main(
         runs = [Run(STATIC, "static"), Run(WRONG, "static", text=wrong), Run("bundled", "bundled")]
         runs += [Run(name, "bundled", f"weights={Path(file).resolve()}") for name, file in others.items()]
         runs += [Run(*pair.split("=", 1)) for pair in reasoners]
-        runs += [Run(ORACLE, "annotation")] if moments else []
+        if moments:
+            runs.append(Run(ORACLE, "annotation", every=ORACLE_EVERY if every else None))
+        if moments and every not in {0, ORACLE_EVERY}:
+            runs.append(Run(f"{ORACLE}-{every}", "annotation"))
         click.echo(name)
-        track(runs, where, folder / "results", {**asked, **own}, workers)
+        track(runs, where, folder / "results", every, own, workers)
         figures = report(where, folder / "results", list(others))
         write_atomic(folder / "claim.json", to_json(figures))
 
