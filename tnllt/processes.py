@@ -74,8 +74,11 @@ def map_in_threads(work: Callable[[T], R], items: Iterable[T], threads: int = 2)
     """
     if _work is not None:
         return list(map(work, items))
+    listed = list(items)
+    size = max(1, len(listed) // (16 * threads))  # a task of its own for each item would cost as much as a short work
+    parts = [listed[i : i + size] for i in range(0, len(listed), size)]
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, items))
+        return [done for part in pool.map(lambda part: [work(item) for item in part], parts) for done in part]
 
 
 def _start(prepare: Callable[[], object] | None, work: Callable[[Any], Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -244,20 +245,21 @@ def evaluate_files(
     count = max(1, min(len(names), len(names) * frames // _BLOCK_FRAMES))
     blocks = [{str(name): files[name] for name in some} for some in np.array_split(names, count)]
     scored: list[TrackerCurves] = []
-    if cluster is not None:
-        done = map_on_cluster(scorer, blocks, cluster)
-    else:
-        done = map_in_processes(scorer, blocks, max(1, min(workers, count // _WORTH_A_PROCESS)))
-    for own, found in (pair for block in done for pair in block):
-        scored.append(own)
-        if observer is not None:
-            observer.take(own.tracker, found)
-    references = cached_references(listed, annotations, rules, cache)
+    with ThreadPoolExecutor(1) as pool:
+        references = pool.submit(cached_references, listed, annotations, rules, cache)
+        if cluster is not None:
+            done = map_on_cluster(scorer, blocks, cluster)
+        else:
+            done = map_in_processes(scorer, blocks, max(1, min(workers, count // _WORTH_A_PROCESS)))
+        for own, found in (pair for block in done for pair in block):
+            scored.append(own)
+            if observer is not None:
+                observer.take(own.tracker, found)
 
     def read(name: str) -> dict[str, Trajectory]:
         return read_results({tracker: own[name] for tracker, own in files.items() if name in own})
 
-    return assemble(listed, scored, references, rules, allow_missing, allow_short, rounding, read)
+    return assemble(listed, scored, references.result(), rules, allow_missing, allow_short, rounding, read)
 
 
 @dataclass(frozen=True)

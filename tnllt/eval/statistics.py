@@ -317,14 +317,12 @@ def _studentized(estimate: Array, error: Array, draws: Array, errors: Array, kep
 
 
 def _nanquantile(draws: Array, levels: list[float]) -> Array:
-    """(level, column) quantiles; columns with a NaN are handled one by one, because nanquantile is slow."""
-    result = np.full((len(levels), draws.shape[1]), np.nan)
-    holes = np.isnan(draws).any(axis=0)
-    if not holes.all():
-        # Sorted, contiguous rows take half the time.
-        result[:, ~holes] = np.quantile(np.sort(draws[:, ~holes].T, axis=1), levels, axis=1)
-    for column in np.flatnonzero(holes):
-        known = draws[~np.isnan(draws[:, column]), column]
-        if len(known):
-            result[:, column] = np.quantile(known, levels)
-    return result
+    """(level, column) quantiles without NaN; as `np.nanquantile`, which takes many times as long."""
+    rows = np.sort(draws.T, axis=1)  # NaN comes last
+    last = np.maximum(rows.shape[1] - np.isnan(rows).sum(axis=1) - 1, 0)
+    at = np.multiply.outer(levels, last)
+    below = np.floor(at).astype(np.int64)
+    each = np.arange(len(rows))
+    low, high = rows[each, below], rows[each, np.minimum(below + 1, last)]
+    part = at - below
+    return np.asarray(np.where(part < 0.5, low + (high - low) * part, high - (high - low) * (1 - part)))
