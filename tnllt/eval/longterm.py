@@ -91,9 +91,7 @@ def precision_recall(frames: ReportedFrames, thresholds: Array) -> Array:
     falling = -frames.confidence
     order = np.argsort(falling)  # NaN last
     given = falling[order][: np.count_nonzero(~np.isnan(falling))]
-    if (
-        given[1:] == given[:-1]
-    ).any():  # sums depend on the order of equal ones; a stable sort takes three times as long
+    if (given[1:] == given[:-1]).any():  # sums depend on the order of these; a stable sort takes three times as long
         order = np.argsort(falling, kind="stable")
     sums = np.concatenate([[0.0], np.cumsum(frames.overlap[order])])
     reported = np.searchsorted(given, -thresholds, side="right")
