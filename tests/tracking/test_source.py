@@ -261,16 +261,24 @@ def test_a_second_interrupt_ends_a_live_source_that_has_stalled(server: str, tmp
     (tmp_path / "masks.py").write_text(MASKS)
     words = [f"{tmp_path / 'masks.py'}:Masks", "--source", f"{server}/stalled", "--live", "--box", "1,2,3,4"]
     command = [sys.executable, "-m", "tnllt.cli.run", *words, "--out", str(tmp_path / "x.csv")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            for signs in ("frames", "Ending after this frame"):
-                assert any(signs in line for line in process.stderr)
-                time.sleep(1)  # it waits for a frame that does not come
+    for _ in range(5):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            try:
+                assert any("frames" in line for line in process.stderr)
+                time.sleep(2)  # it waits for a frame that does not come
                 process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 130 and "Interrupted" in process.stderr.read()
-        finally:
-            process.kill()
+                assert any("Ending after this frame" in line for line in process.stderr)
+                time.sleep(1)
+                process.send_signal(signal.SIGINT)
+                if process.wait(20) == 0:  # on a busy machine a frame may have come this late
+                    (tmp_path / "x.csv").unlink()
+                    continue
+                assert process.returncode == 130 and "Interrupted" in process.stderr.read()
+                break
+            finally:
+                process.kill()
+    assert process.returncode == 130
     assert not (tmp_path / "x.csv").exists()
 
 
