@@ -15,7 +15,6 @@ def overlap(a: ArrayLike, b: ArrayLike) -> Boxes:
 
     Returns (...) float64 in [0, 1]; 0 where the union is not positive, NaN where a box has NaN.
     """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     a, b = columns(np.asarray(a, np.float64)), columns(np.asarray(b, np.float64))
     width = np.minimum(a[0] + a[2], b[0] + b[2]) - np.maximum(a[0], b[0])
     height = np.minimum(a[1] + a[3], b[1] + b[3]) - np.maximum(a[1], b[1])

@@ -129,14 +129,19 @@ def _call(work: Callable[[T], R], item: T) -> R:
     return work(item)
 
 
-def ray_answer(ray: Any, reference: Any) -> Any:
-    """What a task returned. Raises TnlltError where the task raised, a RayError where the cluster gave it up."""
+def ray_answer(ray: Any, reference: Any, what: str = "") -> Any:
+    """What a task returned. Raises TnlltError where the task raised, a RayError where the cluster gave it up.
+
+    Args:
+        what: names the task in the error of an exception that is not ours.
+    """
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, TnlltError):
             raise error.cause from error
-        raise TnlltError(f"{type(error.cause).__name__}: {error.cause}") from error
+        name = f"{what}: " if what else ""
+        raise TnlltError(f"{name}{type(error.cause).__name__}: {error.cause}") from error
 
 
 def connect_ray(address: str, verbose: bool = False) -> Any:

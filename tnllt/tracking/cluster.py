@@ -68,7 +68,7 @@ def _track(words: str, job: dict[str, Any]) -> dict[str, Any]:
 
 def _outcome(ray: Any, reference: Any, job: Job) -> SequenceOutcome:
     try:
-        answer = ray_answer(ray, reference)
+        answer = ray_answer(ray, reference, job.name)
     except ray.exceptions.RayError as error:
         reason = " ".join(str(error).split())[:300]
         return SequenceOutcome(job.name, "failed", f"given up by the cluster: {reason}", {"kind": "lost"})
