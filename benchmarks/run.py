@@ -71,6 +71,7 @@ def main() -> None:
 
 * `python benchmarks/scale.py`: time and memory of scoring by boxes, and a run that is killed and resumed;
   with `--commands 100x280`, what `tnllt-run status` and `tnllt-eval report` take on a large results folder.
+* `python benchmarks/training.py`: [training steps a second](training.md), by precision and with `torch.compile`.
 * `python benchmarks/bridge.py`: what a frame costs on its way to a baseline's own environment and back.
 * `python benchmarks/language.py`: [whether language helps](training.md), in scores and not in seconds.
 * `python benchmarks/claim.py --out DIR`: [whether a reasoner helps](reasoners.md#does-it-help).

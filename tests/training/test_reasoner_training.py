@@ -35,7 +35,17 @@ from tnllt.training.reasoner.choosing import (
 )
 from tnllt.training.reasoner.losses import target_among
 from tnllt.training.reasoner.options import ChoiceRecipe, GainRecipe, ReaderRecipe, ReasonerOptions, TrackedRecipe
-from tnllt.training.reasoner.samples import Facts, WindowSampler, facts, labels, mirrored, scene_of, tracker_box
+from tnllt.training.reasoner.samples import (
+    Batches,
+    Facts,
+    WindowSampler,
+    collate,
+    facts,
+    labels,
+    mirrored,
+    scene_of,
+    tracker_box,
+)
 from tnllt.training.reasoner.trainer import train
 
 
@@ -130,6 +140,30 @@ def test_questions_at_the_tracker_s_boxes_have_their_true_answers() -> None:
     assert {float(row.changed) for row in rows} >= {0.0, 1.0}
 
 
+def test_each_stream_draws_scenes_of_its_own_and_one_is_the_sampler() -> None:
+    one, two = Batches(1, 2, 1, 8), Batches(1, 2, 2, 8)
+    alone = WindowSampler(1)
+    for step in range(2):
+        whole = collate([alone[2 * step], alone[2 * step + 1]])
+        assert all(torch.equal(whole[name], one[step][name]) for name in whole)
+    assert torch.equal(two[0]["now"], one[0]["now"])
+    assert not torch.equal(two[1]["now"], one[1]["now"])
+    assert torch.equal(two[2]["now"], one[1]["now"])  # the first stream's second batch
+
+
+@pytest.mark.slow
+def test_workers_draw_the_same_and_share_the_streams(tmp_path: Path) -> None:
+    recipe = ReaderRecipe(steps=4, batch=1, warmup=2, streams=2)
+    found = [
+        read(train(recipe, ReasonerOptions(tmp_path / str(n), workers=n), weights=BUNDLED)).content for n in (0, 2)
+    ]
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    with pytest.raises(UsageError, match="3 workers, streams=2"):
+        train(recipe, ReasonerOptions(tmp_path / "3", workers=3))
+    with pytest.raises(UsageError, match="weights"):
+        train(recipe, ReasonerOptions(tmp_path / "2", workers=2))  # begun with others
+
+
 @pytest.mark.slow
 def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path) -> None:
     recipe = ReaderRecipe(steps=3, batch=1, warmup=2)
@@ -166,6 +200,9 @@ def test_stages_gather_once_and_train(tmp_path: Path, recipe: ChoiceRecipe) -> N
     again = read(train_choice(recipe, options, BUNDLED, said.append)).content  # reads what was gathered
     assert "2 of 2 scenes" not in said
     assert all(torch.equal(first[name], again[name]) for name in first)
+    shared = ReasonerOptions(tmp_path / "shared", workers=2)
+    other = read(train_choice(recipe, shared, BUNDLED, said.append)).content
+    assert all(torch.allclose(first[name].float(), other[name].float(), atol=2e-3) for name in first)
 
 
 def killed_at_random(command: list[str], out: Path, kills: int, draw: random.Random) -> int:

@@ -29,7 +29,7 @@ STAGES = {"choose": ChoiceRecipe, "tracked": TrackedRecipe, "gain": GainRecipe}
     show_default=True,
     help="read looks; choose the target among objects; that at the tracker's boxes; reinforce it by tracking gain.",
 )
-@click.option("--weights", type=PATH, help="Of the stage before, for all but `read`.")
+@click.option("--weights", type=PATH, help="Of the stage before; for `read`, those to begin with.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe, e.g. steps=500.")
 @config_options(ReasonerOptions, "options")
 def reasoner(stage: str, weights: Path | None, changes: tuple[str, ...], options: ReasonerOptions) -> None:
@@ -50,7 +50,7 @@ def reasoner(stage: str, weights: Path | None, changes: tuple[str, ...], options
     if stage == "read":
         from tnllt.training.reasoner.trainer import train
 
-        path = train(ReaderRecipe(**check_options(ReaderRecipe, given)), options, click.echo)
+        path = train(ReaderRecipe(**check_options(ReaderRecipe, given)), options, click.echo, weights)
     else:
         from tnllt.training.reasoner.choosing import train_choice
 

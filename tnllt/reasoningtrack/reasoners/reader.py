@@ -7,8 +7,10 @@ compare the objects then and now, beside what the description says, and choose o
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -17,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tnllt.files import temporary_beside
 from tnllt.reasoningtrack.reasoners.looks import ATTRIBUTES
 from tnllt.sequence import Image
 
@@ -27,7 +30,7 @@ STRIDE = 8
 #: Objects that are compared in each window; networks that choose among them, whose probabilities are averaged.
 MOST, CHOOSERS = 8, 3
 _COUNTS = {name: len(values) for name, values in ATTRIBUTES.items()}
-_STAGES = (64, 96, 160, 128)
+_STAGES, _BLOCKS = (64, 96, 160, 128), 3
 #: Numbers by which an object is compared with others, and channels of the comparison; least logarithm in it.
 _COMPARED, _WIDTH, _LEAST = 12 + 4 * len(_COUNTS), 64, math.log(1e-3)
 
@@ -138,9 +141,9 @@ class LookReader(nn.Module):
         a, b, c, d = _STAGES
         self.stem = Convolution(3, a, 7, 4)
         self.fine = Convolution(a, b, 3, 2)
-        self.fine_blocks = nn.ModuleList([Residual(b), Residual(b)])
+        self.fine_blocks = nn.ModuleList([Residual(b) for _ in range(_BLOCKS)])
         self.coarse = Convolution(b, c, 3, 2)
-        self.coarse_blocks = nn.ModuleList([Residual(c), Residual(c)])
+        self.coarse_blocks = nn.ModuleList([Residual(c) for _ in range(_BLOCKS)])
         self.join_fine, self.join_coarse = Convolution(b, d, 1), Convolution(c, d, 1)
         self.last = Convolution(d, d)
         self.heads = nn.ModuleDict({name: nn.Linear(d, count) for name, count in {"heat": 1, **_COUNTS}.items()})
@@ -236,6 +239,19 @@ def _alike(some: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
 def stacked(images: Sequence[Image]) -> Tensor:
     """Windows of one side as uint8 (B, side, side, 3)."""
     return torch.from_numpy(np.stack(list(images)))
+
+
+def save_reader(model: LookReader, path: Path) -> None:
+    """Writes the weights, whole or not at all; matrices with half the bits, which changes no answer that is not on the
+    edge."""
+    from safetensors.torch import save_file
+
+    tensors = {
+        name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).detach().cpu().contiguous()
+        for name, value in model.state_dict().items()
+    }
+    with temporary_beside(path) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt", "config": json.dumps(reader_facts())})
 
 
 def reader_facts() -> dict[str, Any]:

@@ -13,10 +13,10 @@ maximised itself instead of a sample of it; a divergence holds the policy near t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,20 +25,18 @@ from torch import Tensor
 
 from tnllt.datasets.synth import ScenePlan
 from tnllt.errors import UsageError
-from tnllt.files import temporary_beside
 from tnllt.locks import sole_writer
 from tnllt.reasoningtrack import ReasoningTrack
-from tnllt.reasoningtrack.checkpoint import save_safetensors
 from tnllt.reasoningtrack.reasoners.base import Look, Question
 from tnllt.reasoningtrack.reasoners.bundled import BundledReasoner, load_reader
 from tnllt.reasoningtrack.reasoners.looks import Described, described_numbers, read_description
-from tnllt.reasoningtrack.reasoners.reader import MOST, SIDES, STRIDE, LookReader, Objects, reader_facts
+from tnllt.reasoningtrack.reasoners.reader import MOST, SIDES, STRIDE, LookReader, Objects, save_reader
 from tnllt.sequence import Image
 from tnllt.sequence import Sequence as Video
 from tnllt.training.gain import Window, gains
 from tnllt.training.reasoner.losses import target_among
 from tnllt.training.reasoner.options import ChoiceRecipe, GainRecipe, ReasonerOptions, TrackedRecipe
-from tnllt.training.reasoner.samples import WindowSampler, collate, facts, labels, scene_of
+from tnllt.training.reasoner.samples import WindowSample, WindowSampler, collate, drawn, facts, labels, scene_of
 from tnllt.training.reasoner.trainer import CHOOSES
 from tnllt.training.state import begin_run, read_state, write_state
 from tnllt.training.tracker.validate import scene_sequence
@@ -85,41 +83,67 @@ def train_choice(
     with sole_writer(options.out):
         begin_run(options.out, {**asdict(recipe), "weights": sha256(weights.read_bytes()).hexdigest()})
         rows, done = _kept(options.out)
-        if done < recipe.scenes:
-            if isinstance(recipe, TrackedRecipe):
-                tracker, reasoner = ReasoningTrack(reasoner="static"), BundledReasoner(weights)
-            else:
-                reader, sampler = load_reader(weights), WindowSampler(recipe.seed, CHOICE_SEED, 1, 1, 6, 0, 4, 0)
-        for number in range(done, recipe.scenes):
-            if isinstance(recipe, TrackedRecipe):
-                tracked = tracked_scene(number, recipe)
-                ask = measured_gains if isinstance(recipe, GainRecipe) else tracked_choices
-                rows += [] if tracked is None else ask(tracker, reasoner, tracked)
-            else:
-                rows.append(true_choices(reader, sampler, number))
+        for number, some in gathered(recipe, weights, range(done, recipe.scenes), options):
+            rows += some
             if (number + 1) % options.save_every == 0 or number + 1 == recipe.scenes:
                 _keep(options.out, rows, number + 1)
                 report(f"{number + 1} of {recipe.scenes} scenes")
         if not rows:
             raise UsageError("no question has several answers; gather more scenes")
-        model = load_reader(weights)
-        fit(model, _joined(rows), recipe, report)
+        model, device = load_reader(weights), torch.device(options.device)
+        fit(model.to(device), ChoiceRows.of([part.to(device) for part in _joined(rows).tensors()]), recipe, report)
         path = options.out / "weights.safetensors"
-        with temporary_beside(path) as temporary:
-            save_safetensors(model, temporary, reader_facts())
+        save_reader(model, path)
     return path
 
 
+def gathered(
+    recipe: ChoiceRecipe | GainRecipe, weights: Path, numbers: range, options: ReasonerOptions
+) -> Iterator[tuple[int, list[ChoiceRows]]]:
+    """The number of each scene, and its questions."""
+    if isinstance(recipe, TrackedRecipe):
+        scenes = drawn(TrackedScenes(recipe, weights), numbers, options.workers)
+        for number, arrays in zip(numbers, scenes, strict=True):
+            yield number, [ChoiceRows.of([torch.from_numpy(part) for part in row]) for row in arrays]
+        return
+    device = torch.device(options.device)
+    reader, sampler = load_reader(weights).to(device), WindowSampler(recipe.seed, CHOICE_SEED, 1, 1, 6, 0, 4, 0)
+    for number, sample in zip(numbers, drawn(sampler, numbers, options.workers), strict=True):
+        yield number, [true_choices(reader, sample, device)]
+
+
+@dataclass
+class TrackedScenes:
+    """The questions of tracked scenes, by the scenes' numbers, as arrays: those of `ChoiceRows.tensors`.
+
+    The networks are read in the process that uses them. A tensor from another process is a file that stays open.
+    """
+
+    recipe: TrackedRecipe
+    weights: Path
+    _networks: tuple[ReasoningTrack, BundledReasoner] | None = None
+
+    def __getitem__(self, number: int) -> list[list[np.ndarray[Any, Any]]]:
+        if self._networks is None:
+            self._networks = ReasoningTrack(reasoner="static"), BundledReasoner(self.weights)
+        tracked = tracked_scene(number, self.recipe)
+        if tracked is None:
+            return []
+        ask = measured_gains if isinstance(self.recipe, GainRecipe) else tracked_choices
+        return [[part.numpy() for part in row.tensors()] for row in ask(*self._networks, tracked)]
+
+
 @torch.inference_mode()
-def true_choices(model: LookReader, sampler: WindowSampler, number: int) -> ChoiceRows:
+def true_choices(model: LookReader, sample: WindowSample, device: torch.device) -> ChoiceRows:
     """The questions of one scene, and which object is the target."""
-    batch = collate([sampler[number]])
-    with torch.autocast("cpu", torch.bfloat16):  # as the network was trained
+    batch = {name: value.to(device) for name, value in collate([sample]).items()}
+    with torch.autocast(device.type, torch.bfloat16):  # as the network was trained
         wide, feature = (model.read_twice(pixels).float() for pixels in (batch["first"], batch["now"][0]))
     first, now = model.objects(wide), model.objects(feature)
     count = len(now.at)
     first = Objects.of([part.expand(count, *part.shape[1:]) for part in first.tensors()])
-    return _true_rows(first, now, batch["described"].expand(count, -1), batch["now_labels"][0])
+    rows = _true_rows(first, now, batch["described"].expand(count, -1), batch["now_labels"][0])
+    return ChoiceRows.of([part.cpu() for part in rows.tensors()])
 
 
 def _true_rows(first: Objects, now: Objects, described: Tensor, table: Tensor) -> ChoiceRows:
@@ -212,8 +236,8 @@ def fit(model: LookReader, rows: ChoiceRows, recipe: ChoiceRecipe | GainRecipe, 
     chosen = [p for n, p in model.named_parameters() if n.startswith(CHOOSES)]
     for parameter in chosen:
         parameter.requires_grad_(True)
-    count = len(rows.values)
-    held = torch.arange(count) >= count - max(1, count // 10)
+    count, device = len(rows.values), rows.values.device
+    held = torch.arange(count, device=device) >= count - max(1, count // 10)
     known = torch.nonzero(~held)[:, 0]
     with torch.no_grad():
         reference = policy(model, rows)
@@ -228,7 +252,7 @@ def fit(model: LookReader, rows: ChoiceRows, recipe: ChoiceRecipe | GainRecipe, 
             break
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * min(1.0, (step + 1) / 20, (steps - step) / (0.6 * steps))
-        part = known[torch.randint(len(known), (recipe.batch,))]
+        part = known[torch.randint(len(known), (recipe.batch,)).to(device)]
         some = ChoiceRows.of([tensor[part] for tensor in rows.tensors()])
         values, known_change = rows.values[part], rows.changed[part]
         if isinstance(recipe, GainRecipe):
@@ -237,7 +261,7 @@ def fit(model: LookReader, rows: ChoiceRows, recipe: ChoiceRecipe | GainRecipe, 
             loss = (recipe.divergence * apart - (logs.exp() * values).sum(1)).mean()
         else:
             there = ~known_change.isnan()
-            loss = torch.zeros(())
+            loss = torch.zeros((), device=device)
             for logits, changed in zip(*model.choices(some.first, some.now, some.described), strict=True):
                 of_target = changed.gather(1, values[:, :MOST].argmax(1)[:, None])[:, 0]
                 loss = loss + F.cross_entropy(logits, values)

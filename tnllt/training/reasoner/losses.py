@@ -39,7 +39,7 @@ def _reading(model: LookReader, feature: Tensor, table: Tensor) -> dict[str, Ten
     """Heat and look of every cell of features (B, h, w, C) against labels (B, M, 9)."""
     middles, half, shown = table[..., :2] + table[..., 2:4] / 2, table[..., 2:4].clamp(min=1) / 2, table[..., 4] >= SEEN
     height, width = feature.shape[1:3]
-    down, across = (torch.arange(n, dtype=torch.float32) * STRIDE + STRIDE / 2 for n in (height, width))
+    down, across = (torch.arange(n, device=table.device) * STRIDE + STRIDE / 2 for n in (height, width))
     grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), 2).flatten(0, 1)  # (h w, 2) pixels
     away = (grid[None, :, None] - middles[:, None]).abs()  # (B, h w, M, 2)
     apart = (away / half[:, None]).amax(3).masked_fill(~shown[:, None], 1e6)
@@ -58,7 +58,7 @@ def _reading(model: LookReader, feature: Tensor, table: Tensor) -> dict[str, Ten
         answers = picked[name].float()
         out[name] = F.cross_entropy(answers, looks[:, k], label_smoothing=0.02)
         out[f"right {name}"] = (answers.detach().argmax(1) == looks[:, k]).float().mean()
-    return {**out, "cells": torch.tensor(float(len(rows)))}
+    return {**out, "cells": torch.tensor(float(len(rows)), device=feature.device)}
 
 
 def target_among(objects: Objects, table: Tensor, width: int) -> Tensor:

@@ -18,6 +18,8 @@ class ReasonerOptions:
     save_every: int = option(250, "Steps, or gathered scenes, between saved states.", minimum=1)
     log_every: int = option(50, "Steps between rows of the curves.", minimum=1)
     minutes: float | None = option(None, "Save and stop after so many minutes; the same command resumes.", above=0)
+    workers: int = option(0, "Processes that draw scenes; 0: this one does.", "-w", minimum=0)
+    device: str = option("cpu", "Where the network is: cpu, cuda, cuda:1.")
 
     def __post_init__(self) -> None:
         need_utf8(self.out)
@@ -32,6 +34,9 @@ class ReaderRecipe:
         muon: learning rate of the matrices (Muon). learning_rate: of the rest (AdamW). weight_decay: of both.
         warmup: steps in which the rates rise. cool: last fraction of the steps, in which they fall to 0.
         ema: decay of the averaged weights.
+        streams: series of scenes of their own, from which the steps are drawn in turn. A series is drawn by one
+            process, so the number of workers divides it.
+        reuse: scenes asked about for each new one.
     """
 
     steps: int = 8000
@@ -42,11 +47,13 @@ class ReaderRecipe:
     warmup: int = 50
     cool: float = 0.6
     ema: float = 0.998
+    streams: int = 1
+    reuse: int = 8
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch) < 1:
-            raise UsageError("steps and batch must be at least 1")
+        if min(self.steps, self.batch, self.streams, self.reuse) < 1:
+            raise UsageError("steps, batch, streams and reuse must be at least 1")
 
     def rate(self, step: int) -> float:
         """The learning rate at a step as a part of the full one."""

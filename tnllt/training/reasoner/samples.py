@@ -6,10 +6,11 @@ had. A scene is planned once and asked about several times, at long intervals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +25,8 @@ from tnllt.reasoningtrack.reasoners.looks import KINDS, described_numbers, numbe
 from tnllt.reasoningtrack.reasoners.reader import SCALE, SIDES, window
 from tnllt.sequence import Image
 
+#: Seed of the first scene that is read, and how far those of two streams are apart.
+READ_SEED, STREAM = 300_000_000, 1_000_000
 #: Kind of scene -> its fraction, and how it differs from the generator's defaults.
 SCENES: dict[str, tuple[float, dict[str, Any]]] = {
     "change": (0.55, {"change": 1.0, "swap": 0.5, "distractors": (2, 4), "twins": 0.0}),
@@ -197,7 +200,7 @@ class WindowSampler:
     """
 
     seed: int
-    first: int = 300_000_000
+    first: int = READ_SEED
     reuse: int = 8
     pool: int = 400
     count: int = 2
@@ -269,3 +272,43 @@ def collate(questions: Sequence[WindowSample]) -> Mapping[str, Any]:
     import torch
 
     return {name: torch.from_numpy(np.stack([getattr(q, name) for q in questions])) for name in WindowSample._fields}
+
+
+@dataclass
+class Batches:
+    """The batches of steps, drawn from `streams` samplers in turn; see `ReaderRecipe`."""
+
+    seed: int
+    batch: int
+    streams: int
+    reuse: int
+    _samplers: dict[int, WindowSampler] = field(default_factory=dict)
+
+    def __getitem__(self, step: int) -> Mapping[str, Any]:
+        turn, stream = divmod(step, self.streams)
+        if stream not in self._samplers:
+            self._samplers[stream] = WindowSampler(self.seed + stream, READ_SEED + STREAM * stream, self.reuse)
+        questions = self._samplers[stream]
+        return collate([questions[turn * self.batch + k] for k in range(self.batch)])
+
+
+def drawn(source: Any, numbers: range, workers: int) -> Iterator[Any]:
+    """`source[number]` of each of the numbers, in order, by so many processes ahead; 0: by this one."""
+    from torch.utils.data import DataLoader
+
+    if workers == 0:
+        return (source[number] for number in numbers)
+    # New processes: a copy of one whose threads have computed may wait for them for ever.
+    loader: Any = DataLoader(
+        source, batch_size=None, sampler=numbers, num_workers=workers, prefetch_factor=2, collate_fn=_as_it_is,
+        worker_init_fn=_one_thread, multiprocessing_context="spawn",
+    )  # fmt: skip
+    return iter(loader)
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(1)

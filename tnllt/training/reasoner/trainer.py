@@ -13,11 +13,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tnllt.errors import DataError
-from tnllt.files import temporary_beside, write_atomic
+from tnllt.errors import DataError, UsageError
+from tnllt.files import write_atomic
 from tnllt.locks import sole_writer
 from tnllt.training.reasoner.options import ReaderRecipe, ReasonerOptions
 from tnllt.training.state import (
@@ -55,37 +56,56 @@ def make_optimizers(model: nn.Module, recipe: ReaderRecipe) -> list[torch.optim.
     return [muon, torch.optim.AdamW(rest, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)]
 
 
-def train(recipe: ReaderRecipe, options: ReasonerOptions, report: Callable[[str], None] = print) -> Path:
+def train(
+    recipe: ReaderRecipe,
+    options: ReasonerOptions,
+    report: Callable[[str], None] = print,
+    weights: Path | None = None,
+) -> Path:
     """Trains, or resumes what `options.out` holds. Returns the path of the weights.
 
+    Args:
+        weights: those to begin with, of an earlier run.
+
     Raises:
-        UsageError: the folder belongs to a run of another recipe, or another process is training in it.
+        UsageError: the folder belongs to a run of another recipe, another process is training in it, or the number of
+            workers does not divide that of the streams.
     """
     import torch
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+    from tnllt.reasoningtrack.reasoners.bundled import load_reader
     from tnllt.reasoningtrack.reasoners.reader import LookReader
     from tnllt.training.reasoner.losses import reader_losses
-    from tnllt.training.reasoner.samples import WindowSampler, collate
+    from tnllt.training.reasoner.samples import Batches, drawn
 
+    if options.workers and recipe.streams % options.workers:
+        raise UsageError(
+            f"{options.workers} workers, streams={recipe.streams}: a stream of scenes belongs to one worker; "
+            f"give --workers a divisor of {recipe.streams}, or --set streams={options.workers}"
+        )
+    device = torch.device(options.device)
     options.out.mkdir(parents=True, exist_ok=True)
     with sole_writer(options.out):
-        begin_run(options.out, asdict(recipe))
+        begun_with = None if weights is None else sha256(weights.read_bytes()).hexdigest()
+        begin_run(options.out, {**asdict(recipe), "weights": begun_with})
         torch.manual_seed(recipe.seed)
-        model = LookReader()
+        model = (LookReader() if weights is None else load_reader(weights).requires_grad_(True)).to(device)
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)  # type: ignore[no-untyped-call]
         optimizers = make_optimizers(model, recipe)
         rates = recipe.muon, recipe.learning_rate
+        torch.backends.cudnn.benchmark = True  # every step has the same shapes
         first = _resume(options.out, model, average, optimizers, recipe, report)
-        questions, log = WindowSampler(recipe.seed), _Curves(options, first, report)
+        batches = Batches(recipe.seed, recipe.batch, recipe.streams, recipe.reuse)
+        steps, log = range(first, recipe.steps), _Curves(options, first, report)
         started = time.monotonic()
-        for step in range(first, recipe.steps):
+        for step, cpu_batch in zip(steps, drawn(batches, steps, options.workers), strict=True):
             torch.manual_seed(recipe.seed * 1_000_003 + step)
-            batch = collate([questions[step * recipe.batch + k] for k in range(recipe.batch)])
+            batch = {name: value.to(device, non_blocking=True) for name, value in cpu_batch.items()}
             for optimizer, rate in zip(optimizers, rates, strict=True):  # a resumed optimizer has other groups
                 optimizer.param_groups[0]["lr"] = rate * recipe.rate(step)
             model.train()
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16):
                 parts = reader_losses(model, batch)
             parts["loss"].backward()  # type: ignore[no-untyped-call]
             for optimizer in optimizers:
@@ -126,17 +146,15 @@ def _resume(
     return step
 
 
-def _save(out: Path, done: int, model: LookReader, average: nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
-    from tnllt.reasoningtrack.checkpoint import save_safetensors
-    from tnllt.reasoningtrack.reasoners.reader import reader_facts
+def _save(out: Path, done: int, model: LookReader, average: Any, optimizers: list[torch.optim.Optimizer]) -> None:
+    from tnllt.reasoningtrack.reasoners.reader import save_reader
 
     tensors = training_tensors(model, optimizers)
     tensors |= {f"{_AVERAGE}{name}": value for name, value in average.state_dict().items()}
     write_state(out / f"state-{done:08d}.safetensors", tensors, {"step": done})
     for old in saved_states(out)[:-2]:
         old.unlink(missing_ok=True)
-    with temporary_beside(out / "weights.safetensors") as temporary:
-        save_safetensors(average.module, temporary, reader_facts())  # type: ignore[arg-type]
+    save_reader(average.module, out / "weights.safetensors")
 
 
 class _Curves:
@@ -147,20 +165,20 @@ class _Curves:
         old = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
         self._lines = [line for line in old if not line[:1].isdigit() or int(line.split(",")[0]) <= first]
         self._parts: list[Mapping[str, Tensor]] = []
-        self._since = time.process_time()
+        self._since = time.monotonic()
 
     def step(self, step: int, parts: Mapping[str, Tensor]) -> None:
         self._parts.append({name: value.detach() for name, value in parts.items()})
         if (step + 1) % self._every:
             return
         mean = {name: math.fsum(float(p[name]) for p in self._parts) / len(self._parts) for name in self._parts[0]}
-        mean["seconds"] = (time.process_time() - self._since) / len(self._parts)
+        mean["seconds"] = (time.monotonic() - self._since) / len(self._parts)
         if not self._lines:
             self._lines.append(_row(["step", *mean]))
         self._lines.append(_row([step + 1, *(f"{value:.4f}" for value in mean.values())]))
         write_atomic(self._path, "\n".join(self._lines) + "\n", durable=False)
         self._report(f"step {step + 1}  " + "  ".join(f"{name} {value:.3f}" for name, value in mean.items()))
-        self._parts, self._since = [], time.process_time()
+        self._parts, self._since = [], time.monotonic()
 
 
 def _row(values: list[object]) -> str:
