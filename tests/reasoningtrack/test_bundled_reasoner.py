@@ -147,21 +147,39 @@ def test_the_bundled_weights_are_small() -> None:
     assert BUNDLED.stat().st_size < 10_000_000
 
 
+RED, BLUE = (206, 34, 36), (36, 84, 206)
+
+
+def stars(*colours: tuple[int, int, int]) -> np.ndarray:
+    """A grey frame with stars side by side, the first in the middle."""
+    image = np.full((240, 320, 3), 120, np.uint8)
+    turn = np.radians(36 * np.arange(10) - 90)
+    radius = np.where(np.arange(10) % 2, 9, 22)
+    for k, colour in enumerate(colours):
+        points = np.stack([160 + 60 * k + radius * np.cos(turn), 120 + radius * np.sin(turn)], 1)
+        cv2.fillPoly(image, [points.round().astype(np.int32)], colour)
+    return image
+
+
 def test_the_bundled_weights_see_a_change_of_colour() -> None:
     """On a plain ground, with nothing else near: the star that was red is blue, or still red. A target that was
     described otherwise from the start is not judged."""
 
-    def frame(colour: tuple[int, int, int]) -> np.ndarray:
-        image = np.full((240, 320, 3), 120, np.uint8)
-        turn = np.radians(36 * np.arange(10) - 90)
-        radius = np.where(np.arange(10) % 2, 9, 22)
-        points = np.stack([160 + radius * np.cos(turn), 120 + radius * np.sin(turn)], 1).round().astype(np.int32)
-        return cv2.fillPoly(image, [points], colour)  # type: ignore[return-value]
-
     reasoner, box = BundledReasoner(confidence=0.0), (139.0, 98.0, 42.0, 40.0)
-    red, blue = (Look(frame(colour), box, k) for k, colour in enumerate(((206, 34, 36), (36, 84, 206))))
+    red, blue = (Look(stars(colour), box, k) for k, colour in enumerate((RED, BLUE)))
     assert reasoner.describe(Question.of_pair(red, blue, "the red star")).description == "the blue star"
     assert reasoner.describe(Question.of_pair(red, red, "the red star")).decision == "no"
     unlike = reasoner.describe(Question.of_pair(red, blue, "a green circle with orange spots", "a green circle"))
     assert (unlike.decision, unlike.description) == ("keep", "a green circle")
     assert unlike.think is not None and "as it is described" in unlike.think
+
+
+def test_what_was_seen_beside_the_target_is_not_the_target() -> None:
+    """A red star, beside it a blue one; then only the blue one is there."""
+    box = (139.0, 98.0, 42.0, 40.0)
+    first, both, blue = (Look(stars(*colours), box, k) for k, colours in enumerate(((RED,), (RED, BLUE), (BLUE,))))
+    reasoner = BundledReasoner()
+    asked = [Question.of_pair(first, look, "the red star") for look in (both, blue)]
+    assert [reasoner.describe(question).decision for question in asked] == ["no", "keep"]
+    assert "blue star was seen beside the target" in str(reasoner.describe(asked[1]).think)
+    assert BundledReasoner().describe(asked[1]).description == "the blue star"  # it had not seen both

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -37,6 +38,8 @@ _MENTION, _SURE = 0.4, 0.5
 #: Least probability that what is in the initial box has the described look. Of targets of the generator nearly all have
 #: more; of photographs that the network cannot read, less.
 _AS_DESCRIBED = 1e-4
+#: Least probability that the target is as before where the others in its window are known to be others.
+_BESIDE = 0.7
 #: Logarithm of how much rarer each further part of a look changes; the number that says that there is no colour.
 _RARER, _NONE = 2.3, len(COLOURS)
 
@@ -74,8 +77,30 @@ class Considered(NamedTuple):
     news: list[Seen]
 
 
+#: Family, main colour, second colour and pattern of an object. Kinds of one family are confused: a person that walks.
+Paint = tuple[str, str, str, str]
+
+
+def paint(look: SpriteLook, coloured: bool) -> Paint:
+    return look.family, look.main if coloured else "", look.second if coloured else "", look.pattern
+
+
+@dataclass
+class Known:
+    """What a sequence's questions share.
+
+    Attributes:
+        first: the objects of its first window.
+        beside: what was seen beside the target: no such object is the target with a new look.
+    """
+
+    first: Objects
+    beside: set[Paint] = field(default_factory=set)
+
+
 class BundledReasoner:
-    """Answers from two windows and the description; see `reader.LookReader`.
+    """Answers from two windows, the description, and what was seen beside the target in a sequence's earlier questions;
+    see `reader.LookReader`.
 
     Args:
         weights: a safetensors file of `tnllt-train reasoner`; the bundled one by default.
@@ -91,7 +116,7 @@ class BundledReasoner:
             raise UsageError(f"confidence must be 0 to 1, not {confidence!r}")
         self._confidence, self._path = confidence, BUNDLED if weights is None else Path(weights)
         self.model = load_reader(self._path)
-        self._first: tuple[Look, Objects] | None = None  # a sequence's questions share it
+        self._known: WeakKeyDictionary[Look, Known] = WeakKeyDictionary()  # by the sequence's first look
 
     def describe(self, question: Question) -> Reasoning:
         """See `Reasoner`. The answer's `detail` has the probabilities of the choice and of the look."""
@@ -100,14 +125,19 @@ class BundledReasoner:
         if described is None:
             return _answer("the description names nothing that I can read", "keep", question.description, started, {})
         seen = self.look(question, described)
-        first, now = (
-            [each.words for each in read_objects(objects) if each.chance >= _SURE] for objects in (seen.first, seen.now)
-        )
-        thought = f"First: {_listed(first)}; now: {_listed(now)}; "
+        first, now = ([o for o in read_objects(objects) if o.chance >= _SURE] for objects in (seen.first, seen.now))
+        listed = {"first": [o.words for o in first], "now": [o.words for o in now]}
+        thought = f"First: {_listed(listed['first'])}; now: {_listed(listed['now'])}; "
         old, new = described.look.words(described.coloured), seen.new.look.words(described.coloured)
         chances = {"yes": seen.chance * seen.changed * seen.new.chance, "no": seen.chance * (1 - seen.changed)}
+        beside = self._known[question.first].beside
+        if paint(seen.new.look, described.coloured) in beside and chances["yes"] > chances["no"]:
+            chances["yes"] = 0.0
+            thought = f"{thought}{new} was seen beside the target; "
+        if chances["no"] >= _BESIDE:
+            beside |= {paint(o.look, o.coloured) for o in now}
         detail = {"chances": {k: round(v, 4) for k, v in chances.items()}, "look_chance": round(seen.new.chance, 4)}
-        detail |= {"first": first, "now": now}
+        detail |= listed
         decision = max(chances, key=lambda name: chances[name])
         agreement = as_described(seen.first, described)
         detail["agreement"] = round(agreement, 6)
@@ -126,10 +156,9 @@ class BundledReasoner:
     @torch.inference_mode()
     def look(self, question: Question, described: Described) -> Considered:
         """What the two windows show, and what the network makes of it."""
-        read = self._first
-        if read is None or read[0] is not question.first:
-            read = self._first = question.first, self._objects(question.first, 0)
-        before, after = read[1], self._objects(question.current, 1)
+        if question.first not in self._known:
+            self._known[question.first] = Known(self._objects(question.first, 0))
+        before, after = self._known[question.first].first, self._objects(question.current, 1)
         logits, changed = self.model.choice(before, after, torch.tensor([described_numbers(described)]))
         chances = logits[0].softmax(0)
         best = int(chances[:MOST].argmax())
