@@ -30,6 +30,7 @@ from tnllt.reasoningtrack import ReasoningTrack
 from tnllt.reasoningtrack.reasoners.base import Look, Question
 from tnllt.reasoningtrack.reasoners.bundled import BundledReasoner, load_reader
 from tnllt.reasoningtrack.reasoners.looks import Described, described_numbers, read_description
+from tnllt.reasoningtrack.reasoners.models import torch_device
 from tnllt.reasoningtrack.reasoners.reader import MOST, SIDES, STRIDE, LookReader, Objects, save_reader
 from tnllt.sequence import Image
 from tnllt.sequence import Sequence as Video
@@ -90,7 +91,7 @@ def train_choice(
                 report(f"{number + 1} of {recipe.scenes} scenes")
         if not rows:
             raise UsageError("no question has several answers; gather more scenes")
-        model, device = load_reader(weights), torch.device(options.device)
+        model, device = load_reader(weights), torch_device(options.device)
         fit(model.to(device), ChoiceRows.of([part.to(device) for part in _joined(rows).tensors()]), recipe, report)
         path = options.out / "weights.safetensors"
         save_reader(model, path)
@@ -106,7 +107,7 @@ def gathered(
         for number, arrays in zip(numbers, scenes, strict=True):
             yield number, [ChoiceRows.of([torch.from_numpy(part) for part in row]) for row in arrays]
         return
-    device = torch.device(options.device)
+    device = torch_device(options.device)
     reader, sampler = load_reader(weights).to(device), WindowSampler(recipe.seed, CHOICE_SEED, 1, 1, 6, 0, 4, 0)
     for number, sample in zip(numbers, drawn(sampler, numbers, options.workers), strict=True):
         yield number, [true_choices(reader, sample, device)]

@@ -19,7 +19,7 @@ class ReasonerOptions:
     log_every: int = option(50, "Steps between rows of the curves.", minimum=1)
     minutes: float | None = option(None, "Save and stop after so many minutes; the same command resumes.", above=0)
     workers: int = option(0, "Processes that draw scenes; 0: this one does.", "-w", minimum=0)
-    device: str = option("cpu", "Where the network is: cpu, cuda, cuda:1.")
+    device: str = option("cpu", "Where the network is: cpu, cuda, cuda:1, auto.")
 
     def __post_init__(self) -> None:
         need_utf8(self.out)

@@ -296,7 +296,7 @@ def drawn(source: Any, numbers: range, workers: int) -> Iterator[Any]:
     """`source[number]` of each of the numbers, in order, by so many processes ahead; 0: by this one."""
     from torch.utils.data import DataLoader
 
-    if workers == 0:
+    if workers == 0 or not numbers:
         return (source[number] for number in numbers)
     # New processes: a copy of one whose threads have computed may wait for them for ever.
     loader: Any = DataLoader(

@@ -75,6 +75,7 @@ def train(
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     from tnllt.reasoningtrack.reasoners.bundled import load_reader
+    from tnllt.reasoningtrack.reasoners.models import torch_device
     from tnllt.reasoningtrack.reasoners.reader import LookReader
     from tnllt.training.reasoner.losses import reader_losses
     from tnllt.training.reasoner.samples import Batches, drawn
@@ -84,7 +85,7 @@ def train(
             f"{options.workers} workers, streams={recipe.streams}: a stream of scenes belongs to one worker; "
             f"give --workers a divisor of {recipe.streams}, or --set streams={options.workers}"
         )
-    device = torch.device(options.device)
+    device = torch_device(options.device)
     options.out.mkdir(parents=True, exist_ok=True)
     with sole_writer(options.out):
         begun_with = None if weights is None else sha256(weights.read_bytes()).hexdigest()
