@@ -177,6 +177,7 @@ def test_a_cache_by_sequence_and_anchor_frame(tmp_path: Path) -> None:
         ("[texts]\n", "has no texts"),
         ("s0 = 3\n", "must give 's0' texts"),
         ("s0 = []\n", "empty list"),
+        ("s0 = {}\n", "one text at frame 0"),
         ('s0 = {1 = "a"}\n', "one text at frame 0"),
         ('s0 = {0 = "a", -1 = "b"}\n', "frames from 0"),
         ('s0 = {0 = "a", 00 = "b"}\n', "one text at frame 0"),

@@ -36,7 +36,7 @@ from tnllt.training.reasoner.choosing import (
 from tnllt.training.reasoner.losses import target_among
 from tnllt.training.reasoner.options import ChoiceRecipe, GainRecipe, ReaderRecipe, ReasonerOptions, TrackedRecipe
 from tnllt.training.reasoner.samples import (
-    Batches,
+    WindowBatches,
     Facts,
     WindowSampler,
     collate,
@@ -141,7 +141,7 @@ def test_questions_at_the_tracker_s_boxes_have_their_true_answers() -> None:
 
 
 def test_each_stream_draws_scenes_of_its_own_and_one_is_the_sampler() -> None:
-    one, two = Batches(1, 2, 1, 8), Batches(1, 2, 2, 8)
+    one, two = WindowBatches(1, 2, 1, 8), WindowBatches(1, 2, 2, 8)
     alone = WindowSampler(1)
     for step in range(2):
         whole = collate([alone[2 * step], alone[2 * step + 1]])

@@ -329,6 +329,6 @@ def _checked(changes: Changes, name: str, path: Path) -> Changes:
             )
         made.append([int(frame), " ".join(text.split())])
     made.sort(key=lambda change: int(change[0]))
-    if made[0][0] != 0 or len({frame for frame, _ in made}) < len(made):
+    if not made or made[0][0] != 0 or len({frame for frame, _ in made}) < len(made):
         raise DataError(f"must give {name!r} one text at frame 0 and at most one at each later frame", path)
     return [change for i, change in enumerate(made) if i == 0 or change[1] != made[i - 1][1]]

@@ -275,7 +275,7 @@ def collate(questions: Sequence[WindowSample]) -> Mapping[str, Any]:
 
 
 @dataclass
-class Batches:
+class WindowBatches:
     """The batches of steps, drawn from `streams` samplers in turn; see `ReaderRecipe`."""
 
     seed: int

@@ -78,7 +78,7 @@ def train(
     from tnllt.reasoningtrack.reasoners.models import torch_device
     from tnllt.reasoningtrack.reasoners.reader import LookReader
     from tnllt.training.reasoner.losses import reader_losses
-    from tnllt.training.reasoner.samples import Batches, drawn
+    from tnllt.training.reasoner.samples import WindowBatches, drawn
 
     if options.workers and recipe.streams % options.workers:
         raise UsageError(
@@ -97,7 +97,7 @@ def train(
         rates = recipe.muon, recipe.learning_rate
         torch.backends.cudnn.benchmark = True  # every step has the same shapes
         first = _resume(options.out, model, average, optimizers, recipe, report)
-        batches = Batches(recipe.seed, recipe.batch, recipe.streams, recipe.reuse)
+        batches = WindowBatches(recipe.seed, recipe.batch, recipe.streams, recipe.reuse)
         steps, log = range(first, recipe.steps), _Curves(options, first, report)
         started = time.monotonic()
         for step, cpu_batch in zip(steps, drawn(batches, steps, options.workers), strict=True):
