@@ -36,8 +36,8 @@ from tnllt.training.reasoner.choosing import (
 from tnllt.training.reasoner.losses import target_among
 from tnllt.training.reasoner.options import ChoiceRecipe, GainRecipe, ReaderRecipe, ReasonerOptions, TrackedRecipe
 from tnllt.training.reasoner.samples import (
-    WindowBatches,
     Facts,
+    WindowBatches,
     WindowSampler,
     collate,
     facts,
