@@ -35,11 +35,17 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     return tensors, dict(config) if isinstance(config, Mapping) else {}
 
 
-def save_safetensors(network: nn.Module, path: str | Path, config: Mapping[str, Any]) -> None:
-    """Writes the network's tensors and its config."""
+def save_safetensors(network: nn.Module, path: str | Path, config: Mapping[str, Any], half: bool = False) -> None:
+    """Writes the network's tensors and its config.
+
+    Args:
+        half: matrices with half the bits; biases and running statistics as they are.
+    """
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if half:
+        tensors = {n: t.half() if t.is_floating_point() and t.ndim > 1 else t for n, t in tensors.items()}
     save_file(tensors, str(path), metadata={"format": "pt", "config": json.dumps(dict(config))})
 
 

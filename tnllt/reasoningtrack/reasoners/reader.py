@@ -7,7 +7,6 @@ compare the objects then and now, beside what the description says, and choose o
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tnllt.files import temporary_beside
+from tnllt.reasoningtrack.checkpoint import save_safetensors
 from tnllt.reasoningtrack.reasoners.looks import ATTRIBUTES
 from tnllt.sequence import Image
 
@@ -242,16 +242,9 @@ def stacked(images: Sequence[Image]) -> Tensor:
 
 
 def save_reader(model: LookReader, path: Path) -> None:
-    """Writes the weights, whole or not at all; matrices with half the bits, which changes no answer that is not on the
-    edge."""
-    from safetensors.torch import save_file
-
-    tensors = {
-        name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).detach().cpu().contiguous()
-        for name, value in model.state_dict().items()
-    }
+    """Writes the weights, whole or not at all."""
     with temporary_beside(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt", "config": json.dumps(reader_facts())})
+        save_safetensors(model, temporary, reader_facts(), half=True)
 
 
 def reader_facts() -> dict[str, Any]:
