@@ -24,8 +24,10 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 
 import click
@@ -212,9 +214,9 @@ def _wait(child: int, limit: float) -> int | None:
     return os.waitstatus_to_exitcode(status)
 
 
-def fuzz(count: int, seed: int, seconds: float, only: str | None) -> list[dict[str, object]]:
+def fuzz(count: int, seed: int, seconds: float, only: str | None) -> int:
+    """Tries so many command lines; how many things were found."""
     chance = random.Random(seed)
-    found: list[dict[str, object]] = []
     commands = {p: list(leaves(import_module(m).cli)) for p, m in MODULES.items() if only in (None, p)}
     seen: set[str] = set()
     ends = time.monotonic() + seconds
@@ -232,13 +234,12 @@ def fuzz(count: int, seed: int, seconds: float, only: str | None) -> list[dict[s
             mark = re.sub(r"\d+|line-\w+", "", wrong)[:200]
             if wrong and mark not in seen:
                 seen.add(mark)
-                found.append({"line": line, "wrong": wrong})
                 print(f"FINDING {json.dumps(line)}\n    {wrong}", flush=True)
             if done % 500 == 0:
-                print(f"{done:,} command lines, {len(found)} findings", flush=True)
+                print(f"{done:,} command lines, {len(seen)} findings", flush=True)
         os.chmod(tree / "unreadable", 0o755)  # noqa: PTH101
-    print(f"{done:,} command lines of seed {seed}, {len(found)} findings", flush=True)
-    return found
+    print(f"{done:,} command lines of seed {seed}, {len(seen)} findings", flush=True)
+    return len(seen)
 
 
 def main() -> int:
@@ -247,6 +248,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=1e9, help="end after so long")
     parser.add_argument("--only", choices=list(MODULES), help="one of the four commands")
+    parser.add_argument("--workers", type=int, default=1, help="processes, each with seeds of its own")
     parser.add_argument("--replay", help="one command line, as a JSON list")
     given = parser.parse_args()
     for module in (*MODULES.values(), "numpy", "tnllt.eval", "tnllt.results", "tnllt.datasets", "tnllt.tracking"):
@@ -257,7 +259,12 @@ def main() -> int:
             make_tree(tree := Path(folder, "tree"))
             print(attempt(json.loads(given.replay), tree) or "nothing wrong")
         return 0
-    return 1 if fuzz(given.count, given.seed, given.seconds, given.only) else 0
+    share = -(-given.count // given.workers)
+    with ProcessPoolExecutor(given.workers, get_context("fork")) as pool:
+        parts = [
+            pool.submit(fuzz, share, given.seed * 1000 + part, given.seconds, given.only) for part in range(given.workers)
+        ]
+        return 1 if sum(part.result() for part in parts) else 0
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -146,43 +147,58 @@ def keep(name: str, data: bytes, error: BaseException, seen: set[str]) -> None:
     print(f"FINDING {name} {place}: {str(error)[:200]}", file=sys.stderr, flush=True)
 
 
-def drive(names: list[str], minutes: float) -> int:
-    """Runs the targets one after the other, each in a process of its own; prints and keeps the counts."""
+def drive(names: list[str], minutes: float, workers: int) -> int:
+    """Runs each target in processes of its own, `workers` of them at a time; prints and keeps the counts.
+
+    With more workers than targets a target has several processes, which share its corpus and its time.
+    """
     (WORK / "findings").mkdir(parents=True, exist_ok=True)
+    parts = max(1, workers // len(names))
+    seconds = max(5.0, minutes * 60 / len(names) / parts)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="tnllt-fuzz-", dir=memory) as folder:
-        os.environ["TNLLT_FUZZ_FOLDER"] = folder
-        return _drive(names, minutes)
-
-
-def _drive(names: list[str], minutes: float) -> int:
-    each = max(5, round(minutes * 60 / len(names)))
-    table = {}
-    for name in names:
-        end, runs, lost, found = _processor_seconds() + each, 0, 0, set()
-        while (left := round(end - _processor_seconds())) > 2 and lost < 5:
-            command = [sys.executable, __file__, "--one", name, "--seconds", str(left)]
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-            counts = re.findall(r"stat::number_of_executed_units:\s+(\d+)", done.stderr)
-            runs += int(counts[-1]) if counts else max(map(int, re.findall(r"^#(\d+)", done.stderr, re.M)), default=0)
-            found |= set(re.findall(r"^FINDING (.*)$", done.stderr, re.M))
-            if done.returncode:
-                lost += 1
-                what = re.findall(r"(?:ERROR: libFuzzer: .*|\w*Error: .*)", done.stderr)
-                found.add(f"{name} process ended: {what[-1] if what else done.stderr[-300:]}")
-        corpus = len(list((WORK / name).iterdir())) if (WORK / name).is_dir() else 0
-        table[name] = {"executions": runs, "seconds": each, "corpus": corpus, "findings": sorted(found)}
-        print(f"{name:<16} {runs:>10,} executions  {corpus:>5} inputs kept  {len(found)} findings", flush=True)
-        for finding in sorted(found):
-            print(f"    {finding}", flush=True)
-        (WORK / "summary.json").write_text(json.dumps(table, indent=1), "utf-8")
+    table: dict[str, dict[str, object]] = {}
+    with tempfile.TemporaryDirectory(prefix="tnllt-fuzz-", dir=memory) as folder, ThreadPoolExecutor(workers) as pool:
+        running = {
+            name: [pool.submit(_drive, name, seconds, Path(folder) / f"{name}-{part}") for part in range(parts)]
+            for name in names
+        }
+        for name in names:
+            done = [one.result() for one in running[name]]
+            runs, found = sum(count for count, _ in done), sorted(set().union(*(faults for _, faults in done)))
+            corpus = len(list((WORK / name).iterdir())) if (WORK / name).is_dir() else 0
+            spent = round(seconds * parts)
+            table[name] = {"executions": runs, "seconds": spent, "corpus": corpus, "findings": found}
+            print(f"{name:<16} {runs:>10,} executions  {corpus:>5} inputs kept  {len(found)} findings", flush=True)
+            for finding in found:
+                print(f"    {finding}", flush=True)
+            (WORK / "summary.json").write_text(json.dumps(table, indent=1), "utf-8")
     return 1 if any(row["findings"] for row in table.values()) else 0
 
 
-def _processor_seconds() -> float:
-    """What the ended processes of targets took: on a busy machine a minute is still a minute's work."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def _drive(name: str, seconds: float, folder: Path) -> tuple[int, set[str]]:
+    """One process after the other until so many seconds of processor time are spent, for on a busy machine a minute is
+    still to be a minute's work: (executions, findings)."""
+    folder.mkdir()
+    runs, lost, found = 0, 0, set()
+    while round(seconds) > 2 and lost < 5:
+        command = [sys.executable, __file__, "--one", name, "--seconds", str(round(seconds))]
+        with tempfile.TemporaryFile() as printed:
+            child = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=printed, env=os.environ | {"TNLLT_FUZZ_FOLDER": str(folder)}
+            )
+            _, status, used = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+            printed.seek(0)
+            text = printed.read().decode(errors="replace")
+        seconds -= used.ru_utime + used.ru_stime
+        counts = re.findall(r"stat::number_of_executed_units:\s+(\d+)", text)
+        runs += int(counts[-1]) if counts else max(map(int, re.findall(r"^#(\d+)", text, re.M)), default=0)
+        found |= set(re.findall(r"^FINDING (.*)$", text, re.M))
+        if child.returncode:
+            lost += 1
+            what = re.findall(r"(?:ERROR: libFuzzer: .*|\w*Error: .*)", text)
+            found.add(f"{name} process ended: {what[-1] if what else text[-300:]}")
+    return runs, found
 
 
 def replay(path: Path) -> None:
@@ -199,6 +215,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", help="names of the table in targets.py; all where none is given")
     parser.add_argument("--minutes", type=float, default=5.0, help="of processor time, for all targets together")
+    parser.add_argument("--workers", type=int, default=1, help="processes at a time")
     parser.add_argument("--replay", type=Path, help="read one kept input again")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=int, default=60, help=argparse.SUPPRESS)
@@ -215,7 +232,7 @@ def main() -> int:
     unknown = set(given.targets) - set(TARGETS)
     if unknown:
         parser.error(f"no target {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
-    return drive(given.targets or list(TARGETS), given.minutes)
+    return drive(given.targets or list(TARGETS), given.minutes, given.workers)
 
 
 if __name__ == "__main__":
