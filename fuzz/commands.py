@@ -261,9 +261,8 @@ def main() -> int:
         return 0
     share = -(-given.count // given.workers)
     with ProcessPoolExecutor(given.workers, get_context("fork")) as pool:
-        parts = [
-            pool.submit(fuzz, share, given.seed * 1000 + part, given.seconds, given.only) for part in range(given.workers)
-        ]
+        seeds = [given.seed * 1000 + part for part in range(given.workers)]
+        parts = [pool.submit(fuzz, share, seed, given.seconds, given.only) for seed in seeds]
         return 1 if sum(part.result() for part in parts) else 0
 
 
