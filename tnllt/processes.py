@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
+import gc
 import os
 import signal
-import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -34,24 +35,38 @@ def processors() -> int:
 def map_in_processes(
     work: Callable[[T], R], items: Iterable[T], workers: int, prepare: Callable[[], object] | None = None
 ) -> Iterator[R]:
-    """`map` over new processes, the results in order; with one worker, in this process.
+    """`map` over processes that start now, the results in order; with one worker, here, when they are asked for.
 
-    Each process imports the program's main module, which must not start the work again when it is imported, calls
-    `prepare` and is sent `work` once.
+    The processes are forks of this one where that `can_fork`. Elsewhere each imports the program's main module, which
+    must not start the work again when it is imported, and is sent `work` once. Each calls `prepare` first.
     """
     if workers == 1:
-        yield from map(work, items)
-        return
+        return map(work, items)
     from concurrent.futures import ProcessPoolExecutor  # slow to import
     from multiprocessing import get_context
 
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(prepare, work))
+    context = get_context("fork" if can_fork() else "spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(prepare, work))
+    with _holding_interrupts():
+        done = pool.map(_do, items)
+    return _drained(pool, done)
+
+
+def _drained(pool: Executor, done: Iterator[R]) -> Iterator[R]:
     try:
-        with _holding_interrupts():
-            done = pool.map(_do, items)
         yield from done
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def can_fork() -> bool:
+    """Whether a fork of this process is whole: there is no other thread, of any library, whose locks it would keep."""
+    with suppress(OSError):
+        for _ in range(5):
+            if len(list(Path("/proc/self/task").iterdir())) == 1:
+                return True
+            time.sleep(0.001)  # a thread that was joined is on its way out
+    return False
 
 
 @contextmanager
@@ -84,6 +99,7 @@ def map_in_threads(work: Callable[[T], R], items: Iterable[T], threads: int = 2)
 def _start(prepare: Callable[[], object] | None, work: Callable[[Any], Any]) -> None:
     global _work
     _work = work
+    gc.freeze()  # a collection would touch, and so copy, the pages that a fork shares
     Thread(target=_end_with_parent, daemon=True).start()  # a killed parent can no longer end its workers
     if prepare is not None:
         prepare()
@@ -150,6 +166,8 @@ def connect_ray(address: str, verbose: bool = False) -> Any:
     Raises:
         MissingExtraError: Ray is not installed. UsageError: no cluster answers there.
     """
+    import logging
+
     _answers(address)
     try:
         import ray
@@ -165,6 +183,8 @@ def connect_ray(address: str, verbose: bool = False) -> Any:
 
 def _answers(address: str) -> None:
     """Raises UsageError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    import socket  # slow to import, as is logging
+
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return  # "auto", or something for Ray to judge

@@ -74,7 +74,8 @@ def test_processes_that_share_the_work_find_the_same(made: Made, zipped: bool, m
         (made.folder / "results").mkdir()
         (made.folder / "all.zip").rename(made.folder / "results/all.zip")
     first = made.page(cache=False)
-    monkeypatch.setattr(selection_module, "_BLOCK_FRAMES", 1)
+    for name in ("_BLOCK_FRAMES", "_WORTH_A_FORK", "_WORTH_A_PROCESS"):
+        monkeypatch.setattr(selection_module, name, 1)
     for _ in range(2):  # the second finds both scores and details in the cache
         details = report_details(selection := made.select())
         path = write_report(selection.score(details, workers=2), made.folder / "shared", details)

@@ -7,7 +7,6 @@ operations is that of the toolkits, because curves must equal theirs bit for bit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,18 +203,28 @@ def _normalized(
 
 def count_above(values: Array, thresholds: Array, strict: bool = True) -> NDArray[np.int64]:
     """(K, N): how many of each row's values (K, T) are > (not strict: >=) each ascending threshold; NaN never is."""
-    known = values.shape[1] - np.array([[np.count_nonzero(np.isnan(row))] for row in values])
-    return np.asarray(known - _below(values, thresholds, "right" if strict else "left"))
+    return _passed(values, thresholds, np.greater if strict else np.greater_equal)[:, ::-1]
 
 
 def count_within(values: Array, thresholds: Array) -> NDArray[np.int64]:
     """(K, N): how many of each row's values (K, T) are <= each ascending threshold; NaN never is."""
-    return _below(values, thresholds, "right")
+    return _passed(values, thresholds, np.less_equal)
 
 
-def _below(values: Array, thresholds: Array, side: Literal["left", "right"]) -> NDArray[np.int64]:
-    """(K, N): how many of each row's values are < ("right": <=) each threshold; `sort` puts NaN last."""
-    return np.array([row.searchsorted(thresholds, side) for row in np.sort(values)])
+def _passed(values: Array, thresholds: Array, compare: np.ufunc) -> NDArray[np.int64]:
+    """(K, N): how many of each row's values pass N, N - 1, ... 1 thresholds or more.
+
+    Comparing everything with each threshold is faster than sorting for up to a hundred of them: both the comparison
+    and the sum of its bytes take a fraction of a nanosecond a value.
+    """
+    count = len(thresholds)
+    passed = np.zeros(values.shape, np.uint8 if count < 256 else np.uint32)
+    passes = np.empty(values.shape, bool)
+    ones = passes.view(np.uint8)
+    for threshold in thresholds:
+        compare(values, threshold, out=passes)
+        passed += ones
+    return np.array([np.bincount(row, minlength=count + 1)[:0:-1].cumsum() for row in passed])
 
 
 def success_curve(errors: FrameErrors, protocol: Protocol) -> Array:

@@ -26,7 +26,7 @@ from tnllt.eval.scores import Scores
 from tnllt.eval.tracker_curves import TrackerCurves
 from tnllt.findings import Findings
 from tnllt.options import check_fields, takes_fields_of
-from tnllt.processes import map_in_processes, map_in_threads, map_on_cluster
+from tnllt.processes import can_fork, map_in_processes, map_in_threads, map_on_cluster
 from tnllt.results.layouts import ResultFile, find_results
 from tnllt.results.lint import lint
 from tnllt.results.reading import read_many, read_results
@@ -161,8 +161,9 @@ def select(config: ScoreConfig) -> Selection:
     # Trackers that have results on other sequences alone must be found, too, where sequences are named.
     found = find_results(results, names if config.sequences is None else _all_names(config))
     chosen = choose_trackers(config.trackers, list(found.trackers))
-    at = config.realtime
-    files = {t: {n: replace(f, realtime=at) for n, f in found.trackers[t].items() if n in names} for t in chosen}
+    files = {t: {n: f for n, f in found.trackers[t].items() if n in names} for t in chosen}
+    if config.realtime is not None:
+        files = {t: {n: replace(f, realtime=config.realtime) for n, f in own.items()} for t, own in files.items()}
     unknown = found.unknown
     if unknown and config.sequences is None:
         others = _all_names(config)  # results of sequences outside the split are not unknown
@@ -202,8 +203,8 @@ Files = Mapping[str, Mapping[str, ResultFile]]
 _Read = tuple[bytes, bytes]
 #: Frames that are scored together, of as many trackers: bounds memory for any number of them.
 _BLOCK_FRAMES = 2_600_000
-#: Blocks for which another process pays, which starts in a third of a second.
-_WORTH_A_PROCESS = 2
+#: Frames for which another process pays: a fork starts in some milliseconds, a new process in a third of a second.
+_WORTH_A_FORK, _WORTH_A_PROCESS = 400_000, 2 * _BLOCK_FRAMES
 
 
 def evaluate_files(
@@ -241,16 +242,16 @@ def evaluate_files(
     annotations = annotation_digest(listed)
     bare = [Sequence(s.name, s.annotation, dataset=s.dataset) for s in listed]
     scorer = _BlockScorer(bare, rules, allow_short, rounding, cache, annotations, observer)
-    names, frames = list(files), sum(map(len, listed))
-    count = max(1, min(len(names), len(names) * frames // _BLOCK_FRAMES))
+    names = list(files)
+    frames = len(names) * sum(map(len, listed))
+    workers = max(1, min(workers, len(names), frames // (_WORTH_A_FORK if can_fork() else _WORTH_A_PROCESS)))
+    count = max(workers, min(len(names), frames // _BLOCK_FRAMES))
     blocks = [{str(name): files[name] for name in some} for some in np.array_split(names, count)]
     scored: list[TrackerCurves] = []
+    # Begun before there is a thread, so that processes can be forks.
+    done = map_in_processes(scorer, blocks, workers) if cluster is None else map_on_cluster(scorer, blocks, cluster)
     with ThreadPoolExecutor(1) as pool:
         references = pool.submit(cached_references, listed, annotations, rules, cache)
-        if cluster is not None:
-            done = map_on_cluster(scorer, blocks, cluster)
-        else:
-            done = map_in_processes(scorer, blocks, max(1, min(workers, count // _WORTH_A_PROCESS)))
         for own, found in (pair for block in done for pair in block):
             scored.append(own)
             if observer is not None:
