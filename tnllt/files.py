@@ -68,7 +68,7 @@ def _read(handle: int, path: str | Path, most: int) -> bytes:
         raise DataError(f"is {kind}, not a file", path)
     parts, size = [], 0
     if about.st_size <= most:
-        while part := os.read(handle, min(max(about.st_size - size, _STEP), most - size) + 1):
+        while part := os.read(handle, min(max(about.st_size - size, 0) or _STEP, most - size) + 1):
             parts.append(part)
             size += len(part)
             if size > most:
