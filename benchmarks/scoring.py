@@ -267,8 +267,8 @@ def section(quick: bool = False) -> Table:
     table = Table(
         "Scoring",
         f"{trackers} trackers on {sequences} sequences, {boxes:.1f} million boxes, from text files to scores. "
-        "Processor time without imports, best of rounds that alternate, each in a process of its own; the commands by the "
-        "clock from start to end, imports and all. Ways that do the same work give the same scores (to 1e-12; VOT's "
+        "Processor time without imports, best of rounds that alternate, each in a process of its own; the commands by "
+        "the clock from start to end, with imports. Ways that do the same work give the same scores (to 1e-12; VOT's "
         "overlaps count pixels and agree to 0.02).",
         ["the work", "the other", "s", "tnllt, s", "times faster"],
     )
