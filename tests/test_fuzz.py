@@ -90,6 +90,7 @@ def _record(**changes: Any) -> bytes:
 NESTED = b"[" * 100_000
 FOUND = [
     ("blind", b"[" * 600 + b"]" * 600),
+    ("entry", b'schema = "tnllt.entry/1"\ntracker = "T/"\n'),
     ("beside", b""),
     ("record", _record(seconds="x")),
     ("record", _record(seconds={"track": 3})),

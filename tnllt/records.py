@@ -29,7 +29,8 @@ def from_table(
     """The dataclass that a table from JSON or TOML states.
 
     Numbers, texts and lists are never converted into each other, but a whole number may stand for a float, and a text
-    for a `Path`. Fields that are dataclasses are checked alike. A ValueError in `__post_init__` becomes a DataError.
+    for a `Path`. Fields that are dataclasses are checked alike. A ValueError in `__post_init__` becomes a DataError, and a
+    DataError there gets the file's name.
 
     Args:
         table: what `parse_json` or `read_toml` gave.
@@ -51,6 +52,8 @@ def from_table(
         return msgspec.convert(table, kind, dec_hook=_from_text)
     except msgspec.ValidationError as error:
         raise DataError(_fault(str(error), kind), path, row) from None
+    except DataError as error:  # of a `__post_init__`, which does not know the file
+        raise (error if error.path is not None else DataError(str(error), path, row)) from None
     except (OverflowError, RecursionError, UnicodeError) as error:
         raise DataError(f"holds a value that cannot be read ({error})", path, row) from None
 
