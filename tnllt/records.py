@@ -29,8 +29,8 @@ def from_table(
     """The dataclass that a table from JSON or TOML states.
 
     Numbers, texts and lists are never converted into each other, but a whole number may stand for a float, and a text
-    for a `Path`. Fields that are dataclasses are checked alike. A ValueError in `__post_init__` becomes a DataError, and a
-    DataError there gets the file's name.
+    for a `Path`. Fields that are dataclasses are checked alike. A ValueError in `__post_init__` becomes a DataError,
+    and a DataError there gets the file's name.
 
     Args:
         table: what `parse_json` or `read_toml` gave.
