@@ -303,14 +303,14 @@ class _BlockScorer:
         results = {tracker: {file.sequence: next(parsed) for file in block[tracker]} for tracker in wanted}
 
         def watch(index: int, errors: Mapping[str, FrameErrors], overlaps: Mapping[str, Array]) -> None:
-            if observer is not None:
-                name = names[index]
-                seen = {tracker: results[tracker][name] for tracker in unseen if name in results[tracker]}
-                observer.look(index, seen, errors, overlaps)
+            assert observer is not None
+            name = names[index]
+            seen = {tracker: results[tracker][name] for tracker in unseen if name in results[tracker]}
+            observer.look(index, seen, errors, overlaps)
 
         for made in score_trackers(
             self.sequences, {tracker: results[tracker] for tracker in fresh}, rules,
-            allow_short=self.allow_short, rounding=self.rounding, watch=watch,
+            allow_short=self.allow_short, rounding=self.rounding, watch=None if observer is None else watch,
         ):  # fmt: skip
             scored[made.tracker] = made
             if self.cache is not None:
