@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tnllt.config import TableConfig
 from tnllt.datasets.benchmarks import LAYOUTS
 from tnllt.errors import DataError
-from tnllt.eval import export, figures, tables
+from tnllt.eval import export, tables
 from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.metrics import Metric, get_metric, get_metrics
 from tnllt.eval.protocol import Protocol
@@ -284,4 +284,6 @@ class Scores:
 
         Style and workers are explained at `tnllt.eval.figures.plot`; `tnllt.eval.style.load_style` reads a file.
         """
+        from tnllt.eval import figures
+
         return figures.plot(self, Path(folder), metrics, attributes, style, workers)

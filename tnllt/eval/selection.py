@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 
 import numpy as np
@@ -24,14 +24,15 @@ from tnllt.eval.protocol import Protocol
 from tnllt.eval.protocols import get_protocol, resolve_protocol
 from tnllt.eval.scores import Scores
 from tnllt.eval.tracker_curves import TrackerCurves
-from tnllt.findings import Findings
 from tnllt.options import check_fields, takes_fields_of
 from tnllt.processes import can_fork, map_in_processes, map_in_threads, map_on_cluster
 from tnllt.results.layouts import ResultFile, find_results
-from tnllt.results.lint import lint
 from tnllt.results.reading import read_many, read_results
 from tnllt.results.variants import joined_names, variants_of
 from tnllt.sequence import Sequence, Trajectory
+
+if TYPE_CHECKING:
+    from tnllt.findings import Findings
 
 Array = NDArray[np.float64]
 
@@ -134,6 +135,8 @@ class Selection:
 
     def lint(self) -> Findings:
         """What is wrong with the result files."""
+        from tnllt.results.lint import lint
+
         return lint(self.sequences, self.files, self.unknown)
 
     def only(self, tracker: str) -> Selection:
