@@ -69,6 +69,7 @@ def main() -> None:
     page += """
 ## Elsewhere
 
+* `python benchmarks/scoring.py --official DIR`: `tnllt-eval` beside the official code under GNU Octave.
 * `python benchmarks/scale.py`: time and memory of scoring by boxes, and a run that is killed and resumed;
   with `--commands 100x280`, what `tnllt-run status` and `tnllt-eval report` take on a large results folder.
 * `python benchmarks/training.py`: [training steps a second](training.md), by precision and with `torch.compile`.
