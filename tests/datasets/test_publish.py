@@ -179,6 +179,14 @@ def test_hostile_rows(published: Path, tmp_path: Path, column: str, value: objec
         _ = sequence.groundtruth, sequence[0]
 
 
+def test_a_table_without_rows_is_refused_by_name(tmp_path: Path, published: Path) -> None:
+    from pyarrow.parquet import read_table, write_table
+
+    write_table(read_table(published / "annotations.parquet").slice(0, 0), tmp_path / "annotations.parquet")
+    with pytest.raises(DataError, match=r"annotations\.parquet: holds no sequence"):
+        open_dataset(tmp_path, split=None)
+
+
 def test_files_that_are_not_published_ones(tmp_path: Path, published: Path) -> None:
     (tmp_path / "annotations.parquet").write_bytes(b"PAR1 and nothing")
     with pytest.raises(DataError, match="cannot be read as a published dataset"):

@@ -75,6 +75,8 @@ def _rows(path: Path, changed: float) -> dict[str, dict[str, Any]]:
         rows = {row["sequence"]: row for row in table.to_pylist()}
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
         raise DataError(f"cannot be read as a published dataset ({error}); publish it again", path) from error
+    if not rows:
+        raise DataError("holds no sequence; publish it again", path)
     return {name: rows[name] for name in sorted(rows)}
 
 
