@@ -47,13 +47,17 @@ def map_in_processes(
 
     context = get_context("fork" if can_fork() else "spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(prepare, work))
-    with _holding_interrupts():
-        done = pool.map(_do, items)
-    return _drained(pool, done)
+    results = _shared(pool, items)
+    next(results)
+    return results
 
 
-def _drained(pool: Executor, done: Iterator[R]) -> Iterator[R]:
+def _shared(pool: Executor, items: Iterable[Any]) -> Iterator[Any]:
+    """None when the work has begun, then the results. From the start on, whatever ends this gives up the rest."""
     try:
+        with _holding_interrupts():
+            done = pool.map(_do, items)
+        yield None
         yield from done
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
