@@ -38,24 +38,37 @@ class Table:
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds of one kind of work: best and median over rounds, of the processor and by the clock."""
+    """Seconds of one kind of work in each round, of the processor and by the clock."""
 
-    best: float
-    median: float
-    clock: float
+    processor: tuple[float, ...]
+    seconds: tuple[float, ...]
+
+    @property
+    def best(self) -> float:
+        return min(self.processor)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.processor)
+
+    @property
+    def clock(self) -> float:
+        return min(self.seconds)
+
+    def beyond(self, other: Spent) -> float:
+        """The median of what this takes more of the processor in a round: there the machine's speed is one for both."""
+        return statistics.median(own - its for own, its in zip(self.processor, other.processor, strict=True))
 
 
 def race(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Spent]:
     """Runs every work once per round, in turn, so that other programs disturb all alike."""
-    processor: dict[str, list[float]] = {name: [] for name in works}
-    clock: dict[str, list[float]] = {name: [] for name in works}
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
             began, used = time.perf_counter(), time.process_time()
             work()
-            processor[name].append(time.process_time() - used)
-            clock[name].append(time.perf_counter() - began)
-    return {n: Spent(min(processor[n]), statistics.median(processor[n]), min(clock[n])) for n in works}
+            spent[name].append((time.process_time() - used, time.perf_counter() - began))
+    return {name: Spent(*zip(*pairs, strict=True)) for name, pairs in spent.items()}
 
 
 def present(*modules: str) -> tuple[list[Any], str]:

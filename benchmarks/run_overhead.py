@@ -201,18 +201,14 @@ def reasoning(sequence: Sequence, rounds: int) -> tuple[dict[str, tuple[float, f
         tracker.finish()
 
     plain()  # the first calls of a network are slower
-    ways: dict[str, Callable[[], object]] = {
-        "plain: decode, track": plain,
-        "`tnllt-run`, one frame at a time": lambda: run_sequence(tracker, sequence, read_ahead=0),
-        "`tnllt-run`, reading ahead": lambda: run_sequence(tracker, sequence),
-    }
-    spent = np.zeros((rounds, len(ways)))
-    for number in range(rounds):
-        for place in range(len(ways))[:: 1 if number % 2 else -1]:
-            began = time.process_time()
-            list(ways.values())[place]()
-            spent[number, place] = 1e3 * (time.process_time() - began) / len(sequence)
-    medians, beyond = np.median(spent, axis=0), np.median(spent - spent[:, :1], axis=0)
+    spent = race(
+        {
+            "plain: decode, track": plain,
+            "`tnllt-run`, one frame at a time": lambda: run_sequence(tracker, sequence, read_ahead=0),
+            "`tnllt-run`, reading ahead": lambda: run_sequence(tracker, sequence),
+        },
+        rounds,
+    )
     kept = {name: getattr(Engine, name) for name in inside}
     for name in inside:
         setattr(Engine, name, timed(name))
@@ -221,8 +217,9 @@ def reasoning(sequence: Sequence, rounds: int) -> tuple[dict[str, tuple[float, f
     whole = time.process_time() - began
     for name, method in kept.items():
         setattr(Engine, name, method)
-    found = {way: (float(medians[k]), float(beyond[k])) for k, way in enumerate(ways)}
-    return found, sum(inside.values()) / whole
+    each = 1e3 / len(sequence)
+    base = spent["plain: decode, track"]
+    return {way: (each * s.median, each * s.beyond(base)) for way, s in spent.items()}, sum(inside.values()) / whole
 
 
 def section(quick: bool = False) -> Table:
