@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import platform
 import statistics
 import time
@@ -11,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tnllt.processes import processors
 
 
 @dataclass
@@ -98,5 +99,5 @@ def machine() -> str:
     if info.is_file():
         found = [ln.split(":", 1)[1].strip() for ln in info.read_text().splitlines() if ln.startswith("model name")]
         name = found[0] if found else name
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = processors()
     return f"{name}, {cores} core{'s' * (cores != 1)} used, {platform.system()}, Python {platform.python_version()}"

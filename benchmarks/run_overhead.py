@@ -26,9 +26,10 @@ import numpy as np
 from common import Table, present, race, version
 
 from tnllt.datasets import ImageFrames
+from tnllt.processes import processors
 from tnllt.sequence import Annotation, Image, Sequence
 from tnllt.tracking import Prediction, Tracker, run_sequence
-from tnllt.tracking.system import available_cores, limit_threads, resident_mb
+from tnllt.tracking.system import limit_threads, resident_mb
 
 
 class Template(Tracker):
@@ -273,7 +274,7 @@ def section(quick: bool = False) -> Table:
             f" With ReasoningTrack's bundled weights, one frame at a time, the harness keeps {kept:.1%} of the plain "
             f"loop's frames a second; {network:.0%} of the plain loop is the network."
         )
-        if available_cores() > 1 and not quick:
+        if processors() > 1 and not quick:
             found_ratio = workers(Path(name), 4, 500)["ratio"]
             table.note += f" Two workers of one thread finish {found_ratio:.2f} times as fast as one, by the clock."
         else:
@@ -289,7 +290,7 @@ def main() -> None:
     parser.add_argument("--pieces", default="overhead,workers,memory")
     given = parser.parse_args()
     load = os.getloadavg()[0]
-    told: dict[str, object] = {"machine": platform.processor() or platform.machine(), "cores": available_cores()}
+    told: dict[str, object] = {"machine": platform.processor() or platform.machine(), "cores": processors()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "overhead" in given.pieces:

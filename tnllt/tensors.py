@@ -54,11 +54,8 @@ class TensorFile:
     metadata: Mapping[str, str]
 
 
-def read(path: str | Path, known: Mapping[str, Any] | None = None) -> TensorFile:
+def read(path: str | Path) -> TensorFile:
     """Reads a file whose format its first bytes tell.
-
-    Args:
-        known: further names of the pickle and what stands for them (see `tnllt.pickles.Unpickler`).
 
     Raises:
         DataError: no such file, another format, damaged, or one that claims more than it holds.
@@ -68,21 +65,21 @@ def read(path: str | Path, known: Mapping[str, Any] | None = None) -> TensorFile
         raise DataError("no such file; check the path", path)
     try:
         with path.open("rb") as file:
-            return _read(_Source(file, path.stat().st_size), known or {})
+            return _read(_Source(file, path.stat().st_size))
     except Refused as error:
         raise DataError(f"not a file of tensors that can be read, or damaged: {error}", path) from error
     except (OSError, RecursionError, MemoryError) as error:
         raise DataError(f"cannot be read ({error or type(error).__name__})", path) from error
 
 
-def _read(source: _Source, known: Mapping[str, Any]) -> TensorFile:
+def _read(source: _Source) -> TensorFile:
     if sys.byteorder != "little":
         raise Refused("this processor is big-endian, and the numbers of these files are little-endian")
     head = source.take(0, min(512, source.size))
     if head[8:9] == b"{":
         return _read_safetensors(source)
     if head.startswith(b"PK"):
-        return TensorFile(_read_archive(source, known), {})
+        return TensorFile(_read_archive(source), {})
     if head.startswith(b"\x1f\x8b") or head[257:262] == b"ustar":
         raise Refused("a tar or gzip archive; unpack it and give the file inside")
     if head.startswith(b"\x80"):
@@ -199,7 +196,7 @@ class _Storage:
         return self.data[: numbers * dtype.itemsize].view(dtype).as_strided(shape, steps, first[0])
 
 
-def _known(extra: Mapping[str, Any]) -> dict[str, Any]:
+def _known() -> dict[str, Any]:
     names = {*_STORAGES.values(), *_SAFETENSORS.values()}
     dtypes = {f"torch.{name}": getattr(torch, name) for name in names if hasattr(torch, name)}
     storages = {f"torch.{kind}Storage": getattr(torch, name) for kind, name in _STORAGES.items()}
@@ -213,7 +210,7 @@ def _known(extra: Mapping[str, Any]) -> dict[str, Any]:
         "torch._utils._rebuild_parameter": _rebuild_parameter,
         "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
     }
-    return {**dtypes, **storages, **cuda, **untyped, **rebuilt, **extra}
+    return {**dtypes, **storages, **cuda, **untyped, **rebuilt}
 
 
 def _size(values: Any = ()) -> tuple[int, ...]:
@@ -272,7 +269,7 @@ class _Storages:
         return known
 
 
-def _read_archive(source: _Source, known: Mapping[str, Any]) -> Any:
+def _read_archive(source: _Source) -> Any:
     members = read_directory(source.take, source.size)
     folder, slash, _ = next(iter(members)).partition("/")
     if not slash or any(not name.startswith(folder + "/") for name in members):
@@ -295,7 +292,7 @@ def _read_archive(source: _Source, known: Mapping[str, Any]) -> Any:
     if size > MOST_PICKLE:
         raise Refused(f"a pickle of {size:,} bytes; at most {MOST_PICKLE:,} are read")
     stream = BytesIO(source.take(start, size))
-    content = Unpickler(_known(known), _Storages(load)).load(stream)
+    content = Unpickler(_known(), _Storages(load)).load(stream)
     if stream.tell() != size:
         raise Refused("its pickle ends before data.pkl does")
     return content

@@ -171,8 +171,8 @@ def test_the_examples_of_the_page_change_boxes(make: Make, image: Any, tmp_path:
 
 @pytest.mark.parametrize(("exported", "threads"), [("3", 3), ("2,1", 2), ("", 0), ("many", 0), ("0", 0)])
 def test_exported_threads_are_respected(monkeypatch: pytest.MonkeyPatch, exported: str, threads: int) -> None:
+    from tnllt.processes import processors
     from tnllt.tracking.runner import default_threads
-    from tnllt.tracking.system import available_cores
 
     monkeypatch.setenv("OMP_NUM_THREADS", exported)
-    assert default_threads(2) == (threads or max(1, available_cores() // 2))
+    assert default_threads(2) == (threads or max(1, processors() // 2))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import subprocess
+import sys
 from io import BytesIO
 
 import numpy as np
@@ -199,6 +202,25 @@ def test_several_processes_draw_the_same_files(tmp_path):
         scores.plot(tmp_path / str(workers), attributes=True, workers=workers)
     one = {path.name: path.read_bytes() for path in (tmp_path / "1").iterdir()}
     assert len(one) > 40 and one == {path.name: path.read_bytes() for path in (tmp_path / "2").iterdir()}
+
+
+@pytest.mark.slow
+def test_forks_leave_no_files_behind(tmp_path):
+    code = """
+import sys
+from pathlib import Path
+from tests.eval.test_figures import many
+from tnllt.processes import can_fork
+
+assert can_fork()
+for _ in range(2):  # the second time in forks of a process that drew
+    many(3).plot(Path(sys.argv[1]), attributes=True, workers=2)
+    many(1).plot(Path(sys.argv[1]), workers=1)
+"""
+    (tmp_path / "temporary").mkdir()
+    environment = os.environ | {"TMPDIR": str(tmp_path / "temporary"), "OPENBLAS_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "figures")], env=environment, check=True)
+    assert list((tmp_path / "figures").iterdir()) and not list((tmp_path / "temporary").iterdir())
 
 
 def test_frames_of_tables_agree_with_scores():

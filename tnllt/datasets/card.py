@@ -104,11 +104,14 @@ def _resolution(sequence: Sequence) -> Iterator[str]:
 
 
 def _sides(sequence: Sequence) -> np.ndarray[Any, Any]:
+    boxes = sequence.groundtruth[_seen(sequence)]
+    return np.asarray(np.sqrt(boxes[:, 2] * boxes[:, 3]))
+
+
+def _seen(sequence: Sequence) -> np.ndarray[Any, Any]:
     boxes = sequence.groundtruth
     seen = (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
-    if sequence.present is not None:
-        seen &= sequence.present
-    return np.asarray(np.sqrt(boxes[seen, 2] * boxes[seen, 3]))
+    return np.asarray(seen if sequence.present is None else seen & sequence.present)
 
 
 def format_card(card: Card) -> str:
@@ -197,11 +200,7 @@ def contact_sheet(dataset: Dataset, path: Path, *, most: int = 24, columns: int 
 
 
 def _best_frame(sequence: Sequence) -> int:
-    boxes = sequence.groundtruth
-    seen = (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
-    if sequence.present is not None:
-        seen &= sequence.present
-    frames = np.flatnonzero(seen)
+    frames = np.flatnonzero(_seen(sequence))
     return int(frames[len(frames) // 2]) if len(frames) else 0
 
 

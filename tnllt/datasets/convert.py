@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from tnllt.datasets.benchmarks import TNLLT_ATTRIBUTES
 from tnllt.datasets.dataset import Dataset
 from tnllt.datasets.frames import ImageFrames, OnProgress, prefetch, read_image
 from tnllt.errors import DataError, UsageError
+from tnllt.processes import processors
 from tnllt.sequence import Annotation, Boxes, Image, Sequence
 
 _DRAFT = ".tnllt-draft"
@@ -92,7 +92,7 @@ def convert(
     total = sum(len(sequence) for sequence in dataset)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(workers or processors()) as pool:
             for sequence in dataset:
                 if (out / sequence.name).is_dir():
                     result.skipped += 1

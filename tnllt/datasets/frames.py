@@ -44,11 +44,10 @@ def read_image(path: str | Path, flags: int | None = None) -> Image:
     Raises DataError that names the file where it is not there, empty, or no image.
     """
     data = read_bytes(path)
-    reason = refusal(data)
-    image = decode(data, flags) if reason is None else None
+    image = decode(data, flags)
     if image is None:
         remedy = "`tnllt-data check --decode` lists all such files"
-        raise DataError(f"{reason or 'frame cannot be decoded'}; {remedy}", path)
+        raise DataError(f"{refusal(data) or 'frame cannot be decoded'}; {remedy}", path)
     return image
 
 

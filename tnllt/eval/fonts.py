@@ -5,9 +5,12 @@ It shapes every text by all of the font's tables, and cuts a font of 750 kB down
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from dataclasses import replace
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 #: Letters that every copy has: hinting takes heights from some of them, so that texts look as in the whole font.
@@ -30,7 +33,7 @@ def _copy(file: str, more: str) -> tuple[str, bool] | None:
     options = subset.Options(notdef_outline=True, legacy_kern=True, font_number=getattr(file, "face_index", 0))
     options.drop_tables += ["FFTM", "PfEd", "MATH"]  # of font editors, and of formulas
     family = f"tnllt {len(fontManager.ttflist)}"
-    to = Path(_folder().name) / f"{family}.ttf"
+    to = Path(_folder(os.getpid())) / f"{family}.ttf"
     try:
         font = subset.load_font(file, options)
         if "kern" in font and not more:  # kerning, which is all that GPOS does for these letters, stands there, too
@@ -47,5 +50,8 @@ def _copy(file: str, more: str) -> tuple[str, bool] | None:
 
 
 @cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="tnllt-fonts-")
+def _folder(process: int) -> str:
+    """A folder of this process alone: a fork, which has its parent's answers here, would write over its files."""
+    folder = tempfile.mkdtemp(prefix="tnllt-fonts-")
+    Finalize(None, shutil.rmtree, (folder, True), exitpriority=0)  # workers end without what atexit would do
+    return folder

@@ -88,18 +88,6 @@ class Scores:
         return np.stack([own.arrays[name] for own in self.tracker_curves])
 
     @property
-    def success(self) -> Array:
-        return self.curve("success")
-
-    @property
-    def precision(self) -> Array:
-        return self.curve("precision")
-
-    @property
-    def normalized_precision(self) -> Array:
-        return self.curve("normalized_precision")
-
-    @property
     def missing(self) -> Flags:
         """(K, S) True where a tracker has no result."""
         return np.stack([own.missing for own in self.tracker_curves])

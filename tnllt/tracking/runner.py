@@ -17,11 +17,11 @@ from tnllt.datasets.dataset import open_configured
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 from tnllt.locks import FileLock
 from tnllt.options import check_fields, key_values, split_pairs
+from tnllt.processes import processors
 from tnllt.results.records import lacks_answers
 from tnllt.results.store import ResultStore
 from tnllt.results.variants import parse_variant, variant_name
 from tnllt.sequence import Sequence
-from tnllt.tracking import system
 from tnllt.tracking.config import RunConfig, RunSpec, TrackingConfig, absolute, part, results_folder
 from tnllt.tracking.identity import run_facts
 from tnllt.tracking.language_start import check_takes_box
@@ -253,7 +253,7 @@ def default_threads(workers: int) -> int:
     exported = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if exported.isdecimal() and int(exported) > 0:
         return int(exported)
-    return max(1, system.available_cores() // max(1, workers))
+    return max(1, processors() // max(1, workers))
 
 
 def _outcomes(spec: RunSpec, plan: RunPlan, config: RunConfig, watcher: Watcher) -> Iterator[SequenceOutcome]:

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from tnllt.processes import processors
+
 #: Environment variables that hold numerical libraries to a number of threads, read when they are first imported.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -104,17 +106,12 @@ def describe_system(device: str = "cpu") -> Mapping[str, Any]:
         "host": platform.node(),
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
-        "cores": available_cores(),
+        "cores": processors(),
     }
     torch = sys.modules.get("torch")
     if torch is not None and device.startswith("cuda") and torch.cuda.is_available():
         found["accelerator"] = torch.cuda.get_device_name(device)
     return found
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from tnllt.datasets.layout import Layout, VideoPart
 from tnllt.datasets.reader import flags_of_empty_boxes, present_value
 from tnllt.errors import DataError
 from tnllt.findings import Finding, Findings
+from tnllt.processes import processors
 
 
 def check_whole(layout: Layout, checked: list[Checked], root: Path | None) -> Iterator[Finding]:
@@ -203,7 +203,7 @@ def check_dataset(
         found += check_whole(layout, checked, folder)
     decoded = sum(len(one.images) for one in checked) if decode else 0
     if decode:
-        found += _decode(checked, workers or os.cpu_count() or 1, progress)
+        found += _decode(checked, workers or processors(), progress)
     with_frames = sum(bool(one.images) or one.place.is_video for one in checked)
     boxes = sum(len(one.boxes) for one in checked if one.boxes is not None)
     facts = {
