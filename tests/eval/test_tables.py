@@ -11,16 +11,17 @@ from click.testing import CliRunner
 
 from tests.eval.eval_trees import save, write_tree
 from tnllt.cli.eval import cli
-from tnllt.errors import MissingExtraError
+from tnllt.errors import MissingExtraError, UsageError
 from tnllt.eval import Scores, evaluate
-from tnllt.eval.score_table import name_cell
+from tnllt.eval.score_table import ScoreTable, name_cell
 from tnllt.sequence import Annotation, Sequence
 
 
-def scores(sequences: int = 5, missing: bool = False) -> Scores:
+def scores(sequences: int = 5, missing: bool = False, attributes: bool = False) -> Scores:
     rng = np.random.default_rng(0)
     truth = np.abs(np.cumsum(rng.normal(0, 3, (40, 4)), axis=0)) + 50
-    listed = [Sequence(f"s{i}", Annotation(truth)) for i in range(sequences)]
+    flags = [{"A": i < 20, "B": i < 5} if attributes else None for i in range(sequences)]
+    listed = [Sequence(f"s{i}", Annotation(truth, None, None, own)) for i, own in enumerate(flags)]
     results = {n: {s.name: truth + rng.normal(0, e, truth.shape) for s in listed} for n, e in (("good", 1), ("bad", 9))}
     if missing:
         del results["bad"]["s1"]
@@ -41,6 +42,23 @@ def test_an_interval_is_called_what_it_is():
     assert "interval over sequences (Student's t)" in scores(5).table("success")
     assert "interval over sequences (studentised bootstrap)" in scores(20).table("success")
     assert "interval" not in scores(1).table("success")  # a single sequence has none
+    # An attribute of few sequences has an interval of its own kind.
+    table = scores(25, attributes=True).table("success", by="attribute", intervals=True)
+    assert "interval over sequences (studentised bootstrap, Student's t)" in table
+
+
+def test_without_attributes_there_is_no_table_by_attribute():
+    for form in ("text", "csv", "latex"):
+        with pytest.raises(UsageError, match="have no attributes"):
+            scores().table("success", form, by="attribute")
+    with pytest.raises(UsageError, match="no attribute has 2 sequences, as protocol tnllt wants"):
+        scores(1, attributes=True).to_frame(by="attribute")
+
+
+def test_the_best_is_the_best_as_printed():
+    table = ScoreTable("", ["a", "b", "c"], 0, ["x"], [3], np.array([[0.0125], [0.013], [0.0115]]), None, [])
+    assert table.cells() == [["0.013"], ["0.013"], ["0.011"]]  # np.round makes it .012, .013, .012
+    assert table.places() == [[1], [1], [2]]
 
 
 def test_score_file_shows_no_interval(tmp_path):

@@ -17,7 +17,7 @@ from tnllt.cli.eval import cli
 from tnllt.errors import UsageError
 from tnllt.eval import evaluate
 from tnllt.eval.cd_figure import save_diagram
-from tnllt.eval.compare import compare, compare_all, diagram, gaps, ranks
+from tnllt.eval.compare import compare, compare_all, diagram, gaps, groups, ranks
 from tnllt.eval.intervals import all_intervals, group_runs, runs, score_intervals
 from tnllt.eval.metrics import METRICS
 from tnllt.eval.scores import Scores
@@ -87,6 +87,26 @@ def test_runs_are_an_axis(scores: Scores) -> None:
 def test_names_of_runs() -> None:
     names = ["a_000", "a_001", "b_run1", "b_run2", "c", "c#2", "lone_003", "v2_2024", "d-run-1", "d-run-2"]
     assert group_runs(names) == {"a": (0, 1), "b": (2, 3), "c": (4, 5), "d": (8, 9)}
+    assert not group_runs(["OSTrack_256", "OSTrack_384", "OSTrack-256", "OSTrack-384", "UNINEXT-050", "UNINEXT-101"])
+
+
+def test_sequences_without_both_results_are_not_compared() -> None:
+    """A missing result is no loss; a zero curve, which the protocol drops, is one."""
+    truth = np.tile([50.0, 50, 20, 20], (20, 1))
+    sequences = [Sequence(f"s{j}", Annotation(truth)) for j in range(6)]
+    good = {s.name: truth + np.array([2 + 0.1 * j, 0, 0, 0]) for j, s in enumerate(sequences)}
+    poor = {s.name: truth + np.array([5 + 0.1 * j, 0, 0, 0]) for j, s in enumerate(sequences[:5])}
+    lost = good | {"s5": truth + 500}
+    same = {name: good[name] for name in poor}
+    found = evaluate(sequences, {"good": good, "poor": poor, "same": same, "lost": lost}, allow_missing=True)
+    row = compare(found, "good", "poor")[0]
+    assert (row.sequences, row.wins, row.losses, row.p_value) == (5, 5, 0, 2 / 32)
+    row = compare(found, "good", "same")[0]
+    assert (row.sequences, row.ties, row.difference, row.p_value) == (5, 5, 0, 1)
+    assert [c.sequences for c in compare_all(found) if "same" in (c.a, c.b)] == [5, 5, 5]
+    assert (row := compare(found, "good", "lost")[0]).sequences == 6 and row.wins == 1
+    # Of the five, no test can tell good from poor: p cannot fall below 2/32.
+    assert groups(found)[found.trackers.index("good")] == groups(found)[found.trackers.index("poor")]
 
 
 def test_intervals_hold_every_metric(scores: Scores) -> None:

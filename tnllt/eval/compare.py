@@ -93,9 +93,8 @@ def compare_all(scores: Scores, metric: str | Metric = "success") -> list[Compar
     for start in range(0, len(pairs), _PAIRS_AT_ONCE):
         some = pairs[start : start + _PAIRS_AT_ONCE]
         i, j = [a for a, _ in some], [b for _, b in some]
-        first = WeightedScores(table.values[i], table.weights[i])
-        second = WeightedScores(table.values[j], table.weights[j])
-        found += compared([scores.trackers[a] for a in i], [scores.trackers[b] for b in j], "all", first, second)
+        names = [scores.trackers[a] for a in i], [scores.trackers[b] for b in j]
+        found += compared(*names, "all", table[i], table[j])
     return corrected(found)
 
 
@@ -113,8 +112,7 @@ def groups(scores: Scores, metric: str | Metric = "success") -> NDArray[np.int64
     while order:
         group += 1
         best, rest = order[0], order[1:]
-        first = WeightedScores(table.values[[best] * len(rest)], table.weights[[best] * len(rest)])
-        second = WeightedScores(table.values[rest], table.weights[rest])
+        first, second = table[[best] * len(rest)].paired(table[rest])
         differs = np.flatnonzero(holm(permutation_test(first, second)) < 1 - CONFIDENCE) if rest else np.zeros(0, int)
         size = 1 + (int(differs[0]) if len(differs) else len(rest))
         found[order[:size]] = group
@@ -173,11 +171,13 @@ def mean_of(table: WeightedScores, index: Seq[int]) -> WeightedScores:
     rows = list(index)
     kept = table.weights[rows].sum(axis=0)
     values = np.where(kept > 0, table.values[rows].sum(axis=0) / np.maximum(kept, 1), 0.0)
-    return WeightedScores(values[None], (kept > 0).astype(np.float64)[None])
+    missing = np.asarray(table.missing[rows].all(axis=0))
+    return WeightedScores(values[None], (kept > 0).astype(np.float64)[None], missing[None])
 
 
 def compared(a: Seq[str], b: Seq[str], members: str, first: WeightedScores, second: WeightedScores) -> list[Comparison]:
-    """One comparison per row, not yet corrected."""
+    """One comparison per row, over the sequences that neither misses; not yet corrected."""
+    first, second = first.paired(second)
     interval, p_values = difference_intervals(first, second), permutation_test(first, second)
     mean_a, mean_b = first.means, second.means
     found = []

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tnllt.eval.scores import Scores
 
 Array = NDArray[np.float64]
-_RUN = re.compile(r"(?P<name>.+?)(?:[_\-# ]run[_\-]?(?P<a>\d+)|[_\-](?P<b>\d{3})|#(?P<c>\d+))", re.IGNORECASE)
+_RUN = re.compile(r"(?P<name>.+?)(?:[_\-# ]run[_\-]?(?P<a>\d+)|_(?P<b>0\d\d)|#(?P<c>\d+))", re.IGNORECASE)
 
 
 def weighted_scores(scores: Scores, metric: str | Metric = "success", members: Flags | None = None) -> WeightedScores:
@@ -102,7 +102,10 @@ class Runs:
 
 
 def group_runs(trackers: Seq[str]) -> dict[str, tuple[int, ...]]:
-    """Trackers that are runs of one: `NAME_000`, `NAME_run1`, `NAME-run-2`, `NAME#3`, at least two of a name."""
+    """Trackers that are runs of one: `NAME_000`, `NAME_run1`, `NAME-run-2`, `NAME#3`, at least two of a name.
+
+    Three digits from 100 on are a size or a version: OSTrack_256 and OSTrack_384 are two trackers.
+    """
     found: dict[str, list[int]] = {}
     for index, tracker in enumerate(trackers):
         match = _RUN.fullmatch(tracker)

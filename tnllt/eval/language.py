@@ -27,6 +27,7 @@ from tnllt.eval.statistics import (
     WeightedScores,
     difference_intervals,
     holm,
+    interval_methods,
     permutation_test,
 )
 from tnllt.eval.style import Style
@@ -149,7 +150,7 @@ def audit_table(audits: list[Audit], title: str) -> ScoreTable:
         title, [a.tracker for a in audits], 0, ["own text", *(f"own - {text}" for text in texts)],
         [4] * values.shape[1], values, bounds, notes, missing="", marked=marked,
         mark=("Significant", f"p < {ALPHA} after Holm's correction"), ranked=False,
-        sequences=max(a.sequences for a in audits),
+        method=interval_methods((c.sequences, True) for a in audits for c in a.comparisons),
     )  # fmt: skip
 
 
@@ -225,6 +226,10 @@ def _compare(
 
 def _needed(tables: list[WeightedScores], trackers: int) -> int | None:
     """How many sequences a verdict takes, where they are composed as these are; None beyond `MOST_SEQUENCES`."""
+    known = ~np.vstack([t.missing for t in tables]).any(axis=0)
+    if not known.any():
+        return None
+    tables = [t[:, known] for t in tables]
     gaps = np.abs(np.vstack([t.values - tables[0].values for t in tables[1:]]))
     # Ordered, so that every n-th part of them is composed alike.
     order = np.argsort(gaps.max(axis=0), kind="stable")
@@ -232,7 +237,7 @@ def _needed(tables: list[WeightedScores], trackers: int) -> int | None:
 
     def decided(n: int) -> bool:
         drawn = order[((np.arange(n) + 0.5) * count / n).astype(int)]
-        own, *others = (WeightedScores(t.values[:, drawn], t.weights[:, drawn]) for t in tables)
+        own, *others = (t[:, drawn] for t in tables)
         p_values = [float(permutation_test(own, other, resamples=2_000)[0]) for other in others]
         intervals = [difference_intervals(own, other, resamples=500) for other in others]
         bounds = np.array([[i.low[0], i.high[0]] for i in intervals])

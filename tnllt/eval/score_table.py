@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.config import TableConfig
-from tnllt.eval.statistics import interval_method
 from tnllt.eval.style import Style
 from tnllt.sequence import Flags
 from tnllt.text import csv_cell, latex, markdown, one_line
@@ -38,7 +37,7 @@ class ScoreTable:
         marked: (R, C) numbers with a mark, and mark: what it means, in a word and in a sentence; None: none.
         ranked: whether the best and the second best are shown.
         missing: what stands where there is no number.
-        sequences: of the benchmark, where intervals are over them.
+        method: how the intervals are computed.
     """
 
     title: str
@@ -55,7 +54,7 @@ class ScoreTable:
     mark: tuple[str, str] = ("Reported", "as reported, not computed")
     ranked: bool = True
     missing: str = "n/a"
-    sequences: int = 0
+    method: str = ""
 
     @property
     def trackers(self) -> int:
@@ -78,7 +77,9 @@ class ScoreTable:
         Where rows are sequences, the best of each row.
         """
         found = np.zeros(self.values.shape, int)
-        rounded = np.array([[round(v, d) for v, d in zip(row, self.digits, strict=True)] for row in self.values])
+        rounded = np.array(
+            [[float(f"{v:.{d}f}") for v, d in zip(row, self.digits, strict=True)] for row in self.values]
+        )
         lines = zip(rounded, found, strict=True) if self.corner != "Tracker" else (
             zip(rounded[: self.trackers].T, found[: self.trackers].T, strict=True)
         )  # fmt: skip
@@ -106,7 +107,7 @@ class ScoreTable:
         if self.marked is not None and self.marked.any():
             notes.append(f"† {self.mark[1]}.")
         if below and any(any(row) for row in self.intervals()):
-            notes.append(f"Below each score: 95 % interval over sequences ({interval_method(self.sequences)}).")
+            notes.append(f"Below each score: 95 % interval over sequences ({self.method}).")
         return notes
 
     def transposed(self) -> ScoreTable:

@@ -10,7 +10,9 @@ trackers under all resamples one matrix product.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,26 +35,49 @@ MIN_SEQUENCES = 3
 FEW_SEQUENCES = 20
 
 
-def interval_method(sequences: int) -> str:
-    """How intervals of means over so many sequences are computed."""
+def interval_method(sequences: int, is_mean: bool = True) -> str:
+    """How the interval of a score over so many sequences is computed."""
+    if not is_mean:
+        return "percentile bootstrap"
     return "studentised bootstrap" if sequences >= FEW_SEQUENCES else "Student's t"
+
+
+def interval_methods(numbers: Iterable[tuple[int, bool]]) -> str:
+    """`interval_method` of scores over so many sequences that are means, or not; each method once."""
+    return ", ".join(sorted({interval_method(*number) for number in numbers}, reverse=True))
 
 
 @dataclass(frozen=True, eq=False)
 class WeightedScores:
-    """Scores per sequence, cleaned: `values` is 0 wherever `weights` is 0. Both (tracker, sequence) float64."""
+    """Scores per sequence, cleaned: `values` is 0 wherever `weights` is 0. Both (tracker, sequence) float64.
+
+    `missing` (tracker, sequence) tells those that have no score from those that a protocol drops for a zero curve.
+    """
 
     values: Array
     weights: Array
+    missing: NDArray[np.bool_]
 
     @classmethod
     def of(cls, values: ArrayLike, weights: ArrayLike | None = None) -> WeightedScores:
         """From raw arrays; NaN values (refused, not measurable) get weight 0, as does a single row of numbers."""
         raw = np.atleast_2d(np.asarray(values, np.float64))
-        kept = ~np.isnan(raw)
+        missing = np.isnan(raw)
+        kept = ~missing
         if weights is not None:
             kept &= np.broadcast_to(np.atleast_2d(np.asarray(weights)) > 0, raw.shape)
-        return cls(np.where(kept, raw, 0.0), kept.astype(np.float64))
+        return cls(np.where(kept, raw, 0.0), kept.astype(np.float64), missing)
+
+    def __getitem__(self, index: Any) -> WeightedScores:
+        """The rows, or [rows, columns], of an index."""
+        return WeightedScores(self.values[index], self.weights[index], self.missing[index])
+
+    def paired(self, other: WeightedScores) -> tuple[WeightedScores, WeightedScores]:
+        """Both, row by row, without the sequences that either misses. One that is dropped for one of them stays, as the
+        loss that a zero curve is."""
+        both = ~(self.missing | other.missing)
+        one, two = (WeightedScores(t.values * both, t.weights * both, ~both) for t in (self, other))
+        return one, two
 
     @property
     def means(self) -> Array:

@@ -15,7 +15,7 @@ from tnllt.errors import UsageError
 from tnllt.eval.intervals import all_intervals
 from tnllt.eval.metrics import Metric
 from tnllt.eval.score_table import WRITERS, ScoreTable, scaled, styled
-from tnllt.eval.statistics import CONFIDENCE, RESAMPLES, SEED, Intervals
+from tnllt.eval.statistics import CONFIDENCE, RESAMPLES, SEED, Intervals, interval_methods
 from tnllt.eval.style import Style
 from tnllt.eval.tracker_curves import Note
 from tnllt.files import plain, to_json
@@ -83,7 +83,7 @@ def make_table(
         count = plural(len(scores.sequences), "sequence")
         title = f"{scores.title}, {count}, protocol {scores.protocol.name}"
     elif by == "attribute":
-        columns = [(name, metric, flags) for name, flags in scores.attribute_members().items()]
+        columns = [(name, metric, flags) for name, flags in _attributes(scores).items()]
     elif by == "sequence":
         columns = [(name, metric, None) for name in scores.sequences]
     else:
@@ -95,7 +95,11 @@ def make_table(
         values = np.array(rows).reshape(len(columns), -1).T[: len(order) + len(own_rows)]
     names = [*(scores.trackers[k] for k in order), *(own.tracker for own in own_rows)]
     bounds = np.full((*values.shape, 2), np.nan) if intervals and by != "sequence" else None
+    method = ""
     if bounds is not None:
+        method = interval_methods(
+            (int(count), m.is_mean) for _, m, flags in columns for count in scores.kept(m, flags).sum(axis=1)
+        )
         # All means of a set of sequences are resampled in one pass.
         whole = (
             intervals if isinstance(intervals, Mapping) else all_intervals(scores, metrics) if by == "overall" else {}
@@ -105,7 +109,7 @@ def make_table(
             bounds[: len(order), i] = np.stack([found.low, found.high], axis=1)[order]
     headings, digits = [heading for heading, _, _ in columns], [m.digits for _, m, _ in columns]
     return ScoreTable(title, names, len(own_rows), headings, digits, values, bounds, footnotes(scores),
-                      sequences=len(scores.sequences))  # fmt: skip
+                      method=method)  # fmt: skip
 
 
 def grouped(scores: Scores, metrics: list[Metric], keys: Seq[str]) -> ScoreTable:
@@ -135,6 +139,18 @@ def grouped(scores: Scores, metrics: list[Metric], keys: Seq[str]) -> ScoreTable
     names = list(groups)
     values = np.array(rows, np.float64)[order]
     return ScoreTable(title, [names[r] for r in order], 0, headings, digits, values, None, footnotes(scores))
+
+
+def _attributes(scores: Scores) -> dict[str, Flags]:
+    """`attribute_members`. Raises UsageError where there are none: a table needs a column."""
+    members = scores.attribute_members()
+    if not members:
+        least = plural(scores.protocol.min_sequences, "sequence")
+        found = f"no attribute has {least}, as protocol {scores.protocol.name} wants" if scores.attributes else (
+            "these sequences have no attributes; the dataset needs attribute files"
+        )  # fmt: skip
+        raise UsageError(f"no table by attribute: {found}")
+    return members
 
 
 def _no_table(by: str) -> UsageError:
@@ -249,7 +265,7 @@ def to_frame(scores: Scores, metrics: str | Iterable[str] = "all", by: str = "ov
     if by == "overall":
         return pd.DataFrame({m.name: scores.score(m)[order] for m in chosen}, index=pd.Index(trackers, name="tracker"))
     if by == "attribute":
-        names = list(scores.attribute_members())
+        names = list(_attributes(scores))
         tables = {m.name: np.array(list(scores.per_attribute(m).values())).T for m in chosen}
     elif by == "sequence":
         names = list(scores.sequences)

@@ -23,7 +23,7 @@ from tnllt.eval.report.overlaps import mean_known
 from tnllt.eval.report.thumbnails import spread_frames, thumbnails, worst_frames
 from tnllt.eval.scores import Scores
 from tnllt.eval.selection import Selection
-from tnllt.eval.statistics import CONFIDENCE, FEW_SEQUENCES, RESAMPLES, Intervals, interval_method
+from tnllt.eval.statistics import CONFIDENCE, FEW_SEQUENCES, RESAMPLES, Intervals, interval_methods
 from tnllt.eval.style import Style
 from tnllt.eval.tables import footnotes
 from tnllt.eval.view.scene import spans
@@ -98,11 +98,12 @@ def page_data(
     return {
         "title": title or f"{len(scores.trackers)} trackers on {scores.title}",
         "confidence": CONFIDENCE,
-        "interval": interval_method(len(scores.sequences)),
+        "interval": interval_methods((len(scores.sequences), m.is_mean) for m in metrics),
         "facts": _facts(scores),
         "footnotes": list(footnotes(scores)),
         "colophon": f"Made by tnllt {__version__}. Intervals: studentised bootstrap over sequences, {RESAMPLES:,} "
-        f"resamples, seed 0; Student's t below {FEW_SEQUENCES} sequences. This file loads nothing from anywhere.",
+        f"resamples, seed 0; Student's t below {FEW_SEQUENCES} sequences; percentiles for scores of sums. "
+        "This file loads nothing from anywhere.",
         "metrics": [
             {
                 "key": m.name, "label": m.label, "short": m.short, "description": m.description, "digits": m.digits,
