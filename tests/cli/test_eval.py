@@ -202,6 +202,8 @@ def test_gates(tree, run):
     assert code == 1 and "t0: in the baseline, but not among these results" in err
     assert run("--baseline", "base.json", "--protocol", "stark")[0] == 2
     assert run("--baseline", "base.json", "--sequences", "s0")[0] == 2
+    code, _, err = run("--baseline", "base.json", "--round", "trunc")
+    assert code == 2 and "scored with --round none, these with trunc" in err
     assert run("--baseline", "nowhere.json")[0] == 2
     assert run("--max-drop", "0.1")[0] == 2 and run("--fail-under", "success")[0] == 2
     assert run("--fail-under", "sucess=0.5")[0] == 2

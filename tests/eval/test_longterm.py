@@ -52,6 +52,9 @@ def test_nothing_to_measure_is_not_zero():
     scores = evaluate([everywhere], {"t": {"a": made}})
     assert np.isnan(scores.score("tnr")[0]) and np.isnan(scores.score("maxgm")[0]) and scores.score("tpr")[0] == 0.75
     assert "n/a" in scores.table("tnr")
+    boxless = sequence.groundtruth * [[1], [1], [1], [0]]  # in view, but without a box: neither present nor absent
+    scores = evaluate([Sequence("a", Annotation(boxless, np.ones(4, bool)))], {"t": {"a": made}})
+    assert np.isnan(scores.score("tnr")[0]) and scores.score("tpr")[0] == 1
     plain = evaluate([everywhere], {"t": {"a": boxes}})
     assert np.isnan(plain.score("lt_f")[0])
     assert [m.name for m in plain.metrics()][-1] == "average_overlap"
@@ -79,7 +82,7 @@ def test_thresholds_are_shared_and_bounded():
     many = confidence_thresholds([rng.random(5000), np.array([np.nan, 2.0])])
     assert len(many) == 100 and many[-1] == 2.0 and (np.diff(many) >= 0).all()
     assert confidence_thresholds([np.full(3, np.nan)]).size == 0
-    frames = ReportedFrames(np.array([1.0, 0.5]), np.array([True, True]), np.array([0.2, np.nan]), True)
+    frames = ReportedFrames(np.array([1.0, 0.5]), np.ones(2, bool), np.zeros(2, bool), np.array([0.2, np.nan]))
     curves = precision_recall(frames, np.array([0.1, 0.3]))
     np.testing.assert_array_equal(curves, [[1.0, np.nan], [0.5, 0.0]])
     assert np.isnan(best_f(np.empty((3, 0)))).all() and best_f(np.empty((3, 0))).shape == (3, 3)
@@ -90,7 +93,7 @@ def test_equal_confidences_are_summed_in_the_order_of_frames():
     rng = np.random.default_rng(0)
     for levels in (3, 50, 10**9):
         confidence, overlap = rng.integers(levels, size=2000) / levels, rng.random(2000)
-        frames = ReportedFrames(overlap, np.ones(2000, bool), confidence, True)
+        frames = ReportedFrames(overlap, np.ones(2000, bool), np.zeros(2000, bool), confidence)
         thresholds = confidence_thresholds([confidence])
         sums = np.cumsum(overlap[np.argsort(-confidence, kind="stable")])
         expected = sums[[np.count_nonzero(confidence >= t) - 1 for t in thresholds]]

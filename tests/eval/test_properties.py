@@ -182,6 +182,35 @@ def test_short_results_as_each_toolkit_takes_them():
         assert evaluate([sequence], short, name, allow_short=True).score("op50")[0] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("last", "name"),
+    [
+        ([np.nan, 50, 20, 20], "tnllt"),
+        ([np.nan] * 4, "tnllt"),
+        ([50, 50, 0, 0], "tnllt"),
+        ([50, 50, 0, 0], "pytracking-lasot"),
+    ],
+)
+def test_a_short_result_is_scored_as_if_its_last_box_had_been_written(last, name):
+    truth = np.tile([50.0, 50, 20, 20], (10, 1))
+    boxes = np.vstack([truth[:4] + np.array([3, 0, 0, 0]), [last]])
+    written = np.vstack([boxes, [last] * 5])
+    sequence = Sequence("a", Annotation(truth))
+    padded = evaluate([sequence], {"t": {"a": boxes}}, name, allow_short=True)
+    for metric in ("success", "precision", "normalized_precision"):
+        assert padded.score(metric) == evaluate([sequence], {"t": {"a": written}}, name).score(metric)
+
+
+@pytest.mark.parametrize("name", ["strict", "lorat"])
+def test_a_sequence_without_a_frame_that_counts_is_not_scored(name):
+    truth = np.tile([50.0, 50, 20, 20], (10, 1))
+    gone = Sequence("gone", Annotation(truth, np.zeros(10, bool)))
+    sequences = [Sequence("a", Annotation(truth)), gone]
+    scores = evaluate(sequences, {"t": {s.name: s.groundtruth for s in sequences}}, name)
+    assert scores.score().tolist() == [1.0] == [scores.reference()["ceiling"]]
+    assert "gone: no frame that counts" in "\n".join(f"{n.sequence}: {n.text}" for n in scores.notes)
+
+
 def test_rounding_is_said():
     sequence = Sequence("a", Annotation(np.tile([10.0, 10, 20, 20], (3, 1))))
     scores = evaluate([sequence], {"t": {"a": sequence.groundtruth}}, rounding="trunc")

@@ -58,7 +58,7 @@ def score_file(
         flags = parse_table(read_bytes(absent), None, absent).ravel()
         if len(flags) != len(truth):
             raise DataError(f"{len(flags)} flags for the {len(truth)} rows of {groundtruth}", absent)
-        present = flags == present_value
+        present = (flags != 0) == bool(present_value)
     sequence = Sequence(groundtruth.stem, Annotation(truth, present))
     scores = evaluate([sequence], {result.stem: {sequence.name: read_boxes(result)}}, protocol, allow_short=allow_short)
     click.echo(scores.table(metric, format_), nl=format_ == "json")

@@ -56,7 +56,7 @@ def frame_errors(
         present: (T,) True where the target is in view, None where that is unknown (every frame counts as present).
         boxes: (K, T, 4) results; not changed.
         protocol: the rules.
-        rows: how many rows the results had; those behind were padded, and padding is not repaired. None: all.
+        rows: how many rows the results had; padding with zeros behind them is not repaired. None: all.
 
     Raises:
         RefusedError: the protocol refuses the annotation (see `refusals` for results).
@@ -97,6 +97,8 @@ def frame_errors(
     if protocol.zero_overlap_misses:
         overlap[overlap == 0] = -1.0
     out, gone = _left_out(seen, overlap_valid, protocol)
+    if gone.all() and not protocol.drop_zero_curves:
+        raise RefusedError("no frame that counts")
     for values in (overlap, error, normalized):
         np.copyto(values, np.nan, where=out)
     return FrameErrors(overlap, error, normalized, overlap_valid & ~out, len(groundtruth) - int(gone.sum()))
@@ -141,7 +143,8 @@ def repair(boxes: Boxes, groundtruth: Boxes, protocol: Protocol, rows: int | Non
         broken = np.asarray((boxes[..., 2] == 0) | (boxes[..., 3] == 0))
     if broken is not None:
         broken[:, 0] = False
-        broken[:, rows:] &= rows is None
+        if rows is not None and protocol.short_result == "zeros":
+            broken[:, rows:] = False  # that toolkit repairs first, then pads
         if broken.any():
             broken &= all_columns(~np.isnan(groundtruth))
             source = np.where(broken, 0, np.arange(boxes.shape[1]))

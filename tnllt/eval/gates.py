@@ -33,6 +33,8 @@ class Baseline:
     scores: Mapping[str, Mapping[str, float | None]]
     protocol: Mapping[str, Any] | str = ""
     rules: str = ""
+    rounding: str = "none"
+    realtime: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,12 @@ class Gates:
             if self.baseline.rules != scores.protocol.digest():
                 old, new = self.baseline.protocol, scores.protocol.name
                 raise UsageError(f"the baseline was scored under protocol {old!r}, these under {new!r}")
+            for option, old, new in (
+                ("--round", self.baseline.rounding, scores.rounding),
+                ("--realtime", self.baseline.realtime or "none", scores.realtime or "none"),
+            ):
+                if old != new:
+                    raise UsageError(f"the baseline was scored with {option} {old}, these with {new}; score both alike")
             if set(self.baseline.sequences) != set(scores.sequences):
                 raise UsageError(
                     "the baseline was scored on other sequences; scores of different sets cannot be compared"

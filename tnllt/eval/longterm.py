@@ -25,14 +25,14 @@ class ReportedFrames:
     Attributes:
         overlap: (T,) in [0, 1]; 0 where there is nothing to overlap.
         present: (T,) the target is in view and has a box.
+        absent: (T,) the annotation says that the target is not in view; a frame in view without a box is neither.
         confidence: (T,) NaN where the tracker reports the target absent, or has no row. Infinities are confidences.
-        presence_known: whether the annotation marks frames without the target.
     """
 
     overlap: Array
     present: Flags
+    absent: Flags
     confidence: Array
-    presence_known: bool
 
 
 def in_view(sequence: Sequence) -> Flags:
@@ -69,7 +69,8 @@ def reported_frames(sequence: Sequence, trajectory: Trajectory, overlaps: Array 
     confidence[:count] = 1.0 if trajectory.confidence is None else trajectory.confidence[:count]
     if trajectory.absent is not None:
         confidence[:count][trajectory.absent[:count]] = np.nan
-    return ReportedFrames(values, present, confidence, sequence.present is not None)
+    absent = np.zeros(len(truth), bool) if sequence.present is None else ~sequence.present
+    return ReportedFrames(values, present, absent, confidence)
 
 
 def confidence_thresholds(confidences: Seq[Array]) -> Array:
@@ -141,9 +142,9 @@ def oxuva_sums(sequences: Seq[ReportedFrames | None]) -> Array:
     for row, frames in zip(found, sequences, strict=True):
         if frames is not None:
             reported = ~np.isnan(frames.confidence)
-            absent = ~frames.present & frames.presence_known
             hits = frames.present & reported & (frames.overlap >= HIT_OVERLAP)
-            row[:] = [np.count_nonzero(flags) for flags in (hits, frames.present, absent & ~reported, absent)]
+            counted = (hits, frames.present, frames.absent & ~reported, frames.absent)
+            row[:] = [np.count_nonzero(flags) for flags in counted]
     return found
 
 
