@@ -7,14 +7,23 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.board.conftest import NAMES
 from tests.report import report_trees as trees
-from tnllt.results.pack import MANIFEST
+from tnllt.board.entries import check_entry
+from tnllt.board.examine import Examiner
+from tnllt.datasets.convert import format_boxes
+from tnllt.results.entry import Entry
+from tnllt.results.layouts import ResultFile
+from tnllt.results.pack import MANIFEST, pack
+from tnllt.results.records import RunRecord
+from tnllt.sequence import Annotation, Sequence
 
 ARCHIVE = Path("Beta/Beta.zip")
 MEMBER = "Beta_tracking_result/seq03.txt"
@@ -141,13 +150,32 @@ def copy_of_another(folder: Path) -> None:
     repacked(folder, change)
 
 
-def reproduction(edit: Callable[[Path], None]) -> Callable[[Path], None]:
+def reproduced(edit: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """A reproduction of Beta: its own archive, changed."""
+
     def change(folder: Path) -> None:
-        again = folder / "Beta" / "reproduced"
-        again.mkdir()
-        edit(again)
+        add_toml('reproduced_by = "https://example.org/again"')(folder)
+        (folder / "Beta" / "reproduced").mkdir()
+        (folder / "Beta" / "reproduced" / "again.zip").write_bytes(edit((folder / ARCHIVE).read_bytes()))
 
     return change
+
+
+def without_records(folder: Path) -> None:
+    """Its own archive as a reproduction, every number written otherwise and without the run records."""
+
+    def change(files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        for name in list(files):
+            if name.endswith(".txt"):
+                files[name] = files[name].replace(b",", b" ")
+            elif name.endswith(".run.json"):
+                del files[name]
+
+    original = (folder / ARCHIVE).read_bytes()
+    repacked(folder, change)
+    changed = (folder / ARCHIVE).read_bytes()
+    (folder / ARCHIVE).write_bytes(original)
+    reproduced(lambda _: changed)(folder)
 
 
 CASES: dict[str, tuple[str, str, Callable[[Path], None]]] = {
@@ -202,9 +230,12 @@ CASES: dict[str, tuple[str, str, Callable[[Path], None]]] = {
     "a score too high by 2e-9": ("claim", "they differ by -2e-09", edit_claim),
     "a claim beside the boxes": ("claim", "they differ by", add_toml("[claims.got10k]\nsuccess = 0.99")),
     "another's boxes": ("duplicate", "the same scores on every sequence", copy_of_another),
-    "reproduced by itself": ("reproduction", "the entry's own archive", lambda f: (
-        add_toml('reproduced_by = "https://example.org/again"')(f), (f / "Beta" / "reproduced").mkdir(),
-        (f / "Beta" / "reproduced" / "again.zip").write_bytes((f / ARCHIVE).read_bytes()), None)[-1]),
+    "a result that no sequence has": ("archive", "a result of 'pad0'", lambda f: repacked(
+        f, lambda files, m: files.update({"Beta_tracking_result/pad0.txt": b"1,2,3,4\n" * 60}))),
+    "reproduced by itself": ("reproduction", "the entry's own results", reproduced(bytes)),
+    "reproduced by itself with a comment": ("reproduction", "the entry's own results", reproduced(
+        lambda data: data[:-2] + b"\x01\x00x")),
+    "reproduced by itself without records": ("reproduction", "the entry's own results", without_records),
     "reproduced by nobody": ("reproduction", "both", add_toml('reproduced_by = "https://example.org/again"')),
 }  # fmt: skip
 
@@ -248,6 +279,39 @@ def test_a_good_entry_and_a_reproduction(entries: Path, board: Callable[..., Any
     board("build", entries, "--out", entries.parent / "site")
     page = (entries.parent / "site" / "trackers" / "Beta.html").read_text()
     assert "BB, reproduced, rank 2" in page and "boxes overlap by 1.0000" in page
+
+
+@pytest.mark.parametrize(("noise", "words"), [(0.0, None), (4.0, "on average, not by 0.98"), (None, "own results")])
+def test_agreement_is_over_annotated_frames(noise: float | None, words: str | None, tmp_path: Path) -> None:
+    """Rows of a sequence with one annotated frame count for nothing, however many; equal boxes count with other times.
+
+    `noise`: pixels between the two runs; None: the same run.
+    """
+    sequences = [Sequence(name, Annotation(trees.truth_of(0, frames)[0])) for name, frames in (("a", 60), ("b", 1))]
+
+    def packed(path: Path, shift: float, seconds: float, rows: int) -> Path:
+        files = {}
+        for sequence, length in zip(sequences, (60, rows), strict=True):
+            boxes = np.repeat(sequence.groundtruth[:1], length, axis=0)
+            boxes[1:60, 0] += 3 + shift
+            record = RunRecord("T", sequence.name, frames=length, seconds={"track": [seconds] * length})
+            beside: dict[str, Callable[[], bytes]] = {"record": record.to_json}
+            text = partial(bytes, format_boxes(boxes).encode())
+            files[sequence.name] = ResultFile("T", sequence.name, f"{sequence.name}.txt", text, beside)
+        pack(path, "T", sequences, files)
+        return path
+
+    first = packed(tmp_path / "T" / "T.zip", 0.0, 0.1, 9)
+    again = packed(tmp_path / "T" / "reproduced" / "T.zip", noise or 0.0, 0.1 if noise is None else 0.2, 5000)
+    if noise is None:
+        again.write_bytes(first.read_bytes())
+    own = Entry(tracker="T", reproduced_by="https://example.org/again")
+    (tmp_path / "T" / "entry.toml").write_text(own.to_toml())
+    entry, found = check_entry(tmp_path / "T", Examiner(sequences))
+    if words is None:
+        assert entry is not None and entry.agreement == 1.0
+    else:
+        assert entry is None and words in found.render()
 
 
 def test_how_much_a_claim_differs_is_a_github_annotation(entries: Path, board: Callable[..., Any]) -> None:

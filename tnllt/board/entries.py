@@ -18,6 +18,7 @@ from tnllt.eval.protocols import PROTOCOLS
 from tnllt.findings import Finding, Findings
 from tnllt.results.entry import FILE, REPRODUCED, Entry, read_entry
 from tnllt.results.variants import parse_variant
+from tnllt.sequence import Trajectory
 
 Level = Literal["claimed", "scored", "reproduced"]
 #: Mean overlap of the boxes of two runs that agree; other hardware changes the last digits of a box.
@@ -177,13 +178,24 @@ def _agreement(
     if any(f.severity == "error" for f in examined.found) or examined.name != entry.tracker:
         fault("reproduction", f"{again[0].name} is not a complete result of {entry.tracker}")
         return None
-    if examined.sha256 == archives[0].sha256:
-        fault("reproduction", f"{again[0].name} is the entry's own archive")
-        return None
     first, second = examiner.trajectories(archives[0].path), examiner.trajectories(again[0])
-    overlaps = np.concatenate([overlap(first[name].boxes[1:], second[name].boxes[1:]) for name in first])
-    agreement = float(np.nanmean(overlaps))
+    pairs = [(first[s.name], second[s.name], len(s)) for s in examiner.sequences]
+    if not any(_run_apart(own, other) for own, other, _ in pairs):
+        fault("reproduction", f"{again[0].name} holds the entry's own results: the same boxes, no times of a new run")
+        return None
+    # Rows beyond the annotated frames are not compared: a sequence with one annotated frame takes any number of them.
+    overlaps = np.concatenate([overlap(own.boxes[1:frames], other.boxes[1:frames]) for own, other, frames in pairs])
+    agreement = float(overlaps.mean()) if len(overlaps) else 0.0
     if not agreement >= AGREEMENT:
         fault("reproduction", f"its boxes overlap the entry's by {agreement:.4f} on average, not by {AGREEMENT}")
         return None
     return agreement
+
+
+def _run_apart(own: Trajectory, other: Trajectory) -> bool:
+    """Whether two results are of two runs: other boxes, or times of its own (a run may well give equal boxes)."""
+    if not np.array_equal(own.boxes, other.boxes):
+        return True
+    return other.seconds is not None and (
+        own.seconds is None or not np.array_equal(own.seconds, other.seconds, equal_nan=True)
+    )

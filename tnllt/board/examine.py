@@ -134,6 +134,9 @@ class Examiner:
         if self.digest not in [manifest.dataset.get(kind) for kind in self._digests]:
             text = f"{path.name} was packed with other annotations than these (their hash differs)"
             return Examined(name, path, sha256, found=(_finding("annotations", text, what),)), None
+        if unknown := sorted(files.keys() - {s.name for s in self.sequences}):
+            text = f"{path.name} holds a result of {unknown[0]!r}, and no sequence has that name"
+            return Examined(name, path, sha256, found=(_finding("archive", text, what),)), None
         try:
             results = read_results(files)
             check_complete(self.sequences, files, results)
