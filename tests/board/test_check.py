@@ -42,15 +42,15 @@ def write(archive: Path, files: dict[str, bytes], how: int = zipfile.ZIP_DEFLATE
             packed.writestr(again, files[again])
 
 
-def repacked(folder: Path, change: Callable[[dict[str, bytes], dict[str, Any]], None]) -> None:
+def repacked(folder: Path, change: Callable[[dict[str, bytes], dict[str, Any]], None], archive: Path = ARCHIVE) -> None:
     """The archive with changed files, whose manifest is right again: what somebody would do who knows the format."""
-    files = members(folder / ARCHIVE)
+    files = members(folder / archive)
     manifest = json.loads(files.pop(MANIFEST))
     change(files, manifest)
     manifest["files"] = {
         name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()
     }
-    write(folder / ARCHIVE, {MANIFEST: json.dumps(manifest).encode(), **files})
+    write(folder / archive, {MANIFEST: json.dumps(manifest).encode(), **files})
 
 
 def edit_rows(edit: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
@@ -113,6 +113,17 @@ def other_annotations(folder: Path) -> None:
 
 def left_out(folder: Path) -> None:
     repacked(folder, lambda files, manifest: [files.pop(n) for n in list(files) if "seq03" in n])  # type: ignore[arg-type, return-value]
+
+
+def variant_with_a_warning(folder: Path) -> None:
+    (folder / "Alpha" / "Alpha.zip").unlink()
+
+    def change(files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        name = next(name for name in files if name.endswith("seq03.txt"))
+        files[name] = b"9,9,9,9\n" + files[name].partition(b"\n")[2]
+        manifest["scores"] = {}
+
+    repacked(folder, change, Path("Alpha/Alpha@text=none.zip"))
 
 
 def toml(text: str) -> Callable[[Path], None]:
@@ -216,6 +227,7 @@ CASES: dict[str, tuple[str, str, Callable[[Path], None]]] = {
     "another tracker's archive": ("tracker", "holds results of Gamma", lambda f: (f / ARCHIVE).write_bytes(
         (f / "Gamma" / "Gamma.zip").read_bytes()) and None),
     "variants alone": ("tracker", "variants alone", lambda f: (f / "Alpha" / "Alpha.zip").unlink()),
+    "variants alone, with a warning": ("tracker", "variants alone", variant_with_a_warning),
     "other annotations": ("annotations", "other annotations", other_annotations),
     "a sequence left out": ("incomplete", "seq03: no result", left_out),
     "rows left out": ("incomplete", "59 rows for 60 frames", edit_rows(lambda rows: rows[:-1])),

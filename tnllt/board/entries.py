@@ -125,7 +125,7 @@ def _examine(folder: Path, entry: Entry, examiner: Examiner) -> tuple[BoardEntry
     names = [archive.name for archive in archives]
     if len(set(names)) != len(names):
         fault("tracker", "two archives hold results of one name")
-    elif archives and not found and names[0] != entry.tracker:
+    elif archives and names[0] != entry.tracker and not any(f.severity == "error" for f in found):
         fault("tracker", f"variants alone: {entry.tracker}'s own results are missing")
     if not archives and not entry.claims:
         fault("empty", "no archive and no claimed scores")
