@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,9 +89,11 @@ class Entry:
         for name, form, words in (
             ("commit", r"[0-9a-f]{7,64}", "7 to 64 hexadecimal digits"),
             ("weights", r"[0-9a-f]{64}", "64 hexadecimal digits"),
-            ("date", r"\d{4}-\d{2}-\d{2}", "YYYY-MM-DD"),
+            ("date", r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "YYYY-MM-DD, a day that is there and not to come"),
         ):
-            if (value := getattr(self, name)) and not re.fullmatch(form, value):
+            if (value := getattr(self, name)) and not (
+                re.fullmatch(form, value) and (name != "date" or _is_past(value))
+            ):
                 raise ValueError(f"`{name}` must be {words}, not {value[:70]!r}")
 
     @property
@@ -100,6 +103,14 @@ class Entry:
     def to_toml(self) -> str:
         """The file's text; fields that say nothing are left out."""
         return "\n".join(_lines({f.name: getattr(self, f.name) for f in fields(self)})) + "\n"
+
+
+def _is_past(day: str) -> bool:
+    """Whether it is a day that has begun somewhere: of several entries the newest is shown."""
+    try:
+        return date.fromisoformat(day) <= datetime.now(timezone.utc).date() + timedelta(days=1)
+    except ValueError:
+        return False
 
 
 def _lines(table: Mapping[str, Any]) -> Iterator[str]:
