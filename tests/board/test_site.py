@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.board.conftest import run_board, run_eval
+from tests.board.test_check import repacked
 from tests.report import report_trees as trees
 from tnllt.board import examine
 from tnllt.board.examine import Examiner
@@ -136,6 +137,23 @@ def test_only_what_changed_is_scored(
     files = {p.relative_to(tmp_path / "site"): p.read_bytes() for p in (tmp_path / "site").rglob("*") if p.is_file()}
     again = {p.relative_to(tmp_path / "fresh"): p.read_bytes() for p in (tmp_path / "fresh").rglob("*") if p.is_file()}
     assert files == again
+
+
+def test_times_that_no_clock_measures(
+    entries: Path, board: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their rate is infinite, which JSON cannot hold."""
+    monkeypatch.setenv("TNLLT_CACHE", str(tmp_path / "cache"))
+
+    def change(files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+        for name in [n for n in files if n.endswith(".run.json")]:
+            record = json.loads(files[name])
+            files[name] = json.dumps({**record, "seconds": {"track": [1e-320] * record["frames"]}}).encode()
+
+    repacked(entries, change)
+    for _ in range(2):
+        assert board("build", entries, "--out", tmp_path / "site").return_value == 0
+    assert "frames per second" not in (tmp_path / "site" / "trackers" / "Beta.html").read_text()
 
 
 def test_a_newer_entry_replaces_an_older_one(entries: Path, board: Callable[..., Any], tmp_path: Path) -> None:

@@ -115,8 +115,9 @@ class Speed:
 
     @property
     def fps(self) -> float | None:
-        """None where no run recorded times."""
-        return self.frames / self.seconds if self.seconds > 0 else None
+        """None where no run recorded times, or none that a clock measures."""
+        rate = self.frames / self.seconds if self.seconds > 0 else math.inf
+        return rate if math.isfinite(rate) else None
 
 
 def cost_text(card: dict[str, Any]) -> str:
