@@ -19,6 +19,7 @@ from tests.report import report_trees as trees
 from tnllt.board.entries import check_entry
 from tnllt.board.examine import Examiner
 from tnllt.datasets.convert import format_boxes
+from tnllt.eval.protocols import PROTOCOLS
 from tnllt.results.entry import Entry
 from tnllt.results.layouts import ResultFile
 from tnllt.results.pack import MANIFEST, pack
@@ -115,15 +116,16 @@ def left_out(folder: Path) -> None:
     repacked(folder, lambda files, manifest: [files.pop(n) for n in list(files) if "seq03" in n])  # type: ignore[arg-type, return-value]
 
 
+def other_first_row(files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+    """Worth a warning."""
+    name = next(name for name in files if name.endswith("seq03.txt"))
+    files[name] = b"9,9,9,9\n" + files[name].partition(b"\n")[2]
+    manifest["scores"] = {}
+
+
 def variant_with_a_warning(folder: Path) -> None:
     (folder / "Alpha" / "Alpha.zip").unlink()
-
-    def change(files: dict[str, bytes], manifest: dict[str, Any]) -> None:
-        name = next(name for name in files if name.endswith("seq03.txt"))
-        files[name] = b"9,9,9,9\n" + files[name].partition(b"\n")[2]
-        manifest["scores"] = {}
-
-    repacked(folder, change, Path("Alpha/Alpha@text=none.zip"))
+    repacked(folder, other_first_row, Path("Alpha/Alpha@text=none.zip"))
 
 
 def toml(text: str) -> Callable[[Path], None]:
@@ -269,6 +271,23 @@ def test_a_refused_entry_stops_the_build(entries: Path, board: Callable[..., Any
     edit_claim(entries)
     refused = board("build", entries, "--out", tmp_path / "site")
     assert refused.return_value == 1 and "error claim: Beta" in refused.stderr and not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize("kept", [None, b"", b"{}", b"[]", b'{"tracker": 1}', b'{"fps": "Infinity"}', b"\xff{"])
+def test_what_is_known_of_an_archive_changes_no_verdict(
+    kept: bytes | None, entries: Path, board: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warnings come from the cache, too; a damaged file in it (`kept`) is as good as none."""
+    monkeypatch.setenv("TNLLT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tnllt.board.examine.PROTOCOLS", {"tnllt": PROTOCOLS["tnllt"]})
+    repacked(entries, other_first_row)
+    said = [board("check", entries / "Beta", "--strict")]
+    if kept is not None:
+        (facts,) = (tmp_path / "cache" / "board").iterdir()
+        facts.write_bytes(kept)
+    said += [board("check", entries / "Beta", "--strict")]
+    assert [one.return_value for one in said] == [1, 1] and said[0].output == said[1].output, said[1].output
+    assert said[0].output.endswith("1 entry: 1 warning\n")
 
 
 def test_a_good_entry_and_a_reproduction(entries: Path, board: Callable[..., Any], made: Path) -> None:

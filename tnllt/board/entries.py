@@ -144,14 +144,14 @@ def _examine(folder: Path, entry: Entry, examiner: Examiner) -> tuple[BoardEntry
 
 def _wrong_claims(archive: Examined, entry: Entry, examiner: Examiner) -> Iterator[tuple[str, str]]:
     """(code, what) of each score that the boxes do not give: of the manifest, and of the entry for its own archive."""
-    packed = archive.facts.get("protocol") or {}
+    packed = archive.facts.protocol
     claims: dict[str, Mapping[str, float | None]] = dict(entry.claims) if archive.name == entry.tracker else {}
-    if archive.facts.get("claims"):
+    if archive.facts.claims:
         protocol = PROTOCOLS.get(str(packed.get("name")))
         if protocol is None or protocol.digest() != packed.get("digest"):
             yield "rules", f"{archive.path.name} was scored by other rules than this version's {packed.get('name')!r}"
         elif protocol.name in archive.curves:
-            claims = {**claims, protocol.name: {**claims.get(protocol.name, {}), **archive.facts["claims"]}}
+            claims = {**claims, protocol.name: {**claims.get(protocol.name, {}), **archive.facts.claims}}
     for name, stated in claims.items():
         if name not in archive.curves:
             continue

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from tnllt import __version__
 from tnllt.errors import DataError, IncompleteError
 from tnllt.eval.cache import VERSION, ScoreCache, annotation_digest, cache_key
 from tnllt.eval.evaluate import assemble, score_trackers
@@ -21,6 +21,7 @@ from tnllt.eval.selection import cached_references
 from tnllt.eval.tracker_curves import TrackerCurves
 from tnllt.files import parse_json, read_bytes, to_json, write_atomic
 from tnllt.findings import Checker, Finding, Kind
+from tnllt.records import from_table
 from tnllt.results.costs import Speed
 from tnllt.results.lint import lint_boxes
 from tnllt.results.pack import Manifest, check_complete, dataset_digest, open_pack, packed_results
@@ -52,6 +53,27 @@ BATCH = 8
 _MOST_FACTS, _LONGEST_FACT = 20, 200
 
 
+@dataclass(frozen=True, kw_only=True)
+class ArchiveFacts:
+    """What an archive says of itself, and what is worth a look in it; kept beside the scores.
+
+    Attributes:
+        protocol, claims: of its manifest.
+        warnings: texts of the findings that do not refuse it.
+    """
+
+    tracker: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    claims: Mapping[str, float | None] = field(default_factory=dict)
+    fps: float | None = None
+    costs: str = ""
+    device: str = ""
+    machine: str = ""
+    language_changes: int = 0
+    warnings: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Examined:
     """What an archive holds.
@@ -59,7 +81,7 @@ class Examined:
     Attributes:
         name: tracker, or variant of one.
         sha256: of the archive.
-        facts: {"versions", "fps", "device", "machine", "warnings", "claims"}, for the tracker's page.
+        facts: for the tracker's page.
         curves: {protocol: its numbers}; empty where the archive is refused.
         found: what is wrong with it.
     """
@@ -67,7 +89,7 @@ class Examined:
     name: str
     path: Path
     sha256: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: ArchiveFacts = ArchiveFacts(tracker="")
     curves: Mapping[str, TrackerCurves] = field(default_factory=dict)
     found: tuple[Finding, ...] = ()
 
@@ -109,7 +131,7 @@ class Examiner:
         for path, what in archives:
             try:
                 sha256 = hashlib.sha256(read_bytes(path, MOST_ARCHIVE)).hexdigest()
-                made, results = self._known(path, sha256), None
+                made, results = self._known(path, sha256, what), None
                 if made is None:
                     made, results = self._fresh(path, sha256, what)
             except DataError as error:
@@ -144,9 +166,7 @@ class Examiner:
             code = "incomplete" if isinstance(error, IncompleteError) else "boxes"
             return Examined(name, path, sha256, found=(_finding(code, error, what),)), None
         found = tuple(self._look(name, results, what))
-        facts = _facts(manifest, results)
-        facts["warnings"] = [f.text for f in found if f.severity == "warning"]
-        return Examined(name, path, sha256, facts, {}, found), results
+        return Examined(name, path, sha256, _facts(manifest, results, found), {}, found), results
 
     def _score(self, batch: Mapping[str, tuple[Examined, dict[str, Trajectory]]]) -> None:
         """Scores some archives at once, each of another tracker."""
@@ -179,24 +199,32 @@ class Examiner:
 
     def _facts_file(self, sha256: str) -> Path:
         assert self.cache is not None
-        return self.cache.folder.parent / "board" / f"{VERSION}-{self.digest[:16]}-{sha256}.json"
+        # Another version may refuse what this one takes.
+        name = f"{__version__}-{VERSION}-{self.digest[:16]}-{sha256}.json"
+        return self.cache.folder.parent / "board" / name
 
-    def _known(self, path: Path, sha256: str) -> Examined | None:
-        if self.cache is None or not self._facts_file(sha256).is_file():
+    def _known(self, path: Path, sha256: str, what: str) -> Examined | None:
+        """An archive that was taken before; None where that is not known, or what was kept of it is damaged."""
+        if self.cache is None:
             return None
-        facts = parse_json(read_bytes(self._facts_file(sha256)))
+        try:
+            facts = from_table(parse_json(read_bytes(self._facts_file(sha256))), ArchiveFacts)
+        except DataError:
+            return None
         found = {
-            n: self.cache.get(self._key(sha256, p), facts["tracker"], len(self.sequences), p)
+            n: self.cache.get(self._key(sha256, p), facts.tracker, len(self.sequences), p)
             for n, p in self.protocols.items()
         }
         curves = {name: own for name, own in found.items() if own is not None}
-        return Examined(facts["tracker"], path, sha256, facts, curves) if len(curves) == len(found) else None
+        warnings = tuple(_finding("suspicious", text, what) for text in facts.warnings)
+        return Examined(facts.tracker, path, sha256, facts, curves, warnings) if len(curves) == len(found) else None
 
     def _keep(self, examined: Examined) -> None:
         if self.cache is not None:
             for name, own in examined.curves.items():
                 self.cache.put(self._key(examined.sha256, self.protocols[name]), own)
-            write_atomic(self._facts_file(examined.sha256), to_json(examined.facts), durable=False)
+            with suppress(DataError):
+                write_atomic(self._facts_file(examined.sha256), to_json(vars(examined.facts)), durable=False)
 
 
 def _finding(code: str, text: object, what: str) -> Finding:
@@ -208,17 +236,18 @@ def _shown(value: object) -> str:
     return str(value)[:_LONGEST_FACT]
 
 
-def _facts(manifest: Manifest, results: Mapping[str, Trajectory]) -> dict[str, Any]:
+def _facts(manifest: Manifest, results: Mapping[str, Trajectory], found: Iterable[Finding]) -> ArchiveFacts:
     speed = Speed()
     for trajectory in results.values():
         speed.add(trajectory)
     record = next((t.record for t in results.values() if t.record), {})
     machine = record.get("machine") or {}
     versions = {**manifest.versions, **(record.get("versions") or {})}
-    return {
-        "tracker": manifest.tracker,
-        "versions": {_shown(name): _shown(version) for name, version in list(versions.items())[:_MOST_FACTS]},
-        "protocol": manifest.protocol, "claims": manifest.scores, "fps": speed.fps, "costs": speed.costs,
-        "device": _shown(", ".join(speed.devices)), "machine": _shown(machine.get("processor") or ""),
-        "language_changes": int(np.sum([len(t.record.get("description_changes") or ()) for t in results.values()])),
-    }  # fmt: skip
+    return ArchiveFacts(
+        tracker=manifest.tracker,
+        versions={_shown(name): _shown(version) for name, version in list(versions.items())[:_MOST_FACTS]},
+        protocol=manifest.protocol, claims=manifest.scores, fps=speed.fps, costs=speed.costs,
+        device=_shown(", ".join(speed.devices)), machine=_shown(machine.get("processor") or ""),
+        language_changes=sum(len(t.record.get("description_changes") or ()) for t in results.values()),
+        warnings=tuple(f.text for f in found if f.severity == "warning"),
+    )  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 
 from tnllt.board.downloads import download_links, write_downloads
 from tnllt.board.entries import BoardEntry
-from tnllt.board.examine import Examiner
+from tnllt.board.examine import ArchiveFacts, Examiner
 from tnllt.board.model import Site, label, page_link, slug
 from tnllt.config import BoardConfig
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
@@ -203,7 +203,7 @@ def _chart_data(site: Site, protocol: str, sequences: bool = False) -> dict[str,
 
 def _write_tracker(site: Site, entry: BoardEntry, charts: Mapping[str, Any]) -> None:
     tracker, main, metrics = entry.entry.tracker, site.config.protocol, _metrics(site)
-    facts = dict(entry.own.facts) if entry.own else {}
+    facts = entry.own.facts if entry.own else ArchiveFacts(tracker=tracker)
     protocols = [
         {
             "name": p, "link": "../" + page_link(site, p), "rank": site.ranks.get(p, {}).get(tracker),
@@ -225,24 +225,24 @@ def _write_tracker(site: Site, entry: BoardEntry, charts: Mapping[str, Any]) -> 
         title=label(site, entry),
         lede=f"{entry.entry.mode}, {entry.level}, {where}", protocols=protocols, metrics=metrics,
         facts=[("Mode", entry.entry.mode), ("Level", entry.level), ("Entered", entry.entry.date or "undated"),
-               ("Changes of the description", str(facts.get("language_changes", "–")))],
-        card=[row for row in _card(entry, facts) if row[1].strip()], warnings=facts.get("warnings", []),
+               ("Changes of the description", str(facts.language_changes) if entry.own else "–")],
+        card=[row for row in _card(entry, facts) if row[1].strip()], warnings=facts.warnings,
         attributes=_attributes(site, scores, tracker), variants=_variants(site, entry),
         history=[_past(site, e) for e in site.history[tracker]], downloads=download_links(entry, place),
     )  # fmt: skip
 
 
-def _card(entry: BoardEntry, facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _card(entry: BoardEntry, facts: ArchiveFacts) -> list[tuple[str, str, str]]:
     """(what, text, link) of what an entry states and its archive holds."""
-    own, fps = entry.entry, facts.get("fps")
-    speed = f"{fps:.1f} frames per second on {facts.get('device') or 'a device not named'}" if fps else ""
-    versions = ", ".join(f"{name} {version}" for name, version in (facts.get("versions") or {}).items())
+    own = entry.entry
+    speed = f"{facts.fps:.1f} frames per second on {facts.device or 'a device not named'}" if facts.fps else ""
+    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
     agreement = "" if entry.agreement is None else f"boxes overlap by {entry.agreement:.4f} on average"
     return [
         ("Code", f"{own.repository}{own.commit and ' @ ' + own.commit}", own.repository),
         ("Paper", own.paper, own.paper), ("Weights' SHA-256", own.weights, ""), ("Training data", own.training, ""),
-        ("Command", own.command, ""), ("Machine", own.machine or str(facts.get("machine", "")), ""),
-        ("Speed", speed, ""), ("Costs", str(facts.get("costs", "")), ""), ("Versions", versions, ""),
+        ("Command", own.command, ""), ("Machine", own.machine or facts.machine, ""),
+        ("Speed", speed, ""), ("Costs", facts.costs, ""), ("Versions", versions, ""),
         ("Contact", own.contact, ""),
         ("Reproduced", agreement, own.reproduced_by), ("Archive's SHA-256", entry.own.sha256 if entry.own else "", ""),
     ]  # fmt: skip
