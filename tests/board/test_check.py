@@ -345,6 +345,20 @@ def test_agreement_is_over_annotated_frames(noise: float | None, words: str | No
         assert entry is None and words in found.render()
 
 
+@pytest.mark.parametrize(("date", "blamed"), [("2026-01-01", "Gamma"), ("2026-02-01", "0copy"), ("", "0copy")])
+def test_of_two_entries_with_the_same_boxes_the_later_is_refused(
+    date: str, blamed: str, entries: Path, board: Callable[..., Any]
+) -> None:
+    """By their dates, not by their folders' names."""
+    copy_of_another(entries)
+    (entries / "Beta").rename(entries / "0copy")
+    for name, day in (("0copy", date), ("Gamma", "2026-01-15")):
+        path = entries / name / "entry.toml"
+        path.write_text(path.read_text().replace("2026-03-01", day))
+    found = json.loads(board("check", entries / "0copy", entries / "Gamma", "--format", "json").output)["findings"]
+    assert [(f["code"], f["entry"]) for f in found] == [("duplicate", blamed)]
+
+
 def test_how_much_a_claim_differs_is_a_github_annotation(entries: Path, board: Callable[..., Any]) -> None:
     edit_claim(entries)
     output = board("check", entries / "Beta", "--format", "github").output

@@ -69,7 +69,24 @@ def test_a_good_and_a_bad_pull_request(made: Path, tmp_path: Path) -> None:
     run_eval("pack", "Beta", *places, "--entry", repository / "entries", "--mode", "NL+BB")
     commit = f"{git} checkout -qb pull && {git} add -A && {git} commit -qm entry"
     assert shell(commit, repository).returncode == 0
-    assert run_job("check", repository, tools) == (0, "")
+    code, said = run_job("check", repository, tools)
+    assert code == 0 and "site/index.html: 2 trackers" in said, said
+
+    moved = "mkdir entries/Other && cp entries/StaticBox/entry.toml entries/Other && git mv entries/StaticBox/*.zip"
+    moved = f"{git} checkout -qb moved && {moved} entries/Other && {git} add -A && {git} commit -qm moved"
+    assert shell(moved, repository).returncode == 0
+    code, said = run_job("check", repository, tools)
+    assert code != 0 and "::error file=entries/StaticBox,title=empty::" in said, "another entry's archive was taken"
+
+    shutil.unpack_archive(repository / "entries" / "Other" / "StaticBox.zip", tmp_path / "results")
+    (tmp_path / "results" / "StaticBox_tracking_result").rename(tmp_path / "results" / "Copy_tracking_result")
+    assert shell(f"{git} checkout -q pull && {git} checkout -qb copied", repository).returncode == 0
+    copied = ["--dataset", "tnllt", "--annos", repository / "annos", "--results", tmp_path / "results"]
+    run_eval("pack", "Copy", *copied, "--entry", repository / "entries")
+    assert shell(f"{git} add -A && {git} commit -qm copy", repository).returncode == 0
+    code, said = run_job("check", repository, tools)
+    assert code != 0 and "error duplicate" in said and "StaticBox" in said, "the boxes of an entry that was not changed"
+    assert shell(f"{git} checkout -q pull", repository).returncode == 0
 
     archive = repository / "entries" / "Beta" / "Beta.zip"
     archive.write_bytes(archive.read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03", 1))
@@ -84,7 +101,7 @@ def test_a_good_and_a_bad_pull_request(made: Path, tmp_path: Path) -> None:
     code, said = run_job("check", repository, tools)
     assert code != 0 and "title=empty::" in said, "an entry without its archive"
     assert shell(f"git rm -q entries/Beta/entry.toml && {git} commit -qm none", repository).returncode == 0
-    assert run_job("check", repository, tools) == (0, ""), "an entry may be withdrawn"
+    assert run_job("check", repository, tools)[0] == 0, "an entry may be withdrawn"
 
     assert shell("git checkout -q main", repository).returncode == 0
     assert run_job("publish", repository, tools)[0] == 0

@@ -76,23 +76,32 @@ def find_entries(folder: Path) -> list[Path]:
 
 
 def check_all(folders: list[Path], examiner: Examiner) -> tuple[list[BoardEntry], list[Findings]]:
-    """Every entry, with the findings of each; those of two entries with the same boxes are added."""
+    """Every entry, with the findings of each; the later of two entries with the same boxes is refused."""
     examiner.prepare((path, folder.name) for folder in folders for path in _archives(folder))
     pairs = [check_entry(folder, examiner) for folder in folders]
-    seen: dict[bytes, BoardEntry] = {}
-    entries, findings = [], []
-    for entry, found in pairs:
-        if entry is not None and entry.own is not None:
-            curves = next(iter(entry.own.curves.values()))
-            key = b"".join(curves.arrays[name].tobytes() for name in ("success", "precision", "average_overlap"))
-            first = seen.setdefault(key, entry)
-            if first.entry.tracker != entry.entry.tracker:
-                text = f"the same scores on every sequence and threshold as {first.folder.name}"
-                copy = CHECKER.finding("duplicate", text, subject=found.looked_at, file=str(entry.folder))
-                entry, found = None, replace(found, found=[copy, *found.found])
-        entries.append(entry)
-        findings.append(found)
-    return [entry for entry in entries if entry is not None], findings
+    copies = _copies([entry for entry, _ in pairs if entry is not None])
+    findings = [
+        replace(found, found=[*copies.get(folder, ()), *found.found])
+        for folder, (_, found) in zip(folders, pairs, strict=True)
+    ]
+    return [entry for entry, _ in pairs if entry is not None and entry.folder not in copies], findings
+
+
+def _copies(entries: list[BoardEntry]) -> dict[Path, list[Finding]]:
+    """What is wrong with entries that repeat another tracker's earlier one; entries without a date are the latest."""
+    first: dict[bytes, BoardEntry] = {}
+    found: dict[Path, list[Finding]] = {}
+    for entry in sorted(entries, key=lambda e: (e.entry.date or "undated", e.folder.name)):
+        if entry.own is None:
+            continue
+        curves = next(iter(entry.own.curves.values()))
+        key = b"".join(curves.arrays[name].tobytes() for name in ("success", "precision", "average_overlap"))
+        earlier = first.setdefault(key, entry)
+        if earlier.entry.tracker != entry.entry.tracker:
+            text = f"the same scores on every sequence and threshold as {earlier.folder.name}"
+            copy = CHECKER.finding("duplicate", text, subject=entry.folder.name, file=str(entry.folder))
+            found.setdefault(entry.folder, []).append(copy)
+    return found
 
 
 def _strays(folder: Path) -> Iterator[Path]:
