@@ -359,6 +359,20 @@ def test_of_two_entries_with_the_same_boxes_the_later_is_refused(
     assert [(f["code"], f["entry"]) for f in found] == [("duplicate", blamed)]
 
 
+@pytest.mark.parametrize("names", [("My Tracker", "My-Tracker-dd694e"), ("Paper", "paper")])
+def test_a_name_that_is_anothers_on_the_site_is_refused(
+    names: tuple[str, str], entries: Path, board: Callable[..., Any], tmp_path: Path
+) -> None:
+    for folder, tracker, date in zip(("Paper", "Attack"), names, ("2026-01-01", "2026-02-01"), strict=True):
+        (entries / folder).mkdir(exist_ok=True)
+        entry = Entry(tracker=tracker, date=date, claims={"tnllt": {"success": 0.5}})
+        (entries / folder / "entry.toml").write_text(entry.to_toml())
+    given = [entries / "Attack", entries / "Paper"]
+    found = json.loads(board("check", *given, "--format", "json").output)["findings"]
+    assert [(f["code"], f["entry"]) for f in found] == [("name", "Attack")] and repr(names[0]) in found[0]["text"]
+    assert board("build", entries, "--out", tmp_path / "site").return_value == 1
+
+
 def test_how_much_a_claim_differs_is_a_github_annotation(entries: Path, board: Callable[..., Any]) -> None:
     edit_claim(entries)
     output = board("check", entries / "Beta", "--format", "github").output

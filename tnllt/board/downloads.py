@@ -10,8 +10,8 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from tnllt import __version__
-from tnllt.board.entries import BoardEntry
-from tnllt.board.model import Site, label, slug
+from tnllt.board.entries import BoardEntry, slug
+from tnllt.board.model import Site, label
 from tnllt.eval.metrics import Metric
 from tnllt.eval.score_table import WRITERS
 from tnllt.eval.statistics import CONFIDENCE, RESAMPLES

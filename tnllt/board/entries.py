@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -49,6 +51,12 @@ class BoardEntry:
         return self.archives[0] if self.archives else None
 
 
+def slug(name: str) -> str:
+    """A file name that every server and browser takes; `check_all` refuses a tracker whose name gives another's."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:80]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:6]}"
+
+
 def check_entry(folder: Path, examiner: Examiner) -> tuple[BoardEntry | None, Findings]:
     """An entry, and everything that is wrong with it; the entry is None where something is.
 
@@ -76,31 +84,33 @@ def find_entries(folder: Path) -> list[Path]:
 
 
 def check_all(folders: list[Path], examiner: Examiner) -> tuple[list[BoardEntry], list[Findings]]:
-    """Every entry, with the findings of each; the later of two entries with the same boxes is refused."""
+    """Every entry, with the findings of each; of two trackers with the same boxes or pages the later is refused."""
     examiner.prepare((path, folder.name) for folder in folders for path in _archives(folder))
     pairs = [check_entry(folder, examiner) for folder in folders]
-    copies = _copies([entry for entry, _ in pairs if entry is not None])
+    taken = _taken([entry for entry, _ in pairs if entry is not None])
     findings = [
-        replace(found, found=[*copies.get(folder, ()), *found.found])
+        replace(found, found=[*taken.get(folder, ()), *found.found])
         for folder, (_, found) in zip(folders, pairs, strict=True)
     ]
-    return [entry for entry, _ in pairs if entry is not None and entry.folder not in copies], findings
+    return [entry for entry, _ in pairs if entry is not None and entry.folder not in taken], findings
 
 
-def _copies(entries: list[BoardEntry]) -> dict[Path, list[Finding]]:
-    """What is wrong with entries that repeat another tracker's earlier one; entries without a date are the latest."""
-    first: dict[bytes, BoardEntry] = {}
+def _taken(entries: list[BoardEntry]) -> dict[Path, list[Finding]]:
+    """What entries have that an earlier one of another tracker has; entries without a date are the latest."""
+    first: dict[object, BoardEntry] = {}
     found: dict[Path, list[Finding]] = {}
     for entry in sorted(entries, key=lambda e: (e.entry.date or "undated", e.folder.name)):
-        if entry.own is None:
-            continue
-        curves = next(iter(entry.own.curves.values()))
-        key = b"".join(curves.arrays[name].tobytes() for name in ("success", "precision", "average_overlap"))
-        earlier = first.setdefault(key, entry)
-        if earlier.entry.tracker != entry.entry.tracker:
-            text = f"the same scores on every sequence and threshold as {earlier.folder.name}"
-            copy = CHECKER.finding("duplicate", text, subject=entry.folder.name, file=str(entry.folder))
-            found.setdefault(entry.folder, []).append(copy)
+        marks: list[tuple[str, str, object]] = [("name", "the same pages as", slug(entry.entry.tracker).casefold())]
+        if entry.own is not None:
+            curves = next(iter(entry.own.curves.values()))
+            key = b"".join(curves.arrays[name].tobytes() for name in ("success", "precision", "average_overlap"))
+            marks.append(("duplicate", "the same scores on every sequence and threshold as", key))
+        for code, words, mark in marks:
+            earlier = first.setdefault(mark, entry)
+            if earlier.entry.tracker != entry.entry.tracker:
+                text = f"{words} {earlier.folder.name}, whose tracker is {earlier.entry.tracker!r}"
+                finding = CHECKER.finding(code, text, subject=entry.folder.name, file=str(entry.folder))
+                found.setdefault(entry.folder, []).append(finding)
     return found
 
 
@@ -132,7 +142,7 @@ def _examine(folder: Path, entry: Entry, examiner: Examiner) -> tuple[BoardEntry
         if archive.sha256 and parse_variant(archive.name).tracker != entry.tracker:
             fault("tracker", f"{archive.path.name} holds results of {archive.name}, not of {entry.tracker}")
     names = [archive.name for archive in archives]
-    if len(set(names)) != len(names):
+    if len({slug(name).casefold() for name in names}) != len(names):
         fault("tracker", "two archives hold results of one name")
     elif archives and names[0] != entry.tracker and not any(f.severity == "error" for f in found):
         fault("tracker", f"variants alone: {entry.tracker}'s own results are missing")

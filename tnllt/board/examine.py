@@ -41,6 +41,7 @@ CHECKER = Checker("board", (
     Kind("rules", "error", "scores by other rules than this version's", "pack the results with this version"),
     Kind("claim", "error", "a score that the boxes do not give", "pack the results again, or mend the claim"),
     Kind("reproduction", "error", "a reproduction that does not agree", "remove it, or say why it differs elsewhere"),
+    Kind("name", "error", "a tracker's name that on the site is another's", "give the tracker another name"),
     Kind("duplicate", "error", "the same boxes as another entry's", "remove one of the two"),
     Kind("suspicious", "warning", "rows that are worth a look", "see `tnllt-eval lint`"),
 ), subject="entry")  # fmt: skip

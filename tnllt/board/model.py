@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,12 +70,6 @@ class Site:
     def title(self) -> str:
         name = next((s.dataset for s in self.examiner.sequences if s.dataset), "a benchmark")
         return self.config.title or f"Leaderboard of {LAYOUTS[name].title if name in LAYOUTS else name}"
-
-
-def slug(name: str) -> str:
-    """A file name that every server and browser takes; names that differ stay different."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:80]
-    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:6]}"
 
 
 def page_link(site: Site, protocol: str) -> str:

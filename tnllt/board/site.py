@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from tnllt.board.downloads import download_links, write_downloads
-from tnllt.board.entries import BoardEntry
+from tnllt.board.entries import BoardEntry, slug
 from tnllt.board.examine import ArchiveFacts, Examiner
-from tnllt.board.model import Site, label, page_link, slug
+from tnllt.board.model import Site, label, page_link
 from tnllt.config import BoardConfig
 from tnllt.datasets.benchmarks import ATTRIBUTE_TITLES
 from tnllt.errors import UsageError
