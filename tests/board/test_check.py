@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -196,6 +197,12 @@ CASES: dict[str, tuple[str, str, Callable[[Path], None]]] = {
     "a page in the folder": ("stray", "index.html", lambda f: (f / "Beta" / "index.html").write_text("x") and None),
     "a link out of the folder": ("stray", "x.zip", lambda f: (f / "Beta" / "x.zip").symlink_to("/etc/passwd")),
     "a folder in the folder": ("stray", ".git", lambda f: (f / "Beta" / ".git").mkdir()),
+    "a folder called as an archive": ("stray", "tools.zip", lambda f: (f / "Beta" / "tools.zip").mkdir()),
+    "a folder in a reproduction": ("stray", "tools.zip", lambda f: (f / "Beta/reproduced/tools.zip/deep").mkdir(
+        parents=True)),
+    "a pipe in a reproduction": ("stray", "a.zip", lambda f: (
+        (f / "Beta" / "reproduced").mkdir(), os.mkfifo(f / "Beta" / "reproduced" / "a.zip"))[-1]),
+    "a reproduction that is a link": ("stray", "reproduced", lambda f: (f / "Beta" / "reproduced").symlink_to("/etc")),
     "an entry that is a link": ("stray", "Beta", lambda f: (f / "Beta").rename(f.parent / "x") and (
         f / "Beta").symlink_to(f.parent / "x")),
     "no entry.toml": ("entry", "holds no file entry.toml", lambda f: (f / "Beta" / "entry.toml").unlink()),

@@ -119,16 +119,22 @@ def _strays(folder: Path) -> Iterator[Path]:
     if folder.is_symlink():
         yield folder
     for path in sorted(folder.iterdir()):
-        if path.is_symlink() or not (path.name == FILE or path.suffix == ".zip" or path.name == REPRODUCED):
+        if path.name == REPRODUCED and path.is_dir() and not path.is_symlink():
+            yield from (inner for inner in sorted(path.iterdir()) if not _is_archive(inner))
+        elif not _is_archive(path) and (path.name != FILE or not _is_plain(path)):
             yield path
-        elif path.name == REPRODUCED and path.is_dir():
-            yield from (inner for inner in sorted(path.iterdir()) if inner.is_symlink() or inner.suffix != ".zip")
-        elif path.is_dir() or path.name == REPRODUCED:
-            yield path
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix == ".zip" and _is_plain(path)
 
 
 def _archives(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.zip") if path.is_file() and not path.is_symlink())
+    return sorted(path for path in folder.glob("*.zip") if _is_archive(path))
 
 
 def _examine(folder: Path, entry: Entry, examiner: Examiner) -> tuple[BoardEntry, list[Finding]]:
