@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 import zipfile
 from collections.abc import Callable
@@ -169,6 +170,31 @@ def test_a_newer_entry_replaces_an_older_one(entries: Path, board: Callable[...,
     atom = "{http://www.w3.org/2005/Atom}"
     assert next(e.findtext(f"{atom}updated") for e in feed.iter(f"{atom}entry")) == "2026-04-01T00:00:00Z"
     assert len({e.findtext(f"{atom}id") for e in feed.iter(f"{atom}entry")}) == 4
+
+
+@pytest.mark.parametrize("place", ["_write_assets", "_write_tracker", "write_downloads"])
+def test_a_build_that_fails_leaves_the_site_as_it_was(
+    place: str, entries: Path, board: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in (tmp_path / "site").rglob("*") if path.is_file()}
+
+    (tmp_path / "site").mkdir()
+    board("build", entries, "--out", tmp_path / "site")
+    (tmp_path / "site" / "CNAME").write_text("example.org")
+    before, beside = files(), set(tmp_path.iterdir())
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(f"tnllt.board.site.{place}", fail)
+        with pytest.raises(OSError, match="no space left"):
+            board("build", entries, "--out", tmp_path / "site")
+    assert files() == before and set(tmp_path.iterdir()) == beside
+    shutil.rmtree(entries / "Beta")
+    board("build", entries, "--out", tmp_path / "site")
+    assert set(before) - set(files()) == {path for path in before if "Beta" in path.name}
 
 
 def test_nothing_but_a_site_is_replaced(entries: Path, board: Callable[..., Any]) -> None:

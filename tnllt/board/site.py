@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from tnllt.eval.report.templating import asset, embed, environment, script
 from tnllt.eval.scores import Scores
 from tnllt.eval.style import Style
 from tnllt.eval.tables import footnotes, plural
-from tnllt.files import write_atomic
+from tnllt.files import TEMPORARY, write_atomic
 from tnllt.results.entry import MODES
 
 PACKAGE = "tnllt.board"
@@ -54,20 +55,27 @@ def build_site(
     by_date = sorted(entries, key=lambda e: (e.entry.date, e.folder.name), reverse=True)
     names = sorted({e.entry.tracker for e in entries}, key=str.casefold)
     history = {name: [e for e in by_date if e.entry.tracker == name] for name in names}
-    site = Site(out, examiner, config, style or Style(), history)
-    for name, protocol in examiner.protocols.items():
-        if site.scored:
-            site.add(name, examiner.scores(protocol, [entry.own for entry in site.scored if entry.own is not None]))
-    for folder in ("trackers", "protocols", "csv", "entries", "hub"):  # of trackers that are gone, too
-        shutil.rmtree(out / folder, ignore_errors=True)
-    _write_assets(site)
-    for protocol_name in examiner.protocols:
-        _write_leaderboard(site, protocol_name)
-    charts = _chart_data(site, config.protocol)
-    for entry in site.entries:
-        _write_tracker(site, entry, charts)
-    _write_compare(site)
-    write_downloads(site)
+    out.mkdir(parents=True, exist_ok=True)
+    # What stops the writing leaves the site that is there as it was.
+    with TemporaryDirectory(prefix=TEMPORARY, dir=out.resolve().parent) as made:
+        site = Site(Path(made), examiner, config, style or Style(), history)
+        for name, protocol in examiner.protocols.items():
+            if site.scored:
+                site.add(name, examiner.scores(protocol, [entry.own for entry in site.scored if entry.own is not None]))
+        _write_assets(site)
+        for protocol_name in examiner.protocols:
+            _write_leaderboard(site, protocol_name)
+        charts = _chart_data(site, config.protocol)
+        for entry in site.entries:
+            _write_tracker(site, entry, charts)
+        _write_compare(site)
+        write_downloads(site)
+        for folder in ("trackers", "protocols", "csv", "entries", "hub"):  # of trackers that are gone, too
+            if (out / folder).is_dir():
+                shutil.rmtree(out / folder)
+        for path in sorted(site.out.iterdir()):
+            shutil.move(path, out / path.name)
+    site.out = out
     return site
 
 
