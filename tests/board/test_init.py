@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.board.conftest import run_board, run_eval
-from tnllt.errors import UsageError
+from tnllt.errors import DataError, UsageError
+from tnllt.sequence import Annotation, Sequence
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git")
@@ -113,6 +115,17 @@ def test_where_a_board_is_not_made(made: Path, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("x")
     with pytest.raises(UsageError, match="is there already"):
         run_board("init", tmp_path, "--dataset", "tnllt", "--annos", made / "annos")
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "a/b", "", "..", "a\0b"])
+def test_a_name_that_leads_out_of_the_folder(
+    name: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sequence = Sequence(name, Annotation(np.ones((3, 4))))
+    monkeypatch.setattr("tnllt.board.init.open_configured", lambda _: [sequence])
+    with pytest.raises(DataError, match="cannot be the name of a sequence") as error:
+        run_board("init", tmp_path / "a" / "b" / "board", "--dataset", "tnllt", "--root", made / "data")
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
 
 
 def test_annotations_from_a_release(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

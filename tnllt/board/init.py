@@ -18,7 +18,7 @@ from tnllt.errors import UsageError
 from tnllt.eval.packing import write_entries
 from tnllt.eval.report.templating import asset
 from tnllt.eval.selection import Selection
-from tnllt.files import to_json, write_atomic
+from tnllt.files import file_name, to_json, write_atomic
 from tnllt.results.entry import Entry
 from tnllt.results.layouts import ResultFile
 
@@ -32,11 +32,14 @@ def init_board(folder: Path, config: ScoreConfig) -> list[Path]:
 
     Raises:
         UsageError: the folder is not empty.
+        DataError: a sequence's name would lead out of it; nothing is written then.
     """
     where = config.locate()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: is there already, and not empty; give a new folder")
     sequences = list(open_configured(config))
+    for sequence in sequences:
+        file_name(sequence.name, "sequence", where.annos or where.root)
     name, kind = to_json(where.dataset), "annos"
     if where.annos is not None:
         shutil.copytree(where.annos, folder / "annos")
