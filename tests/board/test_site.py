@@ -20,13 +20,18 @@ import pytest
 from tests.board.conftest import run_board, run_eval
 from tests.board.test_check import repacked
 from tests.report import report_trees as trees
-from tnllt.board import examine
+from tnllt.board import downloads, examine
+from tnllt.board.entries import BoardEntry
 from tnllt.board.examine import Examiner
+from tnllt.board.model import Site
+from tnllt.config import BoardConfig
 from tnllt.datasets import open_dataset
 from tnllt.errors import UsageError
 from tnllt.eval.compare import compare_all, groups
 from tnllt.eval.evaluate import evaluate
 from tnllt.eval.protocols import PROTOCOLS
+from tnllt.eval.style import Style
+from tnllt.results.entry import Entry
 from tnllt.results.pack import open_pack
 from tnllt.sequence import Annotation, Sequence
 
@@ -242,6 +247,27 @@ def test_every_eval_ever_takes_the_results(site: Path) -> None:
         assert result["score_details"]["score"] == scores[protocol]["scores"]["Beta"][metric]
     schema = pytest.importorskip("every_eval_ever.schema", reason="every-eval-ever is not installed")
     pytest.importorskip("jsonschema").validate(document, schema.schema_json())
+
+
+def test_hubs_are_told_how_intervals_are_computed(tmp_path: Path) -> None:
+    """By the sequences that enter each tracker's score: 25, 15 and 2, as the others are missed throughout."""
+    later = np.arange(60) > 0  # the first frame, which is the annotation's, is no hit then
+    sequences = [Sequence(f"s{i}", Annotation(trees.truth_of(i, 60)[0], later)) for i in range(25)]
+    results = {
+        name: {s.name: s.groundtruth + (3 + i % 5 if i < hit else 900) for i, s in enumerate(sequences)}
+        for name, hit in (("a", 25), ("b", 15), ("c", 2))
+    }
+    site = Site(tmp_path, Examiner(sequences), BoardConfig(), Style(), {})
+    site.add("tnllt", evaluate(sequences, results))
+    said = {}
+    for name in results:
+        document = json.loads(downloads._every_eval_ever(site, BoardEntry(tmp_path, Entry(tracker=name))))
+        said[name] = document["evaluation_results"][0]["score_details"]["uncertainty"]
+    methods = [said[name].get("confidence_interval", {}).get("method") for name in results]
+    assert methods == ["studentised bootstrap over sequences", "Student's t over sequences", None]
+    assert [said[name]["num_samples"] for name in results] == [25, 15, 2]
+    assert [said[name].get("num_bootstrap_samples") for name in results] == [10_000, None, None]
+    assert "nan" not in downloads._hugging_face(site, BoardEntry(tmp_path, Entry(tracker="c")))
 
 
 def test_groups_hold_who_cannot_be_told_apart() -> None:

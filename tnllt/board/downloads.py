@@ -14,7 +14,7 @@ from tnllt.board.entries import BoardEntry, slug
 from tnllt.board.model import Site, label
 from tnllt.eval.metrics import Metric
 from tnllt.eval.score_table import WRITERS
-from tnllt.eval.statistics import CONFIDENCE, RESAMPLES
+from tnllt.eval.statistics import CONFIDENCE, interval_method
 from tnllt.eval.tables import make_table, summary
 from tnllt.files import to_json, write_atomic
 from tnllt.text import one_line
@@ -68,14 +68,15 @@ def _entry(site: Site, entry: BoardEntry) -> dict[str, Any]:
     return {**vars(entry.entry), **facts, "archives": archives, "groups": groups}
 
 
-def _scores(site: Site, entry: BoardEntry) -> Iterator[tuple[str, Metric, float, float, float]]:
-    """(protocol, metric, score, low, high) of everything that an entry is scored by."""
+def _scores(site: Site, entry: BoardEntry) -> Iterator[tuple[str, Metric, float, float, float, int]]:
+    """(protocol, metric, score, low, high, sequences that enter) of everything that an entry is scored by."""
     for name, scores in site.scores.items():
         k = scores.trackers.index(entry.entry.tracker)
         for metric in scores.metrics("all"):
             interval = site.intervals[name][metric.name]
             if interval.estimate[k] == interval.estimate[k]:
-                yield name, metric, float(interval.estimate[k]), float(interval.low[k]), float(interval.high[k])
+                bounds = float(interval.low[k]), float(interval.high[k])
+                yield name, metric, float(interval.estimate[k]), *bounds, int(site.kept[name][metric.name][k])
 
 
 def _link(site: Site, entry: BoardEntry) -> str:
@@ -111,11 +112,12 @@ def _hugging_face(site: Site, entry: BoardEntry) -> str:
     """`.eval_results/*.yaml` of a model's repository on Hugging Face; every text is a JSON string, which YAML takes."""
     lines = []
     dataset = json.dumps(site.config.hub or site.scores[site.config.protocol].dataset)
-    for protocol, metric, value, low, high in _scores(site, entry):
+    for protocol, metric, value, low, high, _ in _scores(site, entry):
+        interval = f"; 95 % interval {low:.4f} to {high:.4f}" if low <= high else ""
         lines += [
             f"- dataset:\n    id: {dataset}\n    task_id: {json.dumps(f'{protocol}/{metric.name}')}",
             f"  value: {value!r}",
-            f"  notes: {json.dumps(f'{metric.label}, {entry.entry.mode}; 95 % interval {low:.4f} to {high:.4f}')}",
+            f"  notes: {json.dumps(f'{metric.label}, {entry.entry.mode}{interval}')}",
         ]
         lines += [f'  date: "{entry.entry.date}T00:00:00Z"'] if entry.entry.date else []
         if site.config.url:
@@ -142,9 +144,9 @@ def _every_eval_ever(site: Site, entry: BoardEntry) -> str:
                 "lower_is_better": not metric.higher_is_better, "score_type": "continuous", "min_score": 0.0,
                 "max_score": 1.0, "additional_details": {"protocol": protocol},
             },
-            "score_details": {"score": value, "uncertainty": _uncertainty(low, high, len(scores.sequences))},
+            "score_details": {"score": value, "uncertainty": _uncertainty(metric, low, high, kept)},
         }
-        for protocol, metric, value, low, high in _scores(site, entry)
+        for protocol, metric, value, low, high, kept in _scores(site, entry)
     ]  # fmt: skip
     developer = slug(site.config.organisation or "unknown")
     model = f"{developer}/{slug(own.tracker)}"
@@ -169,8 +171,11 @@ def _every_eval_ever(site: Site, entry: BoardEntry) -> str:
     return to_json(document) + "\n"
 
 
-def _uncertainty(low: float, high: float, sequences: int) -> dict[str, Any]:
+def _uncertainty(metric: Metric, low: float, high: float, kept: int) -> dict[str, Any]:
+    """The interval, and the method by which `tnllt.eval.intervals` computes it over so many sequences."""
     if not low <= high:  # NaN: too few sequences
-        return {"num_samples": sequences}
-    interval = {"lower": low, "upper": high, "confidence_level": CONFIDENCE, "method": "bootstrap over sequences"}
-    return {"confidence_interval": interval, "num_samples": sequences, "num_bootstrap_samples": RESAMPLES}
+        return {"num_samples": kept}
+    method = interval_method(kept) if metric.is_mean else "percentile bootstrap"
+    interval = {"lower": low, "upper": high, "confidence_level": CONFIDENCE, "method": f"{method} over sequences"}
+    resamples = {"num_bootstrap_samples": metric.resamples} if "bootstrap" in method else {}
+    return {"confidence_interval": interval, "num_samples": kept, **resamples}

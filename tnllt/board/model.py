@@ -14,7 +14,7 @@ from tnllt.board.examine import Examiner
 from tnllt.config import BoardConfig
 from tnllt.datasets.benchmarks import LAYOUTS
 from tnllt.eval.compare import groups
-from tnllt.eval.intervals import all_intervals
+from tnllt.eval.intervals import all_intervals, weighted_scores
 from tnllt.eval.scores import Scores
 from tnllt.eval.statistics import Intervals
 from tnllt.eval.style import Style
@@ -29,6 +29,7 @@ class Site:
         history: {tracker: all its entries, the newest first}.
         scores: {protocol: scores of the entries that have boxes}; empty where none has.
         intervals: {protocol: {metric: intervals}}.
+        kept: {protocol: {metric: (tracker,) sequences that the interval is over}}.
         groups, ranks: {protocol: {tracker: its group, and its rank by success}}.
         best: {protocol: {metric: the two best scores}}.
         attributes: {attribute: success per tracker} by the board's protocol.
@@ -41,6 +42,7 @@ class Site:
     history: dict[str, list[BoardEntry]]
     scores: dict[str, Scores] = field(default_factory=dict)
     intervals: dict[str, dict[str, Intervals]] = field(default_factory=dict)
+    kept: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
     groups: dict[str, Mapping[str, int]] = field(default_factory=dict)
     ranks: dict[str, Mapping[str, int]] = field(default_factory=dict)
     best: dict[str, dict[str, list[float]]] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class Site:
         """Keeps the scores by a protocol, and what every page needs of them."""
         self.scores[protocol] = scores
         self.intervals[protocol] = all_intervals(scores, scores.metrics("all"))
+        self.kept[protocol] = {m.name: weighted_scores(scores, m).weights.sum(axis=1) for m in scores.metrics("all")}
         self.groups[protocol] = dict(zip(scores.trackers, groups(scores).tolist(), strict=True))
         self.ranks[protocol] = {scores.trackers[k]: place for place, k in enumerate(scores.ranking("success"), 1)}
         # Claims are no competitors: the best and the second best are those that were scored here.
