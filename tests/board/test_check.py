@@ -217,6 +217,8 @@ CASES: dict[str, tuple[str, str, Callable[[Path], None]]] = {
         'schema = "tnllt.entry/1"\ntracker = "../Beta"\n')),
     "a claim by no protocol": ("entry", "not a known protocol", add_toml("[claims.mine]\nsuccess = 0.5")),
     "nothing at all": ("empty", "no archive", lambda f: (f / ARCHIVE).unlink()),
+    "claims without a score": ("empty", "no archive", lambda f: (
+        (f / ARCHIVE).unlink(), add_toml("[claims.tnllt]")(f))[-1]),
     "not a zip file": ("archive", "damaged zip file", lambda f: (f / ARCHIVE).write_bytes(b"x" * 99) and None),
     "cut short": ("archive", "damaged zip", lambda f: (f / ARCHIVE).write_bytes(
         (f / ARCHIVE).read_bytes()[:-50]) and None),

@@ -152,7 +152,7 @@ def _examine(folder: Path, entry: Entry, examiner: Examiner) -> tuple[BoardEntry
         fault("tracker", "two archives hold results of one name")
     elif archives and names[0] != entry.tracker and not any(f.severity == "error" for f in found):
         fault("tracker", f"variants alone: {entry.tracker}'s own results are missing")
-    if not archives and not entry.claims:
+    if not archives and not any(entry.claims.values()):
         fault("empty", "no archive and no claimed scores")
     for protocol, claims in entry.claims.items():
         for metric, value in claims.items():
