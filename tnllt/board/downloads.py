@@ -175,7 +175,7 @@ def _uncertainty(metric: Metric, low: float, high: float, kept: int) -> dict[str
     """The interval, and the method by which `tnllt.eval.intervals` computes it over so many sequences."""
     if not low <= high:  # NaN: too few sequences
         return {"num_samples": kept}
-    method = interval_method(kept) if metric.is_mean else "percentile bootstrap"
+    method = interval_method(kept, metric.is_mean)
     interval = {"lower": low, "upper": high, "confidence_level": CONFIDENCE, "method": f"{method} over sequences"}
     resamples = {"num_bootstrap_samples": metric.resamples} if "bootstrap" in method else {}
     return {"confidence_interval": interval, "num_samples": kept, **resamples}
