@@ -222,6 +222,13 @@ def test_test_split_where_all_its_names_are_there(tmp_path: Path):
     assert len(TNLLTDataset(tmp_path, split=None)) == 200
 
 
+def test_hidden_files_are_not_annotations(tmp_path: Path):
+    """macOS puts `._a.txt` beside `a.txt`; `...txt` would be a sequence named `..`."""
+    for file in ("a.txt", "._a.txt", "..txt", "...txt"):
+        write(tmp_path / "annos" / file, *rows(3))
+    assert open_dataset("tnllt", tmp_path, split=None).names == ["a"]
+
+
 def test_partial_download_uses_what_is_annotated_and_says_so(tmp_path: Path):
     names = [*packaged("tnllt", "test")[:2], "other"]
     for name in names:

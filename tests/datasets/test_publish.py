@@ -18,7 +18,7 @@ from trees import rows, tnllt_sequence, write, write_images
 
 from tnllt import open_dataset
 from tnllt.cli.data import cli
-from tnllt.datasets import Dataset
+from tnllt.datasets import Dataset, splits
 from tnllt.datasets.convert import convert
 from tnllt.datasets.publish import read_about
 from tnllt.datasets.synth import SynthConfig, write_dataset
@@ -157,6 +157,9 @@ def test_checksums_and_tar_files_are_others_too(published: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
+        ("sequence", "../../escaped", "cannot be the name of a sequence"),
+        ("sequence", "/tmp/escaped", "cannot be the name of a sequence"),
+        ("sequence", None, "cannot be the name of a sequence"),
         ("frames_file", "../../etc/passwd", "is not frames/NAME.tar"),
         ("frames_file", "frames/../../x.tar", "is not frames/NAME.tar"),
         ("frame_bytes", [1 << 40] * 12, "is said to have"),
@@ -177,6 +180,11 @@ def test_hostile_rows(published: Path, tmp_path: Path, column: str, value: objec
     with pytest.raises(DataError, match=words):
         sequence = open_dataset(tmp_path, split=None)[0]
         _ = sequence.groundtruth, sequence[0]
+
+
+@pytest.mark.parametrize("name", ["../splits/lasot", "x" * 300, "a\0b"])
+def test_a_dataset_s_name_is_no_part_of_a_path(name: str) -> None:
+    assert splits.packaged("lasot", "test") and splits.packaged(name, "test") is None
 
 
 def test_a_table_without_rows_is_refused_by_name(tmp_path: Path, published: Path) -> None:

@@ -182,9 +182,10 @@ def _annotated_names(layout: Layout, root: Path | None, annos: Path | None) -> I
         except KeyError:
             continue
         prefix, _, suffix = tail.partition("{name}")
-        for name in _names(folder):
-            if name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix + suffix):
-                yield name[len(prefix) : len(name) - len(suffix)]
+        for file in _names(folder):
+            name = file[len(prefix) : len(file) - len(suffix)]
+            if file == prefix + name + suffix and name and not name.startswith("."):
+                yield name
 
 
 def _names(folder: Path) -> list[str]:

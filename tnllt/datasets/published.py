@@ -20,6 +20,7 @@ import numpy as np
 
 from tnllt.datasets.frames import decode
 from tnllt.errors import DataError, MissingExtraError
+from tnllt.files import file_name
 from tnllt.sequence import Annotation, Image, Sequence
 
 FILE = "annotations.parquet"
@@ -72,7 +73,8 @@ def _rows(path: Path, changed: float) -> dict[str, dict[str, Any]]:
         raise MissingExtraError("reading a published dataset", "hub", error) from error
     try:
         table = read_table(path, columns=list(COLUMNS))
-        rows = {row["sequence"]: row for row in table.to_pylist()}
+        # Names become folders and files of results and conversions.
+        rows = {file_name(str(row["sequence"] or ""), "sequence", path): row for row in table.to_pylist()}
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
         raise DataError(f"cannot be read as a published dataset ({error}); publish it again", path) from error
     if not rows:

@@ -12,8 +12,9 @@ from tnllt.datasets.text import read_text
 @cache
 def packaged(benchmark: str, split: str) -> tuple[str, ...] | None:
     """Names of a split in the release's order, or None where the package holds no such list."""
-    file = files(__name__) / f"{benchmark}_{split}.txt"
-    return parse(file.read_text(encoding="utf-8")) if file.is_file() else None
+    # Looked for among what there is: a dataset states its name itself, and it may be no part of a path.
+    file = next((file for file in files(__name__).iterdir() if file.name == f"{benchmark}_{split}.txt"), None)
+    return None if file is None else parse(file.read_text(encoding="utf-8"))
 
 
 def parse(text: str) -> tuple[str, ...]:
