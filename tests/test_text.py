@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from tnllt import text
-from tnllt.files import to_json, write_atomic
-from tnllt.text import csv_cell, json_text, latex, markdown, one_line, printable, redact, register_secret
+from tnllt.files import read_toml, to_json, write_atomic
+from tnllt.text import csv_cell, json_text, latex, markdown, one_line, printable, redact, register_secret, toml_text
 
 KEY = "sk-a1/B2+c3=d4é"
 
@@ -92,3 +93,10 @@ def test_markdown_and_latex() -> None:
 def test_text_that_utf8_cannot_spell_is_written_escaped(tmp_path) -> None:
     write_atomic(tmp_path / "x", "a\ud800é")
     assert (tmp_path / "x").read_bytes() == "a\\ud800é".encode()
+
+
+@pytest.mark.parametrize("said", ["é 漢", 'say "hi"\nroot = "/etc"', "a\\b", "\x00\x1b[31m\U000e0001\u202e", ""])
+def test_a_string_of_toml_is_read_back(tmp_path: Path, said: str) -> None:
+    write_atomic(tmp_path / "x.toml", f"x = {toml_text(said)}\n")
+    assert read_toml(tmp_path / "x.toml") == {"x": said} and toml_text(said).isprintable()
+    assert toml_text("a\udcff") == '"a?"'

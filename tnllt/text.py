@@ -99,6 +99,12 @@ def _json_escape(character: str) -> str:
     return "".join(rf"\u{units[i : i + 4]}" for i in range(0, len(units), 4))
 
 
+def toml_text(text: str) -> str:
+    """A string of TOML that is read back as it was; what is not printable is escaped, a lone surrogate becomes "?"."""
+    known = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(['"', *(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in known), '"'])
+
+
 def csv_cell(text: str) -> str:
     """A cell of a CSV file that no spreadsheet runs as a formula, on one line, without control characters.
 

@@ -42,6 +42,19 @@ def test_other_polarity_other_attributes_other_names(tmp_path: Path):
     ).read_bytes()
 
 
+def test_any_name_of_an_attribute_comes_back(tmp_path: Path):
+    """In dataset.toml, which a name must not write into."""
+    write(tmp_path / "in" / "a" / "groundtruth.txt", *rows(3))
+    write(tmp_path / "in" / "a" / "attributes.txt", "1,0")
+    name = r"say \"hi\"\nroot = \"/etc\""
+    write(tmp_path / "in" / "dataset.toml", 'base = "tnllt"', f'name = "{name}"', f'attribute_names = ["{name}", "B"]')
+    source = open_dataset(tmp_path / "in", split=None)
+    convert(source, tmp_path / "out")
+    back = open_dataset(tmp_path / "out", split=None)
+    same(source, back)
+    assert back.name == source.name == 'say "hi"\nroot = "/etc"'
+
+
 def test_tnllt_round_trip_and_the_toolkit_folder(tmp_path: Path):
     tnllt_sequence(tmp_path / "in" / "a", 4, absent=(2,))
     source = TNLLTDataset(tmp_path / "in", split=None)

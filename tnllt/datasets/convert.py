@@ -19,6 +19,7 @@ from tnllt.datasets.frames import ImageFrames, OnProgress, prefetch, read_image
 from tnllt.errors import DataError, UsageError
 from tnllt.processes import processors
 from tnllt.sequence import Annotation, Boxes, Image, Sequence
+from tnllt.text import toml_text
 
 _DRAFT = ".tnllt-draft"
 #: File beside the frames -> folder of the evaluation toolkit that holds the same.
@@ -224,8 +225,8 @@ def _write_lists(dataset: Dataset, out: Path, split: str | None, names: tuple[st
         (out / "splits" / f"{split}.txt").write_text("".join(f"{name}\n" for name in dataset.names), encoding="utf-8")
     if names is not None and names != TNLLT_ATTRIBUTES:
         # Other attributes than TNLLT's: readers must know what the columns are.
-        listed = ", ".join(f'"{name}"' for name in names)
-        text = f'# Columns of attributes.txt, which are not those of TNLLT.\nbase = "tnllt"\nname = "{dataset.name}"\n'
+        listed, name = ", ".join(map(toml_text, names)), toml_text(dataset.name)
+        text = f'# Columns of attributes.txt, which are not those of TNLLT.\nbase = "tnllt"\nname = {name}\n'
         (out / "dataset.toml").write_text(f"{text}attribute_names = [{listed}]\n", encoding="utf-8")
 
 

@@ -26,6 +26,7 @@ from tnllt.errors import DataError, UsageError
 from tnllt.files import check_schema, file_name, read_toml, sha256_of, user_path
 from tnllt.options import option
 from tnllt.records import from_table
+from tnllt.text import toml_text
 
 SCHEMA = "tnllt.entry/1"
 FILE = "entry.toml"
@@ -114,19 +115,13 @@ def _is_past(day: str) -> bool:
 
 
 def _lines(table: Mapping[str, Any]) -> Iterator[str]:
-    yield f"schema = {_text(table['schema'])}"
+    yield f"schema = {toml_text(table['schema'])}"
     for name, value in table.items():
         if isinstance(value, str) and value and name != "schema":
-            yield f"{name} = {_text(value)}"
+            yield f"{name} = {toml_text(value)}"
     for protocol, scores in table["claims"].items():
-        yield f"\n[claims.{_text(protocol)}]"
+        yield f"\n[claims.{toml_text(protocol)}]"
         yield from (f"{metric} = {score!r}" for metric, score in scores.items())
-
-
-def _text(value: str) -> str:
-    """A string of TOML that is read back as it was; what is not printable is escaped."""
-    plain = (c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in value)
-    return f'"{"".join(plain)}"'
 
 
 def read_entry(folder: Path) -> Entry:
