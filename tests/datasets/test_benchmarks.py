@@ -12,6 +12,7 @@ from trees import number_of, rows, tnllt_sequence, write, write_images
 from tnllt import TNLLTDataset, open_dataset
 from tnllt.datasets import BENCHMARKS
 from tnllt.datasets.check import check_dataset
+from tnllt.datasets.convert import convert
 from tnllt.datasets.splits import packaged
 from tnllt.errors import DataError, DataWarning, UsageError
 
@@ -189,7 +190,7 @@ def test_mgit_tables(tmp_path: Path):
     for row in (
         ("level", "number", "start_frame", "end_frame", "description"),
         ("action", 1, 0, 1, "a man walks"),
-        ("action", 2, 2, 3, "a man stands"),
+        ("action", 2, 2, 2, "a man stands"),
         ("story", 1, 0, 3, "a man walks, then stands"),
     ):
         book.active.append(row)
@@ -199,7 +200,9 @@ def test_mgit_tables(tmp_path: Path):
     assert first_numbers(sequence) == [0, 1, 2, 3]
     assert sequence.present.tolist() == [True, False, True, True]
     assert sequence.language == "a man walks, then stands"
-    assert sequence.descriptions == ("a man walks",) * 2 + ("a man stands",) * 2
+    assert sequence.descriptions == ("a man walks",) * 2 + ("a man stands", "")
+    convert(open_dataset("mgit", tmp_path, split="val"), tmp_path / "out")
+    assert open_dataset(tmp_path / "out", split=None)[0].descriptions == sequence.descriptions
 
 
 def test_every_benchmark_is_listed():

@@ -90,6 +90,30 @@ def test_sentences_per_frame_must_be_as_many(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("a car\n\n\n", ("a car", "", "")),
+        ("\n\n\n", ("", "", "")),
+        ("a car\n\na van\n\n\n", ("a car", "", "a van")),
+        ("a car\r\n\r\n\r\n", ("a car", "", "")),
+        ("a car\r\ra van\r", ("a car", "", "a van")),
+        ("a car\n\n", None),
+    ],
+)
+def test_descriptions_of_three_frames(tmp_path: Path, written: str, read: tuple[str, ...] | None) -> None:
+    write(tmp_path / "a" / "groundtruth.txt", *rows(3))
+    (tmp_path / "a" / "descriptions.txt").write_bytes(written.encode())
+    if read is None:
+        with pytest.raises(DataError, match=r"descriptions\.txt: has 2 descriptions for 3 frames"):
+            _ = open_dataset(tmp_path, split=None)[0].annotation
+        return
+    dataset = open_dataset(tmp_path, split=None)
+    assert dataset[0].descriptions == read
+    convert(dataset, tmp_path / "out")
+    assert open_dataset(tmp_path / "out", split=None)[0].descriptions == read
+
+
+@pytest.mark.parametrize(
     ("lines", "words"),
     [
         (['absent = "{folder}/a.txt"', "present = 2"], "present = 2: the flag"),

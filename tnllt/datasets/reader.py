@@ -165,7 +165,10 @@ def read_descriptions(place: Place, length: int) -> tuple[str, ...] | None:
         return None
     if path.suffix == ".xlsx":
         return text.read_descriptions(path, length)
-    lines = text.read_text(path).rstrip("\n").split("\n")
+    whole = text.read_text(path).replace("\r\n", "\n").replace("\r", "\n")
+    lines = whole.removesuffix("\n").split("\n")
+    while len(lines) > length and not lines[-1]:  # blank lines behind the last description; others are empty ones
+        lines.pop()
     if len(lines) != length:
         raise DataError(f"has {len(lines)} descriptions for {length} frames; it needs one per frame", path)
     return tuple(line.strip() for line in lines)
