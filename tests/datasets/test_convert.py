@@ -10,8 +10,9 @@ import pytest
 from trees import SIZE, number_of, picture, rows, tnllt_sequence, write, write_images
 
 from tnllt import TNLLTDataset, open_dataset
-from tnllt.datasets.convert import convert, format_boxes, format_conversion
+from tnllt.datasets.convert import annotation_files, convert, format_boxes, format_conversion
 from tnllt.errors import DataError
+from tnllt.sequence import Annotation
 
 
 def same(a, b) -> None:
@@ -53,6 +54,15 @@ def test_any_name_of_an_attribute_comes_back(tmp_path: Path):
     back = open_dataset(tmp_path / "out", split=None)
     same(source, back)
     assert back.name == source.name == 'say "hi"\nroot = "/etc"'
+
+
+def test_line_breaks_in_descriptions_become_blanks(tmp_path: Path):
+    annotation = Annotation(np.ones((3, 4)), language="a red\ncar", descriptions=("a\r\nb", "two  blanks", "\u2028c\n"))
+    for name, text in annotation_files(annotation):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        (tmp_path / "a" / name).write_text(text, encoding="utf-8")
+    (sequence,) = TNLLTDataset(tmp_path, split=None)
+    assert sequence.language == "a red car" and sequence.descriptions == ("a b", "two  blanks", "c")
 
 
 def test_tnllt_round_trip_and_the_toolkit_folder(tmp_path: Path):

@@ -141,17 +141,22 @@ def annotation_files(
 ) -> Iterator[tuple[str, str]]:
     """(file name, content) of the annotation files that TNLLT keeps beside a sequence's frames.
 
-    Numbers are written in the fewest digits that read back as the same float64. Flags: 1 = present.
+    Numbers are written in the fewest digits that read back as the same float64. Flags: 1 = present. A line break in a
+    description (published tables may hold some) becomes a blank, as it does in MGIT's tables: a line holds one.
     """
     yield "groundtruth.txt", format_boxes(annotation.groundtruth)
     if annotation.present is not None:
         yield "absent_label.txt", "".join(f"{int(flag)}\n" for flag in annotation.present)
     if annotation.language is not None:
-        yield "language.txt", annotation.language + "\n"
+        yield "language.txt", _on_one_line(annotation.language) + "\n"
     if annotation.attributes is not None and names is not None:
         yield "attributes.txt", ",".join(str(int(annotation.attributes[name])) for name in names) + "\n"
     if annotation.descriptions is not None:
-        yield "descriptions.txt", "\n".join(annotation.descriptions) + "\n"
+        yield "descriptions.txt", "".join(_on_one_line(words) + "\n" for words in annotation.descriptions)
+
+
+def _on_one_line(words: str) -> str:
+    return " ".join(words.splitlines())
 
 
 def format_boxes(boxes: Boxes) -> str:
