@@ -96,6 +96,25 @@ def test_lasot_release(tmp_path: Path, name: str):
     assert sequence.language == "white cat"
 
 
+@pytest.mark.parametrize("gone", ["full_occlusion.txt", "out_of_view.txt"])
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize("toml", [False, True])
+def test_one_of_two_presence_files_is_not_taken_for_both(tmp_path: Path, gone: str, everywhere: bool, toml: bool):
+    for name in ("cat-1", "cat-2"):
+        folder = tmp_path / "cat" / name
+        write(folder / "groundtruth.txt", *rows(N))
+        for file in {"full_occlusion.txt", "out_of_view.txt"} - ({gone} if everywhere or name == "cat-1" else set()):
+            write(folder / file, *"0010")
+    if toml:
+        write(tmp_path / "dataset.toml", 'base = "lasot"', 'name = "mine"')
+    first, second = open_dataset(tmp_path if toml else "lasot", None if toml else tmp_path, split=None)
+    assert first.present is None and first.missing_presence == tmp_path / "cat" / "cat-1" / gone
+    assert (second.present is None) == (second.missing_presence is not None) == everywhere
+    found = check_dataset(tmp_path if toml else "lasot", None if toml else tmp_path).found
+    lacking = {(f.sequence, f.text) for f in found if f.code == "flags-missing"}
+    assert lacking == {(name, f"{gone} is not there") for name in ("cat-1", *(["cat-2"] if everywhere else []))}
+
+
 def test_otb100_targets_clips_and_delimiters(tmp_path: Path):
     write_images(tmp_path / "Jogging" / "img", range(1, 5), "%04d.jpg")
     write(tmp_path / "Jogging" / "groundtruth_rect.1.txt", *rows(N, "\t"))

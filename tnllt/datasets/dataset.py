@@ -177,7 +177,7 @@ def open_dataset(
     annotated = [place for place in places if place.box_file is not None]
     if not annotated:
         raise DataError(_nothing(layout, places), _path(root) or _path(annos) or Path(name_or_folder))
-    if not layout.presence_required and any(place.flag_files for place in annotated):
+    if not layout.presence_required and any(place.has_flag_file for place in annotated):
         layout = dataclasses.replace(layout, presence_required=True)  # the sequences without such a file lack it
     chosen = _choose(layout, annotated, split)
     if names is not None:

@@ -92,21 +92,26 @@ class Place:
                 return folder
         return None
 
+    def _found_flags(self, group: tuple[FlagFile, ...]) -> tuple[tuple[Path, FlagFile], ...]:
+        return tuple((path, flag) for flag in group for path in self.files((flag.path,)) if path.is_file())
+
     @cached_property
     def flag_files(self) -> tuple[tuple[Path, FlagFile], ...]:
-        """The flag files that count, with their records; empty where there are none."""
-        for group in self.layout.absent:
-            found = [(path, flag) for flag in group for path in self.files((flag.path,)) if path.is_file()]
-            if found:
-                return tuple(found)
-        return ()
+        """The flag files that count, with their records: the first group that is there whole; empty where none is."""
+        found = ((self._found_flags(group), len(group)) for group in self.layout.absent)
+        return next((files for files, count in found if len(files) == count > 0), ())
+
+    @property
+    def has_flag_file(self) -> bool:
+        """Whether any flag file is there, also one of a group that is not whole."""
+        return any(self._found_flags(group) for group in self.layout.absent)
 
     def missing_presence(self) -> Path | None:
-        """Where a flag file was looked for last, if the layout has flag files and this sequence has none; else None."""
+        """The last flag file that is not there, if the layout has flag files and none count here; else None."""
         if self.flag_files:
             return None
         looked = [path for group in self.layout.absent for flag in group for path in self.files((flag.path,))]
-        return looked[-1] if looked else None
+        return next((path for path in reversed(looked) if not path.is_file()), looked[-1] if looked else None)
 
     @property
     def language_file(self) -> Path | None:

@@ -62,10 +62,10 @@ class Layout:
         images: folders of the images, the first that is there; relative to the sequence's folder.
         boxes: candidates for the box file, the first that is there.
         box_format: one of `tnllt.datasets.text.BOX_FORMATS`.
-        absent: flag files of which the first group that is there counts; within a group a target is absent where any
-            says so.
-        presence_required: whether a sequence without any of these flag files lacks something, even where no other
-            sequence of the dataset has one.
+        absent: flag files of which the first group that is there whole counts; within a group a target is absent where
+            any says so.
+        presence_required: whether a sequence without a whole group of these flag files lacks something, even where no
+            sequence of the dataset has any of them.
         language: candidates for the description.
         attributes: candidates for the attribute flags.
         attribute_names: names of the flags, in the file's order.

@@ -29,6 +29,8 @@ CHECKER = Checker("check", (
     Kind("box-overhang", "note", "boxes that reach over the image's border on present frames", "none needed"),
     Kind("box-corner", "note", "x or y not above 0 on present frames",
          "none needed: the official rule calls them invalid"),
+    Kind("flags-missing", "warning", "no presence file, or not all of its kinds, where there are some",
+         "fetch it again; scores that need presence are refused"),
     Kind("flags-more", "warning", "more flags than boxes", "none needed: flags behind the last box are not used"),
     Kind("flags-fewer", "error", "fewer flags than boxes", "fetch the flag file again"),
     Kind("flags-unreadable", "error", "a flag file that cannot be read",

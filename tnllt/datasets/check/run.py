@@ -135,6 +135,10 @@ def _lonely(places: list[Place]) -> Iterator[Finding]:
             lacking = [place for place, there in zip(places, having, strict=True) if not there]
             message = f"{sum(having)} other sequences have one"
             yield from (about(place, code, message, place.folder) for place in lacking)
+    if any(place.has_flag_file for place in places):
+        for place in places:
+            if not place.first_box_only and (path := place.missing_presence()) is not None:
+                yield about(place, "flags-missing", f"{path.name} is not there", path)
 
 
 def _splits(layout: Layout, places: list[Place]) -> Iterator[Finding]:
