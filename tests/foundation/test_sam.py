@@ -248,8 +248,18 @@ def test_a_mask_of_the_first_frame_starts_it(folders: dict[str, Path], clip: Pat
     assert overlap > 0.9
     assert tracker.info()["start"] == "mask"
     (tmp_path / f"{sequence.name}.png").unlink()
-    with pytest.raises(DataError, match=r"no mask.*can be read"):
-        tracker.initialize(sequence.frames[0], [1.0, 1.0, 5.0, 5.0])
+    large = cv2.imencode(".png", mask)[1].tobytes()
+    large = large[:16] + (20_000).to_bytes(4, "big") * 2 + large[24:]
+    for make, refused in (
+        (lambda path: None, r"square\.png: cannot be read \(No such file"),
+        (lambda path: path.write_bytes(b"nothing"), r"square\.png: .*; give a mask of the first frame"),
+        (lambda path: path.write_bytes(large), "20000 x 20000"),
+        (os.mkfifo, "is a pipe"),
+    ):
+        make(path := tmp_path / f"{sequence.name}.png")
+        with pytest.raises(DataError, match=refused):
+            tracker.initialize(sequence.frames[0], [1.0, 1.0, 5.0, 5.0])
+        path.unlink(missing_ok=True)
     with pytest.raises(DataError, match="the initial mask has"):
         Sam2(folders["sam2"], device="cpu").initialize(sequence.frames[0], mask=np.ones((3, 3), bool))
 

@@ -16,7 +16,10 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 
 import tnllt.sequence
+from tnllt.datasets.frames import decode
+from tnllt.datasets.headers import refusal
 from tnllt.errors import DataError, MissingExtraError, UsageError
+from tnllt.files import read_bytes
 from tnllt.foundation.checkpoints import Precision, load_whole, model_folder, model_hash
 from tnllt.masks import BoxRule, Mask, mask_box
 from tnllt.reasoningtrack.reasoners.models import torch_device, usable
@@ -388,9 +391,10 @@ def _read_mask(path: Path) -> Mask:
     """An image file as a mask: what is not black is the target. Raises DataError where it cannot be read."""
     import cv2
 
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    data = read_bytes(path)
+    image = decode(data, cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise DataError("no mask of the first frame can be read here", path)
+        raise DataError(f"{refusal(data) or 'cannot be decoded'}; give a mask of the first frame, such as a PNG", path)
     mask: Mask = np.asarray(image.reshape(*image.shape[:2], -1).any(axis=2))
     if not mask.any():
         raise DataError("the mask of the first frame is empty", path)
