@@ -331,6 +331,10 @@ HEADERS = {
     "the same bytes twice": {"a": entry(0, 16, [4]), "b": entry(0, 16, [4])},
     "another product": {"a": entry(0, 16, [5])},
     "a product beyond 64 bits": {"a": entry(0, 16, [1 << 40] * 40)},
+    "a product beyond 64 bits, of nothing": {
+        "a": entry(0, 0, [(1 << 48) - 1, (1 << 48) - 1, 0]),
+        "b": entry(0, 16, [4]),
+    },
     "a negative side": {"a": entry(0, 16, [-4])},
     "a side that is true": {"a": entry(0, 16, [True, 4])},
     "backwards": {"a": entry(16, 0, [4])},

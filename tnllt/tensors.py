@@ -26,7 +26,7 @@ from tnllt.stored_zip import Refused, read_directory
 
 #: Bytes of a safetensors header (40,000 tensors take about 5 MB) and of a checkpoint's pickle.
 MOST_HEADER, MOST_PICKLE = 16 << 20, 64 << 20
-_MOST_AXES = 64
+_MOST_AXES, _LARGE = 64, 1 << 48
 
 _SAFETENSORS = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
@@ -159,7 +159,7 @@ def _entry(name: str, about: Any) -> tuple[int, int, torch.dtype, tuple[int, ...
     dtype = getattr(torch, _SAFETENSORS.get(str(about["dtype"]), ""), None)
     if not isinstance(dtype, torch.dtype):
         raise Refused(f"tensor {name!r} has the dtype {str(about['dtype'])[:20]!r}, which is not read")
-    shape, offsets = _integers(about["shape"], _MOST_AXES), _integers(about["data_offsets"], 2)
+    shape, offsets = _shape(about["shape"]), _integers(about["data_offsets"], 2)
     if shape is None or offsets is None or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise Refused(f"tensor {name!r} has a shape or offsets that are not numbers of elements and bytes")
     if math.prod(shape) * dtype.itemsize != offsets[1] - offsets[0]:
@@ -171,7 +171,13 @@ def _integers(values: Any, most: int) -> tuple[int, ...] | None:
     """The list or tuple as numbers of 0 to 2^48, or None."""
     if not isinstance(values, list | tuple) or len(values) > most:
         return None
-    return tuple(values) if all(type(v) is int and 0 <= v < 1 << 48 for v in values) else None
+    return tuple(values) if all(type(v) is int and 0 <= v < _LARGE for v in values) else None
+
+
+def _shape(values: Any) -> tuple[int, ...] | None:
+    """The list or tuple as a tensor's shape, or None; of no element, torch multiplies the other sides all the same."""
+    sides = _integers(values, _MOST_AXES)
+    return None if sides is None or math.prod(side or 1 for side in sides) >= _LARGE else sides
 
 
 # --- torch.save -------------------------------------------------------------------------------------------------------
@@ -183,7 +189,7 @@ class _Storage:
     dtype: torch.dtype
 
     def view(self, dtype: torch.dtype, offset: Any, size: Any, stride: Any) -> Tensor:
-        shape, steps, first = _integers(size, _MOST_AXES), _integers(stride, _MOST_AXES), _integers([offset], 1)
+        shape, steps, first = _shape(size), _integers(stride, _MOST_AXES), _integers([offset], 1)
         if shape is None or steps is None or first is None or len(shape) != len(steps):
             raise Refused("a tensor whose size, stride or offset are not numbers of elements")
         count = math.prod(shape)
@@ -214,7 +220,7 @@ def _known() -> dict[str, Any]:
 
 
 def _size(values: Any = ()) -> tuple[int, ...]:
-    size = _integers(values, _MOST_AXES)
+    size = _shape(values)
     if size is None:
         raise Refused("a torch.Size that is not one")
     return size
