@@ -38,7 +38,7 @@ class Server(ThreadingHTTPServer):
         self.files = {"/x.bin": DATA}
         self.cuts: list[int] = []
         self.ranges: list[str | None] = []
-        self.etag, self.takes_ranges = '"one"', True
+        self.etag, self.takes_ranges, self.minds_etag, self.shift, self.most = '"one"', True, True, 0, 1 << 30
 
     def handle_error(self, request: Any, client_address: Any) -> None: ...
 
@@ -64,8 +64,9 @@ class Handler(BaseHTTPRequestHandler):
         data, wanted = server.files[path], self.headers.get("Range")
         server.ranges.append(wanted)
         start = 0
-        if wanted and server.takes_ranges and self.headers.get("If-Range", server.etag) == server.etag:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+        same = self.headers.get("If-Range", server.etag) == server.etag or not server.minds_etag
+        if wanted and server.takes_ranges and same:
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) + server.shift
             if start >= len(data):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(data)}")
@@ -73,10 +74,12 @@ class Handler(BaseHTTPRequestHandler):
                 self.end_headers()
                 return
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            whole, data = len(data), data[: start + server.most]
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{whole}")
         else:
             self.send_response(200)
-        self.send_header("ETag", server.etag)
+        if server.etag:
+            self.send_header("ETag", server.etag)
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
         if self.command == "GET":
@@ -136,6 +139,35 @@ def test_a_part_that_cannot_be_continued_is_begun_anew(server: Server, tmp_path:
     server.takes_ranges = how != "no ranges"
     download(url(server), tmp_path / "x.bin", len(DATA), SUM)
     assert (tmp_path / "x.bin").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("how", ["no validator", "a weak one", "If-Range ignored", "another part", "parts of parts"])
+def test_two_versions_are_not_joined(server: Server, tmp_path: Path, how: str) -> None:
+    """Nor is a part taken for the whole, where nobody published a sum."""
+    server.etag = {"no validator": "", "a weak one": 'W/"one"'}.get(how, server.etag)
+    server.cuts = [140_000, 0, 0, 0, 0, 0]
+    with pytest.raises(DataError, match="run the command again") as refused:
+        download(url(server), tmp_path / "x.bin")
+    kept = how not in ("no validator", "a weak one")
+    assert ("131,072 bytes are kept" in str(refused.value)) == kept
+    if how == "parts of parts":
+        server.most = 100_000
+    elif how == "another part":
+        server.shift = 1
+    else:
+        server.files["/x.bin"] = DATA[::-1]
+        server.etag, server.minds_etag = server.etag.replace("one", "two"), False
+    new = server.files["/x.bin"]
+    download(url(server), tmp_path / "x.bin")
+    assert (tmp_path / "x.bin").read_bytes() == new
+    assert (tmp_path / "x.bin.sha256").read_text().startswith(hashlib.sha256(new).hexdigest())
+
+
+def test_a_part_without_a_validator_goes_on_where_its_sum_is_known(server: Server, tmp_path: Path) -> None:
+    server.etag = ""
+    server.cuts = [140_000]
+    download(url(server), tmp_path / "x.bin", sha256=SUM)
+    assert server.ranges == [None, "bytes=131072-"] and (tmp_path / "x.bin").read_bytes() == DATA
 
 
 def test_a_part_that_is_all_of_it_is_taken(server: Server, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def download(
     part = path.with_name(path.name + PART)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _receive(url, part, size, progress)
+        _receive(url, part, size, expected is not None, progress)
         found = sha256_of(part)
         if expected is not None and found != expected:
             _discard(part)
@@ -172,15 +172,15 @@ def download(
     return found
 
 
-def _receive(url: str, part: Path, size: int | None, progress: Callable[[int, int], None] | None) -> None:
-    """Fills `part`; after a cut it goes on, so long as anything comes."""
+def _receive(url: str, part: Path, size: int | None, checked: bool, progress: Any) -> None:
+    """Fills `part`; after a cut it goes on, so long as anything comes. `checked`: its sum is compared afterwards."""
     import requests
 
     failures = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            if _request(url, part, size, progress):
+            if _request(url, part, size, checked, progress):
                 return
             reason = "the connection was cut"
         except requests.RequestException as error:
@@ -188,21 +188,26 @@ def _receive(url: str, part: Path, size: int | None, progress: Callable[[int, in
         there = part.stat().st_size if part.exists() else 0
         failures = 0 if there > before else failures + 1
         if failures == _ATTEMPTS:
-            kept = f"{there:,} bytes are kept; run the command again to go on" if there else "run the command again"
-            raise DataError(f"{url}: {reason}; {kept}")
+            kept = f"{there:,} bytes are kept; " if there and (checked or _validator(part)) else ""
+            raise DataError(f"{url}: {reason}; {kept}run the command again{' to go on' if kept else ''}")
         time.sleep(failures * _PAUSE)
 
 
-def _request(url: str, part: Path, size: int | None, progress: Callable[[int, int], None] | None) -> bool:
+def _validator(part: Path) -> str:
+    """What the server said of the file that `part` is of: a strong ETag, or when it was changed; "" for neither."""
+    path = part.with_name(part.name.removesuffix(PART) + VALIDATOR)
+    return read_bytes(path, 4096).decode(errors="replace") if path.is_file() else ""
+
+
+def _request(url: str, part: Path, size: int | None, checked: bool, progress: Any) -> bool:
     """One request for what is missing; whether the file is complete then."""
     import requests
 
-    validator = part.with_name(part.name.removesuffix(PART) + VALIDATOR)
     done = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
-    if done:
-        # Without If-Range a file that has changed at the source would be joined to the start of the old one.
-        known = read_bytes(validator, 4096).decode(errors="replace") if validator.is_file() else ""
+    known = _validator(part)
+    # Without If-Range a file that changed at the source is joined to the start of the old one, which a sum alone shows.
+    if done and (known or checked):
         headers |= {"Range": f"bytes={done}-"} | ({"If-Range": known} if known else {})
     with requests.get(url, headers=headers, stream=True, timeout=_PATIENCE) as answer:
         if answer.status_code == requests.codes.requested_range_not_satisfiable:
@@ -215,20 +220,27 @@ def _request(url: str, part: Path, size: int | None, progress: Callable[[int, in
                 answer.raise_for_status()
             said = f"{answer.status_code} {answer.reason}"
             raise DataError(f"{answer.url}: the server answers {said}; it may have moved: see the page of its authors")
-        resumed = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {done}-")
+        etag = answer.headers.get("ETag", "W/")
+        # A weak ETag is not for ranges.
+        said = answer.headers.get("Last-Modified", "") if etag.startswith("W/") else etag
+        sent, _, whole = answer.headers.get("Content-Range", "").partition("/")
+        resumed = answer.status_code == 206 and "Range" in headers
+        if answer.status_code == 206:
+            same = not known or said in ("", known)  # a server may take no notice of If-Range
+            if not (resumed and same and sent.startswith(f"bytes {done}-")):
+                _discard(part)
+                return False
         done = done if resumed else 0
-        length = answer.headers.get("Content-Length", "")
-        total = done + int(length) if length.isdecimal() else size
+        length = whole if resumed else answer.headers.get("Content-Length", "")
+        total = int(length) if length.isdecimal() else size
         if size is not None and total != size:
             _discard(part)
             raise DataError(f"{answer.url}: {total:,} bytes, where {size:,} are known; the file there has changed")
         if total is not None and total - done > shutil.disk_usage(part.parent).free:
             raise DataError(f"needs {(total - done) / 1e9:,.2f} GB, more than are free", part.parent)
-        etag = answer.headers.get("ETag", "W/")
-        known = (
-            answer.headers.get("Last-Modified", "") if etag.startswith("W/") else etag
-        )  # a weak one is not for ranges
-        write_atomic(validator, known, durable=False)
+        if not resumed:
+            _discard(part)  # before the validator, which says nothing of it
+            write_atomic(part.with_name(part.name.removesuffix(PART) + VALIDATOR), said, durable=False)
         with part.open("ab" if resumed else "wb") as file:
             done = _copy(answer, file, done, total, progress)
     return total is None or done == total
