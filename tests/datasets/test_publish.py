@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import os
 import re
+import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ from tnllt.datasets import Dataset, splits
 from tnllt.datasets.convert import convert
 from tnllt.datasets.publish import read_about
 from tnllt.datasets.synth import SynthConfig, write_dataset
-from tnllt.errors import DataError, UsageError
+from tnllt.errors import DataError, DataWarning, UsageError
 from tnllt.results.pack import dataset_digest
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
@@ -70,6 +73,7 @@ class Parts(http.server.SimpleHTTPRequestHandler):
     """A file server that gives parts of files, as hubs do; `asked` counts the bytes of the parts."""
 
     folder, asked, whole = "", 0, False
+    paths: ClassVar[list[str]] = []
 
     def __init__(self, *args: object, **how: object) -> None:
         super().__init__(*args, directory=self.folder, **how)  # type: ignore[arg-type]
@@ -77,6 +81,7 @@ class Parts(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args: object) -> None: ...
 
     def do_GET(self) -> None:
+        self.paths.append(self.path)
         part = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         path = Path(self.translate_path(self.path))
         if part is None or Parts.whole or not path.is_file():
@@ -120,6 +125,43 @@ def test_it_streams_from_a_url(synth: Path, published: Path, server: str) -> Non
     Parts.whole = True
     with pytest.raises(DataError, match="does not give parts of files"):
         open_dataset(server, split=None)[0][0]
+
+
+def test_annotations_at_a_url_are_asked_for_again(tmp_path: Path) -> None:
+    """Another version is seen, an unchanged one is not fetched twice, and one that was fetched serves offline."""
+    for number, out in enumerate(("one", "two")):
+        write(tmp_path / "in" / "a" / "groundtruth.txt", *rows(3, first=1 + number))
+        run("publish", tmp_path / "in", tmp_path / out, "--dataset", "tnllt", "--split", "all")
+    served = tmp_path / "served"
+    shutil.copytree(tmp_path / "one", served)
+    Parts.folder, Parts.whole, Parts.paths = str(served), True, []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Parts) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{running.server_address[1]}"
+
+        def first_box() -> float:
+            return float(open_dataset(url, split=None)[0].groundtruth[0, 0])
+
+        assert [first_box(), first_box()] == [1, 1] and Parts.paths.count("/annotations.parquet") == 1
+        shutil.copytree(tmp_path / "two", served, dirs_exist_ok=True)
+        assert [first_box(), first_box()] == [2, 2] and Parts.paths.count("/annotations.parquet") == 2
+        write(served / "SHA256SUMS", "0" * 64 + "  annotations.parquet")
+        with pytest.raises(DataError, match=f"not {'0' * 64}; it was removed"):
+            first_box()
+        (served / "SHA256SUMS").write_text("nothing")
+        with pytest.warns(DataWarning, match=r"SHA256SUMS: does not name annotations\.parquet; .* are used"):
+            assert first_box() == 2
+        running.shutdown()
+    with pytest.warns(DataWarning, match=r"SHA256SUMS: cannot be fetched \(.*\); .* fetched before are used"):
+        assert first_box() == 2
+
+
+def test_annotations_at_a_url_without_sums(published: Path, server: str, tmp_path: Path) -> None:
+    for file in ("annotations.parquet", "frames"):
+        (tmp_path / file).symlink_to(published / file)
+    Parts.folder = str(tmp_path)
+    assert len(open_dataset(server, split=None)) == 3
+    assert not list((Path(os.environ["TNLLT_CACHE"]) / "published").glob("*/new-*"))
 
 
 def test_what_a_benchmark_lacks_stays_away(tmp_path: Path) -> None:

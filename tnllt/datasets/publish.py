@@ -18,7 +18,7 @@ from tnllt import __version__
 from tnllt.datasets.card import format_card, make_card
 from tnllt.datasets.dataset import Dataset
 from tnllt.datasets.frames import OnProgress
-from tnllt.datasets.published import COLUMNS, FILE, image_files
+from tnllt.datasets.published import COLUMNS, FILE, SUMS, image_files
 from tnllt.errors import DataError, MissingExtraError, UsageError
 from tnllt.files import file_name, read_toml, sha256_of, temporary_beside, to_json, write_atomic
 from tnllt.records import from_table
@@ -155,9 +155,6 @@ def _inline(dataset: Dataset) -> dict[str, Any]:
     ]  # fmt: skip
     columns = [_field(name, *_FIELDS[name]) for name in names]
     return {"@type": "cr:RecordSet", "@id": "sequences", "name": "sequences", "field": columns, "data": data}
-
-
-SUMS = "SHA256SUMS"
 
 
 def publish(

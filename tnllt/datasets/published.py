@@ -10,8 +10,12 @@ unpacked, and from a URL nothing but the frames that are asked for comes over th
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,11 +23,11 @@ from urllib.parse import quote
 import numpy as np
 
 from tnllt.datasets.frames import decode
-from tnllt.errors import DataError, MissingExtraError
-from tnllt.files import file_name
+from tnllt.errors import DataError, DataWarning, MissingExtraError
+from tnllt.files import MOST_BYTES, file_name, sha256_of
 from tnllt.sequence import Annotation, Image, Sequence
 
-FILE = "annotations.parquet"
+FILE, SUMS = "annotations.parquet", "SHA256SUMS"
 #: Of each column, what a row holds of one sequence of T frames.
 COLUMNS = {
     "sequence": "its name",
@@ -52,16 +56,44 @@ def is_url(place: object) -> bool:
 
 
 def fetch_annotations(url: str) -> Path:
-    """The annotations of a published dataset at a URL, in the user's cache."""
+    """The annotations of a published dataset at a URL, in the user's cache: those whose SHA-256 stands at the URL.
+
+    Where that cannot be told, such as without a network, those that were fetched before, with a DataWarning.
+    """
     from hashlib import sha256
 
     from tnllt.config import cache_folder
-    from tnllt.download import download
+    from tnllt.download import RECORDED, download
 
+    url = url.rstrip("/")
     path = cache_folder() / "published" / sha256(url.encode()).hexdigest()[:16] / FILE
-    if not path.is_file():
-        download(f"{url.rstrip('/')}/{FILE}", path)
+    wanted, reason = _published_sum(f"{url}/{SUMS}")
+    if path.is_file():
+        if wanted == sha256_of(path):
+            return path
+        if wanted is None:
+            note = f"{url}/{SUMS}: {reason}; the annotations fetched before are used, which may be out of date"
+            warnings.warn(note, DataWarning, stacklevel=2)
+            return path
+    new = path.with_name(f"new-{FILE}")  # what is there stays until the other is whole
+    download(f"{url}/{FILE}", new, sha256=wanted)
+    new.with_name(new.name + RECORDED).unlink(missing_ok=True)  # a sum of today is not one to hold others to
+    with suppress(FileNotFoundError):  # another process was as far, and faster
+        new.replace(path)
     return path
+
+
+def _published_sum(url: str) -> tuple[str | None, str]:
+    """(SHA-256 of the annotations that `SHA256SUMS` at a URL states, or None; why it is not known)."""
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(quote(url, safe=":/%?&="), timeout=30) as answer:
+            text = answer.read(MOST_BYTES).decode("ascii", "replace")
+    except (OSError, HTTPException) as error:
+        return None, f"cannot be fetched ({error})"
+    found = re.search(rf"^([0-9a-f]{{64}})  {re.escape(FILE)}$", text, re.MULTILINE)
+    return (found[1], "") if found else (None, f"does not name {FILE}")
 
 
 @lru_cache(maxsize=4)
