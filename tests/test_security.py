@@ -256,6 +256,49 @@ class Odd:
         return Reasoning("a\ud800b", True, "the \udfff car", "\ud800")
 
 
+def loaders() -> dict[str, Callable[[str], object]]:
+    from tnllt.foundation.starters import DetectorStarter
+    from tnllt.foundation.vlm import VlmTracker
+    from tnllt.reasoningtrack.reasoners.factory import make_reasoner
+    from tnllt.training.vlm.finetune import load_for_training
+    from tnllt.training.vlm.options import ModelOptions
+
+    return {
+        "starter": lambda model: DetectorStarter(model, device="cpu"),
+        "reasoner": lambda model: make_reasoner(f"transformers:{model}", device="cpu", cache="off"),
+        "tracker": lambda model: VlmTracker(f"transformers:{model}", "qwen2.5-vl", model_options="device=cpu"),
+        "training": lambda model: load_for_training(ModelOptions(model)),
+    }
+
+
+@pytest.mark.parametrize("loader", ["starter", "reasoner", "tracker", "training"])
+def test_code_of_a_model_is_not_run_and_nobody_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: str
+) -> None:
+    pytest.importorskip("transformers")
+    names = {"AutoConfig": "own.Own", "AutoModelForImageTextToText": "own.Own", "AutoProcessor": "own.Own"}
+    for file in ("config.json", "processor_config.json", "tokenizer_config.json"):
+        (tmp_path / file).write_text(json.dumps({"model_type": "own", "auto_map": names}))
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w')")
+    monkeypatch.setattr("builtins.input", lambda *words: "y")
+    with pytest.raises(DataError, match="needs code of its own, which is not run; choose a model that"):
+        loaders()[loader](str(tmp_path))
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("loader", ["starter", "reasoner", "tracker", "training"])
+def test_a_name_on_the_hub_reaches_no_network(monkeypatch: pytest.MonkeyPatch, loader: str) -> None:
+    pytest.importorskip("transformers")
+    from huggingface_hub import constants
+
+    asked: list[object] = []
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *place, **_: asked.append(place) or [])
+    with pytest.raises(DataError, match=r"nobody/nothing is neither a folder nor .* download=yes"):
+        loaders()[loader]("nobody/nothing")
+    assert not asked
+
+
 def test_lone_surrogates_in_an_answer_do_no_harm(tmp_path: Path) -> None:
     from tnllt.reasoningtrack.reasoners import Look, Question, ask
 

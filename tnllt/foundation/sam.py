@@ -20,9 +20,9 @@ from tnllt.datasets.frames import decode
 from tnllt.datasets.headers import refusal
 from tnllt.errors import DataError, MissingExtraError, UsageError
 from tnllt.files import read_bytes
-from tnllt.foundation.checkpoints import Precision, load_whole, model_folder, model_hash
+from tnllt.foundation.checkpoints import Precision, load_whole, model_hash
 from tnllt.masks import BoxRule, Mask, mask_box
-from tnllt.reasoningtrack.reasoners.models import torch_device, usable
+from tnllt.reasoningtrack.reasoners.models import LOCAL, model_folder, torch_device, usable
 from tnllt.sequence import Image
 from tnllt.tracking.identity import content_hash
 from tnllt.tracking.tracker import Emit, Mode, Prediction, Tracker
@@ -352,7 +352,7 @@ class Sam3(SamTracker):
         with usable(self.folder, "SAM 3 started from text"):
             from transformers import AutoTokenizer
 
-            self._tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+            self._tokenizer = AutoTokenizer.from_pretrained(self.folder, **LOCAL)
         self._grounding = self._load("Sam3VideoModel")
         if not self.download:  # with the package `kernels`, transformers would fetch code from the hub and run it
             sys.modules[type(self._grounding).__module__].cv_utils_kernel = False  # type: ignore[attr-defined]

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from tnllt.errors import DataError, UsageError
 from tnllt.foundation.box_model import BoxModel
-from tnllt.foundation.checkpoints import Precision, load_whole, model_folder, model_hash
+from tnllt.foundation.checkpoints import Precision, load_whole, model_hash
 from tnllt.options import key_values, split_pairs
-from tnllt.reasoningtrack.reasoners.models import torch_device, usable
+from tnllt.reasoningtrack.reasoners.models import LOCAL, model_folder, torch_device, usable
 from tnllt.sequence import Image
 
 Found = list[tuple[Sequence[float], float]]
@@ -46,10 +46,10 @@ class DetectorStarter:
         with usable(self.folder, "a detector started by a text"):
             import transformers
 
-            self.kind = str(transformers.AutoConfig.from_pretrained(self.folder, local_files_only=True).model_type)
+            self.kind = str(transformers.AutoConfig.from_pretrained(self.folder, **LOCAL).model_type)
             if self.kind not in _THRESHOLDS:
                 raise DataError(f"a {self.kind} model is not one of {', '.join(_THRESHOLDS)}", self.folder)
-            self._processor = transformers.AutoProcessor.from_pretrained(self.folder, local_files_only=True)
+            self._processor = transformers.AutoProcessor.from_pretrained(self.folder, **LOCAL)
             classes = transformers.models.auto.modeling_auto.MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES
             chosen = classes.get(self.kind, "Florence2ForConditionalGeneration")
         self.threshold = _THRESHOLDS[self.kind]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tnllt.errors import DataError, MissingExtraError, UsageError
+from tnllt.files import user_path
 from tnllt.reasoningtrack.reasoners.base import Question, ReasonerError, Reasoning
 from tnllt.reasoningtrack.reasoners.cache import AnswerCache
 from tnllt.reasoningtrack.reasoners.parsing import Compat, load_prompt
@@ -36,10 +37,43 @@ _TOKENS = {
     "vision_start_token": "<|vision_start|>",
     "vision_end_token": "<|vision_end|>",
 }
+#: Of everything that transformers loads: the hub is not asked, and no code of a model's repository is run, nor is the
+#: user asked on the terminal whether it may be.
+LOCAL: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+#: What of a model's repository is used: weights without pickles, settings, vocabularies.
+PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+
+
+def model_folder(name: str | Path, download: bool = False) -> Path:
+    """The folder of a model.
+
+    Args:
+        name: a folder, or a name on the hub such as facebook/sam2.1-hiera-tiny.
+        download: whether a name that is not on disk may be fetched.
+
+    Raises:
+        DataError: no such folder, and no such name on disk. MissingExtraError: without transformers.
+    """
+    place = user_path(name)
+    if place.is_dir():
+        return place
+    if find_spec("transformers") is None:
+        raise MissingExtraError(f"the model {name}", "vlm", ImportError("no module transformers"))
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(name), local_files_only=not download, allow_patterns=list(PATTERNS)))
+    except (OSError, ValueError) as error:
+        if download:
+            raise DataError(f"{name} cannot be downloaded: {' '.join(str(error).split())[:300]}") from error
+        raise DataError(
+            f"{name} is neither a folder nor a model that is on this disk already; the option download=yes fetches it "
+            "from the hub (of a training, --download)"
+        ) from error
 
 
 def load_processor(path: str | Path, **image_options: int) -> Any:
-    """The processor of the model at `path` (a folder, or a name on the hub).
+    """The processor of the model in the folder `path`.
 
     `image_options` (min_pixels, max_pixels) go to its image half.
 
@@ -49,18 +83,19 @@ def load_processor(path: str | Path, **image_options: int) -> Any:
     with usable(path):
         from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
 
-        model_type = "" if find_spec("torchvision") is not None else AutoConfig.from_pretrained(path).model_type
+        whole = find_spec("torchvision") is not None
+        model_type = "" if whole else AutoConfig.from_pretrained(path, **LOCAL).model_type
         if model_type not in _PROCESSORS:
-            return AutoProcessor.from_pretrained(path, **image_options)
+            return AutoProcessor.from_pretrained(path, **LOCAL, **image_options)
         module, name = _PROCESSORS[model_type]
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, **LOCAL)
         make = image_only(getattr(import_module(module), name))
-        images = AutoImageProcessor.from_pretrained(path, **image_options)
+        images = AutoImageProcessor.from_pretrained(path, **LOCAL, **image_options)
         return make(images, tokenizer, chat_template=_template(path, tokenizer))
 
 
 def load_model(path: str | Path, dtype: str) -> Any:
-    """The model at `path` (a folder, or a name on the hub) from its safetensors; none of its code is run.
+    """The model in the folder `path` from its safetensors; none of its code is run.
 
     Args:
         dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
@@ -75,7 +110,7 @@ def load_model(path: str | Path, dtype: str) -> Any:
         from transformers import AutoModelForImageTextToText
 
         wanted = dtype if dtype == "auto" else getattr(torch, dtype)
-        return AutoModelForImageTextToText.from_pretrained(path, dtype=wanted, use_safetensors=True)
+        return AutoModelForImageTextToText.from_pretrained(path, **LOCAL, dtype=wanted, use_safetensors=True)
 
 
 def write_answers(
@@ -118,7 +153,10 @@ def usable(place: str | Path, what: str = "a vision-language model") -> Iterator
     try:
         yield
     except (ImportError, OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        raise DataError(f"not usable as {what}: {' '.join(str(error).split())[:300]}", place) from error
+        reason = " ".join(str(error).split())[:300]
+        if "trust_remote_code" in str(error):
+            reason = "it needs code of its own, which is not run; choose a model that transformers itself knows"
+        raise DataError(f"not usable as {what}: {reason}", place) from error
 
 
 def torch_device(name: str) -> Any:
@@ -159,7 +197,7 @@ def _template(path: str | Path, tokenizer: Any) -> Any:
         return tokenizer.chat_template
     from transformers.processing_utils import ProcessorMixin
 
-    settings, _ = ProcessorMixin.get_processor_dict(path)
+    settings, _ = ProcessorMixin.get_processor_dict(path, **LOCAL)
     return settings.get("chat_template")
 
 
@@ -167,7 +205,8 @@ class LocalReasoner:
     """Runs the model itself; one question at a time.
 
     Args:
-        path: a model's folder, or its name on the hub. No code from it is ever run.
+        path: a model's folder, or its name on the hub, of which what is on disk already is loaded. No code from it is
+            ever run.
         view: what the model is shown: frames, boxes, search or crops (see `views`).
         prompt: file of the system prompt; None for the bundled one.
         compat: "released" reads answers as the released tracker does.
@@ -177,6 +216,7 @@ class LocalReasoner:
         max_tokens: tokens of an answer.
         temperature: 0 takes the likeliest token; top_p, top_k as usual.
         total_timeout: seconds for one question; looked at after every token, so that reading the images is not cut.
+        download: fetch a name that is not on disk from the hub.
 
     Raises:
         MissingExtraError: without the extra `vlm`. DataError: no such model.
@@ -201,7 +241,9 @@ class LocalReasoner:
         top_p: float | None = None,
         top_k: int | None = None,
         total_timeout: float = 600.0,
+        download: bool = False,
     ) -> None:
+        folder = model_folder(path, download)
         self.path, self.prompt, self.compat = str(path), load_prompt(prompt), compat
         self.max_pixels, self.total_timeout, self.view = max_pixels, total_timeout, view
         self._sampling: dict[str, Any] = {"max_new_tokens": max_tokens, "do_sample": temperature > 0}
@@ -210,12 +252,12 @@ class LocalReasoner:
             self._sampling.update({name: value for name, value in chosen.items() if value is not None})
         self._cache = AnswerCache(cache)
         # What changes with the weights and takes no reading of gigabytes: the files' names, sizes and times.
-        files = [file for file in sorted(Path(path).glob("*")) if file.is_file()] if Path(path).is_dir() else []
+        files = [file for file in sorted(folder.glob("*")) if file.is_file()]
         facts = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
         self._weights: list[Any] = [str(Path(path)), *facts]
         self._lock = threading.Lock()
-        self._processor = load_processor(path)
-        self._model = load_model(path, dtype).to(torch_device(device)).eval()
+        self._processor = load_processor(folder)
+        self._model = load_model(folder, dtype).to(torch_device(device)).eval()
 
     def describe(self, first: Image, second: Image, description: str, question: Question | None = None) -> Reasoning:
         """Asks the model (see `Reasoner.describe`). Raises ReasonerError when it writes nothing or fails."""

@@ -87,12 +87,14 @@ def load_for_training(options: ModelOptions) -> tuple[Any, Any]:
 
     Weights that are trained are float32, also under bfloat16 arithmetic: steps of 1e-6 vanish in bfloat16 weights.
     """
-    from tnllt.reasoningtrack.reasoners.models import load_model, load_processor
+    from tnllt.reasoningtrack.reasoners.models import load_model, load_processor, model_folder
 
+    folder = model_folder(options.model, options.download)
     bounds = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
-    processor = load_processor(options.model, **{name: value for name, value in bounds.items() if value})
+    processor = load_processor(folder, **{name: value for name, value in bounds.items() if value})
     processor.tokenizer.padding_side = "left"
-    model = load_model(options.model, "bfloat16" if _use_bf16(options) and options.lora else "float32")
+    processor.tokenizer.init_kwargs.pop("local_files_only", None)  # transformers would save how it was loaded
+    model = load_model(folder, "bfloat16" if _use_bf16(options) and options.lora else "float32")
     if options.freeze_vision:
         for name, parameter in model.named_parameters():
             if ".visual." in f".{name}":
@@ -178,8 +180,10 @@ def _save_model(trainer: Any, processor: Any, model: ModelOptions, options: Fine
     """The model in the precision it came in, adapters merged in (and apart in `out`/adapter)."""
     from transformers import AutoConfig
 
+    from tnllt.reasoningtrack.reasoners.models import LOCAL, model_folder
+
     network, first = trainer.accelerator.unwrap_model(trainer.model), trainer.is_world_process_zero()
-    dtype = getattr(AutoConfig.from_pretrained(model.model), "dtype", None)
+    dtype = getattr(AutoConfig.from_pretrained(model_folder(model.model), **LOCAL), "dtype", None)
     if trainer.accelerator.num_processes == 1 and dtype is not None:
         network.to(dtype)
     if hasattr(network, "merge_and_unload"):

@@ -60,6 +60,7 @@ class ModelOptions:
         "Less memory, more time.  [default: on a GPU]",
         "--gradient-checkpointing/--no-gradient-checkpointing",
     )
+    download: bool = option(False, "Fetch a name that is not on disk from the hub.")
 
 
 @dataclass(frozen=True)
