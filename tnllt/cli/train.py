@@ -124,7 +124,7 @@ def sft(sources: RecordSources, model: ModelOptions, options: SftOptions) -> Non
     """Fine-tune a vision-language model as reasoner on records of frame pairs; only the answers are trained.
 
     \b
-    tnllt-train sft --model Qwen/Qwen2.5-VL-3B-Instruct --records sft/ --images /data/pairs --out reasoner
+    tnllt-train sft --model Qwen/Qwen2.5-VL-3B-Instruct --download --records sft/ --images /data/pairs --out reasoner
     tnllt-train sft --model MODEL --dataset tnllt --root /data/TNLLT --out reasoner
 
     The defaults are the published recipe. The model in --out is complete: use it as
