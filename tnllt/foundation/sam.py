@@ -16,10 +16,8 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 
 import tnllt.sequence
-from tnllt.datasets.frames import decode
-from tnllt.datasets.headers import refusal
+from tnllt.datasets.frames import read_image
 from tnllt.errors import DataError, MissingExtraError, UsageError
-from tnllt.files import read_bytes
 from tnllt.foundation.checkpoints import Precision, load_whole, model_hash
 from tnllt.masks import BoxRule, Mask, mask_box
 from tnllt.reasoningtrack.reasoners.models import LOCAL, model_folder, torch_device, usable
@@ -391,10 +389,7 @@ def _read_mask(path: Path) -> Mask:
     """An image file as a mask: what is not black is the target. Raises DataError where it cannot be read."""
     import cv2
 
-    data = read_bytes(path)
-    image = decode(data, cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise DataError(f"{refusal(data) or 'cannot be decoded'}; give a mask of the first frame, such as a PNG", path)
+    image = read_image(path, cv2.IMREAD_UNCHANGED)
     mask: Mask = np.asarray(image.reshape(*image.shape[:2], -1).any(axis=2))
     if not mask.any():
         raise DataError("the mask of the first frame is empty", path)
