@@ -20,6 +20,7 @@ from tests.report import report_trees as trees
 from tnllt.board.entries import check_entry
 from tnllt.board.examine import Examiner
 from tnllt.datasets.convert import format_boxes
+from tnllt.errors import UsageError
 from tnllt.eval.protocols import PROTOCOLS
 from tnllt.results.entry import Entry
 from tnllt.results.layouts import ResultFile
@@ -380,6 +381,18 @@ def test_a_name_that_is_anothers_on_the_site_is_refused(
     found = json.loads(board("check", *given, "--format", "json").output)["findings"]
     assert [(f["code"], f["entry"]) for f in found] == [("name", "Attack")] and repr(names[0]) in found[0]["text"]
     assert board("build", entries, "--out", tmp_path / "site").return_value == 1
+
+
+def test_a_claim_of_the_entry_is_compared_beside_that_of_the_manifest(entries: Path, board: Callable[..., Any]) -> None:
+    with (entries / "Beta" / "entry.toml").open("a") as file:
+        file.write("\n[claims.tnllt]\nsuccess = 0.6\n")
+    done = board("check", entries / "Beta")
+    assert done.return_value == 1 and "success by tnllt is claimed as 0.6, but the boxes give" in done.output
+
+
+def test_the_folder_of_all_entries_is_no_entry(entries: Path, board: Callable[..., Any]) -> None:
+    with pytest.raises(UsageError, match="holds entries and is none; give its folders"):
+        board("check", entries)
 
 
 def test_how_much_a_claim_differs_is_a_github_annotation(entries: Path, board: Callable[..., Any]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.board.conftest import run_board, run_eval
+from tnllt.datasets import open_dataset
 from tnllt.errors import DataError, UsageError
 from tnllt.sequence import Annotation, Sequence
 
@@ -111,6 +112,17 @@ def test_a_good_and_a_bad_pull_request(made: Path, tmp_path: Path) -> None:
     assert page.index(">Beta<") < page.index(">Static box<")
 
 
+def test_a_board_of_other_data_does_not_go_by_the_name_of_tnllt(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(made / "data", tmp_path / "birds")
+    run_board("init", tmp_path / "board", "--dataset", tmp_path / "birds")
+    monkeypatch.chdir(tmp_path / "board")
+    run_board("build", "entries", "--out", "site")
+    assert "Leaderboard of birds" in (tmp_path / "board" / "site" / "index.html").read_text()
+    assert all('id: "birds"' in p.read_text() for p in Path("site/hub").rglob("*.yaml"))
+
+
 def test_where_a_board_is_not_made(made: Path, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("x")
     with pytest.raises(UsageError, match="is there already"):
@@ -131,6 +143,7 @@ def test_a_name_that_leads_out_of_the_folder(
 def test_annotations_from_a_release(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files beside the frames, descriptions too; an entry packed on the release passes, and one without them."""
     run_board("init", tmp_path / "board", "--dataset", "tnllt", "--root", made / "data")
+    assert open_dataset(tmp_path / "board" / "annos", split=None).name == "tnllt"
     places = ["--results", made / "results", "--no-cache", "--entry", tmp_path / "board" / "entries"]
     run_eval("pack", "Beta", "--dataset", "tnllt", "--root", made / "data", *places)
     run_eval("pack", "Gamma", "--dataset", "tnllt", "--annos", made / "annos", *places)

@@ -83,6 +83,11 @@ def find_entries(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
+def holds_entries(folder: Path) -> bool:
+    """Whether it is no entry, but its folders are."""
+    return not (folder / FILE).is_file() and any((inner / FILE).is_file() for inner in folder.iterdir())
+
+
 def check_all(folders: list[Path], examiner: Examiner) -> tuple[list[BoardEntry], list[Findings]]:
     """Every entry, with the findings of each; of two trackers with the same boxes or pages the later is refused."""
     examiner.prepare((path, folder.name) for folder in folders for path in _archives(folder))
@@ -170,14 +175,16 @@ def _examine(folder: Path, entry: Entry, examiner: Examiner) -> tuple[BoardEntry
 def _wrong_claims(archive: Examined, entry: Entry, examiner: Examiner) -> Iterator[tuple[str, str]]:
     """(code, what) of each score that the boxes do not give: of the manifest, and of the entry for its own archive."""
     packed = archive.facts.protocol
-    claims: dict[str, Mapping[str, float | None]] = dict(entry.claims) if archive.name == entry.tracker else {}
+    claims: list[tuple[str, Mapping[str, float | None]]] = []
+    if archive.name == entry.tracker:
+        claims += entry.claims.items()
     if archive.facts.claims:
         protocol = PROTOCOLS.get(str(packed.get("name")))
         if protocol is None or protocol.digest() != packed.get("digest"):
             yield "rules", f"{archive.path.name} was scored by other rules than this version's {packed.get('name')!r}"
         elif protocol.name in archive.curves:
-            claims = {**claims, protocol.name: {**claims.get(protocol.name, {}), **archive.facts.claims}}
-    for name, stated in claims.items():
+            claims.append((protocol.name, archive.facts.claims))
+    for name, stated in claims:
         if name not in archive.curves:
             continue
         scores = examiner.scores(PROTOCOLS[name], [archive])

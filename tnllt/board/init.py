@@ -21,6 +21,7 @@ from tnllt.eval.selection import Selection
 from tnllt.files import file_name, to_json, write_atomic
 from tnllt.results.entry import Entry
 from tnllt.results.layouts import ResultFile
+from tnllt.text import toml_text
 
 #: The first entry: the initial box, never moved.
 FIRST = "StaticBox"
@@ -37,19 +38,20 @@ def init_board(folder: Path, config: ScoreConfig) -> list[Path]:
     where = config.locate()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: is there already, and not empty; give a new folder")
-    sequences = list(open_configured(config))
+    dataset = open_configured(config)
+    sequences = list(dataset)
     for sequence in sequences:
         file_name(sequence.name, "sequence", where.annos or where.root)
-    name, kind = to_json(where.dataset), "annos"
     if where.annos is not None:
+        settings = f'dataset = {to_json(where.dataset)}\nannos = "annos"\n'
         shutil.copytree(where.annos, folder / "annos")
-    else:  # in TNLLT's layout, without frames
-        name, kind = '"tnllt"', "root"
+    else:  # in TNLLT's layout, without frames, but by its own name
+        settings = 'dataset = "annos"\n'
+        write_atomic(folder / "annos" / "dataset.toml", f'base = "tnllt"\nname = {toml_text(dataset.name)}\n')
         for sequence in sequences:
             names = TNLLT_ATTRIBUTES if set(sequence.attributes or ()) == {*TNLLT_ATTRIBUTES} else None
             for file, text in annotation_files(sequence.annotation, names):
                 write_atomic(folder / "annos" / sequence.name / file, text)
-    settings = f'dataset = {name}\n{kind} = "annos"\n'
     write_atomic(folder / "tnllt.toml", settings)
     written = [folder / "tnllt.toml"]
     for source, place in _FILES.items():

@@ -47,13 +47,15 @@ def check(entries: tuple[Path, ...], config: ScoreConfig) -> Findings:
     Every archive is scored again under every protocol. A claim that differs by more than 1e-9 is refused, and by how
     much is said. Exit code 1 where an entry is refused. --format github prints annotations that GitHub shows.
     """
-    from tnllt.board.entries import check_all
+    from tnllt.board.entries import check_all, holds_entries
     from tnllt.board.examine import CHECKER
     from tnllt.findings import Findings
 
     for folder in entries:
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder; an entry is a folder with entry.toml and archives")
+        if holds_entries(folder):
+            raise UsageError(f"{folder}: holds entries and is none; give its folders: {folder}/*")
     findings = check_all(list(entries), _examiner(config))[1]
     every = CHECKER.sorted(finding for found in findings for finding in found.found)
     names = [folder.name for folder in entries]
