@@ -83,12 +83,14 @@ class Gates:
             if self.baseline.rules != scores.protocol.digest():
                 old, new = self.baseline.protocol, scores.protocol.name
                 raise UsageError(f"the baseline was scored under protocol {old!r}, these under {new!r}")
-            for option, old, new in (
+            for option, before, now in (
                 ("--round", self.baseline.rounding, scores.rounding),
                 ("--realtime", self.baseline.realtime or "none", scores.realtime or "none"),
             ):
-                if old != new:
-                    raise UsageError(f"the baseline was scored with {option} {old}, these with {new}; score both alike")
+                if before != now:
+                    raise UsageError(
+                        f"the baseline was scored with {option} {before}, these with {now}; score both alike"
+                    )
             if set(self.baseline.sequences) != set(scores.sequences):
                 raise UsageError(
                     "the baseline was scored on other sequences; scores of different sets cannot be compared"
