@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ from tnllt.errors import DataError, UsageError
 from tnllt.eval.scores import Scores
 from tnllt.realtime import StreamClock, as_streamed, streamed_frames
 from tnllt.results.store import ResultStore
-from tnllt.sequence import Trajectory
+from tnllt.sequence import Annotation, Image, Sequence, Trajectory
+from tnllt.tracking.loop import TrackingLoop
+from tnllt.tracking.sequence_run import SequenceRun
+from tnllt.tracking.tracker import Mode, Tracker
 
 
 def _simulated(ticks: list[int], per_frame: int) -> list[int]:
@@ -133,6 +137,45 @@ class Timed(Tracker):
         self.now = type(self).now = self.now + 0.25
         return [float(image[0, 0, 0]), 10, 10, 10]
 """
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        ([0, 20, 31, 42, 53, 64], {0: 0, 20: 21, 31: 31, 42: 45, 53: 55, 64: 65}),
+        ([0, 2, 3, 79], {0: 0, 3: 4, 79: 79}),  # of two that come between, the last
+    ],
+)
+def test_a_text_that_comes_with_a_dropped_frame_is_told_with_the_next(
+    texts: list[int], told: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    class Told(Tracker):
+        modes = (Mode.NL_BB,)
+
+        def initialize(self, image: Image, box: object = None, language: str | None = None) -> None:
+            self.told = [language]
+
+        def describe(self, text: str) -> None:
+            self.told.append(text)
+
+        def track(self, image: Image) -> list[float]:
+            now[0] += 0.17
+            return [1, 1, 2, 2]
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    frames = [np.zeros((4, 4, 3), np.uint8)] * 80
+    sequence = Sequence("s", Annotation(np.ones((80, 4)), language="text 0"), frames)
+    run = SequenceRun(sequence, Mode.NL_BB, read_ahead=0, realtime=20, texts={i: f"text {i}" for i in texts})
+    tracker = Told()
+    loop = TrackingLoop(tracker)
+    assert loop.start(run) is None
+    while not loop.step():
+        pass
+    assert tracker.told == [f"text {i}" for i in told]
+    assert [event["frame"] for event in run.events] == list(told.values())[1:]
+    assert [event["before"] for event in run.events] == tracker.told[:-1]
 
 
 def test_run_drops_frames_for_real(tmp_path: Path) -> None:

@@ -138,11 +138,11 @@ class TrackingLoop:
         return list(answers)
 
     def _describe(self, run: SequenceRun) -> None:
-        text = run.texts.get(run.index) if run.mode is not Mode.BB else None
+        text = run.new_text()
         if text is not None:
             self.tracker.describe(text)
-            before = next(run.texts[i] for i in reversed(range(run.index)) if i in run.texts)
-            run.emit({"event": "described", "frame": run.index, "before": before, "after": text})
+            run.emit({"event": "described", "frame": run.index, "before": run.told, "after": text})
+            run.told = text
 
     def _begin(self, run: SequenceRun, image: Image) -> tuple[Any, float]:
         """Starts the tracker; returns its answer for the first frame (the box it was given, where there is one)."""

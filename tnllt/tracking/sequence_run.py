@@ -150,6 +150,7 @@ class SequenceRun:
         self.absent = bytearray()
         self.stream = StreamClock(self.realtime) if self.realtime else None
         self.begins: list[int] = []  # with a stream: where each answer comes into force
+        self.told, self._next = self.sequence.language, 1  # the text in force; from where on texts are new
         self.info: Mapping[str, Any] = {}
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.clock = time.perf_counter()
@@ -172,6 +173,12 @@ class SequenceRun:
         """Initial box and language description that the tracker is started with."""
         box = None if self.mode is Mode.NL else self.sequence.groundtruth[0].tolist()
         return box, None if self.mode is Mode.BB else self.sequence.language
+
+    def new_text(self) -> str | None:
+        """The last text that came since the frame before, also with a frame that was dropped; None without one."""
+        since = range(self._next, self.index + 1)
+        self._next = self.index + 1
+        return None if self.mode is Mode.BB else next((self.texts[i] for i in reversed(since) if i in self.texts), None)
 
     def take(self, prediction: Any, seconds: float) -> None:
         """Writes the answer for the frame in hand. Raises TrackerFailure where it is not a box."""
