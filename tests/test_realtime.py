@@ -55,6 +55,9 @@ def test_by_hand() -> None:
     assert streamed_frames(np.full(5, 0.1), 10).tolist() == [0, 1, 2, 3, 4]
     assert streamed_frames(np.full(4, 60.0), 10).tolist() == [0, 0, 0, 0]
     assert streamed_frames(np.array([np.nan]), 10).tolist() == [0]
+    for endless in (1e30, 1e308):
+        assert streamed_frames(np.array([0, 0.1, endless, endless]), 10).tolist() == [0, 1, 1, 1]
+    assert streamed_frames(np.full(3, 2.0), 1e308).tolist() == [0, 0, 0]
 
 
 def test_stream_says_which_frame_is_next() -> None:

@@ -23,6 +23,8 @@ from tnllt.sequence import Trajectory
 
 #: Part of a frame's interval that absorbs rounding: a tracker of exactly 1 / fps seconds keeps pace.
 _SLACK = 1e-6
+#: A frame after all: an answer that takes longer is never in force, however large its time is.
+_NEVER = 2.0**53
 
 
 class StreamClock:
@@ -41,8 +43,9 @@ class StreamClock:
         Returns the first frame in which that answer is in force, and moves `frame` to the one that is taken next.
         """
         self._now = max(self._now, self.frame / self.fps) + seconds
-        first = max(self.frame, math.ceil(self._now * self.fps - _SLACK) - 1)
-        self.frame = max(self.frame + 1, math.floor(self._now * self.fps + _SLACK))
+        now = min(self._now * self.fps, _NEVER)
+        first = max(self.frame, math.ceil(now - _SLACK) - 1)
+        self.frame = max(self.frame + 1, math.floor(now + _SLACK))
         return first
 
 
