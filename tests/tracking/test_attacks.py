@@ -146,11 +146,39 @@ def test_retry_runs_no_code_that_a_record_alone_names(data: Path, tmp_path: Path
     assert tnllt_run("retry", "-d", data, "--results", tmp_path / "r", "--yes").returncode == 3 and mark.exists()
 
 
-def test_retry_keeps_mode_and_seed(data: Path, tmp_path: Path) -> None:
-    words = (f"{TRACKERS}:Habit", "-d", data, "--results", tmp_path, "--set", "what=raise", "--seed", 5, "--mode", "BB")
-    assert tnllt_run(*words).returncode == 3
-    again = tnllt_run("retry", "-d", data, "--results", tmp_path, "--yes")
-    assert again.returncode == 3 and "1 of 2 sequences to track" in again.stderr, again.stderr
+STARTER = """
+class Corner:
+    def __init__(self, score: float = 1.0): ...
+    def locate(self, image, text): return [((1.0, 1.0, 9.0, 9.0), 1.0)]
+"""
+
+
+@pytest.mark.parametrize(("ends", "sequences"), [("raise", "b"), ("hang", "a,b")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--seed", 5, "--mode", "BB"),
+        ("--realtime", 20),
+        ("--text", "none"),
+        ("--starter", "{folder}/corner.py:Corner", "--starter-set", "score=0.5"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_retry_keeps_all_that_decides_results(
+    words: tuple[object, ...], ends: str, sequences: str, data: Path, tmp_path: Path
+) -> None:
+    """All sequences fail, so that the identity may change; or one, whose worker is ended: the runner writes its record."""
+    (tmp_path / "corner.py").write_text(STARTER)
+    given = [str(word).format(folder=tmp_path) for word in words]
+    where = ("-d", data, "--results", tmp_path, "-s", sequences, "--frame-timeout", 1, "--start-timeout", 60)
+    run = tnllt_run(f"{TRACKERS}:Habit", *where, "--set", f"what={ends}", "--set", "at=1", *given)
+    assert run.returncode == 3, run.stderr
+    store = ResultStore(tmp_path)
+    (name,) = store.trackers()
+    before = store.identity(name)
+    again = tnllt_run("retry", *where, "--yes")
+    assert again.returncode == 3 and "1 of" in again.stderr, again.stderr
+    assert before is not None and store.identity(name) == before
 
 
 def test_the_working_folder_is_not_searched(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,9 +54,9 @@ def track(which: str | None, other: BaselineChoice, single: SourceConfig, config
 def retry(names: tuple[str, ...], yes: bool, config: RunConfig) -> int:
     """Track the failed sequences of each TRACKER again (by default of all), and nothing else.
 
-    Tracker, options, mode and seed are those of the failed runs' records; --set changes single options. Where a record
-    names code outside of tnllt and of installed trackers, it is run only after you agree: a results folder may come
-    from anybody.
+    Tracker, options, mode, seed, texts, starter and --realtime are those of the failed runs' records; --set changes
+    single options. Where a record names code outside of tnllt and of installed trackers, it is run only after you
+    agree: a results folder may come from anybody.
     """
     from tnllt.results.store import ResultStore
     from tnllt.tracking.runner import failed_runs

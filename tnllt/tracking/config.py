@@ -170,6 +170,17 @@ class RunSpec(TrackingConfig):
             raise UsageError("--starter-set goes with --starter")
         return StarterSpec.of(self.starter, given) if self.starter else None
 
+    def given(self, name: str) -> dict[str, Any]:
+        """The record's fields that say how a sequence is tracked, whatever comes of it: a retry takes them up."""
+        return {
+            "implementation": self.tracker.target,
+            "options": dict(self.tracker.options),
+            "seed": self.seed,
+            "concurrency": self.concurrency(),
+            "text": {} if self.texts is None else self.texts.record(name),
+            "info": {"starter": self.starter, "starter_set": self.starter_set} if self.starter else {},
+        }
+
     def create_tracker(self) -> Tracker:
         """The tracker, loaded, with its starter where there is one."""
         from tnllt.tracking.language_start import with_starter

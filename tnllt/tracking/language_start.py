@@ -107,7 +107,6 @@ class LanguageStart(Tracker):
         self.starter_name = name or type(starter).__name__
         self.threshold = float(getattr(starter, "threshold", 0.0)) if threshold is None else threshold
         self.device = getattr(tracker, "device", None)
-        self.facts: dict[str, Any] = {"started_by": self.starter_name}
         self._with_text = Mode.NL_BB in tracker.modes
         self._text, self._frame = "", 0
         self._found: dict[str, Any] = {}
@@ -139,7 +138,8 @@ class LanguageStart(Tracker):
             self.tracker.receive(sequence)
 
     def info(self) -> Mapping[str, Any]:
-        return {**self.tracker.info(), **self.facts, "start_threshold": self.threshold, **self._found}
+        facts = {"started_by": self.starter_name, "start_threshold": self.threshold}
+        return {**self.tracker.info(), **facts, **self._found}
 
     def _look(self, image: Image) -> Prediction:
         """Asks the starter about one frame, and starts the tracker where it finds the target."""
@@ -172,11 +172,7 @@ def check_takes_box(tracker: type[Tracker], name: str) -> None:
 def with_starter(spec: TrackerSpec, starter: StarterSpec, device: str = "") -> LanguageStart:
     """A tracker and its starter, loaded."""
     tracker = spec.create(device)
-    found = LanguageStart(tracker, starter.create(), starter.name, starter.threshold, starter.wait)
-    own = {"threshold": starter.threshold, "wait": starter.wait}
-    given = {key: value for key, value in {**starter.options, **own}.items() if value is not None}
-    found.facts |= {"starter": starter.name, "starter_set": given}
-    return found
+    return LanguageStart(tracker, starter.create(), starter.name, starter.threshold, starter.wait)
 
 
 def _class_of(name: str) -> tuple[type, dict[str, Any]]:

@@ -195,9 +195,9 @@ def failed_runs(store: ResultStore, trackers: tuple[str, ...] = ()) -> list[tupl
         if failed:
             record, run = failed[0], store.identity(name)
             spec = TrackerSpec(name, record.implementation, record.options)
+            facts = record.identity if run is None else run.facts
             settings: dict[str, Any] = {"seed": record.seed}
-            if run is not None and run.facts.get("mode"):
-                settings["mode"] = run.facts["mode"]
+            settings |= {key: facts[key] for key in ("mode", "realtime") if facts.get(key)}
             if record.text:
                 settings["text"] = [record.text["source"]]
             settings |= {key: record.info[key] for key in ("starter", "starter_set") if key in record.info}

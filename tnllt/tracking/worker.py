@@ -22,6 +22,7 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -167,9 +168,7 @@ class Worker:
         self.heartbeat.phase(WRITING)
         lock, attempt, identity = self.jobs.pop(name)
         extra = {
-            **self.common,
-            **end.record,
-            **self._text(name),
+            **self._fields(name, end.record),
             "costs": self._costs(),
             "output": kept_output(),
             "attempts": attempt,
@@ -195,7 +194,7 @@ class Worker:
     def _fail(self, name: str, failure: TrackerFailure, fields: dict[str, Any], run: SequenceRun | None = None) -> None:
         lock, attempt, identity = self.jobs.pop(name)
         record = RunRecord(
-            **{**self.common, **fields, **self._text(name), "tracker": self.spec.tracker.name},
+            **{**self._fields(name, fields), "tracker": self.spec.tracker.name},
             sequence=name,
             status="failed",
             output=kept_output(),
@@ -251,23 +250,21 @@ class Worker:
             return run if loop.start(run) is None else None
         return None
 
-    def _text(self, name: str) -> dict[str, Any]:
-        return {} if self.spec.texts is None else {"text": self.spec.texts.record(name)}
+    def _fields(self, name: str, own: Mapping[str, Any]) -> dict[str, Any]:
+        """A record's fields: the worker's, those that the run gives, and the sequence's own."""
+        given = self.spec.given(name)
+        return {**self.common, **given, **own, "info": {**given["info"], **own.get("info", {})}}
 
     def _common_fields(self, seconds: float) -> dict[str, Any]:
-        tracker, cls = self.spec.tracker, self.spec.tracker.tracker_class
+        cls = self.spec.tracker.tracker_class
         device = str(getattr(self.tracker, "device", None) or self.spec.device or "cpu")
         return {
-            "implementation": tracker.target,
-            "options": dict(tracker.options),
             "oracle": bool(self.tracker.oracle) or (self.spec.texts is not None and self.spec.texts.over_time),
             "device": device,
             "versions": system.versions(cls.__module__),
             "machine": dict(system.describe_system(device)),
-            "concurrency": self.spec.concurrency(),
             "seconds": {"load": round(seconds, 3)},
             "mode": Mode(self.spec.mode or self.tracker.modes[-1]).value,
-            "seed": self.spec.seed,
         }
 
 
