@@ -111,6 +111,48 @@ def test_a_failure_replaces_a_result_and_the_other_way_round(tmp_path: Path) -> 
     assert store.entry("T", "s").status == "done" and store.failures("T") == []
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "kept"),
+    [
+        ({"seed": 1, "data": "x"}, {"seed": 1, "data": "x"}, True),
+        ({"seed": 1, "data": "x"}, {"seed": 2, "data": "x"}, False),
+        ({"seed": 1, "data": "x"}, {"seed": 1, "data": "y"}, False),
+        ({}, {"seed": 1}, False),
+    ],
+)
+def test_a_failure_leaves_a_result_of_the_same_identity(
+    was: dict[str, Any], now: dict[str, Any], kept: bool, tmp_path: Path
+) -> None:
+    store = ResultStore(tmp_path)
+    record = store.write("T", "s", Trajectory(BOXES, record={"identity": was}), [{"event": "old"}])
+    note = store.write_failure(
+        RunRecord("T", "s", "failed", identity=now, failure={"message": "m"}), [{"event": "new"}]
+    )
+    assert ("s.failure.json" in note) == kept and store.entry("T", "s").status == ("done" if kept else "failed")
+    assert store.trace("T", "s") == [{"event": "old" if kept else "new"}] and store.sequences("T") == ["s"]
+    failure = store.path("T", "s", ".failure.json")
+    assert not kept or (store.record("T", "s") == record and read_record(failure).failure == {"message": "m"})
+    store.write("T", "s", Trajectory(BOXES))
+    assert {path.name for path in failure.parent.iterdir()} == {"s.txt", "s.run.json"}
+
+
+def test_a_result_stays_where_the_new_one_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ResultStore(tmp_path)
+    store.write("T", "s", Trajectory(BOXES), [{"event": "old"}])
+    before = {path.name: path.read_bytes() for path in store.tracker_folder("T").iterdir()}
+    written = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.suffix == ".jsonl":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DataError, match="the disk is full"):
+        store.write("T", "s", Trajectory(2 * BOXES), [{"event": "new"}])
+    assert {path.name: path.read_bytes() for path in store.tracker_folder("T").iterdir()} == before
+
+
 def test_unknown_fields_of_a_record_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "s.run.json"
     path.write_text('{"schema": "tnllt.run/1", "tracker": "T", "sequence": "s", "from_the_future": 1}')

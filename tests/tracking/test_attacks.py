@@ -167,7 +167,7 @@ class Corner:
 def test_retry_keeps_all_that_decides_results(
     words: tuple[object, ...], ends: str, sequences: str, data: Path, tmp_path: Path
 ) -> None:
-    """All sequences fail, so that the identity may change; or one, whose worker is ended: the runner writes its record."""
+    """All sequences fail, so the identity may change; or one, whose worker is ended: the runner writes the record."""
     (tmp_path / "corner.py").write_text(STARTER)
     given = [str(word).format(folder=tmp_path) for word in words]
     where = ("-d", data, "--results", tmp_path, "-s", sequences, "--frame-timeout", 1, "--start-timeout", 60)

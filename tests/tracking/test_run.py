@@ -154,6 +154,27 @@ def test_timing_is_alone_and_replaces_times_measured_otherwise(data: Path, tmp_p
     assert "1 there already" in tnllt_run(*words, "--timing").stderr
 
 
+@pytest.mark.parametrize(("what", "more"), [("raise", "--timing"), ("hang", "--profile"), ("raise", "--again")])
+def test_a_result_stays_until_it_is_measured_again(what: str, more: str, data: Path, tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    once.write_text("")
+    words = [f"{TRACKERS}:Habit", "-d", data, "--results", tmp_path, "-s", "a,b", "--frame-timeout", 2]
+    words += ["--set", f"what={what}", "--set", f"once={once}"]
+    assert tnllt_run(*words).returncode == 0
+    before = record(tmp_path, "Habit", "b")
+    once.unlink()
+    again = tnllt_run(*words, more)
+    assert (
+        again.returncode == 3 and "earlier result is kept, and the failure's record is b.failure.json" in again.stdout
+    )
+    assert record(tmp_path, "Habit", "b") == before and sorted(results(tmp_path, "Habit")) == ["a", "b"]
+    status = tnllt_run("status", "-d", data, "--results", tmp_path, "-s", "a,b", "--format", "json")
+    told = json.loads(status.stdout)[0]
+    assert status.returncode == 0 and told["done"] == 2 and not told["failed"] and not told["damaged"]
+    assert tnllt_run(*words, more).returncode == 0
+    assert not list(tmp_path.glob("*/b.failure.*")) and record(tmp_path, "Habit", "b") != before
+
+
 def test_video(data: Path, tmp_path: Path) -> None:
     import cv2
 

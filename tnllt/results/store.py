@@ -8,7 +8,10 @@ For tracker NAME and sequence SEQ, below the results folder::
     NAME_tracking_result/SEQ.masks.jsonl   with --masks: COCO's {"size", "counts"} a frame, null where there is none
     NAME_tracking_result/run.json          the run's identity (`tnllt.results.records`)
 
-The text file is written last: where it is, the rest is there too. A failed sequence has a record and no text file.
+    NAME_tracking_result/SEQ.failure.json  the record of a later try that failed (SEQ.failure.jsonl: its trace)
+
+The text file is written last: where it is, the rest is there too. A failed sequence has a record and no text file;
+where a finished result of the same identity is there, it stays, and the failure's record lies beside it.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from tnllt.errors import DataError
-from tnllt.files import file_name, parse_json, plain, read_bytes, sweep, write_atomic
+from tnllt.files import file_name, parse_json, plain, read_bytes, sweep, temporary_beside, write_atomic
 from tnllt.locks import FileLock
 from tnllt.masks import Mask, decode_mask
 from tnllt.numbers import parse_table
@@ -35,6 +38,10 @@ from tnllt.results.records import RunIdentity, RunRecord, lacks_answers, read_re
 from tnllt.sequence import Boxes, Trajectory
 
 LOCKS = ".locks"
+#: Endings of what a failure leaves beside a result that is kept.
+_FAILURE = (".failure.json", ".failure.jsonl")
+#: Those of all that belongs to a sequence, in the order in which they are removed.
+_ALL = (".txt", ".run.json", ".trace.jsonl", ".masks.jsonl", *_FAILURE)
 #: Seconds to wait for another run that writes the identity, which takes milliseconds.
 LOCK_TIMEOUT = 60.0
 
@@ -96,30 +103,49 @@ class ResultStore:
         """Writes one finished sequence and returns its record, with the text file's hash.
 
         `trajectory.record` holds the record's fields (`run_sequence` fills it); what is missing gets defaults.
-        Raises DataError where the disk is full or the folder cannot be written: then no text file is there.
+        Raises DataError where the disk is full or the folder cannot be written: then an older result stays.
         """
         data = format_boxes(trajectory.boxes)
         record = _record_of(tracker, sequence, trajectory)
         record.sha256 = {**record.sha256, "result": hashlib.sha256(data).hexdigest()}
-        self.forget(tracker, sequence)
-        self._write_lines(tracker, sequence, ".trace.jsonl", trace)
-        self._write_lines(tracker, sequence, ".masks.jsonl", masks)
-        write_atomic(self.path(tracker, sequence, ".run.json"), record.to_json())
-        write_atomic(self.path(tracker, sequence), data)
+        files = {
+            ".txt": data,
+            ".run.json": record.to_json(),
+            ".masks.jsonl": _lines(masks),
+            ".trace.jsonl": _lines(trace),
+        }
+        with ExitStack() as stack:  # which is left in reverse order, so that the text comes last
+            for suffix in (suffix for suffix, content in files.items() if content):
+                temporary = stack.enter_context(temporary_beside(self.path(tracker, sequence, suffix)))
+                temporary.write_bytes(files[suffix])
+            self.forget(tracker, sequence)
         return record
 
-    def write_failure(self, record: RunRecord, trace: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Writes the record of a failed sequence; an older result of it is removed."""
-        self.forget(record.tracker, record.sequence)
-        self._write_lines(record.tracker, record.sequence, ".trace.jsonl", trace)
-        write_atomic(self.path(record.tracker, record.sequence, ".run.json"), record.to_json())
+    def write_failure(self, record: RunRecord, trace: Iterable[Mapping[str, Any]] = ()) -> str:
+        """Writes the record of a failed sequence; an older result of it is removed, unless it is of the same identity.
+
+        Returns what to add to the failure's message: where the record is, if beside a result that is kept.
+        """
+        run = identities.of_record(record.identity, record.sequence)
+        there = self.entry(record.tracker, record.sequence, run=run)
+        kept = there.status == "done" and there.record is not None and there.record.identity and record.identity
+        suffixes = _FAILURE if kept else (".run.json", ".trace.jsonl")
+        self._remove(record.tracker, record.sequence, _FAILURE if kept else _ALL)
+        path, traced = (self.path(record.tracker, record.sequence, suffix) for suffix in suffixes)
+        if lines := _lines(trace):
+            write_atomic(traced, lines)
+        write_atomic(path, record.to_json())
+        return f"; its earlier result is kept, and the failure's record is {path.name}" if kept else ""
 
     def forget(self, tracker: str, sequence: str) -> None:
         """Removes result, then record, trace and masks of one sequence: in this order, so that no result stands alone.
 
         Raises DataError where one of them cannot be removed, because it is a folder, say.
         """
-        for suffix in (".txt", ".run.json", ".trace.jsonl", ".masks.jsonl"):
+        self._remove(tracker, sequence, _ALL)
+
+    def _remove(self, tracker: str, sequence: str, suffixes: Iterable[str]) -> None:
+        for suffix in suffixes:
             path = self.path(tracker, sequence, suffix)
             try:
                 path.unlink(missing_ok=True)
@@ -273,12 +299,12 @@ class ResultStore:
         """Removes temporary files that killed runs left behind more than an hour ago."""
         sweep(self.tracker_folder(tracker))
 
-    def _write_lines(self, tracker: str, sequence: str, suffix: str, rows: Iterable[Mapping[str, Any] | None]) -> None:
-        lines = [json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
-        if lines:
-            # A lone surrogate, which JSON may spell and UTF-8 may not, stays as JSON spells it: \ud800.
-            data = "".join(lines).encode("utf-8", "backslashreplace")
-            write_atomic(self.path(tracker, sequence, suffix), data)
+
+def _lines(rows: Iterable[Mapping[str, Any] | None]) -> bytes:
+    """JSON objects, one a line."""
+    lines = [json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
+    # A lone surrogate, which JSON may spell and UTF-8 may not, stays as JSON spells it: \ud800.
+    return "".join(lines).encode("utf-8", "backslashreplace")
 
 
 def _fault(data: bytes, rows: int | None) -> str:

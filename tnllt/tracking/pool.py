@@ -285,16 +285,16 @@ class Pool:
             frames=job.frames,
             attempts=min(job.attempt, ATTEMPTS),
             failure=failure.as_json(),
-            identity=dict(spec.identity),
+            identity={**spec.identity, "data": spec.data.get(job.name, "")} if spec.identity else {},
         )
         lock = self.store.lock(spec.tracker.name, job.name)
         if not lock.take():
             self._locked.append((time.monotonic() + LOCK_PAUSE, job))
             return
         with lock:
-            self.store.write_failure(record)
+            kept = self.store.write_failure(record)
         self._tracked += job.frames
-        self._outcomes.append(SequenceOutcome(job.name, "failed", failure.message, {"kind": failure.kind}))
+        self._outcomes.append(SequenceOutcome(job.name, "failed", failure.message + kept, {"kind": failure.kind}))
 
 
 def _last_line(text: str) -> str:

@@ -203,8 +203,8 @@ class Worker:
             failure=failure.as_json(),
         )
         try:
-            self.store.write_failure(record, run.events if run is not None else ())
-            message = {"as": "failed", "message": failure.message, "kind": failure.kind}
+            kept = self.store.write_failure(record, run.events if run is not None else ())
+            message = {"as": "failed", "message": failure.message + kept, "kind": failure.kind}
         except DataError as error:
             message = {"as": "error", "message": str(error)}
         lock.release()
