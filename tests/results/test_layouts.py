@@ -87,6 +87,31 @@ def test_vot_confidence_without_a_first_value(tmp_path):
         read_results(find_results(tmp_path, NAMES).trackers["ATOM"])["bird-1"]
 
 
+def test_each_run_has_the_confidence_of_its_own_number(tmp_path):
+    for run, values in ((1, "0.5\n0.25\n"), (2, "0.25\n0.5\n"), (3, None)):
+        fill(tmp_path, f"{{t}}/{{s}}/{{s}}_{run:03}.txt")
+        if values is not None:
+            (tmp_path / f"ATOM/bird-1/bird-1_{run:03}_confidence.value").write_text(values)
+    (tmp_path / "ATOM/bird-1/bird-1_001_time.txt").write_text("1\n2\n")
+    found = {t: read_results(own)["bird-1"] for t, own in find_results(tmp_path, NAMES).trackers.items()}
+    assert found["ATOM"].confidence.tolist() == [0.5, 0.25] and found["ATOM"].seconds.tolist() == [1, 2]
+    assert found["ATOM#2"].confidence.tolist() == [0.25, 0.5] and found["ATOM#2"].seconds is None
+    assert found["ATOM#3"].confidence is None
+
+
+@pytest.mark.parametrize("pattern", ["{t}/{s}.txt", "{t}/{s}_001.txt"])
+@pytest.mark.parametrize("names", [["Car", "car"], ["car", "Car"]])
+def test_names_that_differ_in_case_alone_stay_apart(tmp_path, names, pattern):
+    for k, name in enumerate(names):
+        path = tmp_path / pattern.format(t="T", s=name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{k},2,3,4\n")
+        (path.parent / f"{name}_confidence.txt").write_text(f"{k}\n")
+    results = read_results(find_results(tmp_path, names).trackers["T"])
+    assert [results[name].boxes[0, 0] for name in names] == [0, 1]
+    assert [results[name].confidence[0] for name in names] == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [

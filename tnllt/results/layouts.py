@@ -36,13 +36,11 @@ _DATASETS = {
     "otb2015", "otb_lang", "otb99-lang", "got10k", "got-10k", "got10k_test", "got10k_val", "trackingnet", "uav",
     "uav123", "nfs", "nfs30", "nfs240", "mgit", "itb", "vot", "vot2018", "vot2019", "vot2020", "vot2018-lt",
 }  # fmt: skip
-#: What lies beside a result: {ending of its name without the sequence: what it holds}.
+#: What lies beside a result: {ending of its name without the sequence and the run's number: what it holds}.
 _BESIDE = {
     ".run.json": "record",
     "_time.txt": "seconds",
-    "_001_time.txt": "seconds",
     "_confidence.txt": "confidence",
-    "_001_confidence.value": "confidence",
     "_confidence.value": "confidence",
 }
 
@@ -100,30 +98,36 @@ def find_results(place: str | Path, sequences: Iterable[str]) -> FoundResults:
     folded = {name.casefold(): name for name in names}
     members = list(_members(place))
     trackers: dict[str, dict[str, ResultFile]] = {}
-    beside: dict[tuple[tuple[str, ...], str], dict[str, Callable[[], bytes]]] = {}
+    beside: dict[tuple[tuple[str, ...], str, int], dict[str, Callable[[], bytes]]] = {}
     unknown = []
+
+    def owner(stem: str) -> tuple[str, int] | None:
+        """The sequence that a file belongs to, and the run; names that differ in case alone stay apart."""
+        match = _RUN.search(stem)
+        for name, run in ((stem, 1), *([] if match is None else [(stem[: match.start()], int(match.group(1)))])):
+            if (sequence := names.get(name) or folded.get(name.casefold())) is not None:
+                return sequence, run
+        return None
+
     for member in members:
         name = member.parts[-1]
         ending = next((e for e in _BESIDE if name.endswith(e) and len(name) > len(e)), None)
-        if ending is not None and (owner := folded.get(name[: -len(ending)].casefold())) is not None:
-            beside.setdefault((member.parts[:-1], owner), {})[_BESIDE[ending]] = member.read
+        if ending is not None and (about := owner(name[: -len(ending)])) is not None:
+            beside.setdefault((member.parts[:-1], *about), {})[_BESIDE[ending]] = member.read
             continue
         if not name.lower().endswith((".txt", ".csv")):
             continue
-        stem, run = name[:-4], 1
-        sequence = names.get(stem) or folded.get(stem.casefold())
-        if sequence is None and (match := _RUN.search(stem)) is not None:
-            sequence, run = folded.get(stem[: match.start()].casefold()), int(match.group(1))
-        if sequence is None:
+        if (about := owner(name[:-4])) is None:
             unknown.append(member.place)
             continue
+        sequence, run = about
         tracker = _tracker_name(member.parts[:-1], sequence, place) + (f"#{run}" if run > 1 else "")
         own = trackers.setdefault(tracker, {})
         if sequence in own:
             raise DataError(
                 f"two results of {tracker!r} on {sequence!r}: {own[sequence].place} too; remove one", member.place
             )
-        shelf = beside.setdefault((member.parts[:-1], sequence), {})
+        shelf = beside.setdefault((member.parts[:-1], sequence, run), {})
         own[sequence] = ResultFile(tracker, sequence, member.place, member.read, shelf)
     if not trackers:
         raise DataError(_nothing(unknown, names), place)
