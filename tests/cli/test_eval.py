@@ -187,6 +187,16 @@ def test_the_cache_is_invisible(tree, run, monkeypatch, tmp_path):
     assert changed != first and changed == run("--format", "json", "--no-cache")
 
 
+def test_the_cache_tells_apart_what_lies_beside_by_its_kind(tree, run, monkeypatch, tmp_path):
+    monkeypatch.setenv("TNLLT_CACHE", str(tmp_path / "cache"))
+    times = result(tree).with_name("s1_time.txt")
+    times.write_text("".join(f"{1 + k % 3}\n" for k in range(len(np.loadtxt(result(tree), delimiter=",")))))
+    first = run("--format", "json", "--metric", "lt_f")
+    times.rename(times.with_name("s1_confidence.txt"))
+    renamed = run("--format", "json", "--metric", "lt_f")
+    assert renamed != first and renamed == run("--format", "json", "--metric", "lt_f", "--no-cache")
+
+
 def test_gates(tree, run):
     assert run("--save-baseline", "base.json")[0] == 0
     assert run("--baseline", "base.json", "--max-drop", "0.002")[0] == 0

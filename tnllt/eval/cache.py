@@ -27,7 +27,7 @@ from tnllt.files import read_bytes, write_atomic
 from tnllt.sequence import Sequence
 
 #: Changes whenever scoring changes what it computes from the same input.
-VERSION = 6
+VERSION = 7
 #: A leaderboard of 100 trackers on LaSOT takes 383 MB.
 _MOST_BYTES = 1 << 30
 _KEEP_DAYS = 30

@@ -325,7 +325,7 @@ def _read(digests: bool, file: ResultFile) -> _Read:
     raw = file.read()
     if not digests:
         return raw, b""
-    beside = (file.beside[what]() for what in sorted(file.beside))
+    beside = (part for what in sorted(file.beside) for part in (what.encode(), file.beside[what]()))
     return raw, content_digest([raw, *beside, *([] if file.realtime is None else [str(file.realtime).encode()])])
 
 
