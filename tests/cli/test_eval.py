@@ -17,6 +17,8 @@ import pytest
 from tests.eval.eval_trees import SMALL, save, write_tree
 from tnllt.cli.common import run_command
 from tnllt.cli.eval import cli
+from tnllt.results.store import ResultStore
+from tnllt.sequence import Trajectory
 
 
 @pytest.fixture
@@ -195,6 +197,26 @@ def test_the_cache_tells_apart_what_lies_beside_by_its_kind(tree, run, monkeypat
     times.rename(times.with_name("s1_confidence.txt"))
     renamed = run("--format", "json", "--metric", "lt_f")
     assert renamed != first and renamed == run("--format", "json", "--metric", "lt_f", "--no-cache")
+
+
+def test_a_run_record_of_another_result_is_not_used_and_said(tree, run):
+    store, table = ResultStore(tree / "results"), ("--format", "json")
+    boxes = np.loadtxt(result(tree), delimiter=",")
+    bare = json.loads(run(*table)[1])["scores"]["t0"]
+    store.write("t0", "s1", Trajectory(boxes + 1, np.linspace(0, 1, len(boxes)), record={"mode": "NL"}))
+    written = result(tree).read_bytes()
+    save(result(tree), boxes)
+    code, out, _ = run()
+    assert code == 0 and "t0: the boxes alone are scored, because the run record beside them" in out
+    assert json.loads(run(*table)[1])["scores"]["t0"] == bare and "started" not in out
+    assert [line for line in run("lint")[1].splitlines() if line.startswith("warning foreign-record: t0: a run record")]
+    # As before: a record that does not say of which result it is, and one of this result.
+    record = store.path("t0", "s1", ".run.json")
+    for path, content in ((record, record.read_bytes().replace(b'"result"', b'"other"')), (result(tree), written)):
+        path.write_bytes(content)
+        code, out, _ = run()
+        assert code == 0 and "the boxes alone" not in out and "started from the description alone" in out
+        assert "foreign-record" not in run("lint")[1]
 
 
 def test_gates(tree, run):

@@ -179,6 +179,11 @@ def test_runs_that_differ_in_more_are_refused(small: tuple[Path, Path], tmp_path
     with pytest.raises(UsageError, match=r"other sequences \(s1"):
         check()
     run("none")
+    with (store / "Told@text=none_tracking_result" / "s1.txt").open("a") as other:
+        other.write("1,2,3,4\n")
+    with pytest.raises(DataError, match="no run record of its own"):
+        check()
+    run("none")
     (store / "Told@text=none_tracking_result" / "s1.run.json").unlink()
     with pytest.raises(DataError, match="no run record"):
         check()

@@ -32,7 +32,8 @@ from tnllt.eval.statistics import (
 )
 from tnllt.eval.style import Style
 from tnllt.results.layouts import ResultFile
-from tnllt.results.records import RunRecord, differences, parse_record
+from tnllt.results.reading import run_record
+from tnllt.results.records import differences
 from tnllt.results.variants import TEXTS, parse_variant
 
 #: Texts against which reading shows.
@@ -300,10 +301,9 @@ def _refuse(files: Mapping[str, Mapping[str, ResultFile]], own: str, other: str)
 
 def _facts(file: ResultFile) -> dict[str, Any]:
     """What decided a result, besides the text."""
-    read = file.beside.get("record")
-    record = parse_record(read(), file.place) if read is not None else RunRecord("", "")
-    if not record.identity:
-        raise DataError("has no run record with an identity, so that nobody knows what it was run with", file.place)
+    record = run_record(file, file.read())
+    if record is None or not record.identity:
+        raise DataError("has no run record of its own with an identity: nobody knows what it was run with", file.place)
     return {**{k: v for k, v in record.identity.items() if k != "text"}, "inputs": record.mode}
 
 

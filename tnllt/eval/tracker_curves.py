@@ -14,6 +14,7 @@ from tnllt.eval.frame_errors import FrameErrors, RefusedError, frame_errors, ref
 from tnllt.eval.longterm import reported_frames
 from tnllt.eval.metrics import ConfidenceMeasure, FrameMeasure, Measure, SequenceResults, measures
 from tnllt.eval.protocol import Protocol
+from tnllt.results.reading import FOREIGN
 from tnllt.results.records import unanswered_refreshes
 from tnllt.sequence import Boxes, Flags, Sequence, Trajectory
 from tnllt.text import redact
@@ -22,7 +23,7 @@ Array = NDArray[np.float64]
 T = TypeVar("T")
 #: Boxes measured at once: arrays this small stay in the processor's cache and need no fresh pages from the system.
 _BATCH = 60_000
-NoteKind = Literal["missing", "refused", "short", "long", "dropped", "unanswered", "started"]
+NoteKind = Literal["missing", "refused", "short", "long", "dropped", "unanswered", "started", "foreign"]
 
 
 @dataclass(frozen=True)
@@ -194,9 +195,12 @@ def _store(trackers: list[TrackerCurves], index: int, results: SequenceResults) 
 
 
 def note_run_facts(own: TrackerCurves, trajectories: Mapping[str, Trajectory]) -> None:
-    """Notes what run records say that a score must state: failed refreshes of the description, and who made the initial
-    boxes of a run from language alone."""
+    """Notes what run records say that a score must state: failed refreshes of the description, who made the initial
+    boxes of a run from language alone, and that a record describes another result."""
     for name, trajectory in trajectories.items():
+        if FOREIGN in trajectory.record:
+            text = "the boxes alone are scored, because the run record beside them describes another result"
+            own.notes.append(Note("foreign", own.tracker, name, text))
         info = trajectory.record.get("info")
         if not isinstance(info, Mapping):
             continue

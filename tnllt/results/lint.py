@@ -17,8 +17,8 @@ from tnllt.boxes import all_columns, from_corners, overlap
 from tnllt.errors import DataError
 from tnllt.findings import Checker, Finding, Findings, Kind
 from tnllt.results.layouts import ResultFile
-from tnllt.results.reading import read_many
-from tnllt.sequence import Boxes, Sequence
+from tnllt.results.reading import FOREIGN, read_many
+from tnllt.sequence import Boxes, Sequence, Trajectory
 
 Array = NDArray[np.float64]
 
@@ -41,6 +41,8 @@ CHECKER = Checker("lint", (
          "save decimals; `tnllt-eval --round` shows what whole numbers cost"),
     Kind("duplicate", "warning", "the same boxes as another tracker's", "was a folder copied under a new name?"),
     Kind("groundtruth", "warning", "the ground truth itself, row for row", "a tracker's boxes are never exactly these"),
+    Kind("foreign-record", "warning", "a run record that describes another result than the one beside it",
+         "only the boxes are scored: put back the result of that run, or remove the record"),
     Kind("unknown-file", "note", "a text file that no sequence is named after", "none needed; is a name misspelt?"),
 ), subject="tracker")  # fmt: skip
 
@@ -65,7 +67,7 @@ def lint(
         for sequence in sequences:
             if (file := own.get(sequence.name)) is not None:
                 try:
-                    looked[tracker].add(sequence, read_many([file])[0].boxes)
+                    looked[tracker].add(sequence, read_many([file])[0])
                 except DataError as error:
                     looked[tracker].faults[sequence.name] = [("unreadable", str(error), error.row, 1)]
     return findings(sequences, files, looked, unknown)
@@ -78,10 +80,12 @@ class Looked:
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
 
-    def add(self, sequence: Sequence, boxes: Boxes, overlaps: Array | None = None) -> None:
-        """Looks at one result (T', 4); `overlaps` (T,): where it is as long as the sequence and they are known."""
-        self.faults[sequence.name] = list(_look(sequence.groundtruth, boxes, overlaps))
-        self.digests[sequence.name] = hashlib.sha256(np.ascontiguousarray(boxes).data).hexdigest()
+    def add(self, sequence: Sequence, result: Trajectory, overlaps: Array | None = None) -> None:
+        """Looks at one result; `overlaps` (T,): where it is as long as the sequence and they are known."""
+        faults = self.faults[sequence.name] = list(_look(sequence.groundtruth, result.boxes, overlaps))
+        if FOREIGN in result.record:
+            faults.append(("foreign-record", "its SHA-256 is not the one in the run record beside it", None, 1))
+        self.digests[sequence.name] = hashlib.sha256(np.ascontiguousarray(result.boxes).data).hexdigest()
 
     def take(self, other: Looked) -> None:
         """Adds what was seen of other sequences."""

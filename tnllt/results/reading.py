@@ -5,6 +5,7 @@ Numbers equal Python's `float()` of their text (`tnllt.numbers`); what cannot be
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from tnllt.files import read_bytes
 from tnllt.numbers import Array, parse_table, parse_tables
 from tnllt.realtime import as_streamed
 from tnllt.results.layouts import ResultFile
-from tnllt.results.records import parse_record
+from tnllt.results.records import RunRecord, parse_record
 from tnllt.sequence import Boxes, Trajectory
+
+#: In place of a run record that describes another result than the one it lies beside.
+FOREIGN = "foreign"
 
 
 def read_boxes(path: str | Path) -> Boxes:
@@ -33,7 +37,7 @@ def read_many(files: list[ResultFile], raws: list[bytes] | None = None) -> list[
     """
     raws = [f.read() for f in files] if raws is None else raws
     tables = parse_tables(raws, 4, [f.place for f in files])
-    return [trajectory(f, _boxes(table, f.place)) for f, table in zip(files, tables, strict=True)]
+    return [trajectory(f, raw, _boxes(table, f.place)) for f, raw, table in zip(files, raws, tables, strict=True)]
 
 
 def read_results(files: Mapping[str, ResultFile]) -> dict[str, Trajectory]:
@@ -47,13 +51,30 @@ def _boxes(table: Array, place: str) -> Boxes:
     return table
 
 
-def trajectory(file: ResultFile, boxes: Boxes) -> Trajectory:
-    """The boxes with what lies beside them: the run record, else confidence and time files of other frameworks."""
+def run_record(file: ResultFile, raw: bytes) -> RunRecord | None:
+    """The run record beside a result of these bytes; None where there is none, or where it describes another result."""
+    if "record" not in file.beside:
+        return None
+    record = parse_record(file.beside["record"](), f"{file.place} (run record)")
+    digest = record.sha256.get("result")
+    return record if not digest or digest == hashlib.sha256(raw).hexdigest() else None
+
+
+def trajectory(file: ResultFile, raw: bytes, boxes: Boxes) -> Trajectory:
+    """The boxes with what lies beside them: the run record, else confidence and time files of other frameworks.
+
+    Args:
+        raw: the bytes that the boxes were read from; beside others than a run record describes, it does not apply, and
+            `FOREIGN` is the only field of the trajectory's record.
+    """
     if "record" in file.beside:
-        place = f"{file.place} (run record)"
-        record = parse_record(file.beside["record"](), place)
-        # A record describes the run that wrote it; beside boxes from elsewhere it does not apply.
-        found = record.trajectory(boxes, place) if len(boxes) == record.frames else Trajectory(boxes)
+        record = run_record(file, raw)
+        if record is None:
+            found = Trajectory(boxes, record={FOREIGN: True})
+        elif len(boxes) != record.frames:
+            found = Trajectory(boxes)
+        else:
+            found = record.trajectory(boxes, f"{file.place} (run record)")
     else:
         confidence = _column(file, "confidence", len(boxes))
         found = Trajectory(boxes, confidence=confidence, seconds=_column(file, "seconds", len(boxes)))

@@ -125,7 +125,7 @@ class PageDetails:
         errors = {**errors, **errors_by_tracker(sequence, rest, rules, config.allow_short, config.rounding)}
         for tracker, trajectory in results.items():
             looked, speed = Looked(), Speed()
-            looked.add(sequence, trajectory.boxes, overlaps.get(tracker))
+            looked.add(sequence, trajectory, overlaps.get(tracker))
             speed.add(trajectory)
             codes = _codes(errors[tracker]) if tracker in errors else np.empty(0, np.uint8)
             events = trace_events(self._traces.get(tracker, {}).get(sequence.name, b""))
