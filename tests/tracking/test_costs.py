@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from tests.tracking.conftest import tnllt_run
-from tnllt.results.costs import cost_card, cost_text, counted_costs
+from tnllt.results.costs import Speed, cost_card, cost_text, counted_costs
+from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
+from tnllt.sequence import Trajectory
 from tnllt.tracking import costs
 
 NETWORK = """
@@ -93,3 +95,18 @@ def test_energy_of_linux_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert costs.joules() == pytest.approx(7.0), "a package's parts are in it already"
     monkeypatch.setattr(costs, "_COUNTERS", tmp_path / "none")
     assert costs.joules() is None
+
+
+@pytest.mark.parametrize(
+    ("track", "fps"),
+    [
+        ([0, None, None, 0.25, None, 0.25, None, None], 4.0),  # a run with --realtime dropped the frames between
+        ([9, 0.5, 0.5], 2.0), ([9, None], None), ([9], None), ([], None), (None, None),
+    ],
+)  # fmt: skip
+def test_frames_a_second_count_frames_that_have_a_time(track: list[float | None] | None, fps: float | None) -> None:
+    record = RunRecord("T", "s", frames=len(track or ()), seconds={"track": track})
+    speed = Speed()
+    speed.add(record.trajectory(np.ones((record.frames, 4)), "x"))
+    speed.add(Trajectory(np.ones((3, 4))))
+    assert speed.fps == record.fps() == fps

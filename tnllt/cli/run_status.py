@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from tnllt.config import DatasetConfig
 from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
 from tnllt.results.costs import cost_card, cost_text, counted_costs
 from tnllt.results.done import DoneResults
+from tnllt.results.records import known_times
 from tnllt.slurm import FOLDER, job_states
 from tnllt.text import printable
 
@@ -103,22 +105,17 @@ def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None
 
 def _told(sequence: str, record: RunRecord | None) -> dict[str, Any]:
     """What a row needs of one finished sequence."""
-    track, read = ([], []) if record is None else (_times(record, "track"), _times(record, "read"))
+    seconds: Mapping[str, Any] = {} if record is None else {**record.seconds}
+    track, read = (known_times(seconds.get(what)) for what in ("track", "read"))
     return {
         "sequence": sequence,
         "frames": len(track),
-        "track": sum(track),
-        "read": sum(read),
+        "track": float(track.sum()),
+        "read": float(read.sum()),
         "unanswered": (0, 0) if record is None else record.unanswered,
         "measured": "" if record is None else _circumstances(record.concurrency, record.device),
         "costs": {} if record is None else counted_costs(vars(record)),
     }
-
-
-def _times(record: RunRecord, what: str) -> list[float]:
-    """Seconds of every frame but the first, those that are not known left out."""
-    seconds: dict[str, Any] = {**record.seconds}
-    return [t for t in (seconds.get(what) or [])[1:] if t is not None]
 
 
 def _circumstances(concurrency: dict[str, Any], device: str) -> str:

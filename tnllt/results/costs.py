@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tnllt.files import float_array
+from tnllt.results.records import known_times
 from tnllt.sequence import Trajectory
 
 #: Of the logarithm of seconds; classes below and above one second, so that the longest is days.
@@ -40,10 +40,8 @@ def _counted(record: Mapping[str, Any]) -> dict[str, Any]:
     costs = record.get("costs") or {}
     if not costs:
         return {}
-    track = (record.get("seconds") or {}).get("track")
-    seconds = float_array([] if track is None else track)[1:]
-    with np.errstate(invalid="ignore"):
-        classes = np.rint(np.log(seconds[seconds > 0]) / _WIDTH).clip(-_MOST, _MOST - 1).astype(np.int64) + _MOST
+    seconds = known_times((record.get("seconds") or {}).get("track"))
+    classes = np.rint(np.log(seconds[seconds > 0]) / _WIDTH).clip(-_MOST, _MOST - 1).astype(np.int64) + _MOST
     peak = (record.get("memory_mb") or {}).get("peak")
     return {**costs, "frames": record.get("frames"), "memory_mb": peak, "latency": np.bincount(classes).astype("<u4")}
 
@@ -92,9 +90,9 @@ class Speed:
     counted: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, trajectory: Trajectory) -> None:
-        if trajectory.seconds is not None and len(trajectory) > 1:
-            self.frames += len(trajectory) - 1
-            self.seconds += float(np.nansum(trajectory.seconds[1:]))
+        known = known_times(trajectory.seconds)
+        self.frames += len(known)
+        self.seconds += float(known.sum())
         device = str(trajectory.record.get("device") or "")
         if device and device not in self.devices:
             self.devices = sorted([*self.devices, device])

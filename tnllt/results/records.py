@@ -51,6 +51,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tnllt.errors import DataError, UsageError
 from tnllt.files import check_schema, float_array, has_long_integer, parse_json, plain, read_bytes, to_json
@@ -129,9 +130,8 @@ class RunRecord:
 
     def fps(self) -> float | None:
         """Frames per second of tracking alone (accelerator synchronised), without the first frame; None if unknown."""
-        track = self.seconds.get("track") or []
-        known = [seconds for seconds in track[1:] if seconds is not None]  # a run with --realtime drops frames
-        return len(known) / total if (total := sum(known)) > 0 else None
+        known = known_times(self.seconds.get("track"))
+        return len(known) / total if (total := float(known.sum())) > 0 else None
 
     def trajectory(self, boxes: Boxes, place: str | Path) -> Trajectory:
         """Boxes (T, 4) with the confidence, absence and times that this record, read from `place`, holds.
@@ -160,6 +160,12 @@ class RunRecord:
         table = {"schema": self.schema, **asdict(self)}
         lines = [f"{json.dumps(k)}: {json.dumps(plain(v), allow_nan=False)}" for k, v in table.items()]
         return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def known_times(seconds: Any) -> NDArray[np.float64]:
+    """Of the seconds of every frame (or None): those known, without the first; a run with --realtime drops frames."""
+    found = float_array([] if seconds is None else seconds)[1:]
+    return found[np.isfinite(found)]
 
 
 def unanswered_refreshes(info: Mapping[str, Any]) -> tuple[int, int]:
