@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tnllt.eval import evaluate
+from tnllt.eval.evaluate import score_trackers
+from tnllt.eval.explain import Rescorer
 from tnllt.eval.longterm import ReportedFrames, best_f, confidence_thresholds, precision_recall, rates
+from tnllt.eval.protocols import TNLLT
 from tnllt.eval.selection import evaluate_files
 from tnllt.files import float_array, to_json
 from tnllt.results.layouts import find_results
@@ -127,3 +130,18 @@ def test_stored_infinities_score_alike(tmp_path):
     for metric in memory.metrics():
         np.testing.assert_array_equal(read.score(metric), memory.score(metric), metric.name)
     assert memory.score("lt_f")[0] > 0
+
+
+@pytest.mark.parametrize(("rounding", "apply"), [("none", np.asarray), ("nearest", np.round), ("trunc", np.trunc)])
+def test_rounding_scores_boxes_as_if_they_had_been_saved_so(rounding, apply):
+    sequence, boxes = scene()
+    confidence = np.array([1, 0.8, 0.9, 0.3])
+    given = {"t": {"a": Trajectory(boxes + 0.6, confidence)}}
+    saved = evaluate([sequence], {"t": {"a": Trajectory(apply(boxes + 0.6), confidence)}})
+    for scores in (evaluate([sequence], given, rounding=rounding), Rescorer([sequence], given).scores(TNLLT, rounding)):
+        for metric in saved.metrics():
+            np.testing.assert_array_equal(scores.score(metric), saved.score(metric), metric.name)
+        assert "lt_f" in {metric.name for metric in scores.metrics()}
+    seen = []  # lint looks at boxes as they are, so it is told no overlap of others
+    score_trackers([sequence], given, TNLLT, rounding=rounding, watch=lambda *about: seen.append(set(about[2])))
+    assert seen == [{"t"} if rounding == "none" else set()]

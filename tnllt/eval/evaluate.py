@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Seq
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -82,11 +83,13 @@ def evaluate(
     return assemble(listed, trackers, references, rules, allow_missing, allow_short, rounding, read)
 
 
-def get_rounding(name: str) -> Rounding:
-    """The function that rounds boxes, or leaves them as they are. Raises UsageError where there is none."""
-    if name not in ROUNDINGS:
-        raise UsageError(f"no rounding {name!r}; known: {', '.join(ROUNDINGS)}")
-    return ROUNDINGS[name]
+def rounded(results: Mapping[str, Trajectory], rounding: str) -> Mapping[str, Trajectory]:
+    """Results as if they had been saved as integers, or as they are. Raises UsageError for an unknown rounding."""
+    if rounding not in ROUNDINGS:
+        raise UsageError(f"no rounding {rounding!r}; known: {', '.join(ROUNDINGS)}")
+    if rounding == "none":
+        return results
+    return {name: replace(own, boxes=ROUNDINGS[rounding](own.boxes)) for name, own in results.items()}
 
 
 def require_presence(sequences: Iterable[Sequence], protocol: Protocol) -> None:
@@ -116,16 +119,17 @@ def score_trackers(
 
     Args:
         watch: is given each sequence's index, {tracker: errors of every frame, arrays (1, T)} of those measured, and
-            {tracker: overlap as real numbers (T,)} of those as long as the sequence; several threads call it.
+            {tracker: overlap as real numbers (T,)} of those as long as the sequence, none where boxes are rounded;
+            several threads call it.
     """
     trackers = [TrackerCurves.empty(name, len(sequences), protocol) for name in results]
-    apply = get_rounding(rounding)
+    results = {name: rounded(own, rounding) for name, own in results.items()}
     overlaps: dict[str, dict[str, Array]] = {name: {} for name in results}
     compared = [name for name, own in results.items() if watch is not None or has_confidence(own)]
 
     def work(index: int) -> None:
         sequence = sequences[index]
-        found = {name: apply(own[sequence.name].boxes) for name, own in results.items() if sequence.name in own}
+        found = {name: own[sequence.name].boxes for name, own in results.items() if sequence.name in own}
         errors = score_sequence(trackers, index, sequence, found, protocol, allow_short)
         alike = [t for t in compared if (own := results[t].get(sequence.name)) and len(own) == len(sequence)]
         for some in batches(alike, len(sequence)):
@@ -135,7 +139,8 @@ def score_trackers(
             for tracker, values in zip(some, plain, strict=True):
                 overlaps[tracker][sequence.name] = values
         if watch is not None:
-            watch(index, errors, {tracker: overlaps[tracker][sequence.name] for tracker in alike})
+            exact = alike if rounding == "none" else []
+            watch(index, errors, {tracker: overlaps[tracker][sequence.name] for tracker in exact})
 
     map_in_threads(work, range(len(sequences)))
     order = {s.name: i for i, s in enumerate(sequences)}
@@ -206,10 +211,9 @@ def errors_by_tracker(
     rounding: str = "none",
 ) -> dict[str, FrameErrors]:
     """{tracker: errors of every frame, arrays (1, T)}, without the trackers that the protocol refuses."""
-    apply = get_rounding(rounding)
     alike: dict[tuple[int, int], dict[str, Boxes]] = {}
-    for tracker, trajectory in trajectories.items():
-        boxes, count, _ = match_length(apply(trajectory.boxes), len(sequence), protocol, allow_short)
+    for tracker, trajectory in rounded(trajectories, rounding).items():
+        boxes, count, _ = match_length(trajectory.boxes, len(sequence), protocol, allow_short)
         if count:
             alike.setdefault((count, len(trajectory)), {})[tracker] = boxes
     found: dict[str, FrameErrors] = {}

@@ -14,14 +14,13 @@ import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tnllt.errors import UsageError
-from tnllt.eval.evaluate import ROUNDINGS, assemble, errors_by_tracker, get_rounding, require_presence
+from tnllt.eval.evaluate import ROUNDINGS, assemble, errors_by_tracker, require_presence, rounded
 from tnllt.eval.frame_errors import FrameErrors
 from tnllt.eval.metrics import CURVE_METRICS, Metric
 from tnllt.eval.protocol import RULE_TEXTS, RULES, Protocol
@@ -150,6 +149,7 @@ class Rescorer:
         facts = [_facts(sequence, results) for sequence in self.sequences]
         self._acting = [[r for r in RULES if r not in _ACTS_ON or _ACTS_ON[r] & own] for own in facts]
         self._measured: dict[tuple[Any, ...], list[TrackerCurves]] = {}
+        self._of_runs: dict[str, list[TrackerCurves]] = {}
 
     def scores(self, protocol: Protocol, rounding: str = "none", strict: bool = False) -> Scores:
         """The scores under a protocol.
@@ -161,7 +161,7 @@ class Rescorer:
         require_presence(self.sequences, protocol)
         measured = [self._rows(index, protocol, rounding) for index in range(len(self.sequences))]
         rows = [TrackerCurves.joined(own) for own in zip(*measured, strict=True)]
-        for own, more in zip(rows, self._by_run, strict=True):
+        for own, more in zip(rows, self._by_run(rounding), strict=True):
             own.arrays |= more.arrays
             own.notes += more.notes
         allowed = (self.allow_missing, self.allow_short) if strict else (True, True)
@@ -171,21 +171,24 @@ class Rescorer:
         """Every tracker's numbers on one sequence."""
         key = (index, rounding, *(getattr(protocol, rule) for rule in self._acting[index]))
         if key not in self._measured:
-            sequence, apply = self.sequences[index], get_rounding(rounding)
+            sequence = self.sequences[index]
             rows = [TrackerCurves.empty(name, 1, protocol) for name in self.results]
-            found = {t: apply(own[sequence.name].boxes) for t, own in self.results.items() if sequence.name in own}
+            own = {t: own[sequence.name] for t, own in self.results.items() if sequence.name in own}
+            found = {t: result.boxes for t, result in rounded(own, rounding).items()}
             score_sequence(rows, 0, sequence, found, protocol, self.allow_short)
             self._measured[key] = rows
         return self._measured[key]
 
-    @cached_property
-    def _by_run(self) -> list[TrackerCurves]:
+    def _by_run(self, rounding: str) -> list[TrackerCurves]:
         """What no rule acts on: measures of confidence, and notes of run records."""
-        found = [TrackerCurves(name, {}, np.zeros(0, bool), np.zeros(0, bool)) for name in self.results]
-        for own in found:
-            note_run_facts(own, self.results[own.tracker])
-            add_confidence_measures(own, self.sequences, self.results[own.tracker])
-        return found
+        if rounding not in self._of_runs:
+            found = [TrackerCurves(name, {}, np.zeros(0, bool), np.zeros(0, bool)) for name in self.results]
+            for own in found:
+                results = rounded(self.results[own.tracker], rounding)
+                note_run_facts(own, results)
+                add_confidence_measures(own, self.sequences, results)
+            self._of_runs[rounding] = found
+        return self._of_runs[rounding]
 
 
 def _facts(sequence: Sequence, results: Mapping[str, Mapping[str, Trajectory]]) -> set[str]:
