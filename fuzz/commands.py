@@ -32,9 +32,9 @@ from pathlib import Path
 
 import click
 
-MODULES = {f"tnllt-{name}": f"tnllt.cli.{name}" for name in ("eval", "run", "data", "train")}
+MODULES = {f"tnllt-{name}": f"tnllt.cli.{name}" for name in ("eval", "run", "data", "train", "board")}
 #: How often each command is tried: those that load torch or start processes take seconds.
-WEIGHTS = {"tnllt-eval": 12, "tnllt-data": 6, "tnllt-run": 3, "tnllt-train": 1}
+WEIGHTS = {"tnllt-eval": 12, "tnllt-data": 6, "tnllt-run": 3, "tnllt-board": 3, "tnllt-train": 1}
 CODES = (0, 1, 2, 3, 130)
 ODD = ("", " ", "-", "--", "nan", "inf", "-1", "0", "1", "2", "1e999", "9" * 30, "x", "é", "a,b", "a=b", "=", "=1+1",
        "\x1b[2J", "\x1b[m=HYPERLINK(1)", "\udcff\udc9b", "\u202e", "*", "[", "{root}", "x" * 300, "y/" * 2100, "#2",
@@ -43,7 +43,10 @@ ODD = ("", " ", "-", "--", "nan", "inf", "-1", "0", "1", "2", "1e999", "9" * 30,
 PLACES = ("data", "results", "results.zip", "results/T_tracking_result/s1.txt", "pack.zip", "none", "none/x", "folder",
           "unreadable", "pipe", "empty", "garbage.json", "data/s1", ".", "..", "~", "~nobody-here", "/dev/null", "link",
           "tracker.py:Mine", "tracker.py", "config.toml", "bad.toml", "scores.json", "out", "out.json",
-          "out.png")  # fmt: skip
+          "out.png", "entries", "entries/T", "entries/T/T.zip")  # fmt: skip
+#: Places of options; `tnllt-board` needs more of them, and arguments: a folder of entries, or one entry in it.
+REAL = {"--dataset": "tnllt", "--root": "data", "--results": "results"}
+BOARD = {"entries": "entries", "folder": "out", "--out": "out"}
 #: These ask to be answered, serve until they are ended, or load models.
 PATIENCE = {"view": 3.0, "tracker": 10.0, "sft": 10.0, "grpo": 10.0}
 TRACKER = """
@@ -62,7 +65,12 @@ class Mine(Tracker):
 
 
 def make_tree(folder: Path) -> None:
-    """A small dataset, results, an archive and files that are nothing, for command lines to point at."""
+    """A small dataset, results, an archive, a board's entry and files that are nothing, to point command lines at."""
+    from tnllt.config import ScoreConfig
+    from tnllt.eval.packing import write_entries
+    from tnllt.eval.selection import select
+    from tnllt.results.entry import Entry
+
     for name in ("s1", "s2"):
         (folder / "data" / name / "imgs").mkdir(parents=True)
         (folder / "data" / name / "groundtruth.txt").write_text("1,2,3,4\n" * 3)
@@ -84,6 +92,8 @@ def make_tree(folder: Path) -> None:
     (folder / "config.toml").write_text('dataset = "tnllt"\nroot = "data"\nresults = "results"\n')
     (folder / "bad.toml").write_text("root = 3\n")
     (folder / "tracker.py").write_text(TRACKER)
+    config = ScoreConfig("tnllt", root=folder / "data", results=folder / "results", trackers="T", cache=False)
+    write_entries(folder / "entries", select(config), Entry(), blind=False)
     os.mkfifo(folder / "pipe")
     (folder / "link").symlink_to("link")
     (folder / "unreadable").chmod(0)
@@ -111,7 +121,7 @@ def value(option: click.Parameter, chance: random.Random) -> str:
         return str(chance.choice(list(kind.choices)))
     if isinstance(kind, click.types.IntRange | click.types.FloatRange | click.types.IntParamType) and draw < 0.8:
         return str(chance.choice((0, 1, 2, 3, 10)))
-    if isinstance(kind, click.Path) or draw < 0.6:
+    if kind.name == "path" or draw < 0.6:
         return chance.choice(PLACES)
     return chance.choice(ODD)
 
@@ -119,9 +129,9 @@ def value(option: click.Parameter, chance: random.Random) -> str:
 def command_line(program: str, words: tuple[str, ...], command: click.Command, chance: random.Random) -> list[str]:
     line = [program, *(chance.choice(("still", "T", *PLACES)) if word == "NAME" else word for word in words)]
     if chance.random() < 0.75:  # in most lines the places are real, so that commands get beyond them
-        for name, place in (("--dataset", "tnllt"), ("--root", "data"), ("--results", "results")):
+        for name, place in {**REAL, **(BOARD if program == "tnllt-board" else {})}.items():
             if any(name in p.opts for p in command.params) and chance.random() < 0.9:
-                line += [name, place]
+                line += [name, place] if name.startswith("-") else [chance.choice((place, f"{place}/T"))]
     for _ in range(chance.choice((0, 1, 1, 2, 2, 3, 5))):
         if not command.params:
             break
@@ -167,6 +177,7 @@ def attempt(line: list[str], tree: Path) -> str:
 
 def _child(line: list[str], work: Path, place: Path) -> None:
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background process ignores
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(place / name, os.O_WRONLY | os.O_CREAT, 0o666), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -247,7 +258,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=1e9, help="end after so long")
-    parser.add_argument("--only", choices=list(MODULES), help="one of the four commands")
+    parser.add_argument("--only", choices=list(MODULES), help="one of the commands")
     parser.add_argument("--workers", type=int, default=1, help="processes, each with seeds of its own")
     parser.add_argument("--replay", help="one command line, as a JSON list")
     given = parser.parse_args()

@@ -1,1 +1,1 @@
-"""The four commands, a file each: `tnllt-eval`, `tnllt-run`, `tnllt-data`, `tnllt-train`."""
+"""The commands, a file each: `tnllt-eval`, `tnllt-run`, `tnllt-data`, `tnllt-train`, `tnllt-board`."""

@@ -1,4 +1,4 @@
-"""Parts of all four commands: locations as flags, findings, errors as one line, exit codes."""
+"""Parts of all commands: locations as flags, findings, errors as one line, exit codes."""
 
 from __future__ import annotations
 
