@@ -92,3 +92,22 @@ def test_long_names_of_variants_stay_apart():
     cut = [name_cell(name) for name in names]
     assert cut[0] == "Tracker@reasoner=openai-http...9,refresh_interval=1,text=own" and len(set(cut)) == 2
     assert len(name_cell("x" * 100)) == 60 and name_cell("x" * 60) == "x" * 60 and len(name_cell("x" * 100, 40)) == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "times"),
+    [("", 0), ("--metric success", 0), ("--by sequence", 0), ("--by attribute", 1), ("--attributes", 1)],
+)
+def test_skipped_attributes_are_named_once_and_only_beside_attributes(tmp_path, options, times):
+    write_tree(tmp_path)
+    places = ["--annos", str(tmp_path / "annos"), "--results", str(tmp_path / "results")]
+    shown = CliRunner().invoke(cli, [*places, *options.split()]).stdout
+    assert shown.count("Attributes with fewer than 2 sequences are skipped: DEF") == times
+
+
+def test_where_no_attribute_is_left_the_table_says_why(tmp_path):
+    write_tree(tmp_path, count=1)
+    places = ["--annos", str(tmp_path / "annos"), "--results", str(tmp_path / "results")]
+    shown = CliRunner().invoke(cli, [*places, "--attributes"]).stdout
+    assert shown.count("Attributes with fewer than 2 sequences are skipped: CM, ROT") == 1
+    assert "\n\n\n" not in shown and "\n\nt1" not in shown  # no line for intervals that there are not

@@ -47,11 +47,10 @@ def score(config: ScoreConfig, output: ScoreOutput) -> None:
 def _print(scores: Scores, output: ScoreOutput, style: Style) -> None:
     form = output.format_
     keys = listed_names(output.group_by, "--group-by") if output.group_by else ()
-    click.echo(render(scores, output.metric, form, output.by, output, style, keys), nl=False)
-    if form == "json":
+    beside = output.attributes and output.by == "overall" and form != "json"
+    curves = [m.name for m in scores.metrics(output.metric) if m.has_curve and beside and scores.attribute_members()]
+    skipped = True if beside and not curves else None  # else the last table says it, once
+    click.echo(render(scores, output.metric, form, output.by, output, style, keys, skipped), nl=form == "json")
+    for name in curves:
         click.echo()
-    elif output.attributes and output.by == "overall" and scores.attribute_members():
-        for chosen in scores.metrics(output.metric):
-            if chosen.has_curve:
-                click.echo()
-                click.echo(render(scores, chosen.name, form, "attribute", output, style), nl=False)
+        click.echo(render(scores, name, form, "attribute", output, style, skipped=name == curves[-1]), nl=False)

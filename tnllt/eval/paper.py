@@ -122,7 +122,7 @@ def paper_table(paper: Paper, folder: Path, style: Style | None = None) -> Score
         title = benchmark.title or (scores.title if scores is not None else "")
         if scores is not None:
             about = f"{title}: protocol {scores.protocol.name}, {plural(len(scores.sequences), 'sequence')}."
-            notes += [about, *(f"{title}: {note}" for note in footnotes(scores, attributes=False))]
+            notes += [about, *(f"{title}: {note}" for note in footnotes(scores))]
         groups.append((title, len(metrics)))
         headings += [metric.short.rstrip("*") for metric in metrics]
         digits += [metric.digits for metric in metrics]

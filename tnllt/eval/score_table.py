@@ -174,7 +174,7 @@ def _text(table: ScoreTable) -> str:
     for place, (name, cells) in enumerate(zip(table.names, table.cells(), strict=True)):
         if place == table.trackers:
             rows.append(None)
-        rows += [[name_cell(name), *cells], *(["", *bounds] for bounds in below[place : place + 1])]
+        rows += [[name_cell(name), *cells], *(["", *bounds] for bounds in below[place : place + 1] if any(bounds))]
     notes = [f"* {one_line(note)}" for note in table.footnotes] + table.notes(bool(below))[len(table.footnotes) :]
     return "\n".join([one_line(table.title), "", *aligned(rows, indent=""), *([""] if notes else []), *notes]) + "\n"
 

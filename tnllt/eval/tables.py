@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Seq
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,7 @@ BY = ("overall", "attribute", "sequence")
 def render(
     scores: Scores, metrics: str | Iterable[str] = "all", fmt: str = "text", by: str = "overall",
     config: TableConfig | None = None, style: Style | None = None, group_by: Iterable[str] = (),
+    skipped: bool | None = None,
 ) -> str:  # fmt: skip
     """The table in one of `FORMATS`, `by` one of `BY`, with the style's names and order. Raises UsageError else.
 
@@ -43,6 +45,7 @@ def render(
 
     Args:
         group_by: keys of variants: then `grouped` makes the table, whatever `by` is.
+        skipped: whether a footnote names the attributes of too few sequences; by default in a table by attribute.
     """
     chosen, keys, config = scores.metrics(metrics), list(group_by), config or TableConfig()
     if fmt == "json" and keys:
@@ -59,6 +62,8 @@ def render(
     intervals = by == "overall" and fmt != "latex" if config.intervals is None else config.intervals
     references = fmt != "latex" if config.references is None else config.references
     table = grouped(scores, chosen, keys) if keys else make_table(scores, chosen, by, intervals, references)
+    if skipped is not None:
+        table = replace(table, footnotes=footnotes(scores, skipped))
     if fmt != "csv":
         table = scaled(styled(table, style or Style()), config)
         table = table.transposed() if by == "sequence" and not keys else table
@@ -108,8 +113,8 @@ def make_table(
             found = whole[m.name] if flags is None else all_intervals(scores, [m], flags)[m.name]
             bounds[: len(order), i] = np.stack([found.low, found.high], axis=1)[order]
     headings, digits = [heading for heading, _, _ in columns], [m.digits for _, m, _ in columns]
-    return ScoreTable(title, names, len(own_rows), headings, digits, values, bounds, footnotes(scores),
-                      method=method)  # fmt: skip
+    return ScoreTable(title, names, len(own_rows), headings, digits, values, bounds,
+                      footnotes(scores, by == "attribute"), method=method)  # fmt: skip
 
 
 def grouped(scores: Scores, metrics: list[Metric], keys: Seq[str]) -> ScoreTable:
@@ -161,7 +166,7 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def footnotes(scores: Scores, attributes: bool = True) -> list[str]:
+def footnotes(scores: Scores, attributes: bool = False) -> list[str]:
     """What every output must state about these scores, in sentences; `attributes`: about skipped attributes, too."""
     found = []
     groups: dict[tuple[str, str], list[Note]] = {}
@@ -250,7 +255,7 @@ def summary(scores: Scores, metrics: list[Metric], intervals: Mapping[str, Inter
             t: {n: dict(zip(scores.sequences, v[k], strict=True)) for n, v in per_sequence.items()} for k, t in trackers
         },
         "notes": [vars(note) for note in scores.notes],
-        "footnotes": footnotes(scores),
+        "footnotes": footnotes(scores, attributes=True),
     }
     return plain(table)  # type: ignore[no-any-return]
 

@@ -100,7 +100,7 @@ def page_data(
         "confidence": CONFIDENCE,
         "interval": interval_methods((len(scores.sequences), m.is_mean) for m in metrics),
         "facts": _facts(scores),
-        "footnotes": list(footnotes(scores)),
+        "footnotes": footnotes(scores, attributes=True),
         "colophon": f"Made by tnllt {__version__}. Intervals: studentised bootstrap over sequences, {RESAMPLES:,} "
         f"resamples, seed 0; Student's t below {FEW_SEQUENCES} sequences; percentiles for scores of sums. "
         "This file loads nothing from anywhere.",
