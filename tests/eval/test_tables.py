@@ -14,6 +14,7 @@ from tnllt.cli.eval import cli
 from tnllt.errors import MissingExtraError, UsageError
 from tnllt.eval import Scores, evaluate
 from tnllt.eval.score_table import ScoreTable, name_cell
+from tnllt.eval.tables import render
 from tnllt.sequence import Annotation, Sequence
 
 
@@ -92,6 +93,17 @@ def test_long_names_of_variants_stay_apart():
     cut = [name_cell(name) for name in names]
     assert cut[0] == "Tracker@reasoner=openai-http...9,refresh_interval=1,text=own" and len(set(cut)) == 2
     assert len(name_cell("x" * 100)) == 60 and name_cell("x" * 60) == "x" * 60 and len(name_cell("x" * 100, 40)) == 40
+
+
+@pytest.mark.parametrize(("seeds", "head"), [((1,), "Tracker AUC P"), ((1, 2), "Tracker runs AUC AUC dev. P P dev.")])
+def test_runs_and_deviations_are_shown_where_there_are_several(seeds, head):
+    truth = np.arange(160.0).reshape(40, 4) + 50
+    names = [f"T@seed={seed},text={text}" for seed in seeds for text in ("own", "none")]
+    made = evaluate([Sequence("s", Annotation(truth))], {name: {"s": truth} for name in names})
+    lines = render(made, "success,precision", group_by=["text"]).splitlines()
+    title = "one row per variant" if len(seeds) == 1 else "mean and deviation over seed"
+    assert lines[0].endswith(f": {title}") and lines[2].split() == head.split() and len(lines) == 6
+    assert "AUC dev." in render(made, "success", "csv", group_by=["text"])  # a program finds what it always finds
 
 
 @pytest.mark.parametrize(

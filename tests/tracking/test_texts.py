@@ -286,6 +286,7 @@ def test_a_grid_is_every_combination(data: Path, tmp_path: Path) -> None:
     words = ["--grid", "step=2.5", "--grid", "seed=1,2", "--text", "own,none", "-s", "a,b"]
     ended = tnllt_run(TOLD, "-d", data, "--results", tmp_path, *words)
     assert ended.returncode == 0
+    assert "Tracker runs AUC AUC dev. P P dev. P_Norm P_Norm dev. ----" in " ".join(ended.stdout.split())
     store = ResultStore(tmp_path)
     names = [f"Told@seed={seed},step=2.5,text={text}" for seed in (1, 2) for text in ("none", "own")]
     assert store.trackers() == sorted(names)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from tnllt.tracking.runner import RunResult
 
 
+#: What the table after a run of variants shows; `tnllt-eval` shows all.
+_METRICS = ("success", "precision", "normalized_precision")
+
+
 @click.command()
 @click.argument("which", required=False, metavar="")
 @config_options(BaselineChoice, "other")
@@ -147,7 +151,7 @@ def _endable() -> Iterator[None]:
 
 
 def _print_table(result: RunResult, config: RunConfig) -> None:
-    """The scores of a grid's variants, where the dataset can be scored: mean and deviation over seeds."""
+    """The main scores of a grid's variants, where the dataset can be scored: mean and deviation over seeds."""
     from tnllt.eval.selection import score
     from tnllt.eval.tables import render
     from tnllt.results.variants import parse_variant
@@ -158,7 +162,7 @@ def _print_table(result: RunResult, config: RunConfig) -> None:
     partly = bool(result.failed or config.shard)
     try:
         scores = score(**where, results=result.results, trackers=names, allow_missing=partly)
-        click.echo("\n" + render(scores, group_by=keys), nl=False)
+        click.echo("\n" + render(scores, _METRICS, group_by=keys), nl=False)
     except TnlltError as error:
         click.echo(printable(f"Note: no table of scores: {error}"), err=True)
 

@@ -49,7 +49,7 @@ def render(
     """
     chosen, keys, config = scores.metrics(metrics), list(group_by), config or TableConfig()
     if fmt == "json" and keys:
-        table = grouped(scores, chosen, keys)
+        table = grouped(scores, chosen, keys, whole=True)
         rows = [
             {"name": name, **dict(zip(table.headings, map(plain, row), strict=True))}
             for name, row in zip(table.names, table.values.tolist(), strict=True)
@@ -61,7 +61,8 @@ def render(
         raise UsageError(f"no table format {fmt!r}; known: {', '.join(FORMATS)}")
     intervals = by == "overall" and fmt != "latex" if config.intervals is None else config.intervals
     references = fmt != "latex" if config.references is None else config.references
-    table = grouped(scores, chosen, keys) if keys else make_table(scores, chosen, by, intervals, references)
+    whole = fmt == "csv"  # as in JSON: programs find the same columns however many runs there are
+    table = grouped(scores, chosen, keys, whole) if keys else make_table(scores, chosen, by, intervals, references)
     if skipped is not None:
         table = replace(table, footnotes=footnotes(scores, skipped))
     if fmt != "csv":
@@ -117,10 +118,11 @@ def make_table(
                       footnotes(scores, by == "attribute"), method=method)  # fmt: skip
 
 
-def grouped(scores: Scores, metrics: list[Metric], keys: Seq[str]) -> ScoreTable:
+def grouped(scores: Scores, metrics: list[Metric], keys: Seq[str], whole: bool = False) -> ScoreTable:
     """A row per tracker and combination of the keys' values: mean and sample deviation over its variants (seeds, say).
 
-    Raises UsageError where no tracker has one of the keys.
+    Where each row is one variant, numbers of runs and deviations are left out, unless `whole`. Raises UsageError where
+    no tracker has one of the keys.
     """
     groups: dict[str, list[int]] = {}
     for k, variant in enumerate(map(parse_variant, scores.trackers)):
@@ -143,6 +145,9 @@ def grouped(scores: Scores, metrics: list[Metric], keys: Seq[str]) -> ScoreTable
     digits = [0, *(m.digits for m in metrics for _ in range(2))]
     names = list(groups)
     values = np.array(rows, np.float64)[order]
+    if len(names) == len(scores.trackers) and not whole:
+        title = f"{scores.title}, protocol {scores.protocol.name}: one row per variant"
+        headings, digits, values = headings[1::2], digits[1::2], values[:, 1::2]
     return ScoreTable(title, [names[r] for r in order], 0, headings, digits, values, None, footnotes(scores))
 
 
