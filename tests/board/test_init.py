@@ -127,6 +127,13 @@ def test_where_a_board_is_not_made(made: Path, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("x")
     with pytest.raises(UsageError, match="is there already"):
         run_board("init", tmp_path, "--dataset", "tnllt", "--annos", made / "annos")
+    annos = shutil.copytree(made / "annos", tmp_path / "annos")
+    with pytest.raises(UsageError, match="lies within --annos"):  # found by fuzzing: a copy into itself has no end
+        run_board("init", annos / "board", "--dataset", "tnllt", "--annos", annos)
+    assert not (annos / "board").exists()
+    (annos / "link").symlink_to("nothing")
+    with pytest.raises(DataError, match="link.*cannot be copied .*No such file"):
+        run_board("init", tmp_path / "board", "--dataset", "tnllt", "--annos", annos)
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "a/b", "", "..", "a\0b"])

@@ -14,7 +14,7 @@ from tnllt.config import ScoreConfig
 from tnllt.datasets.benchmarks import TNLLT_ATTRIBUTES
 from tnllt.datasets.convert import annotation_files, format_boxes
 from tnllt.datasets.dataset import open_configured
-from tnllt.errors import UsageError
+from tnllt.errors import DataError, UsageError
 from tnllt.eval.packing import write_entries
 from tnllt.eval.report.templating import asset
 from tnllt.eval.selection import Selection
@@ -32,19 +32,25 @@ def init_board(folder: Path, config: ScoreConfig) -> list[Path]:
     """Writes the repository and returns its files, annotations left out.
 
     Raises:
-        UsageError: the folder is not empty.
-        DataError: a sequence's name would lead out of it; nothing is written then.
+        UsageError: the folder is not empty, or within the annotations that are copied into it.
+        DataError: these cannot be copied; or a sequence's name would lead out of the folder: nothing is written then.
     """
     where = config.locate()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: is there already, and not empty; give a new folder")
+    if where.annos is not None and folder.resolve().is_relative_to(where.annos.resolve()):
+        raise UsageError(f"{folder}: lies within --annos {where.annos}, which is copied into it; give another folder")
     dataset = open_configured(config)
     sequences = list(dataset)
     for sequence in sequences:
         file_name(sequence.name, "sequence", where.annos or where.root)
     if where.annos is not None:
         settings = f'dataset = {to_json(where.dataset)}\nannos = "annos"\n'
-        shutil.copytree(where.annos, folder / "annos")
+        try:
+            shutil.copytree(where.annos, folder / "annos")
+        except shutil.Error as error:  # its text is a list of all that failed
+            place, _, why = error.args[0][0]
+            raise DataError(f"cannot be copied ({why}); mend it, and remove {folder}", place) from error
     else:  # in TNLLT's layout, without frames, but by its own name
         settings = 'dataset = "annos"\n'
         write_atomic(folder / "annos" / "dataset.toml", f'base = "tnllt"\nname = {toml_text(dataset.name)}\n')
