@@ -170,6 +170,7 @@ class TableConfig:
         "--references/--no-references",
         kind=bool,
     )
+    width: int | None = None  # columns of a terminal, which text is to fit
 
 
 def listed_names(given: str | Path | Iterable[str | Path], flag: str) -> list[str]:

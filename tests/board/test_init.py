@@ -132,7 +132,7 @@ def test_where_a_board_is_not_made(made: Path, tmp_path: Path) -> None:
         run_board("init", annos / "board", "--dataset", "tnllt", "--annos", annos)
     assert not (annos / "board").exists()
     (annos / "link").symlink_to("nothing")
-    with pytest.raises(DataError, match="link.*cannot be copied .*No such file"):
+    with pytest.raises(DataError, match=r"link.*cannot be copied .*No such file"):
         run_board("init", tmp_path / "board", "--dataset", "tnllt", "--annos", annos)
 
 

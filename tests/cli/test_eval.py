@@ -19,6 +19,7 @@ from tnllt.cli.common import run_command
 from tnllt.cli.eval import cli
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Trajectory
+from tnllt.eval.score_table import aligned
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def run(capsys, tmp_path, monkeypatch):
     def call(*words: object, tree: Path | None = tmp_path) -> tuple[int, str, str]:
         places = [] if tree is None else ["--annos", str(tree / "annos"), "--results", str(tree / "results")]
         words = [str(w) for w in words]
-        head = [words.pop(0)] if words and words[0] in ("lint",) else []
+        head = [words.pop(0)] if words and words[0] in ("lint", "explain") else []
         monkeypatch.setattr(sys, "argv", ["tnllt-eval", *head, *places, *words])
         with pytest.raises(SystemExit) as ended:
             run_command(cli, "tnllt-eval")
@@ -62,6 +63,32 @@ def test_table_files_and_figures(tree, run):
     curve = (plots / "success.csv").read_text().splitlines()
     assert curve[0] == "metric,threshold,t0,t1,ceiling,floor" and len(curve) == 22
     assert (plots / "attributes_success.csv").read_text().startswith("Tracker,CM,ROT")
+
+
+@pytest.mark.parametrize("words", ["--attributes", "explain tnllt stark --all-rules"])
+def test_lines_fit_a_terminal_and_a_pipe_has_them_whole(tree, run, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "66")
+    piped = run(*words.split())[1]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    shown = run(*words.split())[1]
+    assert max(map(len, shown.splitlines())) <= 66 < max(map(len, piped.splitlines()))
+    assert set(piped.split()) == set(shown.split())
+
+
+def test_blocks_of_columns_have_the_first_one_and_their_heading():
+    rows = [["", "LaSOT", "", ""], ["Tracker", "AUC", "P", "P_Norm"], None, ["ATOM", "0.514", "0.497", "0.570"]]
+    assert aligned(rows, indent="", width=21) == [
+        "         LaSOT",
+        "Tracker    AUC      P",
+        "-------  -----  -----",
+        "ATOM     0.514  0.497",
+        "",
+        "          LaSOT",
+        "Tracker  P_Norm",
+        "-------  ------",
+        "ATOM      0.570",
+    ]
+    assert aligned(rows, indent="", width=29) == aligned(rows, indent="") and len(aligned(rows, width=1)) == 14
 
 
 def test_an_equal_run_gives_equal_files(tree, run):

@@ -6,7 +6,9 @@ import codecs
 import functools
 import io
 import os
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -48,6 +50,22 @@ def format_option(*formats: str) -> Callable[[F], F]:
     return click.option(
         "--format", "format_", type=click.Choice(formats), default=formats[0], show_default=True,
         help="Format of the output.",
+    )  # fmt: skip
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that standard output is; None where it is a file or a pipe."""
+    return max(40, shutil.get_terminal_size().columns) if sys.stdout is not None and sys.stdout.isatty() else None
+
+
+def wrapped(text: str, first: str = "", after: str | None = None) -> str:
+    """The text in lines as wide as the terminal, or 100: one that begins with `first`, and others with `after`.
+
+    Words stay whole, so that addresses and commands can be copied.
+    """
+    return textwrap.fill(
+        text, terminal_width() or 100, initial_indent=first, subsequent_indent=first if after is None else after,
+        break_on_hyphens=False, break_long_words=False,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tnllt.cli.common import format_option, output_folder, scoring_options, style_option
+from tnllt.cli.common import format_option, output_folder, scoring_options, style_option, terminal_width, wrapped
 from tnllt.cli.dataclass_options import PATH
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
@@ -128,7 +128,7 @@ def _all(scores: Scores, metric: Metric, out: Path | None, style: Style) -> tupl
         for k in scores.ranking(metric)
     ]  # fmt: skip
     lines = [f"{metric.label}, protocol {scores.protocol.name}, {len(scores.sequences)} sequences", ""]
-    lines += aligned(rows, left=(0, 2, 4))
+    lines += aligned(rows, left=(0, 2, 4), width=terminal_width())
     named = [(f"{name_cell(c.a, 40)} - {name_cell(c.b, 40)}", c) for c in pairs]
     lines += _comparisons("pair", named, f"{len(pairs)} pairs")
     table: dict[str, Any] = {
@@ -138,8 +138,8 @@ def _all(scores: Scores, metric: Metric, out: Path | None, style: Style) -> tupl
     }  # fmt: skip
     if len(scores.trackers) > 2:
         found = diagram(scores, metric)
-        lines += ["", f"  Friedman's test over {found.sequences} sequences: p = {_p(found.p_value)}; "
-                  f"mean ranks closer than {found.critical_difference:.3f} do not differ (Nemenyi, 5 %)"]  # fmt: skip
+        friedman = f"Friedman's test over {found.sequences} sequences: p = {_p(found.p_value)}; mean ranks closer than "
+        lines += ["", wrapped(f"{friedman}{found.critical_difference:.3f} do not differ (Nemenyi, 5 %)", "  ")]
         table["critical_difference"] = {**vars(found), "cliques": found.cliques()}
         if out is not None:
             written = save_diagram(found, scores.trackers, out, metric, style)
@@ -155,7 +155,7 @@ def _runs(scores: Scores, metric: Metric) -> tuple[str, Any]:
     for r in found:
         numbers = [f"{value:.4f}" for value in (r.mean, r.deviation, r.low, r.high)]
         rows.append([name_cell(r.name, 40), str(len(r.members)), *numbers])
-    lines = [f"{metric.label}, protocol {scores.protocol.name}", "", *aligned(rows)]
+    lines = [f"{metric.label}, protocol {scores.protocol.name}", "", *aligned(rows, width=terminal_width())]
     names = [{**vars(r), "members": [scores.trackers[i] for i in r.members]} for r in found]
     return "\n".join(lines), {"schema": "tnllt.runs/1", "metric": metric.name, "runs": names}
 
@@ -170,7 +170,8 @@ def _comparisons(kind: str, named: list[tuple[str, Comparison]], over: str) -> l
         ]
         for name, c in named
     ]  # fmt: skip
-    return ["", *aligned(rows, left=(0, 3, 7)), f"  * significant at 5 % after Holm's correction over {over}"]
+    lines = aligned(rows, left=(0, 3, 7), width=terminal_width())
+    return ["", *lines, f"  * significant at 5 % after Holm's correction over {over}"]
 
 
 def _interval(c: Comparison) -> str:

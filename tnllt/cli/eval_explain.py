@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Sequence as Seq
 from typing import Any
 
 import click
 import numpy as np
 
-from tnllt.cli.common import format_option, reading_options
+from tnllt.cli.common import format_option, reading_options, terminal_width, wrapped
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
 from tnllt.eval.explain import (
@@ -113,7 +112,7 @@ def _tracker(found: Explanation, names: tuple[str, str], k: int, tracker: str, t
         counts = [f"{sum(t.frames for t in moved):,}", f"{len(moved):,}"]
         rows.append([f"{number}. {step.label}", *map(_signed, step.contribution[k]), *counts])
     rows += [[names[1], *_scores(found.score_b[k]), "", ""], ["gap", *map(_signed, found.gap[k]), "", ""]]
-    lines = [tracker, *aligned(rows), ""]
+    lines = [tracker, *aligned(rows, width=terminal_width()), ""]
     for number, (step, moved) in enumerate(zip(shown, changed, strict=True), 1):
         lines += _rule(step, number, k, found.metrics, moved, top)
     if np.isnan(found.gap[k]).any():
@@ -149,9 +148,8 @@ def _rule(step: Step, number: int, k: int, metrics: Seq[Metric], changed: Seq[Ch
 
 
 def _paragraph(text: str, indent: int = 2, hanging: int | None = None) -> list[str]:
-    """Lines of 100 characters at most; those after the first are indented by `hanging`."""
-    after = indent if hanging is None else hanging
-    return textwrap.wrap(text, 100, initial_indent=" " * indent, subsequent_indent=" " * after)
+    """Lines as wide as the terminal; those after the first are indented by `hanging`."""
+    return wrapped(text, " " * indent, " " * (indent if hanging is None else hanging)).split("\n")
 
 
 def _fate(changed: ChangedSequence, metric: int) -> str:
@@ -220,7 +218,7 @@ def reported_text(reported: ReportedScore, matches: Seq[Match]) -> str:
         boxes = {"none": "as they are", "nearest": "rounded", "trunc": "truncated"}[m.round]
         note = "(digits cut, not rounded)" if m.fit == "cut" else ""
         rows.append([name_cell(m.tracker, 30), m.protocol, METRICS[m.metric].option, boxes, f"{m.score:.5f}", note])
-    return "\n".join([*lines, *aligned(rows, left=(0, 1, 2, 3, 5))])
+    return "\n".join([*lines, *aligned(rows, left=(0, 1, 2, 3, 5), width=terminal_width())])
 
 
 def reported_json(reported: ReportedScore, matches: Seq[Match]) -> dict[str, Any]:

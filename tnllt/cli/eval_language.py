@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tnllt.cli.common import format_option, output_folder, scoring_options
+from tnllt.cli.common import format_option, output_folder, scoring_options, terminal_width
 from tnllt.cli.dataclass_options import PATH
 from tnllt.config import ScoreConfig
 from tnllt.errors import UsageError
@@ -52,6 +52,8 @@ def language(config: ScoreConfig, metric: str, top: int, out: Path | None, forma
             written.append(folder / f"language_{chosen[0].name}.{ending}")
             write_atomic(written[-1], texts[form])
         click.echo(f"{len(written)} files in {printable(str(folder))}", err=True)
+    if format_ == "text":
+        texts["text"] = WRITERS["text"](replace(table, width=terminal_width())) + _details(audits)
     click.echo(texts[format_], nl=False)
 
 

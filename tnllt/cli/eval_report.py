@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tnllt.cli.common import format_option, output_folder, scoring_options, style_option
+from tnllt.cli.common import format_option, output_folder, scoring_options, style_option, terminal_width
 from tnllt.cli.dataclass_options import PATH, config_options
 from tnllt.config import ScoreConfig, TableConfig
 from tnllt.errors import UsageError
@@ -92,7 +92,8 @@ def table(file: Path, format_: str, config: TableConfig, style: Path | None, out
     made = paper_table(paper, file.parent, load_style(style) if style is not None else None)
     decimals = paper.decimals if config.decimals is None else config.decimals
     if format_ != "csv":
-        made = scaled(made, replace(config, percent=config.percent or paper.percent, decimals=decimals))
+        percent, width = config.percent or paper.percent, None if out is not None else terminal_width()
+        made = scaled(made, replace(config, percent=percent, decimals=decimals, width=width))
     text = WRITERS[format_](made)
     if out is None:
         click.echo(text, nl=False)

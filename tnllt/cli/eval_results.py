@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 import click
 
-from tnllt.cli.common import format_option, prints_findings, reading_options
+from tnllt.cli.common import format_option, prints_findings, reading_options, wrapped
 from tnllt.cli.dataclass_options import PATH
 from tnllt.config import ScoreConfig
 from tnllt.errors import DataError, UsageError
@@ -74,17 +73,17 @@ def protocols(name: str | None, format_: str) -> None:
         click.echo(to_json([protocol.to_table() for protocol in chosen]))
     elif name:
         protocol = get_protocol(name)
-        click.echo(textwrap.fill(f"{protocol.name}: {protocol.summary}", 100))
+        click.echo(wrapped(f"{protocol.name}: {protocol.summary}"))
         for dataset, other in FAMILIES.get(protocol.name, {}).items():
             click.echo(f"On {dataset}, --protocol {name} is {other}.")
         click.echo()
         official = {rule: value for rule, _, value, _ in TNLLT.card()}
         for rule, label, value, why in protocol.card():
             note = "" if value == official[rule] else f" (official: {official[rule]})"
-            click.echo(textwrap.fill(f"{label}: {value}{note}", 100, initial_indent="  ", subsequent_indent="      "))
-            click.echo(textwrap.fill(why, 100, initial_indent="      ", subsequent_indent="      "))
+            click.echo(wrapped(f"{label}: {value}{note}", "  ", "      "))
+            click.echo(wrapped(why, "      "))
     else:
         for protocol in PROTOCOLS.values():
             names = ", ".join((protocol.name, *protocol.aliases))
             click.echo(names)
-            click.echo(textwrap.fill(protocol.summary, 100, initial_indent="    ", subsequent_indent="    "))
+            click.echo(wrapped(protocol.summary, "    "))

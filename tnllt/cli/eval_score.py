@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from tnllt.cli.common import output_folder
+from tnllt.cli.common import output_folder, terminal_width
 from tnllt.config import ScoreConfig, listed_names
 from tnllt.eval.gates import Gates, write_baseline
 from tnllt.eval.metrics import get_metrics
@@ -45,7 +46,7 @@ def score(config: ScoreConfig, output: ScoreOutput) -> None:
 
 
 def _print(scores: Scores, output: ScoreOutput, style: Style) -> None:
-    form = output.format_
+    form, output = output.format_, replace(output, width=terminal_width())
     keys = listed_names(output.group_by, "--group-by") if output.group_by else ()
     beside = output.attributes and output.by == "overall" and form != "json"
     curves = [m.name for m in scores.metrics(output.metric) if m.has_curve and beside and scores.attribute_members()]

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tnllt.cli.common import terminal_width
 from tnllt.cli.dataclass_options import config_options
+from tnllt.config import TableConfig
 from tnllt.errors import EXIT_OK, TnlltError, UsageError
 from tnllt.files import user_path
 from tnllt.text import printable
@@ -162,7 +164,7 @@ def _print_table(result: RunResult, config: RunConfig) -> None:
     partly = bool(result.failed or config.shard)
     try:
         scores = score(**where, results=result.results, trackers=names, allow_missing=partly)
-        click.echo("\n" + render(scores, _METRICS, group_by=keys), nl=False)
+        click.echo("\n" + render(scores, _METRICS, config=TableConfig(width=terminal_width()), group_by=keys), nl=False)
     except TnlltError as error:
         click.echo(printable(f"Note: no table of scores: {error}"), err=True)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from tnllt.cli.common import prints_findings
+from tnllt.cli.common import prints_findings, terminal_width, wrapped
 from tnllt.cli.dataclass_options import PATH, config_options
+from tnllt.eval.score_table import aligned
 from tnllt.findings import Findings
 from tnllt.text import printable
 from tnllt.tracking.baselines import get_baseline, records
@@ -62,8 +62,6 @@ _GROUPS = {
     "tnllt.foundation": "Foundation models",
 }
 _OTHER = "Installed by other packages"
-#: So wide is the list, whatever the terminal.
-_WIDTH = 118
 
 
 def _show_all() -> None:
@@ -79,17 +77,17 @@ def _show_all() -> None:
         for name in names:
             lacks = missing(name)
             text = f"lacks: {lacks}" if lacks else _summary(found[name])
-            room = _WIDTH - width - 2
-            click.echo(printable(f"  {name:{width}}{text if len(text) <= room else text[: room - 4] + ' ...'}"))
+            click.echo(wrapped(printable(text), f"  {name:{width}}", " " * (width + (4 if lacks else 16))))
     for heading, beyond in (("The paper's twenty re-trained baselines", False), ("Baselines beyond them", True)):
         rows = [record for record in records() if record.beyond is beyond]
-        click.echo(f"{heading} (each lacks its clone, interpreter and weights until --set names them)")
+        heading += " (each lacks its clone, interpreter and weights until --set names them)"
+        click.echo(wrapped(heading, "", "  "))
         modes = {r.name: "|".join(m.value for m in r.modes) if r.tracker else "result files only" for r in rows}
         cells = [f"{name} {inputs}".replace(" ", "\0") for name, inputs in modes.items()]  # not to be cut within
-        lines = textwrap.wrap(", ".join(cells), _WIDTH - 2, break_on_hyphens=False)
-        click.echo("\n".join(f"  {line}" for line in lines).replace("\0", " "))
-    click.echo("One: tnllt-run list NAME; a baseline: tnllt-run doctor NAME. Your own: module:Class, file.py:Class.")
-    click.echo("From language, any that takes a box (BB): --starter transformers:MODEL | openai:URL | module:Class.")
+        click.echo(wrapped(", ".join(cells), "  ").replace("\0", " "))
+    one = "One: tnllt-run list NAME; a baseline: tnllt-run doctor NAME. Your own: module:Class, file.py:Class."
+    language = "From language, any that takes a box (BB): --starter transformers:MODEL | openai:URL | module:Class."
+    click.echo("\n".join(wrapped(text, "", "  ") for text in (one, language)))
 
 
 def _show_one(name: str) -> None:
@@ -115,14 +113,12 @@ def _summary(target: str) -> str:
 def _show_baselines() -> None:
     rows = [("NAME", "TITLE", "MODES", "LICENCE", "REPOSITORY")]
     for record in records():
-        note = "" if record.tracker else " (result files only)"
-        note += " (beyond the paper's twenty)" if record.beyond else ""
-        where = record.repository.removeprefix("https://github.com/") + note
+        notes = ["result files only"] * (not record.tracker) + ["beyond the paper's twenty"] * record.beyond
+        where = record.repository.removeprefix("https://github.com/") + (f" ({'; '.join(notes)})" if notes else "")
         rows.append((record.name, record.title, modes_text(record), record.licence, where))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    click.echo("\nWhat one lacks here: tnllt-run doctor NAME --set repo=DIR --set python=FILE --set weights=FILE")
+    click.echo("\n".join(aligned(rows, left=range(len(rows[0])), indent="", width=terminal_width())))
+    lacks = "What one lacks here: tnllt-run doctor NAME --set repo=DIR --set python=FILE --set weights=FILE"
+    click.echo(f"\n{wrapped(lacks)}")
 
 
 @click.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 import unicodedata
 from collections.abc import Collection
 from collections.abc import Sequence as Seq
@@ -38,6 +39,7 @@ class ScoreTable:
         ranked: whether the best and the second best are shown.
         missing: what stands where there is no number.
         method: how the intervals are computed.
+        width: columns of the terminal that text must fit; None: as wide as it is.
     """
 
     title: str
@@ -55,6 +57,7 @@ class ScoreTable:
     ranked: bool = True
     missing: str = "n/a"
     method: str = ""
+    width: int | None = None
 
     @property
     def trackers(self) -> int:
@@ -130,12 +133,12 @@ def styled(table: ScoreTable, style: Style) -> ScoreTable:
 
 
 def scaled(table: ScoreTable, config: TableConfig) -> ScoreTable:
-    """The table with its scores as percentages and its decimals as configured; whole numbers stay as they are."""
+    """The table with percentages, decimals and width as configured; whole numbers stay as they are."""
     fewer = 2 if config.percent else 0
     digits = [d and (max(0, d - fewer) if config.decimals is None else config.decimals) for d in table.digits]
     scale = np.array([100.0 if config.percent and d else 1.0 for d in table.digits])
     bounds = None if table.bounds is None else table.bounds * scale[:, None]
-    return replace(table, values=table.values * scale, bounds=bounds, digits=digits)
+    return replace(table, values=table.values * scale, bounds=bounds, digits=digits, width=config.width)
 
 
 # Writers --------------------------------------------------------------------------------------------------------
@@ -147,18 +150,30 @@ def name_cell(text: str, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: half - 1]}...{text[-half:]}"
 
 
-def aligned(rows: Seq[Seq[str] | None], left: Collection[int] = (0,), indent: str = "  ") -> list[str]:
+def aligned(
+    rows: Seq[Seq[str] | None], left: Collection[int] = (0,), indent: str = "  ", width: int | None = None
+) -> list[str]:
     """The lines of a table whose columns are as wide as their widest cell, flush right but for those in `left`.
 
-    A row that is None is a rule.
+    A row that is None is a rule. Where the lines would be wider than `width`, columns stand in blocks below each other,
+    each with the first column again, and with the heading that began above an earlier one.
     """
     widths = [max(map(_width, column)) for column in zip(*filter(None, rows), strict=True)]
+    blocks = [[0]]
+    for i in range(1, len(widths)):
+        if width and len(blocks[-1]) > 1 and len(indent) + sum(widths[k] + 2 for k in blocks[-1]) + widths[i] > width:
+            blocks.append([0])
+        blocks[-1].append(i)
     lines = []
-    for row in rows:
-        cells = ["-" * width for width in widths] if row is None else row
-        spaces = [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
-        padded = [c + s if i in left else s + c for i, (c, s) in enumerate(zip(cells, spaces, strict=True))]
-        lines.append((indent + "  ".join(padded)).rstrip())
+    for number, block in enumerate(blocks):
+        lines += [""] if number else []
+        for row in rows:
+            cells = {k: "-" * widths[k] if row is None else row[k] for k in block}
+            if number and row is rows[0] and row is not None:
+                cells[block[1]] = next(filter(None, row[block[1] :: -1]), "")
+            spaces = {k: " " * (widths[k] - _width(cell)) for k, cell in cells.items()}
+            padded = [cells[k] + spaces[k] if k in left else spaces[k] + cells[k] for k in block]
+            lines.append((indent + "  ".join(padded)).rstrip())
     return lines
 
 
@@ -176,7 +191,11 @@ def _text(table: ScoreTable) -> str:
             rows.append(None)
         rows += [[name_cell(name), *cells], *(["", *bounds] for bounds in below[place : place + 1] if any(bounds))]
     notes = [f"* {one_line(note)}" for note in table.footnotes] + table.notes(bool(below))[len(table.footnotes) :]
-    return "\n".join([one_line(table.title), "", *aligned(rows, indent=""), *([""] if notes else []), *notes]) + "\n"
+    title, wide = one_line(table.title), table.width
+    if wide:
+        title = textwrap.fill(title, wide, break_on_hyphens=False)
+        notes = [textwrap.fill(n, wide, subsequent_indent="  ", break_on_hyphens=False) for n in notes]
+    return "\n".join([title, "", *aligned(rows, (0,), "", wide), *([""] if notes else []), *notes]) + "\n"
 
 
 def _markdown(table: ScoreTable) -> str:

@@ -256,7 +256,7 @@ class Scores:
     ) -> str:  # fmt: skip
         """The score table as text, markdown, latex, html, csv or json, with its footnotes.
 
-        `how` are the fields of `tnllt.config.TableConfig`: intervals, percent, decimals, references.
+        `how` are the fields of `tnllt.config.TableConfig`: intervals, percent, decimals, references, width.
         """
         return tables.render(self, metrics, fmt, by, TableConfig(**how), style)
 
