@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.eval.test_metrics import made
-from tnllt.errors import DataError
+from tnllt.errors import DataError, UsageError
 from tnllt.eval import METRICS, Scores, evaluate, get_protocol
 from tnllt.eval import arrays as arrays_module
 from tnllt.eval.intervals import all_intervals
@@ -21,6 +22,25 @@ def incomplete() -> Scores:
     del results["two"]["s3"]
     results["three"]["s1"].boxes[4] = np.nan
     return evaluate(sequences, results, "pytracking", allow_missing=True, rounding="nearest")
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"absent": "exclude"}, "`absent` cannot be 'exclude'; use 'removed', 'invalid', 'ignored', 'excluded'"),
+        ({"abent": "excluded"}, "unknown field `abent`; did you mean 'absent'?"),
+        ({"drop_zero_curves": "no"}, "`drop_zero_curves` must be true or false, not text"),
+        ({"overlap_thresholds": (0.5, 0.1)}, "must be ascending"),
+    ],
+)
+def test_rules_that_no_protocol_has_are_refused(rules, message) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        get_protocol("tnllt").with_rules(**rules)
+
+
+def test_rules_may_be_numpys() -> None:
+    changed = get_protocol("tnllt").with_rules(precision_at=np.float32(5), overlap_thresholds=np.array([0, 0.5]))
+    assert changed == get_protocol("tnllt").with_rules(precision_at=5.0, overlap_thresholds=(0.0, 0.5))
 
 
 def own_rules() -> Scores:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tnllt import records
-from tnllt.errors import DataError
+from tnllt.errors import DataError, UsageError
 
 #: Which ground-truth boxes can be scored. "positive_center" looks at the centre that the error is measured from.
 Validity = Literal["positive_box", "positive_size", "positive_center", "not_nan", "every_frame"]
@@ -236,8 +236,16 @@ class Protocol:
         return {f: (getattr(self, f), getattr(other, f)) for f in RULES if getattr(self, f) != getattr(other, f)}
 
     def with_rules(self, **rules: Any) -> Protocol:
-        """The protocol with some rules changed, under a name that lists them."""
-        return replace(self, name=f"{self.name}+{'+'.join(rules)}", summary="", aliases=(), **rules)
+        """The protocol with some rules changed, under a name that lists them.
+
+        Raises UsageError where a rule, or its value, is not known.
+        """
+        rules = {rule: v.tolist() if hasattr(v, "tolist") else v for rule, v in rules.items()}  # NumPy's made plain
+        table = {**self.rules(), **rules, "name": f"{self.name}+{'+'.join(rules)}"}
+        try:
+            return records.from_table(table, type(self))
+        except DataError as error:
+            raise UsageError(f"with_rules: {error}") from error
 
     def to_table(self) -> dict[str, Any]:
         """What a file keeps of a protocol; `from_table` gives the equal protocol again."""
