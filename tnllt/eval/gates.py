@@ -44,12 +44,16 @@ class Gates:
     Attributes:
         floors: {metric: lowest score of every tracker}.
         baseline: of an earlier run, or None.
-        max_drop: how far a score may fall below the baseline.
+        max_drop: how far a score may fall below the baseline, from 0 to 1.
     """
 
     floors: Mapping[str, float]
     baseline: Baseline | None = None
     max_drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_drop <= 1:
+            raise UsageError(f"--max-drop {self.max_drop:g}: write a drop from 0 to 1, such as 0.02")
 
     @classmethod
     def of(
@@ -61,7 +65,8 @@ class Gates:
         """Gates from what `--fail-under`, `--baseline` and `--max-drop` take; `fail_under` may be a mapping, too.
 
         Raises:
-            UsageError: a floor that is not METRIC=SCORE, a file that is not a baseline, a drop without a baseline.
+            UsageError: a floor that is not METRIC=SCORE, a file that is not a baseline, a drop without a baseline, or
+                one that no score can take.
         """
         texts = [fail_under] if isinstance(fail_under, str) else fail_under
         if isinstance(texts, Mapping):
@@ -83,14 +88,12 @@ class Gates:
             if self.baseline.rules != scores.protocol.digest():
                 old, new = self.baseline.protocol, scores.protocol.name
                 raise UsageError(f"the baseline was scored under protocol {old!r}, these under {new!r}")
-            for option, before, now in (
+            for option, was, now in (
                 ("--round", self.baseline.rounding, scores.rounding),
                 ("--realtime", self.baseline.realtime or "none", scores.realtime or "none"),
             ):
-                if before != now:
-                    raise UsageError(
-                        f"the baseline was scored with {option} {before}, these with {now}; score both alike"
-                    )
+                if was != now:
+                    raise UsageError(f"the baseline was scored with {option} {was}, these with {now}; score both alike")
             if set(self.baseline.sequences) != set(scores.sequences):
                 raise UsageError(
                     "the baseline was scored on other sequences; scores of different sets cannot be compared"
@@ -109,8 +112,8 @@ def parse_floors(texts: Iterable[str]) -> dict[str, float]:
             floor = float(text)
         except ValueError:
             floor = np.nan
-        if not floor <= 1:
-            raise UsageError(f"--fail-under {name}={text}: write a score of at most 1")
+        if not 0 <= floor <= 1:
+            raise UsageError(f"--fail-under {name}={text}: write a score from 0 to 1, such as 0.6")
         floors.update({metric.name: floor for metric in get_metrics(name)})
     return floors
 
