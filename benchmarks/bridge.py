@@ -41,7 +41,13 @@ def main() -> None:
         "licence": "MIT",
         "citation": "",
         "repository": str(MINI),
-        "tracker": {"name": "only_params", "yaml": "base", "parameter": "mini", "constructor": ["params"]},
+        "tracker": {
+            "name": "only_params",
+            "yaml": "base",
+            "parameter": "mini",
+            "experiments": "mini",
+            "constructor": ["params"],
+        },
         "text": {"key": "init_text_description"},
         "checkpoint": {"path": "x", "source": "-"},
     }

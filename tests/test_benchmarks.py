@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -25,3 +26,14 @@ def test_every_benchmark_runs(tmp_path: Path) -> None:
     headings = re.findall(r"^## (.+)$", page, flags=re.M)
     assert len(headings) == 10
     assert headings == re.findall(r"^## (.+)$", committed, flags=re.M), "docs/benchmarks.md: run `make bench`"
+
+
+def test_the_bridge_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """No part of `make bench`."""
+    spec = importlib.util.spec_from_file_location("bridge_benchmark", ROOT / "benchmarks" / "bridge.py")
+    assert spec is not None and spec.loader is not None
+    bridge = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bridge)
+    monkeypatch.setattr(bridge, "FRAMES", 2)
+    bridge.main()
+    assert re.findall(r"^(\d+x\d+): best ", capsys.readouterr().out, flags=re.M) == ["320x240", "1280x720", "1920x1080"]
