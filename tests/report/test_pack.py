@@ -34,6 +34,10 @@ def archive(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_packed_and_unpacked_is_the_same(release: Path, archive: Path, tmp_path: Path) -> None:
     places = arguments(release)[:4]
+    out = run("unpack", str(archive), "--verify").output
+    assert out.endswith("annotations not checked: give --annos, --root or --dataset\n")
+    out = run("unpack", str(archive), "--verify", "--dataset", str(release / "data")).output
+    assert out.endswith("annotations: the same\nscores: the same\n")
     out = run("unpack", str(archive), "--verify", *places, "--out", str(tmp_path / "back")).output
     assert "annotations: the same" in out and "scores: the same" in out
     folder = release / "results" / "ReasoningTrack_tracking_result"

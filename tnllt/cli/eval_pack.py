@@ -135,7 +135,7 @@ def unpack(archive: Path, place: LocationConfig, verify: bool, out: Path | None)
     """Check ARCHIVE, made by `pack`, and unpack it into a folder of results (--out).
 
     Every file is checked against the manifest before anything is written. With --verify and annotations (--annos,
-    --root), the dataset's hash is checked too and the scores are computed again.
+    --root, --dataset), their hash is checked too and the scores are computed again.
     """
     if not verify and out is None:
         raise UsageError("unpack needs --out DIR, or --verify to check only")
@@ -143,8 +143,8 @@ def unpack(archive: Path, place: LocationConfig, verify: bool, out: Path | None)
     where = place.locate()
     _describe(manifest)
     click.echo(f"{len(members)} files, every one as it was packed")
-    if verify and where.root is None and where.annos is None:
-        click.echo("annotations not checked: give --annos or --root")
+    if verify and where.root is None and where.annos is None and place.dataset is None:
+        click.echo("annotations not checked: give --annos, --root or --dataset")
     elif verify:
         verify_pack(archive, manifest, members, where)
         click.echo("annotations: the same")
