@@ -162,8 +162,10 @@ class TableConfig:
         None, "95 % intervals in the table.  [default: yes, but not in LaTeX's]", "--intervals/--no-intervals",
         kind=bool,
     )  # fmt: skip
-    percent: bool = option(False, "Scores as percentages.")
-    decimals: int | None = option(None, "Decimals of scores.  [default: 3; 1 with --percent]", minimum=0, maximum=9)
+    percent: bool = option(False, "Scores as percentages; CSV and JSON keep fractions.")
+    decimals: int | None = option(
+        None, "Decimals of scores, all in CSV and JSON.  [default: 3; 1 with --percent]", minimum=0, maximum=9
+    )
     references: bool | None = option(
         None,
         "Rows of ceiling and floor.  [default: yes, but not in LaTeX's]",

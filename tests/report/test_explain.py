@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from tnllt.cli.eval import cli
+from tnllt.cli.eval_explain import explanation_json, explanation_text, reported_text
 from tnllt.errors import UsageError
 from tnllt.eval import evaluate, tracker_curves
 from tnllt.eval.explain import Rescorer, explain, find_reported, parse_reported
@@ -160,6 +162,10 @@ def test_a_reported_score_is_found() -> None:
     nothing = find_reported(Rescorer(sequences, results), parse_reported("0.99999"))
     assert not any(m.fit for m in nothing)
     assert nothing[0].distance == min(m.distance for m in nothing)
+    shown = reported_text(parse_reported("0.99999"), nothing).splitlines()[3:]
+    scores = [re.search(r"\d\.\d{5}", line)[0] for line in shown]  # type: ignore[index]
+    assert len(scores) == len(set(scores)) == 5, "five different scores"
+    assert f"(and {sum(f'{m.score:.5f}' == scores[0] for m in nothing) - 1} more with this score)" in shown[0]
 
 
 @pytest.mark.parametrize(
@@ -168,13 +174,19 @@ def test_a_reported_score_is_found() -> None:
 )
 def test_reported_scores_as_people_write_them(text: str, value: float, unit: float) -> None:
     reported = parse_reported(text)
-    assert (reported.value, reported.unit) == pytest.approx((value, unit))
+    assert reported.value == value and reported.unit == pytest.approx(unit)
 
 
 @pytest.mark.parametrize("text", ["", "high", "-0.5", "155", "0.5.5", "nan", "100.1%"])
 def test_texts_that_are_not_scores(text: str) -> None:
     with pytest.raises(UsageError):
         parse_reported(text)
+
+
+def test_nothing_added_is_a_number_in_a_sentence() -> None:
+    sequences, results = world()
+    text = explanation_text(explain(Rescorer(sequences, results), "tnllt", "stark"), ("tnllt", "stark"), 5, False)
+    assert re.search(r"Order matters: .* 0\s+(alone|last)", text) and not re.search(r"(, |P|AUC|Norm) \. ", text)
 
 
 def test_two_folders() -> None:
@@ -253,8 +265,6 @@ def test_a_score_that_ceases_to_be_one_is_said(tmp_path: Path) -> None:
     step = next(s for s in found.steps if s.rule == "invalid_result")
     assert np.isnan(found.gap).all() and step.acts() and len(step.changed["good"]) == 8
     assert found.residual < 1e-12
-
-    from tnllt.cli.eval_explain import explanation_json, explanation_text
 
     text = explanation_text(found, ("tnllt", "pytracking"), 5, False)
     assert "n/a" in text and "no longer counted" in text and "nan" not in text

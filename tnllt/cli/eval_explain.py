@@ -131,7 +131,11 @@ def _rule(step: Step, number: int, k: int, metrics: Seq[Metric], changed: Seq[Ch
     alone, last, own = step.alone[k], step.last[k], step.contribution[k]
     if max(np.abs(alone - own).max(), np.abs(last - own).max()) > 5e-6:
         every = zip(metrics, alone, last, strict=True)
-        parts = [f"{m.short} {_signed(a)} alone, {_signed(z)} last" for m, a, z in every if max(abs(a), abs(z)) > 5e-6]
+        parts = [
+            f"{m.short} {_signed(a, '0')} alone, {_signed(z, '0')} last"
+            for m, a, z in every
+            if max(abs(a), abs(z)) > 5e-6
+        ]
         lines += _paragraph(f"Order matters: {'; '.join(parts)}.", 5)
     size = np.nan_to_num(np.abs(own), nan=np.inf)
     if changed and top and float(size.max()) > 0:
@@ -163,9 +167,9 @@ def _scores(values: Any) -> list[str]:
     return ["n/a" if np.isnan(v) else f"{v:.5f}" for v in values]
 
 
-def _signed(value: float) -> str:
+def _signed(value: float, zero: str = ".") -> str:
     if value == 0 or np.isnan(value):
-        return "." if value == 0 else "n/a"
+        return zero if value == 0 else "n/a"
     return f"{value:+.5f}" if abs(value) >= 5e-6 else f"{value:+.0e}"
 
 
@@ -214,9 +218,11 @@ def reported_text(reported: ReportedScore, matches: Seq[Match]) -> str:
     else:
         lines = [f"No protocol, metric or rounding of these results gives {reported.text}. The nearest:", ""]
     rows = [["tracker", "protocol", "metric", "boxes", "score", ""]]
-    for m in hits or matches[:5]:
+    for m in hits or _nearest(matches):
         boxes = {"none": "as they are", "nearest": "rounded", "trunc": "truncated"}[m.round]
         note = "(digits cut, not rounded)" if m.fit == "cut" else ""
+        if not hits and (others := sum(round(m.score, 5) == round(o.score, 5) for o in matches) - 1):
+            note = f"(and {others} more with this score)"
         rows.append([name_cell(m.tracker, 30), m.protocol, METRICS[m.metric].option, boxes, f"{m.score:.5f}", note])
     return "\n".join([*lines, *aligned(rows, left=(0, 1, 2, 3, 5), width=terminal_width())])
 
@@ -228,5 +234,13 @@ def reported_json(reported: ReportedScore, matches: Seq[Match]) -> dict[str, Any
         "claimed": reported.value,
         "unit": reported.unit,
         "found": bool(hits),
-        "matches": [vars(m) for m in (hits or matches[:5])],
+        "matches": [vars(m) for m in (hits or _nearest(matches))],
     }
+
+
+def _nearest(matches: Seq[Match]) -> list[Match]:
+    """The first match of each of the five nearest scores as printed."""
+    first: dict[float, Match] = {}
+    for m in matches:
+        first.setdefault(round(m.score, 5), m)
+    return list(first.values())[:5]

@@ -358,12 +358,12 @@ def parse_reported(text: str) -> ReportedScore:
     match = re.fullmatch(r"\s*(\d*)(?:\.(\d+))?\s*(%?)\s*", text)
     if match is None or not (match[1] or match[2]):
         raise UsageError(f"--reported {text!r}: expected a score such as 0.559 or 55.9")
-    value = float(f"{match[1] or '0'}.{match[2] or '0'}")
-    percent = bool(match[3]) or value > 1
-    if value > (100 if percent else 1):
+    digits = f"{match[1] or '0'}.{match[2] or '0'}"
+    percent = bool(match[3]) or float(digits) > 1
+    value = float(f"{digits}e{-2 if percent else 0}")  # 55.9 / 100 is .5589999999999999
+    if value > 1:
         raise UsageError(f"--reported {text!r}: scores lie between 0 and 1, or 0 and 100 per cent")
-    scale = 100.0 if percent else 1.0
-    return ReportedScore(text.strip(), value / scale, 10.0 ** -len(match[2] or "") / scale)
+    return ReportedScore(text.strip(), value, 10.0 ** -(len(match[2] or "") + 2 * percent))
 
 
 def find_reported(rescorer: Rescorer, reported: ReportedScore) -> list[Match]:
