@@ -21,7 +21,7 @@ from tnllt.eval.compare import compare
 from tnllt.eval.figures import curve_panel
 from tnllt.eval.intervals import all_intervals
 from tnllt.eval.metrics import METRICS
-from tnllt.eval.report import report_details, write_report
+from tnllt.eval.report import check_size, report_details, write_report
 from tnllt.eval.report.build import PAIRED, page_data
 from tnllt.eval.report.details import PageDetails
 from tnllt.eval.report.overlaps import (
@@ -118,6 +118,8 @@ def test_a_benchmark_fits_into_eight_megabytes(tmp_path: Path) -> None:
     assert max(entry["stride"] for entry in embedded(small, "data")["overlaps"]["index"]) > 1
     with pytest.raises(DataError, match="max-size"):
         write_report(scores, tmp_path / "tiny", held(sequences, results), max_bytes=500_000)
+    with pytest.raises(DataError, match=r"takes at least 0\.7 MB, more than the 0\.6 asked for"):  # it takes .612
+        check_size(51, 3_000, 1, 600_000)
     assert not (tmp_path / "tiny").exists()
 
 
@@ -210,7 +212,7 @@ def test_a_report_that_cannot_fit_is_refused_before_anything_is_read(release: Pa
 
     chosen = held([], {"one": {}})
     chosen.files["one"]["s0"] = ResultFile("one", "s0", "memory", read)
-    with pytest.raises(DataError, match=r"at least .* MB, more than the 0\.0 asked for"):
+    with pytest.raises(DataError, match=r"at least .* MB, more than the 0\.0001 asked for"):
         write_report(scores, tmp_path, chosen, max_bytes=100)
     assert not list(tmp_path.iterdir())
 

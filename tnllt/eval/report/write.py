@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -94,7 +95,7 @@ def check_size(trackers: int, sequences: int, metrics: int, max_bytes: int | Non
 
 def _too_large(size: int, max_bytes: int) -> DataError:
     return DataError(
-        f"the report takes at least {size / 1e6:.1f} MB, more than the {max_bytes / 1e6:.1f} asked for; "
+        f"the report takes at least {math.ceil(size / 1e5) / 10:g} MB, more than the {max_bytes / 1e6:g} asked for; "
         "give fewer --trackers or --sequences, or a larger --max-size"
     )
 
