@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -142,6 +143,7 @@ def test_the_command(small: tuple[Path, Path], tmp_path: Path) -> None:
         "cannot tell with 40 sequences" in printed.output
         and "does not read its text: it changes 0 of 40" in printed.output
     )
+    assert not re.search(r"\d+ sequences.*; \d+ sequences", printed.output), "the count stands once"
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         f"language_success.{ending}" for ending in ("txt", "md", "tex", "json", "pdf", "png", "svg")
     }

@@ -146,7 +146,8 @@ def audit_table(audits: list[Audit], title: str) -> ScoreTable:
         for c in a.comparisons:
             place = row, 1 + texts.index(c.b)
             values[place], bounds[place], marked[place] = c.difference, (c.low, c.high), c.significant
-    notes = [*(f"{a.tracker}: {a.words}; {a.sequences} sequences." for a in audits), RULE]
+    counts = [f"; {a.sequences} sequences" if a.verdict == "reads" else "" for a in audits]  # other verdicts name it
+    notes = [*(f"{a.tracker}: {a.words}{count}." for a, count in zip(audits, counts, strict=True)), RULE]
     return ScoreTable(
         title, [a.tracker for a in audits], 0, ["own text", *(f"own - {text}" for text in texts)],
         [4] * values.shape[1], values, bounds, notes, missing="", marked=marked,
