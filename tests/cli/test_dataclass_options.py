@@ -30,6 +30,7 @@ class Work(Where):
     quiet: bool = option(False, "Print nothing.", "-q")
     names: tuple[str, ...] | None = option(None, "Names.", "-n", multiple=True)
     rounding: str = option("none", "How to round.", "--round", choices=("none", "trunc"))
+    mode: str = option("box", "Inputs.  [default: as it ran]")
     internal: int = 3
 
 
@@ -75,6 +76,7 @@ def test_help_shows_flags_defaults_and_environment() -> None:
     text = run("--help").output
     for words in ("-d, --dataset", "[env: TNLLT_DATASET]", "[default: 1; x>=1]", "--no-cache", "[none|trunc]"):
         assert words in text
+    assert text.count("[default: as it ran]") == 1 and "[default: box]" not in text
     assert "--quiet" not in text and "internal" not in text
 
 

@@ -76,7 +76,8 @@ def _option(field: Field[Any], flag: Flag, kind: Any) -> Callable[[F], F]:
         return click.option(*names, field.name, is_flag=True, default=default, help=text)
     if flag.environment:
         text += f"  [env: {flag.environment}]"
-    shown = not isinstance(field.default, tuple) and field.default not in (None, "", MISSING)
+    stated = "[default:" in text or isinstance(field.default, tuple)
+    shown = not stated and field.default not in (None, "", MISSING)
     given: dict[str, Any] = {"default": None if flag.multiple else field.default}
     if field.default is MISSING:
         given = {"required": True}  # without `default=None`, which click counts as given
