@@ -75,7 +75,7 @@ REFUSALS = {
     "weights missing": Refusal("nowhere", {"options": {"weights": "/nowhere"}}, "NanoTrack"),
     "unknown option": Refusal("no option 'pauze'; did you mean 'pause'?", {"options": {"pauze": 1}}),
     "wrong option type": Refusal("Drift takes a number", {"options": {"pause": "soon"}}),
-    "missing option": Refusal("Habit needs --set what=", tracker=f"{TRACKERS}:Habit"),
+    "missing option": Refusal("Habit needs --set what=VALUE", tracker=f"{TRACKERS}:Habit"),
     "name of a subcommand": Refusal("'status' is a subcommand of tnllt-run", {"name": "status"}),
     "name that is a path": Refusal("cannot be the name of a tracker", {"name": "a/b"}),
     "unknown mode": Refusal("", {"mode": "BOX"}),

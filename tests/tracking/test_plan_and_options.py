@@ -136,8 +136,10 @@ def test_settings_and_constructors_of_other_kinds() -> None:
     class Needs:
         def __init__(self, weights: Path, **more: Any) -> None: ...
 
-    with pytest.raises(UsageError, match="Needs needs --set weights=a path"):
+    with pytest.raises(UsageError, match=r"Needs needs --set weights=VALUE \(a path\)$"):
         check_options(Needs, {"anything": "1"})
+    with pytest.raises(UsageError, match=r"sam2 lacks: --set weights=FOLDER or facebook/"):
+        find_tracker("sam2")  # in the words of `tnllt-run list`
     assert check_options(Needs, {"weights": "w", "anything": "1"}) == {"weights": Path("w"), "anything": 1}
 
     class Nothing: ...

@@ -297,10 +297,11 @@ REFUSED = (
     (("--source", "{clip}", "--box", "a,b,c,d", "--out", "x.csv"), "expected x,y,w,h"),
     (("--source", "{clip}", "--box", "64,2,3,4", "--out", "x.csv"), "outside of the frame of 64 x 48"),
     (("--source", "{clip}", "--box", "1,2,0,4", "--out", "x.csv"), "no initial box"),
+    (("--source", "{clip}", "--text", "a box", "--out", "x.csv"), "give --box x,y,w,h with a --source, or --starter"),
     (("--source", "{clip}", "--box", "1,2,3,4", "--out", "x.csv", "--workers", "2"), "--workers is for runs"),
     (("--source", "{clip}", "--box", "1,2,3,4", "--out", "nowhere/file.txt/x.csv", "--mode", "NL"), "cannot start"),
     (("--source", "http://127.0.0.1:9/x", "--box", "1,2,3,4", "--out", "x.csv"), "cannot be opened"),
-    (("--box", "1,2,3,4", "--text", "the box"), "name the source"),
+    (("--box", "1,2,3,4", "--text", "the box"), "Error: --box, --out, --show, --live and --fps go with --source; name"),
 )
 
 

@@ -130,7 +130,7 @@ def _checked(single: SourceConfig, config: RunConfig) -> str:
 
     check_fields(single)
     if single.source is None:
-        raise UsageError("--box, --text, --out, --show, --live and --fps go with --source; name the source")
+        raise UsageError("--box, --out, --show, --live and --fps go with --source; name the source")
     for field in dataclasses.fields(RunConfig):
         if field.name not in _SHARED and getattr(config, field.name) != field.default:
             flag = f"--{field.name.replace('_', '-')}"

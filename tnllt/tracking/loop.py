@@ -267,7 +267,9 @@ def choose_mode(tracker: Any, sequence: Sequence, wanted: Mode | str | None = No
             lacking = "has no initial box"
         else:
             return mode
-    hint = "; a dataset.toml names files that the detected layout does not read" if "language" in lacking else ""
+    hint = "give --box x,y,w,h with a --source, or --starter"
+    if "language" in lacking:
+        hint = "a dataset.toml names files that the detected layout does not read"
     raise DataError(
-        f"sequence {sequence.name!r} {lacking}, and {name} starts from {' or '.join(m.value for m in modes)}{hint}"
+        f"sequence {sequence.name!r} {lacking}, and {name} starts from {' or '.join(m.value for m in modes)}; {hint}"
     )

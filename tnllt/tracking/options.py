@@ -70,7 +70,10 @@ def check_options(tracker: type, given: Mapping[str, Any]) -> dict[str, Any]:
             raise UsageError(f"--set {key}={value}: {name} takes {describe(hint)}") from None
     missing = [k for k, p in named.items() if p.default is inspect.Parameter.empty and k not in values]
     if missing:
-        raise UsageError(f"{name} needs " + " and ".join(f"--set {k}={describe(hints.get(k, Any))}" for k in missing))
+        if callable(ask := getattr(tracker, "missing", None)) and (lacks := ask()):  # as `tnllt-run list` says it
+            raise UsageError(f"{name} lacks: {lacks}")
+        words = [f"--set {k}=VALUE" + (f" ({describe(hints[k])})" if k in hints else "") for k in missing]
+        raise UsageError(f"{name} needs {' and '.join(words)}")
     return values
 
 
