@@ -32,6 +32,8 @@ def test_groups_name_the_first_of_a_kind() -> None:
         "warning odd: T\\x1b[m: an odd thing (1)", "    s1: text 1", "note fyi: T\\x1b[m: t (1)",
         "1 tracker: 5 errors, 1 warning, 1 note",
     ]  # fmt: skip
+    whole = Findings(CHECKER, [CHECKER.finding("fyi", "1 = present")], "data")
+    assert whole.render().splitlines()[:2] == ["note fyi: t (1)", "    1 = present"]
     assert "    s6: text 6" in findings(*["bad"] * 7).render(verbose=True)
     assert findings().render() == "1 tracker: nothing wrong"
 

@@ -126,7 +126,7 @@ class Findings:
 
         Args:
             form: see above.
-            verbose: whether text names every finding, not the first `most` of a kind, and none of the notes.
+            verbose: whether text names every finding, not the first `most` of a kind, and no note about a place.
             most: see `verbose`.
         """
         if form == "json":
@@ -154,7 +154,9 @@ class Findings:
         for (code, severity, subject, remedy), group in groups.items():
             title = f"{severity} {code}: {subject and one_line(subject) + ': '}{self.checker.kinds[code].title}"
             yield f"{title} ({len(group)}){remedy and '; ' + remedy}"
-            shown = group if verbose else [] if severity == "note" else group[:most]
+            # A note about a place is one of many; one about the whole says what was found out.
+            told = [f for f in group if severity != "note" or not (f.file or f.sequence)]
+            shown = group if verbose else told[:most]
             for finding in shown:
                 place = finding.file or finding.sequence
                 row = f":{finding.row}" if finding.row else ""
