@@ -131,6 +131,9 @@ def test_where_a_board_is_not_made(made: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="lies within --annos"):  # found by fuzzing: a copy into itself has no end
         run_board("init", annos / "board", "--dataset", "tnllt", "--annos", annos)
     assert not (annos / "board").exists()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(DataError, match="loop: no such folder"):
+        run_board("init", tmp_path / "board", "--dataset", "tnllt", "--annos", tmp_path / "loop")
     (annos / "link").symlink_to("nothing")
     with pytest.raises(DataError, match=r"link.*cannot be copied .*No such file"):
         run_board("init", tmp_path / "board", "--dataset", "tnllt", "--annos", annos)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from functools import partial
+from os.path import realpath
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ def init_board(folder: Path, config: ScoreConfig) -> list[Path]:
     where = config.locate()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: is there already, and not empty; give a new folder")
-    if where.annos is not None and folder.resolve().is_relative_to(where.annos.resolve()):
+    # Not Path.resolve, which raises RuntimeError for links that lead to themselves.
+    if where.annos is not None and Path(realpath(folder)).is_relative_to(realpath(where.annos)):
         raise UsageError(f"{folder}: lies within --annos {where.annos}, which is copied into it; give another folder")
     dataset = open_configured(config)
     sequences = list(dataset)
