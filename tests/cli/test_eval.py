@@ -17,9 +17,9 @@ import pytest
 from tests.eval.eval_trees import SMALL, save, write_tree
 from tnllt.cli.common import run_command
 from tnllt.cli.eval import cli
+from tnllt.eval.score_table import aligned
 from tnllt.results.store import ResultStore
 from tnllt.sequence import Trajectory
-from tnllt.eval.score_table import aligned
 
 
 @pytest.fixture

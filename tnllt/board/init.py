@@ -63,7 +63,7 @@ def init_board(folder: Path, config: ScoreConfig) -> list[Path]:
     write_atomic(folder / "tnllt.toml", settings)
     written = [folder / "tnllt.toml"]
     for source, place in _FILES.items():
-        text = asset(f"init/{source}", PACKAGE).replace("@VERSION@", __version__).replace("@DATASET@", where.dataset)
+        text = asset(f"init/{source}", PACKAGE).replace("@VERSION@", __version__).replace("@DATASET@", dataset.name)
         write_atomic(folder / place, text)
         written.append(folder / place)
     files = {}
