@@ -185,6 +185,7 @@ def dataset_toml(folder: Path, data: bytes) -> None:
     with expected(""):
         for sequence in open_dataset(str(path), split=None):
             _ = sequence.annotation
+            leads_nowhere(sequence.name)
 
 
 def spans(folder: Path, data: bytes) -> None:
@@ -464,6 +465,11 @@ def blind(folder: Path, data: bytes) -> None:
         assert blinded(once, "s.run.json") == once, "nothing is left to be hidden"
 
 
+def leads_nowhere(name: str) -> None:
+    """A sequence's name becomes that of folders and files, wherever a conversion, a board or results are written."""
+    assert Path(name).name == name, name
+
+
 def published(folder: Path, data: bytes) -> None:
     from tnllt.datasets import open_dataset
 
@@ -471,6 +477,7 @@ def published(folder: Path, data: bytes) -> None:
     with expected("annotations.parquet"):
         for sequence in open_dataset(folder, split=None):
             _ = sequence.annotation, sequence.has_frames and len(sequence.frames)
+            leads_nowhere(sequence.name)
 
 
 def published_seeds() -> list[bytes]:
