@@ -16,6 +16,7 @@ from tnllt.reasoningtrack.fused import fuse_for_inference
 from tnllt.reasoningtrack.inference import Answer, Engine, Query
 from tnllt.reasoningtrack.network import Network
 from tnllt.reasoningtrack.text import WordPiece
+from tnllt.tracking.costs import counted
 
 SMALL = Config.make({"size": "tiny", "search_size": 64, "template_size": 32, "depths": [1, 1, 2]})
 CPU = torch.device("cpu")
@@ -50,6 +51,38 @@ def test_fusing_changes_no_map(monkeypatch: pytest.MonkeyPatch, packed: bool) ->
         after = fuse_for_inference(network)(*inputs, tokens)
     for a, b in zip(plain, after, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-5)
+
+
+def test_packed_weights_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `--profile`: the same parameters and operations, packed, not packed, and where a recording is replayed."""
+
+    def count(replayed: bool = False) -> tuple[int, int]:
+        engine = Engine(network_of(), CPU, torch.float32)
+        queries = _queries(engine)[:1]
+        found = sum(parameter.numel() for parameter in engine.network.parameters())
+        if replayed:
+            monkeypatch.setattr(engine, "_graphs", lambda *_: pytest.fail("operations of a replay are not counted"))
+        return found, counted(lambda: engine.predict(queries))[1]["flops"]
+
+    loaded = sum(parameter.numel() for parameter in network_of().parameters())
+    packed = count()
+    monkeypatch.setattr(fused, "_pack", lambda *_: None)
+    assert packed == count() == count(replayed=True)
+    assert packed[0] == pytest.approx(loaded, rel=0.01)
+
+
+@pytest.mark.skipif(fused._pack("_reorder_linear_weight", torch.ones(2, 2), 1) is None, reason="no oneDNN here")
+def test_operations_of_packed_layers_by_hand() -> None:
+    image, weight, bias = torch.ones(1, 5, 8, 8), torch.ones(7, 5, 3, 3), torch.zeros(7)
+    ones, operators = [1, 1], torch.ops.mkldnn
+    packed = operators._reorder_convolution_weight(weight, ones, ones, ones, 1, [1, 5, 8, 8])
+    two: list[Any] = [packed, bias, ones, ones, ones, 1]
+    for convolve in (
+        lambda: operators._convolution_pointwise(image, *two, "relu", [], ""),
+        lambda: operators._convolution_pointwise(image, packed, None, *two[2:], "none", [], ""),
+        lambda: operators._convolution_pointwise.binary(image, torch.ones(1, 7, 8, 8), *two, "add", 1, None, [], None),
+    ):
+        assert counted(convolve)[1]["flops"] == 2 * (7 * 8 * 8) * (5 * 3 * 3)
 
 
 def test_a_network_in_training_is_not_fused() -> None:

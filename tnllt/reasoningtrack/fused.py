@@ -71,7 +71,7 @@ class FusedLinear(nn.Module):
         super().__init__()
         self.activation = activation
         self.packed = _pack("_reorder_linear_weight", weight, rows)
-        self.weight, self.bias = (None if self.packed is not None else weight), bias
+        self.weight, self.bias = (None if self.packed is not None else _fixed(weight)), _fixed(bias)
 
     def forward(self, x: Tensor, plus: Tensor | None = None, times: Tensor | None = None) -> Tensor:
         if self.packed is None:
@@ -91,7 +91,7 @@ class FusedConvolution(nn.Module):
         weight = conv.weight.contiguous(memory_format=torch.channels_last)
         size = [1, conv.in_channels, side, side]
         self.packed = _pack("_reorder_convolution_weight", weight, [1, 1], [1, 1], [1, 1], 1, size)
-        self.weight, self.bias = (None if self.packed is not None else weight), conv.bias
+        self.weight, self.bias = (None if self.packed is not None else _fixed(weight)), conv.bias
 
     def forward(self, x: Tensor) -> Tensor:
         if self.packed is None:
@@ -172,8 +172,8 @@ class FusedHead(nn.Module):
         convs = {b: [_without_norm(getattr(head, f"conv{i}_{b}")) for i in range(1, 5)] for b in _BRANCHES}
         firsts = [convs[b][0] for b in _BRANCHES]
         first = nn.Conv2d(inputs, sum(c.out_channels for c in firsts), 3, padding=1, device="meta")
-        first.weight = nn.Parameter(torch.cat([c.weight for c in firsts]), requires_grad=False)
-        first.bias = nn.Parameter(torch.cat([_bias(c) for c in firsts]), requires_grad=False)
+        first.weight = _fixed(torch.cat([c.weight for c in firsts]))
+        first.bias = _fixed(torch.cat([_bias(c) for c in firsts]))
         self.first = FusedConvolution(first, side)
         self.branches = nn.ModuleList(
             nn.Sequential(*(FusedConvolution(c, side) for c in convs[b][1:])) for b in _BRANCHES
@@ -192,7 +192,7 @@ _onednn_linear: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 _onednn_conv: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 
 
-def _pack(reorder: str, weight: Tensor, *shape: Any) -> Tensor | None:
+def _pack(reorder: str, weight: Tensor, *shape: Any) -> nn.Parameter | None:
     """The weight in oneDNN's own layout, or None where plain torch is to be used."""
     if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.bfloat16):
         return None
@@ -204,8 +204,12 @@ def _pack(reorder: str, weight: Tensor, *shape: Any) -> Tensor | None:
     if weight.dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return None
     layout = torch.channels_last if weight.ndim == 4 else torch.contiguous_format
-    packed: Tensor = getattr(torch.ops.mkldnn, reorder)(weight.detach().contiguous(memory_format=layout), *shape)
-    return packed
+    return _fixed(getattr(torch.ops.mkldnn, reorder)(weight.detach().contiguous(memory_format=layout), *shape))
+
+
+def _fixed(tensor: Tensor) -> nn.Parameter:
+    """A fused weight is a parameter as those that it is made of: `--profile` counts parameters."""
+    return nn.Parameter(tensor.detach(), requires_grad=False)
 
 
 def _without_norm(layer: nn.Sequential) -> nn.Conv2d:

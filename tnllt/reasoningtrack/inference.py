@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from tnllt.errors import TnlltError
 from tnllt.reasoningtrack.fused import fuse_for_inference
@@ -165,7 +166,9 @@ class Engine:
                 parts = (_mask(prefix_mask, prefix), _mask(template_mask, templates), search_mask)
                 answers, tokens = self._forward(*inputs, torch.cat(parts, dim=1).to(self.device))
             else:
-                answers, tokens = self._forward(*inputs) if self._graphs is None else self._graphs(*inputs)
+                # What looks at every operation (a counter of them, say) sees nothing of a replay.
+                forward = self._graphs if _get_current_dispatch_mode() is None else None
+                answers, tokens = (forward or self._forward)(*inputs)
         found = answers.cpu().double().numpy()  # the only synchronisation with the device
         if not np.isfinite(found).all():
             raise TnlltError(f"the network's answer is not finite in {self.dtype}; use precision=bfloat16 or float32")

@@ -8,6 +8,7 @@ half.
 from __future__ import annotations
 
 import gc
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,8 +27,10 @@ def counted(function: Callable[[], T]) -> tuple[T, dict[str, int]]:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
+    onednn = torch.ops.mkldnn
+    own = {getattr(onednn, name): formula for name, formula in _ONEDNN.items() if hasattr(onednn, name)}
     # The mathematical form of attention is counted on every device; fused forms are not.
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=own) as counter:
         result = function()
     return result, {"parameters": parameters(), "flops": int(counter.get_total_flops())}
 
@@ -36,11 +39,26 @@ def parameters() -> int:
     """Numbers in all torch parameters of this process, those that share memory counted once."""
     torch: Any = sys.modules["torch"]
     found = {
-        item.data_ptr(): item.numel()
+        # What is packed for oneDNN has no address.
+        id(item) if item.is_mkldnn else item.data_ptr(): item.numel()
         for item in gc.get_objects()
         if isinstance(item, torch.nn.Parameter) and item.numel()
     }
     return sum(found.values())
+
+
+def _linear_flops(x: tuple[int, ...], *_: Any, out_shape: tuple[int, ...], **__: Any) -> int:
+    return 2 * math.prod(out_shape) * x[-1]
+
+
+def _convolution_flops(_x: Any, first: Any, second: Any, *_: Any, out_shape: tuple[int, ...], **__: Any) -> int:
+    # x, weight, bias; or x, what is added, weight.
+    weight: tuple[int, ...] = first if second is None or len(second) == 1 else second
+    return 2 * math.prod(out_shape) * math.prod(weight[1:])
+
+
+#: Operators with packed weights, which torch does not count: operations by the shapes of arguments and result.
+_ONEDNN = {"_linear_pointwise": _linear_flops, "_convolution_pointwise": _convolution_flops}
 
 
 def reset_accelerator_peak() -> None:
