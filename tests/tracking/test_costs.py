@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tracking.conftest import tnllt_run
+from tests.tracking.conftest import TRACKERS, tnllt_run
 from tnllt.results.costs import Speed, cost_card, cost_text, counted_costs
 from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
@@ -51,6 +51,22 @@ def test_a_run_counts_parameters_and_operations(data: Path, tmp_path: Path) -> N
     again = json.loads(tnllt_run("status", "--results", tmp_path / "r", "--format", "json").stdout)
     assert again[0]["costs"]["flops"] == record.costs["flops"]
     assert "0 of 2 sequences to track" in tnllt_run(*words, "--threads", 1, "--profile").stderr
+
+
+def test_a_tracker_without_torch_has_memory_and_latency(data: Path, tmp_path: Path) -> None:
+    words = ("still", "-d", data, "--results", tmp_path, "-s", "a", "--profile")
+    assert "1 of 1 sequences to track" in tnllt_run(*words).stderr
+    record = ResultStore(tmp_path).entry("still", "a").record
+    assert record is not None and not {"parameters", "flops"} & set(record.costs)
+    shown = tnllt_run("status", "--results", tmp_path).stdout
+    assert "costs    still  latency" in shown and "MB of memory" in shown and "parameters" not in shown
+    assert "0 of 1 sequences to track" in tnllt_run(*words).stderr
+
+
+def test_a_fault_while_costs_are_counted_ends_its_sequence_alone(data: Path, tmp_path: Path) -> None:
+    words = (f"{TRACKERS}:Habit", "-d", data, "--results", tmp_path, "-s", "b,c", "--set", "what=raise")
+    done = tnllt_run(*words, "--profile")
+    assert done.returncode == 3 and "1 done, 1 failed" in done.stdout
 
 
 def test_card_by_hand() -> None:

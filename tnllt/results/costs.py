@@ -24,7 +24,7 @@ _PERCENTS = (50, 90, 99)
 
 
 def counted_costs(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What the card needs of one run record, as JSON can hold it; {} where the run did not count its costs.
+    """What the card needs of one run record, as JSON can hold it; {} where its run had no `--profile`.
 
     Args:
         record: fields of a run record, as `Trajectory.record` has them.
@@ -35,11 +35,16 @@ def counted_costs(record: Mapping[str, Any]) -> dict[str, Any]:
     return counted
 
 
+def is_profiled(record: Mapping[str, Any]) -> bool:
+    """Whether a record is of a run with `--profile`, which may have found nothing to put into `costs`."""
+    return bool(record.get("costs") or (record.get("concurrency") or {}).get("profile"))
+
+
 def _counted(record: Mapping[str, Any]) -> dict[str, Any]:
     """`counted_costs`, with the frames in each class of latency as they are."""
-    costs = record.get("costs") or {}
-    if not costs:
+    if not is_profiled(record):
         return {}
+    costs = record.get("costs") or {}
     seconds = known_times((record.get("seconds") or {}).get("track"))
     classes = np.rint(np.log(seconds[seconds > 0]) / _WIDTH).clip(-_MOST, _MOST - 1).astype(np.int64) + _MOST
     peak = (record.get("memory_mb") or {}).get("peak")

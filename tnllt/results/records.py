@@ -16,7 +16,7 @@ Schema `tnllt.run/1`. Lists are per frame and as long as the result has rows; `n
     decoder           what decoded the frames
     versions          {"tnllt": ..., "python": ..., "numpy": ..., "opencv": ..., "torch": ...}
     machine           {"host", "system", "processor", "cores"}
-    concurrency       {"workers", "threads", "batch", "read_ahead", "exclusive"}
+    concurrency       {"workers", "threads", "batch", "read_ahead", "exclusive"}, "profile" and "realtime" where given
     started           UTC, ISO 8601
     seconds           {"load", "total", "read": [per frame], "track": [per frame]}
     confidence        [per frame] or null; an infinite one is "Infinity" or "-Infinity"

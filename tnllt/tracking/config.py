@@ -62,7 +62,7 @@ class TrackingConfig:
         """The record's field of this name."""
         named = {name: getattr(self, name) for name in ("workers", "threads", "batch", "read_ahead")}
         dropping = {} if self.realtime is None else {"realtime": self.realtime}
-        return {**named, "exclusive": self.timing, **dropping}
+        return {**named, "exclusive": self.timing, **({"profile": True} if self.profile else {}), **dropping}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tnllt.errors import UsageError
+from tnllt.results.costs import is_profiled
 from tnllt.results.records import RunIdentity, lacks_answers, of_record, refuse
 from tnllt.results.store import ResultStore, StoredResult
 from tnllt.sequence import Sequence
@@ -123,7 +124,9 @@ def _unfit(spec: RunSpec, entry: StoredResult) -> bool:
     if not spec.timing or entry.status != "done":
         return False
     record = entry.record
-    return record is None or not record.concurrency.get("exclusive", False) or (spec.profile and not record.costs)
+    if record is None or not record.concurrency.get("exclusive", False):
+        return True
+    return spec.profile and not is_profiled(vars(record))
 
 
 def _refuse_foreign(store: ResultStore, tracker: str, entries: Mapping[str, StoredResult]) -> None:

@@ -23,6 +23,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -223,9 +224,10 @@ class Worker:
         run = self._started_for_trial(loop)
         if run is None:
             return {}
-        for _ in range(1, run.count):
-            run.index += 1
-            found.append(self.tracker.measure(run.next_image())[1])
+        with suppress(*FAULTS):  # it comes again, and is told, when the sequence is tracked
+            for _ in range(1, run.count):
+                run.index += 1
+                found.append(self.tracker.measure(run.next_image())[1])
         loop.end(run)
         names = {name for counts in found for name in counts}
         return {name: float(np.median([counts[name] for counts in found if name in counts])) for name in names}
