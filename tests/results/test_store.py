@@ -82,7 +82,7 @@ def test_what_is_not_a_result(tmp_path: Path) -> None:
             read_record(record)
     record.unlink()
     entry = store.entry("T", "s")
-    assert entry.status == "done" and "another tool" in entry.reason
+    assert entry.status == "foreign" and "another tool" in entry.reason
     assert store.read("T", "s").confidence is None
     text.write_text("1,2,3\n")
     with pytest.raises(DataError, match=r"s\.txt"):

@@ -20,6 +20,7 @@ from tnllt.errors import DataError, UsageError
 from tnllt.results.records import RunIdentity, differences
 from tnllt.results.store import ResultStore
 from tnllt.tracking.identity import content_hash, data_digest
+from tnllt.tracking.pool import SequenceOutcome, Watcher
 from tnllt.tracking.references import StaticBox
 
 DRIFT = f"{TRACKERS}:Drift"
@@ -190,8 +191,9 @@ def test_a_file_that_is_no_result_is_neither_done_nor_replaced(
     path = tmp_path / "r" / "Drift_tracking_result" / "b.txt"
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    with pytest.raises(UsageError, match=says) as refused:
-        run(data, tmp_path / "r")
+    for sequences in (None, "b"):
+        with pytest.raises(UsageError, match=says) as refused:
+            run(data, tmp_path / "r", sequences=sequences)
     assert "remove it" in str(refused.value) and path.read_text() == text
     status = tnllt_run("status", "-d", data, "--results", tmp_path / "r")
     assert status.returncode == 3 and "damaged  Drift  b" in status.stdout and says[:8] in status.stdout
@@ -202,9 +204,25 @@ def test_results_of_another_tool_are_not_mixed_with_new_ones(data: Path, tmp_pat
     path = tmp_path / "r" / "Drift_tracking_result" / "b.txt"
     path.parent.mkdir(parents=True)
     path.write_text("1,2,3,4\n" * LENGTHS["b"])
-    with pytest.raises(UsageError, match="no run record: another tool wrote it"):
-        run(data, tmp_path / "r")
-    assert run(data, tmp_path / "r", sequences="b").before == ["b"], "nothing is left to track"
+    for more in ({}, {"sequences": "b"}, {"sequences": "b", "timing": True}):  # also where nothing is left to track
+        with pytest.raises(UsageError, match="no run record: another tool wrote it"):
+            run(data, tmp_path / "r", **more)
+    status = tnllt_run("status", "-d", data, "--results", tmp_path / "r", "--sequences", "b")
+    assert status.returncode == 3 and "foreign  Drift  b: another tool wrote" in status.stdout
+    assert " 0 " in status.stdout.splitlines()[1] and path.read_text().startswith("1,2,3,4\n")
+
+
+def test_a_result_that_another_tool_writes_meanwhile_is_not_replaced(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "r" / "Drift_tracking_result" / "a.txt"
+
+    class Other(Watcher):
+        def ended(self, outcome: SequenceOutcome) -> None:
+            if outcome.name == "b":
+                path.write_text("1,2,3,4\n" * LENGTHS["a"])
+
+    with pytest.raises(UsageError, match=r"a\.txt has no run record"):
+        run(data, tmp_path / "r", watcher=Other(), options={"pause": 0.1})
+    assert path.read_text().startswith("1,2,3,4\n")
 
 
 def test_a_result_without_an_identity_is_not_continued(data: Path, tmp_path: Path) -> None:
@@ -213,7 +231,8 @@ def test_a_result_without_an_identity_is_not_continued(data: Path, tmp_path: Pat
     ResultStore(tmp_path / "r").write("Drift", "a", tnllt.run_sequence(StaticBox(), sequence))
     with pytest.raises(UsageError, match=r"a\.txt has no identity in its run record"):
         run(data, tmp_path / "r")
-    assert run(data, tmp_path / "r", sequences="a").before == ["a"], "nothing is left to track"
+    with pytest.raises(UsageError, match=r"a\.txt has no identity in its run record"):
+        run(data, tmp_path / "r", sequences="a")
     assert sorted(run(data, tmp_path / "r", again=True).done) == list(LENGTHS)
 
 

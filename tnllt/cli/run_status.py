@@ -69,13 +69,13 @@ def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None
     run = store.identity(tracker)
     kept = DoneResults(store.tracker_folder(tracker), run)
     done: list[dict[str, Any]] = []
-    missing, reasons, damaged = [], {}, {}
+    missing, foreign, reasons, damaged = [], [], {}, {}
     for name, rows in lengths.items():
         if (told := kept.get(name, rows)) is not None:
             done.append(told)
             continue
         entry = store.entry(tracker, name, rows, run) if kept.holds(name) else StoredResult("missing")
-        if entry.status == "done":
+        if entry.status == "done" and entry.record is not None:
             done.append(kept.put(name, rows, _told(name, entry.record)))
             continue
         if entry.status == "failed":
@@ -83,7 +83,9 @@ def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None
                 reasons[name] = str(entry.record.failure.get("message"))
         else:
             missing.append(name)
-        if entry.reason:
+        if entry.status == "foreign":
+            foreign.append(name)
+        elif entry.reason:
             damaged[name] = entry.reason
     # Frames over seconds, so that a long sequence counts by its length.
     seconds, reading, frames = (sum(told[what] for told in done) for what in ("track", "read", "frames"))
@@ -93,6 +95,7 @@ def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None
         "done": len(done),
         "failed": reasons,
         "missing": missing,
+        "foreign": foreign,
         "damaged": damaged,
         "fps": frames / seconds if seconds > 0 else None,
         "read_ms": 1000 * reading / frames if frames else None,
@@ -103,18 +106,18 @@ def _look(store: ResultStore, tracker: str, wanted: dict[str, int | None] | None
     }
 
 
-def _told(sequence: str, record: RunRecord | None) -> dict[str, Any]:
+def _told(sequence: str, record: RunRecord) -> dict[str, Any]:
     """What a row needs of one finished sequence."""
-    seconds: Mapping[str, Any] = {} if record is None else {**record.seconds}
+    seconds: Mapping[str, Any] = {**record.seconds}
     track, read = (known_times(seconds.get(what)) for what in ("track", "read"))
     return {
         "sequence": sequence,
         "frames": len(track),
         "track": float(track.sum()),
         "read": float(read.sum()),
-        "unanswered": (0, 0) if record is None else record.unanswered,
-        "measured": "" if record is None else _circumstances(record.concurrency, record.device),
-        "costs": {} if record is None else counted_costs(vars(record)),
+        "unanswered": record.unanswered,
+        "measured": _circumstances(record.concurrency, record.device),
+        "costs": counted_costs(vars(record)),
     }
 
 
@@ -124,6 +127,10 @@ def _circumstances(concurrency: dict[str, Any], device: str) -> str:
         return f"alone on {device}"
     workers, batch = concurrency.get("workers", 1), concurrency.get("batch", 1)
     return f"{workers} worker{'s' if workers != 1 else ''}{f', batch {batch}' if batch != 1 else ''} on {device}"
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _print(rows: list[dict[str, Any]], complete: bool) -> None:
@@ -147,8 +154,13 @@ def _print(rows: list[dict[str, Any]], complete: bool) -> None:
             click.echo(printable(f"damaged  {row['tracker']}  {name}: {why}"))
         for name, (failed, asked) in row["unanswered"].items():
             click.echo(printable(f"reasoner {row['tracker']}  {name}: {failed} of {asked} refreshes failed"))
+        if row["foreign"]:
+            click.echo(
+                printable(
+                    f"foreign  {row['tracker']}  {_first(row['foreign'])}: another tool wrote them (no run record)"
+                )
+            )
         if complete and row["missing"]:
-            names = ", ".join(row["missing"][:5]) + (", ..." if len(row["missing"]) > 5 else "")
-            click.echo(printable(f"missing  {row['tracker']}  {names}"))
+            click.echo(printable(f"missing  {row['tracker']}  {_first(row['missing'])}"))
     if not complete:
         click.echo("What is missing is known with --dataset.")

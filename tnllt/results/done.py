@@ -26,7 +26,7 @@ from tnllt.records import from_table
 from tnllt.results.records import RunIdentity
 
 #: Changes whenever something else is put.
-VERSION = 2
+VERSION = 3
 #: Seconds that a file must have been left alone.
 SETTLED = 2.0
 
@@ -96,12 +96,7 @@ class DoneResults:
         parts: list[Any] = [rows, self._data.get(sequence)]
         for name in (f"{sequence}.txt", f"{sequence}.run.json"):
             about = self._files.get(name)
-            if about is not None:
-                if max(about.st_mtime_ns, about.st_ctime_ns) > self._before:
-                    return ""
-                parts += about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
-            elif name.endswith(".txt"):
+            if about is None or max(about.st_mtime_ns, about.st_ctime_ns) > self._before:
                 return ""
-            else:
-                parts.append(None)
+            parts += about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
         return " ".join(map(str, parts))

@@ -51,8 +51,9 @@ class StoredResult:
     """What the store holds of one tracker on one sequence.
 
     Attributes:
-        status: "done"; "failed"; "missing"; or "unusable", a file without a run record that holds no whole result.
-        record: the run record, or None (missing, or a result that another tool wrote).
+        status: "done"; "failed"; "missing"; or, without a run record, "foreign" (a whole result that another tool
+            wrote) or "unusable" (a file that is none).
+        record: the run record; of a result that is done, never None.
         reason: why a result that is there does not count, else "".
     """
 
@@ -238,7 +239,7 @@ class ResultStore:
         if record is None:
             fault = _fault(data, rows)
             return StoredResult(
-                "unusable" if fault else "done", None, fault or "has no run record: another tool wrote it"
+                "unusable" if fault else "foreign", None, fault or "has no run record: another tool wrote it"
             )
         if record.failed or record.sha256.get("result") != hashlib.sha256(data).hexdigest():
             return StoredResult(

@@ -65,6 +65,7 @@ def make_plan(spec: RunSpec, dataset: Dataset, shard: tuple[int, int] = (0, 1), 
         store.check_identity(tracker, identity)
     if not spec.again:
         for name, entry in entries.items():
+            refuse_foreign(store, tracker, name, entry)
             if entry.record is not None and entry.record.identity and not entry.record.failed:
                 refuse(tracker, of_record(entry.record.identity, name).differences(identity), f"{name}: ")
     wanted = ("failed",) if failures_only else ("failed", "missing")
@@ -73,8 +74,6 @@ def make_plan(spec: RunSpec, dataset: Dataset, shard: tuple[int, int] = (0, 1), 
     if failures_only:
         left |= {name for name, record in records.items() if lacks_answers(*record.unanswered)}
     done = [name for name in mine if entries[name].status == "done" and name not in left]
-    if left and not spec.again:
-        _refuse_foreign(store, tracker, {name: entries[name] for name in mine if name not in left})
     jobs = [
         Job(name, lengths[name], again=entries[name].status == "done")
         for name in longest_first(lengths)
@@ -129,13 +128,12 @@ def _unfit(spec: RunSpec, entry: StoredResult) -> bool:
     return spec.profile and not is_profiled(vars(record))
 
 
-def _refuse_foreign(store: ResultStore, tracker: str, entries: Mapping[str, StoredResult]) -> None:
-    """Raises UsageError where files are there that no run of ours wrote: they are neither kept beside nor replaced."""
-    for name, entry in entries.items():
-        ours = entry.record is not None and entry.record.identity
-        if not ours and entry.status in ("done", "unusable"):
-            reason = entry.reason or "has no identity in its run record: no run wrote it"
-            raise UsageError(
-                f"{store.path(tracker, name)} {reason}; remove it, replace it with --again, or give the new results a "
-                "name of their own with --name NAME"
-            )
+def refuse_foreign(store: ResultStore, tracker: str, name: str, entry: StoredResult) -> None:
+    """Raises UsageError where no run of ours wrote what is there: it is neither kept beside ours nor replaced."""
+    ours = entry.record is not None and entry.record.identity
+    if not ours and entry.status in ("done", "foreign", "unusable"):
+        reason = entry.reason or "has no identity in its run record: no run wrote it"
+        raise UsageError(
+            f"{store.path(tracker, name)} {reason}; remove it, replace it with --again, or give the new results a "
+            "name of their own with --name NAME"
+        )

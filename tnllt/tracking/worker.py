@@ -40,6 +40,7 @@ from tnllt.tracking.config import WARM_UP, RunSpec
 from tnllt.tracking.failures import FAULTS, TrackerFailure
 from tnllt.tracking.identity import data_digest, run_facts
 from tnllt.tracking.loop import TrackingLoop, choose_mode
+from tnllt.tracking.plan import refuse_foreign
 from tnllt.tracking.process import IDLE, LOADING, WRITING, Heartbeat
 from tnllt.tracking.sequence_run import SequenceRun
 from tnllt.tracking.tracker import Mode
@@ -116,11 +117,13 @@ class Worker:
             if self.spec.identity:
                 identity = RunIdentity(self.spec.identity, {**self.spec.data, name: data_digest(self.dataset[name])})
                 self.store.join(self.spec.tracker.name, identity, self.spec.replaces)
+            entry = self.store.entry(self.spec.tracker.name, name, run=identity)
+            if identity is not None and not again and not self.spec.again:
+                refuse_foreign(self.store, self.spec.tracker.name, name, entry)
         except TnlltError as error:
             lock.release()
             self.send(end=name, **{"as": "error"}, message=str(error))
             return False
-        entry = self.store.entry(self.spec.tracker.name, name, run=identity)
         if not again and entry.status == "done":
             lock.release()
             self.send(end=name, **{"as": "there"})
