@@ -201,7 +201,10 @@ def test_status_tells_done_failed_missing_and_speed(data: Path, tmp_path: Path) 
     path.write_bytes(path.read_bytes()[:30])
     table = tnllt_run("status", "-d", data, "--results", tmp_path)
     assert "damaged  Drift  a" in table.stdout
-    assert tnllt_run("status", "--results", tmp_path / "nowhere").returncode == 2
+    for command in ("status", "retry"):
+        for words, named in (([tmp_path / "nowhere"], "any tracker"), ([tmp_path, "Bd"], "Bd; there are: Drift")):
+            refused = tnllt_run(command, "--results", *words)
+            assert refused.returncode == 2 and f"has no results of {named}" in refused.stderr
 
 
 def test_list_shows_all_of_it_on_one_screen_and_what_is_missing() -> None:

@@ -11,7 +11,7 @@ import click
 from tnllt.cli.common import format_option
 from tnllt.cli.dataclass_options import config_options
 from tnllt.config import DatasetConfig
-from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK, UsageError
+from tnllt.errors import EXIT_INCOMPLETE, EXIT_OK
 from tnllt.results.costs import cost_card, cost_text, counted_costs
 from tnllt.results.done import DoneResults
 from tnllt.results.records import known_times
@@ -34,13 +34,8 @@ def status(names: tuple[str, ...], config: DatasetConfig, format_: str) -> int:
     from tnllt.tracking.config import results_folder
 
     store = ResultStore(results_folder(config.locate()))
-    there = store.trackers()
-    unknown = [name for name in names if name not in there]
-    if unknown or not there:
-        known = ", ".join(there) or "none"
-        raise UsageError(f"{store.folder} has no results of {', '.join(unknown) or 'any tracker'}; there are: {known}")
-    wanted = _wanted(config)
-    rows = [_look(store, name, wanted) for name in names or there]
+    trackers, wanted = store.named(names), _wanted(config)
+    rows = [_look(store, name, wanted) for name in trackers]
     if format_ == "json":
         click.echo(json.dumps(rows, indent=1))
     else:

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from tnllt.errors import DataError
+from tnllt.errors import DataError, UsageError
 from tnllt.files import file_name, parse_json, plain, read_bytes, sweep, temporary_beside, write_atomic
 from tnllt.locks import FileLock
 from tnllt.masks import Mask, decode_mask
@@ -86,6 +86,15 @@ class ResultStore:
     def trackers(self) -> list[str]:
         """Names of the trackers with a folder here, sorted."""
         return sorted(p.name.removesuffix(SUFFIX) for p in self.folder.glob(f"*{SUFFIX}") if p.is_dir())
+
+    def named(self, names: Iterable[str] = ()) -> list[str]:
+        """These of the trackers here, by default all. Raises UsageError where one is not here, or none is."""
+        there, wanted = self.trackers(), list(names)
+        unknown = [name for name in wanted if name not in there]
+        if unknown or not there:
+            lacks, known = ", ".join(unknown) or "any tracker", ", ".join(there) or "none"
+            raise UsageError(f"{self.folder} has no results of {lacks}; there are: {known}")
+        return wanted or there
 
     def sequences(self, tracker: str) -> list[str]:
         """Names of the sequences that have a result or a record here, sorted."""

@@ -187,10 +187,10 @@ def _execute(run_spec: RunSpec, dataset: Dataset, config: RunConfig) -> RunResul
 def failed_runs(store: ResultStore, trackers: tuple[str, ...] = ()) -> list[tuple[TrackerSpec, dict[str, Any]]]:
     """Of each tracker with failed sequences: the tracker and the settings that its records name.
 
-    Nothing is imported here: a record from elsewhere may name any code.
+    Nothing is imported here: a record from elsewhere may name any code. Raises UsageError as `ResultStore.named`.
     """
     found = []
-    for name in trackers or store.trackers():
+    for name in store.named(trackers):
         failed = store.failures(name)
         if failed:
             record, run = failed[0], store.identity(name)
