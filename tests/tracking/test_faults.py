@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,7 @@ def test_a_tracker_that_does_not_start(data: Path, tmp_path: Path) -> None:
     )
     done = tnllt_run(f"{slow}:Slow", "-d", data, "--results", tmp_path / "r", "--start-timeout", 1)
     assert done.returncode == 2 and "Slow: not loaded within 1 s (--start-timeout)" in done.stderr
+    assert f'{slow}", line 4 in __init__' in done.stderr
     done = tnllt_run(f"{slow}:Broken", "-d", data, "--results", tmp_path / "r")
     assert done.returncode == 2 and "Broken cannot be loaded: FileNotFoundError: no weights here" in done.stderr
     assert "Traceback" not in done.stderr
@@ -112,6 +114,7 @@ def test_a_tracker_that_takes_its_process_along(data: Path, tmp_path: Path, what
     assert record.failure["kind"] == "lost" and signal in record.failure["message"] and record.attempts == 3
     if what == "segfault":
         assert "do_segfault" in record.failure["traceback"], "where it crashed"
+        assert re.search(r'trackers\.py", line \d+ in do_segfault$', record.failure["message"])
 
 
 def test_a_lost_worker_is_replaced(data: Path, tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import tnllt
 from tnllt.errors import EXIT_USAGE, TnlltError, UsageError
 from tnllt.results.records import RunRecord
 from tnllt.results.store import ResultStore
@@ -28,6 +32,8 @@ ATTEMPTS = 3
 #: Seconds between two tries to lock a sequence that another run has locked.
 LOCK_PAUSE = 1.0
 _TICK = 0.1
+#: Folders of tnllt and of Python's library.
+_PACKAGE, _LIBRARY = (f"{Path(str(module.__file__)).parent}{os.sep}" for module in (tnllt, os))
 #: By the phase of a worker: the limit that holds, what has not happened in time, and the frame at fault.
 _DEADLINES: dict[int, tuple[str, str, int | None]] = {
     LOADING: ("start_timeout", "not loaded", None),
@@ -195,18 +201,19 @@ class Pool:
     def _lost(self, place: int, worker: TrackingWorker) -> None:
         """A worker died by itself."""
         worker.kill()
-        fate, tail = f"its worker process {worker.fate()}", worker.output()
+        # The end of a dump names every extension module: thousands of characters below the frames.
+        fate, tail = f"its worker process {worker.fate()}", worker.output(16_000)
         if not worker.loaded:
             self._loading_deaths += 1
             if self._loading_deaths >= ATTEMPTS:
-                raise TnlltError(f"{self.spec.tracker.name} cannot be loaded: {fate}{_last_line(tail)}")
+                raise TnlltError(f"{self.spec.tracker.name} cannot be loaded: {fate}{_at_fault(tail)}")
         for job in worker.jobs.values():
             if not worker.loaded:
                 self._queue.appendleft(job)
                 continue
             job.attempt += 1
             if job.attempt > ATTEMPTS:
-                again = f"{fate}, {ATTEMPTS} times in a row" + _last_line(tail)
+                again = f"{fate}, {ATTEMPTS} times in a row" + _at_fault(tail)
                 self._give_up(job, TrackerFailure("lost", again, None, tail))
             else:
                 job.alone = len(worker.jobs) > 1
@@ -261,7 +268,7 @@ class Pool:
         worker.close()
         self.workers[place] = None
         if not loaded:
-            raise UsageError(f"{self.spec.tracker.name}: {excess.message}{_last_line(excess.trace)}")
+            raise UsageError(f"{self.spec.tracker.name}: {excess.message}{_at_fault(excess.trace)}")
         for job in jobs:
             if len(jobs) > 1:
                 job.alone = True
@@ -297,6 +304,12 @@ class Pool:
         self._outcomes.append(SequenceOutcome(job.name, "failed", failure.message + kept, {"kind": failure.kind}))
 
 
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return f": {lines[-1][:200]}" if lines else ""
+def _at_fault(text: str) -> str:
+    """The frame that a dump of faulthandler shows of the tracker's code, else the last line that was printed."""
+    dump = text.rpartition("Current thread ")[2].partition("\n\n")[0]
+    frames = [(place, line) for line, place in re.findall(r'^  (File "([^<].*)", line \d+ in .+)$', dump, re.MULTILINE)]
+    # Neither our own code nor Python's library; packages are installed below the latter.
+    theirs = [line for place, line in frames if not place.startswith(_PACKAGE)
+              and (not place.startswith(_LIBRARY) or "-packages" in place)]  # fmt: skip
+    lines = theirs[:1] or [line for _, line in frames[:1]] or text.strip().splitlines()[-1:]
+    return f": {lines[0][:200]}" if lines else ""
