@@ -68,6 +68,8 @@ def file_in_the_way(results: Path, data: Path) -> None:
 
 REFUSALS = {
     "unknown tracker": Refusal("no tracker is called 'Nanotrak'; did you mean 'NanoTrack'?", tracker="Nanotrak"),
+    "unknown tracker, no dataset": Refusal("did you mean 'NanoTrack'?", {"dataset": "lasot"}, tracker="NanoTrak"),
+    "misspelt command": Refusal("called 'statsu'; did you mean 'status'?", {"dataset": "tnllt"}, tracker="statsu"),
     "unknown module": Refusal("no module 'no_such'", tracker="no_such.module:Class"),
     "unknown file": Refusal("nowhere.py: no such file", tracker="nowhere.py:Class"),
     "unknown class": Refusal("has no 'Drfit'; trackers there: ", tracker=f"{TRACKERS}:Drfit"),

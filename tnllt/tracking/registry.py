@@ -100,7 +100,7 @@ def find_tracker(
     elif isinstance(tracker, type):
         name, target = f":{tracker.__name__}", _place_of(tracker)
     else:
-        name, target = _target(tracker)
+        name, target = find_target(tracker)
     return _checked(TrackerSpec(label or "", target), given, name)
 
 
@@ -112,7 +112,7 @@ def is_known(target: str) -> bool:
 
 def find_class(name: str) -> tuple[str, type[Tracker]]:
     """Target and class of a tracker by its name. Raises UsageError and MissingExtraError as `find_tracker`."""
-    name, target = _target(name)
+    name, target = find_target(name)
     return target, TrackerSpec(name, target).tracker_class
 
 
@@ -189,8 +189,8 @@ def load_class(target: str) -> type[Tracker]:
     return found
 
 
-def _target(name: str) -> tuple[str, str]:
-    """The name as it is registered, and what it stands for."""
+def find_target(name: str) -> tuple[str, str]:
+    """A tracker's name as it is registered, and what it stands for; no code is loaded. Raises UsageError."""
     known = registered()
     if name in known:
         return name, known[name]
@@ -206,8 +206,9 @@ def _target(name: str) -> tuple[str, str]:
         return name, f"baseline:{name}"
     folded = {k.lower(): k for k in (*baselines, *known)}
     if name.lower() in folded:
-        return _target(folded[name.lower()])
-    hint = did_you_mean(name, folded.values(), "`tnllt-run list` names them")
+        return find_target(folded[name.lower()])
+    commands = [command for command in RESERVED if command != name]
+    hint = did_you_mean(name, (*folded.values(), *commands), "`tnllt-run list` names them")
     raise UsageError(f"no tracker is called {name!r}; {hint} (your own: module:Class or file.py:Class)")
 
 

@@ -28,7 +28,7 @@ from tnllt.tracking.language_start import check_takes_box
 from tnllt.tracking.options import parse_settings
 from tnllt.tracking.plan import RunPlan, make_plan, parse_shard
 from tnllt.tracking.pool import Pool, SequenceOutcome, Watcher
-from tnllt.tracking.registry import TrackerLike, TrackerSpec, find_tracker
+from tnllt.tracking.registry import TrackerLike, TrackerSpec, find_target, find_tracker
 from tnllt.tracking.texts import Texts, split_sources, texts_of
 from tnllt.tracking.tracker import Tracker
 
@@ -137,6 +137,8 @@ def execute(tracker: TrackerLike, config: RunConfig) -> RunResult:
     check_fields(config)
     if config.realtime is not None or config.profile:
         config = dataclasses.replace(config, timing=True)
+    if isinstance(tracker, str):
+        find_target(tracker)  # a misspelt name, or command, is told before a dataset is looked for
     where = config.locate()
     if not isinstance(config.dataset, str | Path | None):
         raise UsageError("each worker opens the dataset itself: give dataset= a name or a folder")
