@@ -12,6 +12,9 @@ The TOML file is `--config FILE`, else `$TNLLT_CONFIG`, else `tnllt.toml` in the
     root = "/data/LaSOT"
     results = "/data/lasot_results"
 
+Paths of the environment (TNLLT_ROOT, TNLLT_ANNOS, TNLLT_RESULTS) belong to the dataset that is taken where none is
+given: TNLLT_DATASET, else the file's `dataset`, else TNLLT. Where another one is given, they are not looked at.
+
 A relative path in the file is relative to the file's folder. Where no results folder is given, it is
 `<root>/tracking_results`, the folder into which `tnllt-data prepare` puts the published results.
 """
@@ -45,6 +48,7 @@ class Locations:
 
 
 _PATHS = ("root", "annos", "results")
+DEMO = "demo"  #: the dataset that is made rather than found
 
 
 def _check_keys(table: Mapping[str, object], known: tuple[str, ...], file: Path | None, place: str) -> None:
@@ -82,8 +86,11 @@ class LocationConfig:
         _check_keys(table, (*_PATHS, "dataset", "datasets", "style"), file, "")
         if name is not None and not isinstance(name, str):
             raise UsageError(f"{file}: `dataset` must be a string, not {name!r}")
-        # Paths at the top of the file belong to its own dataset; another dataset must not be looked for there.
+        # Paths at the top of the file belong to its own dataset, and those of the environment to the one that is taken
+        # where none is given; another dataset must not be looked for there.
         own = table if name is None or name == table.get("dataset", name) else {}
+        usual = os.environ.get("TNLLT_DATASET") or table.get("dataset") or "tnllt"
+        variables = os.environ if name is None or name.casefold() == str(usual).casefold() else {}
         sections = table.get("datasets", {})
         section = sections.get(name, {}) if isinstance(sections, dict) and name is not None else {}
         if not isinstance(section, dict):
@@ -91,8 +98,9 @@ class LocationConfig:
         _check_keys(section, _PATHS, file, f"datasets.{name}.")
         found: dict[str, Path | None] = {}
         for key in _PATHS:
-            value = getattr(self, key) or os.environ.get(f"TNLLT_{key.upper()}") or None
-            if value is None and file is not None:
+            found_elsewhere = key == "results" or name != DEMO
+            value = getattr(self, key) or (found_elsewhere and variables.get(f"TNLLT_{key.upper()}")) or None
+            if value is None and found_elsewhere and file is not None:
                 stated = section.get(key, own.get(key))
                 if stated is not None and not isinstance(stated, str):
                     raise UsageError(f"{file}: `{key}` must be a string, not {stated!r}")

@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trees
+from click.testing import CliRunner
 from trees import number_of, rows, tnllt_sequence, write, write_images
 
 from tnllt import TNLLTDataset, open_dataset
+from tnllt.cli.data import cli
+from tnllt.config import DatasetConfig, LocationConfig
 from tnllt.datasets import BENCHMARKS
 from tnllt.datasets.check import check_dataset
 from tnllt.datasets.convert import convert
+from tnllt.datasets.dataset import open_configured
 from tnllt.datasets.splits import packaged
 from tnllt.errors import DataError, DataWarning, UsageError
 
@@ -345,6 +349,49 @@ def test_the_environment_says_where_it_is(tmp_path: Path, monkeypatch: pytest.Mo
     tnllt_sequence(tmp_path / "a")
     monkeypatch.setenv("TNLLT_ROOT", str(tmp_path))
     assert TNLLTDataset(split=None).names == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("given", "dataset", "file", "used"),
+    [
+        (None, "", "", "tnllt"),
+        ("TNLLT", "", "", "TNLLT"),
+        ("lasot", "", "", ""),
+        ("lasot", "LaSOT", "", "lasot"),
+        (None, "lasot", "", "lasot"),
+        ("lasot", "", "lasot", "lasot"),
+        ("tnllt", "", "lasot", ""),
+        ("a/folder", "", "", ""),
+        ("demo", "", "", ""),
+    ],
+)
+def test_the_environment_is_of_one_dataset(
+    given: str | None, dataset: str, file: str, used: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for variable, value in (("ROOT", "r"), ("ANNOS", "a"), ("RESULTS", "t"), ("DATASET", dataset)):
+        monkeypatch.setenv(f"TNLLT_{variable}", value)
+    config = write(tmp_path / "tnllt.toml", *([f'dataset = "{file}"'] if file else []))
+    found = LocationConfig(given, config=config).locate()
+    paths = (Path("r"), Path("a"), Path("t")) if used else (None, None, None)
+    assert (found.root, found.annos, found.results) == paths
+    assert found.dataset.casefold() == (used or str(given)).casefold()
+
+
+def test_annotations_of_the_environment_are_not_those_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tnllt_sequence(tmp_path / "mine" / "a")
+    monkeypatch.setenv("TNLLT_ANNOS", str(write(tmp_path / "annos" / "a.txt", "1,2,3,4").parent))
+    card = CliRunner().invoke(cli, ["info", str(tmp_path / "mine"), "--format", "json"])
+    assert card.exit_code == 0 and '"frames": 4,' in card.output, card.output
+
+
+def test_demo_has_no_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TNLLT_DATASET", "demo")
+    monkeypatch.setenv("TNLLT_ROOT", str(tmp_path))
+    monkeypatch.setenv("TNLLT_RESULTS", "runs")
+    config = write(tmp_path / "tnllt.toml", 'root = "elsewhere"')
+    found = LocationConfig(config=config).locate()
+    assert (found.dataset, found.root, found.results) == ("demo", None, Path("runs"))
+    assert len(open_configured(DatasetConfig("demo", config=config)))
 
 
 def test_a_missing_presence_file_is_noted_on_the_sequence(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,13 +56,12 @@ def _target(config: LocationConfig, place: Path | None) -> tuple[str | Path, Pat
 
     With --dataset, ROOT is that benchmark's root; alone, its layout is detected.
     """
-    where = config.locate()
+    source = click.get_current_context().get_parameter_source("dataset")
+    alone = place is not None and source is not ParameterSource.COMMANDLINE
+    where = (replace(config, dataset=place) if alone else config).locate()
     if place is None:
         return where.dataset, where.root, where.annos
-    source = click.get_current_context().get_parameter_source("dataset")
-    if source is ParameterSource.COMMANDLINE:
-        return where.dataset, place, where.annos
-    return place, None, where.annos
+    return (place, None, where.annos) if alone else (where.dataset, place, where.annos)
 
 
 def _open(config: DatasetConfig, place: Path | None, attributes: str | None = None) -> Dataset:

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import overload
 
-from tnllt.config import DatasetConfig, LocationConfig
+from tnllt.config import DEMO, DatasetConfig, LocationConfig
 from tnllt.datasets import splits
 from tnllt.datasets.benchmarks import LAYOUTS, find_layout
 from tnllt.datasets.frames import VIDEO_SUFFIXES
@@ -24,8 +24,6 @@ from tnllt.datasets.reader import make_sequence, read_attributes, read_metadata
 from tnllt.errors import DataError, DataWarning, UsageError, did_you_mean
 from tnllt.files import user_path
 from tnllt.sequence import Sequence
-
-_DEMO = "demo"  #: the dataset that is made rather than found
 
 Names = str | Path | Iterable[str]
 
@@ -203,7 +201,7 @@ def _path(value: str | Path | None) -> Path | None:
 
 def is_path(name: str) -> bool:
     """Whether `open_dataset` takes a text for a path, not for a benchmark's name."""
-    return name != _DEMO and find_layout(name) is None
+    return name != DEMO and find_layout(name) is None
 
 
 def find_dataset(
@@ -222,7 +220,7 @@ def find_dataset(
         if folder is not None and not folder.exists():
             raise DataError("no such folder", folder)
     layout = find_layout(name)
-    if name == _DEMO and top is None:
+    if name == DEMO and top is None:
         top = import_module("tnllt.datasets.synth").demo_folder()
         layout = dataclasses.replace(LAYOUTS["tnllt"], name=name, title=f"{name}, synthetic")
     if layout is None:
@@ -235,7 +233,8 @@ def find_dataset(
     if top is not None and (top / "dataset.toml").is_file():
         layout, top = from_toml(top / "dataset.toml", LAYOUTS)
     if top is None and side is None:
-        raise UsageError(f"where is {layout.title}? Give --root DIR or --annos DIR, set TNLLT_ROOT, or use tnllt.toml")
+        given = "--root DIR or --annos DIR, set TNLLT_DATASET and TNLLT_ROOT"
+        raise UsageError(f"where is {layout.title}? Give {given}, or use tnllt.toml")
     return layout, find_places(layout, top, side)
 
 

@@ -114,7 +114,7 @@ def make_source(spec: str, root: Path | None = None) -> ClipSource:
 
     root = root or LocationConfig(spec).locate().root
     if root is None and find_layout(spec) is not None:
-        raise UsageError(f"where is {spec}? Give --root {spec}=DIR, set TNLLT_ROOT, or use tnllt.toml")
+        raise UsageError(f"where is {spec}? Give --root {spec}=DIR, or use tnllt.toml")
     dataset = open_dataset(spec, root=root, split=None if Path(spec).is_dir() else "train")
     if len(dataset) and not dataset[0].has_frames:
         raise DataError(f"{spec} has annotations but no frames here: give its frames with --root {spec}=DIR")
