@@ -91,9 +91,15 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_url(place: object) -> bool:
+    return str(place).startswith(("http://", "https://"))
+
+
 def user_path(given: str | Path) -> Path:
     """A path as a user wrote it, with `~` expanded. Raises UsageError where no file can have it."""
     text = str(given)
+    if is_url(text):
+        raise UsageError(f"{text} is a URL, and a file or folder is needed; a published dataset's goes with --dataset")
     try:
         path = Path(text).expanduser()
         longest = max(map(len, os.fsencode(path).split(b"/")))

@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 from trees import rows, tnllt_sequence, write, write_images
 
+import tnllt
 from tnllt import open_dataset
 from tnllt.cli.data import cli
 from tnllt.datasets import Dataset, splits
@@ -162,6 +163,25 @@ def test_annotations_at_a_url_without_sums(published: Path, server: str, tmp_pat
     Parts.folder = str(tmp_path)
     assert len(open_dataset(server, split=None)) == 3
     assert not list((Path(os.environ["TNLLT_CACHE"]) / "published").glob("*/new-*"))
+
+
+def test_every_command_takes_a_url(
+    published: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = tnllt.run("still", dataset=server, threads=1)
+    assert len(done.done) == 3 and done.results.parent == tmp_path / "runs"
+    assert tnllt.run("still", dataset=str(published), results=done.results, threads=1).before == done.done
+    assert "3 sequences" in run("convert", server, "converted").output
+    assert json.loads(run("info", server, "--format", "json").output)["sequences"] == 3
+    for given, says in (
+        (("check", server), "is a published dataset, and the files"),
+        (("check", published), "is a published dataset, and the files"),
+        (("info", server, "--dataset", "lasot"), "is a URL, and a file or folder is needed"),
+        (("convert", published, server), "is a URL, and a file or folder is needed"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            run(*given)
 
 
 def test_what_a_benchmark_lacks_stays_away(tmp_path: Path) -> None:

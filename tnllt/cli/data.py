@@ -16,7 +16,7 @@ from tnllt.cli.dataclass_options import PATH, config_options
 from tnllt.cli.progress import Progress
 from tnllt.config import DatasetConfig, LocationConfig
 from tnllt.errors import UsageError
-from tnllt.files import to_json, write_atomic
+from tnllt.files import is_url, to_json, user_path, write_atomic
 from tnllt.options import option
 from tnllt.text import printable
 
@@ -46,12 +46,16 @@ class _Data(DatasetConfig):
     split: str | None = option("all", "test, train, ...; all: every annotated sequence.", kind=str)
 
 
-_root = click.argument("place", metavar="[ROOT]", required=False, type=PATH)
+def _path_or_url(value: str) -> str | Path:
+    return value if is_url(value) else user_path(value)
+
+
+_root = click.argument("place", metavar="[ROOT]", required=False, type=_path_or_url)
 _about = click.option("--about", type=PATH, metavar="TOML", help="What its authors state: license, citation, [rai] ...")
 _workers = click.option("--workers", "-w", type=click.IntRange(1), help="Threads.  [default: one per processor]")
 
 
-def _target(config: LocationConfig, place: Path | None) -> tuple[str | Path, Path | None, Path | None]:
+def _target(config: LocationConfig, place: str | Path | None) -> tuple[str | Path, str | Path | None, Path | None]:
     """What ROOT and the location options mean together: dataset, root and annos of `open_dataset`.
 
     With --dataset, ROOT is that benchmark's root; alone, its layout is detected.
@@ -64,7 +68,7 @@ def _target(config: LocationConfig, place: Path | None) -> tuple[str | Path, Pat
     return (place, None, where.annos) if alone else (where.dataset, place, where.annos)
 
 
-def _open(config: DatasetConfig, place: Path | None, attributes: str | None = None) -> Dataset:
+def _open(config: DatasetConfig, place: str | Path | None, attributes: str | None = None) -> Dataset:
     from tnllt.datasets import open_dataset
 
     split = None if config.split == "all" else config.split
@@ -77,7 +81,7 @@ def _open(config: DatasetConfig, place: Path | None, attributes: str | None = No
 @config_options(DatasetConfig, without=["split"])
 @_workers
 @prints_findings("tnllt.datasets.check:CHECKER")
-def check(place: Path | None, config: DatasetConfig, decode: bool, workers: int | None) -> Findings:
+def check(place: str | Path | None, config: DatasetConfig, decode: bool, workers: int | None) -> Findings:
     """Find what is wrong with a dataset, before a tracker does.
 
     ROOT is a folder whose layout is detected, or the root of the benchmark that --dataset names; without it the
@@ -104,7 +108,7 @@ def check(place: Path | None, config: DatasetConfig, decode: bool, workers: int 
 @_about
 @format_option("text", "json")
 def info(
-    place: Path | None, config: DatasetConfig, attributes: str | None, sheet: Path | None, most: int,
+    place: str | Path | None, config: DatasetConfig, attributes: str | None, sheet: Path | None, most: int,
     croissant_file: Path | None, about: Path | None, format_: str,
 ) -> None:  # fmt: skip
     """A dataset's card: counts, lengths, resolutions, fraction of absent frames, attributes, a contact sheet.
@@ -130,11 +134,11 @@ def info(
 
 
 @cli.command()
-@click.argument("place", metavar="ROOT", type=PATH)
+@click.argument("place", metavar="ROOT", type=_path_or_url)
 @click.argument("out", type=PATH)
 @config_options(DatasetConfig)
 @_about
-def publish(place: Path, out: Path, config: DatasetConfig, about: Path | None) -> None:
+def publish(place: str | Path, out: Path, config: DatasetConfig, about: Path | None) -> None:
     """Lay a dataset out for a hub in the new folder OUT.
 
     It gets annotations.parquet (boxes, presence, descriptions, attributes), a tar file of frames per sequence, a card,
@@ -209,7 +213,7 @@ def prepare(downloads: Path, root: Path | None, overwrite: bool) -> None:
 
 
 @cli.command()
-@click.argument("place", metavar="ROOT", type=PATH)
+@click.argument("place", metavar="ROOT", type=_path_or_url)
 @click.argument("out", type=PATH)
 @config_options(DatasetConfig)
 @click.option(
@@ -218,7 +222,9 @@ def prepare(downloads: Path, root: Path | None, overwrite: bool) -> None:
 )  # fmt: skip
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG.")
 @_workers
-def convert(place: Path, out: Path, config: DatasetConfig, images: str, quality: int, workers: int | None) -> None:
+def convert(
+    place: str | Path, out: Path, config: DatasetConfig, images: str, quality: int, workers: int | None
+) -> None:
     """Write a dataset in TNLLT's layout, or its PNG frames as JPEG.
 
     ROOT is a folder or a video whose layout is detected, or the root of the benchmark that --dataset names.

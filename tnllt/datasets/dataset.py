@@ -19,10 +19,10 @@ from tnllt.datasets.frames import VIDEO_SUFFIXES
 from tnllt.datasets.index import Place, find_places
 from tnllt.datasets.layout import Layout, from_toml
 from tnllt.datasets.published import FILE as PUBLISHED
-from tnllt.datasets.published import fetch_annotations, is_url, read_rows
+from tnllt.datasets.published import fetch_annotations, read_rows
 from tnllt.datasets.reader import make_sequence, read_attributes, read_metadata
 from tnllt.errors import DataError, DataWarning, UsageError, did_you_mean
-from tnllt.files import user_path
+from tnllt.files import is_url, user_path
 from tnllt.sequence import Sequence
 
 Names = str | Path | Iterable[str]
@@ -200,8 +200,8 @@ def _path(value: str | Path | None) -> Path | None:
 
 
 def is_path(name: str) -> bool:
-    """Whether `open_dataset` takes a text for a path, not for a benchmark's name."""
-    return name != DEMO and find_layout(name) is None
+    """Whether `open_dataset` takes a text for a path, not for a benchmark's name or a URL."""
+    return name != DEMO and not is_url(name) and find_layout(name) is None
 
 
 def find_dataset(

@@ -24,7 +24,7 @@ import numpy as np
 
 from tnllt.datasets.frames import decode
 from tnllt.errors import DataError, DataWarning, MissingExtraError
-from tnllt.files import MOST_BYTES, file_name, sha256_of
+from tnllt.files import MOST_BYTES, file_name, is_url, sha256_of
 from tnllt.sequence import Annotation, Image, Sequence
 
 FILE, SUMS = "annotations.parquet", "SHA256SUMS"
@@ -49,10 +49,6 @@ COLUMNS = {
 _MOST_FRAME = 256 << 20
 #: What one request of a remote file brings at least: some hundred small frames.
 _AHEAD = 4 << 20
-
-
-def is_url(place: object) -> bool:
-    return str(place).startswith(("http://", "https://"))
 
 
 def fetch_annotations(url: str) -> Path:

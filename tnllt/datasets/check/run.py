@@ -17,7 +17,7 @@ from tnllt.datasets.frames import OnProgress, examine
 from tnllt.datasets.index import Place, walk_folders
 from tnllt.datasets.layout import Layout, VideoPart
 from tnllt.datasets.reader import flags_of_empty_boxes, present_value
-from tnllt.errors import DataError
+from tnllt.errors import DataError, UsageError
 from tnllt.findings import Finding, Findings
 from tnllt.processes import processors
 
@@ -194,8 +194,16 @@ def check_dataset(
         decode: decode every image; finds undecodable and truncated files, and frames of another size.
         workers: decoding threads, by default one per processor.
         progress: called with (images decoded, images in all).
+
+    Raises:
+        UsageError, DataError: as `open_dataset`; and of a published dataset, which has no such files.
     """
     layout, places = find_dataset(name_or_folder, root, annos)
+    if any(place.base for place in places):
+        raise UsageError(
+            f"{root or name_or_folder} is a published dataset, and the files of a layout are checked: check what it "
+            "was made from, or what `tnllt-data convert` makes of it"
+        )
     if names is not None:
         wanted = set(match_names(list(names), [place.name for place in places]))
         places = [place for place in places if place.name in wanted]
