@@ -12,6 +12,7 @@ that user can read Python. A finding is another exit code than 0, 1, 2, 3 or 130
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import os
 import random
@@ -162,11 +163,11 @@ def attempt(line: list[str], tree: Path) -> str:
         _child(line, work, place)
     try:
         code = _wait(child, limit)
-        out, error = ((place / name).read_text("utf-8", "surrogateescape") for name in ("out", "err"))
+        out, error, stacks = ((place / name).read_text("utf-8", "surrogateescape") for name in ("out", "err", "stacks"))
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if code is None:
-        return f"still running {limit + 15:g} s later, 15 s after it was interrupted"
+        return f"still running {limit + 15:g} s later, 15 s after it was interrupted: {error[-300:]}\n{stacks}"
     if code not in CODES:
         return f"exit code {code}: {error[-300:]}"
     if "Traceback (most recent call last)" in error or re.search(r"unexpected \w+(Error|Exception)", error):
@@ -181,6 +182,7 @@ def _child(line: list[str], work: Path, place: Path) -> None:
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(place / name, os.O_WRONLY | os.O_CREAT, 0o666), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    faulthandler.register(signal.SIGUSR1, os.open(place / "stacks", os.O_WRONLY | os.O_CREAT, 0o666))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
     os.environ |= {"HOME": str(work), "TNLLT_CACHE": str(place / "cache"), "TMPDIR": str(place), "NO_PROXY": "*"}
@@ -216,6 +218,8 @@ def _wait(child: int, limit: float) -> int | None:
             os.kill(child, signal.SIGINT)
             end, interrupted = time.monotonic() + 15, True
         elif time.monotonic() > end:
+            os.kill(child, signal.SIGUSR1)  # says where it hangs
+            time.sleep(0.5)
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return None

@@ -111,6 +111,12 @@ def test_it_listens_on_loopback_only(server: ViewServer) -> None:
             socket.create_connection((address, server.server_port), timeout=2).close()
 
 
+def test_no_name_server_is_asked(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.getfqdn", lambda *_: pytest.fail("asked for the name of an address"))
+    with ViewServer(["s"], lambda _: pytest.fail("opened"), "s") as made:
+        assert made.url.startswith("http://127.0.0.1:") and made.server_port > 0
+
+
 def test_a_taken_port_is_said(server: ViewServer, release: Path) -> None:
     scene = Scene(Sequence("s", Annotation(np.ones((3, 4)))), {})
     with pytest.raises(UsageError, match="--port"):

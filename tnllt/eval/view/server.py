@@ -9,6 +9,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from socketserver import TCPServer
 from typing import Any
 
 import numpy as np
@@ -190,6 +191,11 @@ class ViewServer(ThreadingHTTPServer):
             raise UsageError(f"cannot listen on {HOST}, port {port}: {error}; choose another --port") from error
         hosts = (HOST, "localhost")
         self.hosts = {f"{name}:{self.server_port}" for name in hosts}
+
+    def server_bind(self) -> None:
+        """Without HTTPServer's question to name servers, which nothing here needs and which may take half a minute."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, self.server_address[1]
 
     @property
     def url(self) -> str:
