@@ -42,7 +42,8 @@ def parameters() -> int:
         # What is packed for oneDNN has no address.
         id(item) if item.is_mkldnn else item.data_ptr(): item.numel()
         for item in gc.get_objects()
-        if isinstance(item, torch.nn.Parameter) and item.numel()
+        # By type first: other objects of torch warn when they are asked what they are.
+        if issubclass(type(item), torch.Tensor) and isinstance(item, torch.nn.Parameter) and item.numel()
     }
     return sum(found.values())
 
