@@ -175,7 +175,7 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarIn
     [
         (tarfile.TarInfo("../evil.txt"), "leads outside"),
         (tarfile.TarInfo("good/../../evil.txt"), "leads outside"),
-        (tarfile.TarInfo("/tmp/tnllt-evil.txt"), "absolute path"),
+        (tarfile.TarInfo("/tnllt-evil.txt"), "absolute path"),
         (tarfile.TarInfo("C:/evil.txt"), "absolute path"),
         (tarfile.TarInfo("..\\evil.txt"), "leads outside"),
         (tarfile.TarInfo("good/\x1b[2J.txt"), "no file can have"),
@@ -194,7 +194,7 @@ def test_members_that_would_land_outside_are_refused(tmp_path: Path, info: tarfi
     assert reason in str(caught.value) and "x.tar.gz" in str(caught.value)
     assert not files(tmp_path / "out"), "not even the good member before it"
     assert sorted(p for p in tmp_path.rglob("*") if not p.is_relative_to(tmp_path / "out")) == before
-    assert not Path("/tmp/tnllt-evil.txt").exists()
+    assert not Path("/tnllt-evil.txt").exists()
 
 
 @pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a/../../evil.txt"])
